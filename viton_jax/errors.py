@@ -1,0 +1,35 @@
+"""Errors that a person can put right, and what an entry point does with them.
+
+One rule for the whole project: whatever a user can get wrong ends in one
+sentence that names the file, the value and the remedy, and exit code 2.
+Anything else is a defect of ours and keeps its traceback.
+"""
+
+from collections.abc import Callable
+import sys
+
+EXIT_OK = 0
+EXIT_BAD_INPUT = 2
+EXIT_SOME_FAILED = 3  # A batch job finished, but some of its items failed.
+EXIT_INTERRUPTED = 130
+
+
+class InputError(ValueError):
+  """Bad input; the message is one sentence: file, value, remedy."""
+
+
+def run(main: Callable[[], int | None]) -> None:
+  """Runs an entry point and exits with the project's exit codes.
+
+  Args:
+    main: takes no arguments; returns an exit code, or None for success.
+  """
+  try:
+    code = main()
+  except InputError as error:
+    print(f'error: {error}', file=sys.stderr)
+    code = EXIT_BAD_INPUT
+  except KeyboardInterrupt:
+    print('interrupted; run the same command to go on', file=sys.stderr)
+    code = EXIT_INTERRUPTED
+  sys.exit(code or EXIT_OK)
