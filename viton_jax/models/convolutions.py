@@ -1,30 +1,115 @@
-"""The two strided convolutions of VITON's encoder-decoder.
+"""The two strided convolutions of VITON's encoder-decoder, and their gradients.
 
 Both have a 4 x 4 kernel and stride 2: the encoder's halves the picture, the
-decoder's doubles it and is the gradient of the first. Kernels are laid out as
-TensorFlow stores them, so that published weights load without a change.
+decoder's doubles it. Each is the other's gradient, with the same kernel: TF
+stores the decoder's as (4, 4, out, in), which is the encoder's (4, 4, in, out)
+read backwards. So three maps do for both, forward and backward:
+
+    down(x, kernel)       (b, 2h, 2w, i), (4, 4, i, o) -> (b, h, w, o)
+    up(y, kernel)         (b, h, w, o),   (4, 4, i, o) -> (b, 2h, 2w, i)
+    correlate(x, y)       their common gradient with respect to the kernel
+
+They are written out because XLA's own choice is slow on CPUs: its gradient of a
+transposed convolution with respect to the kernel takes 10 to 25 times longer
+than `correlate`, and its dilated convolution loses to the matrix product of
+`_up_by_columns` (benchmarks/convolutions.py). GPUs and TPUs keep XLA's form.
 """
 
 import jax
 from jax import lax
+import jax.numpy as jnp
 
-_DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
+_LAYOUT = ('NHWC', 'HWIO', 'NHWC')
+_PADDING = ((1, 1), (1, 1))
+
+# Row 2p + phase of the doubled picture gets kernel row `tap` of the input row
+# p - shift: (phase, ((tap, shift), (tap, shift))).
+_TAPS = (((1, 0), (3, 1)), ((2, 0), (0, -1)))
 
 
+@jax.custom_vjp
 def conv4x4_stride2(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Convolution with padding 1: (b, h, w, i), (4, 4, i, o) -> (b, h/2, w/2, o)."""
+  """Convolution with padding 1.
+
+  Args:
+    x: (b, 2h, 2w, i).
+    kernel: (4, 4, i, o), same dtype.
+
+  Returns:
+    (b, h, w, o), same dtype.
+  """
+  return _down(x, kernel)
+
+
+@jax.custom_vjp
+def conv_transpose4x4_stride2(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Transposed convolution, TensorFlow's 'SAME'.
+
+  Args:
+    x: (b, h, w, i).
+    kernel: (4, 4, o, i), same dtype.
+
+  Returns:
+    (b, 2h, 2w, o), same dtype.
+  """
+  return _up(x, kernel)
+
+
+conv4x4_stride2.defvjp(
+    lambda x, kernel: (_down(x, kernel), (x, kernel)),
+    lambda saved, g: (_up(g, saved[1]), _correlate(saved[0], g)),
+)
+conv_transpose4x4_stride2.defvjp(
+    lambda x, kernel: (_up(x, kernel), (x, kernel)),
+    lambda saved, g: (_down(g, saved[1]), _correlate(g, saved[0])),
+)
+
+
+def _down(x, kernel):
   return lax.conv_general_dilated(
-      x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=_DIMENSIONS
+      x, kernel, (2, 2), _PADDING, dimension_numbers=_LAYOUT
   )
 
 
-def conv_transpose4x4_stride2(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Its transpose: (b, h, w, i), (4, 4, o, i) -> (b, 2h, 2w, o)."""
+def _correlate(x, y):
+  """(b, 2h, 2w, i), (b, h, w, o) -> (4, 4, i, o): sum over pictures, places."""
+  kernel = jax.ShapeDtypeStruct((4, 4, x.shape[-1], y.shape[-1]), x.dtype)
+  (gradient,) = jax.linear_transpose(lambda k: _down(x, k), kernel)(y)
+  return gradient
+
+
+def _up(y, kernel):
+  return lax.platform_dependent(
+      y, kernel, cpu=_up_by_columns, default=_up_by_xla
+  )
+
+
+def _up_by_xla(y, kernel):
   return lax.conv_transpose(
-      x,
+      y,
       kernel,
       (2, 2),
       'SAME',
-      dimension_numbers=_DIMENSIONS,
+      dimension_numbers=_LAYOUT,
       transpose_kernel=True,
   )
+
+
+def _up_by_columns(y, kernel):
+  """One matrix product to all 16 taps, then each phase sums its four."""
+  b, h, w, _ = y.shape
+  out = kernel.shape[2]
+  columns = jnp.einsum('bhwo,yxio->bhwyxi', y, kernel)
+  zero = jnp.zeros((), y.dtype)
+
+  def tap(row, down, column, right):
+    shift = ((0, 0, 0), (down, -down, 0), (right, -right, 0), (0, 0, 0))
+    return lax.pad(columns[:, :, :, row, column], zero, shift)
+
+  phases = [
+      sum(tap(*row, *column) for row in rows for column in columns_)
+      for rows in _TAPS
+      for columns_ in _TAPS
+  ]
+  doubled = jnp.stack(phases, axis=3).reshape(b, h, w, 2, 2, out)
+  return doubled.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, out)
