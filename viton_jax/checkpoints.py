@@ -1,0 +1,209 @@
+"""Checkpoints: what training writes and what everything else reads.
+
+A workdir holds `checkpoints/<step>/` with two Orbax items:
+
+    state     the whole TrainState: params, batch_stats, opt_state, step
+    metadata  JSON: what network it is (`describe`), step, resolved config
+
+Orbax writes to a temporary name and renames, so a killed job never leaves half
+a checkpoint behind. Readers take a workdir (newest step) or a step's folder.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from etils import epath
+import jax
+import orbax.checkpoint as ocp
+
+from viton_jax.errors import InputError
+
+_FOLDER = 'checkpoints'
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+  """A network as read from disk.
+
+  Attributes:
+    path: the step's folder.
+    step: training steps behind it.
+    network: 'encoder_decoder' or 'refinement'.
+    features: channels of the first convolution (ngf).
+    fidelity: 'original' or 'fixed'.
+    size: (height, width) it was trained at.
+    variables: {'params': ..., 'batch_stats': ...}, NumPy arrays.
+    config: the resolved training config, as a dict.
+  """
+
+  path: pathlib.Path
+  step: int
+  network: str
+  features: int
+  fidelity: str
+  size: tuple[int, int]
+  variables: dict[str, Any]
+  config: dict[str, Any]
+
+
+def open_manager(workdir: str | pathlib.Path, *, keep: int | None):
+  """Opens `workdir`'s checkpoints for training; the newest `keep` stay.
+
+  Half-written ones that a killed job left are removed.
+  """
+  return ocp.CheckpointManager(
+      pathlib.Path(workdir).absolute() / _FOLDER,
+      options=ocp.CheckpointManagerOptions(
+          max_to_keep=keep, cleanup_tmp_directories=True
+      ),
+  )
+
+
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    state: Any,
+    *,
+    metadata: dict[str, Any],
+) -> None:
+  """Starts writing a checkpoint; returns when `state` may be donated."""
+  if jax.process_count() > 1:
+    # pmap's results belong to one process; Orbax saves global arrays.
+    state = ocp.utils.fully_replicated_host_local_array_to_global_array(state)
+  manager.save(
+      step,
+      args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          metadata=ocp.args.JsonSave(metadata),
+      ),
+  )
+
+
+def restore_state(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
+  """The TrainState of `step`, as NumPy arrays shaped as `like`."""
+  abstract = jax.tree.map(lambda x: ocp.utils.to_shape_dtype_struct(x), like)
+  restored = manager.restore(
+      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+  )
+  return restored['state']
+
+
+def describe(
+    network: str,
+    *,
+    features: int,
+    fidelity: str,
+    size: tuple[int, int],
+    step: int,
+    config: dict[str, Any],
+) -> dict[str, Any]:
+  """The metadata that goes with a checkpoint; `read` returns the same."""
+  return {
+      'network': network,
+      'features': features,
+      'fidelity': fidelity,
+      'height': size[0],
+      'width': size[1],
+      'step': step,
+      'config': config,
+  }
+
+
+def find(path: str | pathlib.Path) -> pathlib.Path:
+  """The folder of one step: `path` itself, or the newest in a workdir.
+
+  Raises:
+    InputError: there is none.
+  """
+  path = pathlib.Path(path).absolute()
+  if (path / 'metadata').is_dir() and (path / 'state').is_dir():
+    return path
+  folder = path if path.name == _FOLDER else path / _FOLDER
+  steps = [
+      child
+      for child in (folder.iterdir() if folder.is_dir() else ())
+      if child.name.isdigit() and (child / 'metadata').is_dir()
+  ]
+  if not steps:
+    raise InputError(
+        f'{path}: no checkpoint found; give a training workdir (a folder with '
+        f'{_FOLDER}/<step>/) or one step of it.'
+    )
+  return max(steps, key=lambda child: int(child.name))
+
+
+def read_metadata(path: str | pathlib.Path) -> dict[str, Any]:
+  """What `describe` wrote with a checkpoint.
+
+  Raises:
+    InputError: no checkpoint, or not one of ours.
+  """
+  path = find(path)
+  try:
+    metadata = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(
+        epath.Path(path / 'metadata')
+    )
+    metadata['network'], metadata['features'], metadata['fidelity']
+    return metadata
+  except (KeyError, ValueError, TypeError, OSError) as error:
+    raise InputError(
+        f'{path}: its metadata cannot be read ({error}); give a checkpoint '
+        'that viton_jax wrote.'
+    ) from error
+
+
+def read(path: str | pathlib.Path, network: str) -> Checkpoint:
+  """Reads parameters and statistics of a checkpoint, not the optimiser's.
+
+  Args:
+    path: a workdir or a step's folder.
+    network: the one that is wanted, 'encoder_decoder' or 'refinement'.
+
+  Raises:
+    InputError: no checkpoint, a damaged one, or one of another network.
+  """
+  metadata = read_metadata(path)
+  path = find(path)
+  if metadata['network'] != network:
+    raise InputError(
+        f'{path}: holds a {metadata["network"]} where a {network} is wanted; '
+        'give the workdir of the other training stage.'
+    )
+  try:
+    with ocp.PyTreeCheckpointer() as checkpointer:
+      tree = checkpointer.metadata(path / 'state').item_metadata.tree
+      wanted = {
+          name: jax.tree.map(
+              lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
+              tree[name],
+              is_leaf=lambda leaf: hasattr(leaf, 'shape'),
+          )
+          for name in ('params', 'batch_stats')
+          if name in tree
+      }
+      variables = checkpointer.restore(
+          path / 'state',
+          args=ocp.args.PyTreeRestore(
+              item=wanted,
+              restore_args=jax.tree.map(
+                  lambda _: ocp.RestoreArgs(restore_type='np.ndarray'), wanted
+              ),
+              partial_restore=True,
+          ),
+      )
+  except (KeyError, ValueError, OSError, AttributeError) as error:
+    raise InputError(
+        f'{path}: the checkpoint is damaged ({type(error).__name__}: '
+        f'{str(error).splitlines()[0]}); give another step.'
+    ) from error
+  return Checkpoint(
+      path=path,
+      step=metadata['step'],
+      network=network,
+      features=metadata['features'],
+      fidelity=metadata['fidelity'],
+      size=(metadata['height'], metadata['width']),
+      variables=variables,
+      config=metadata['config'],
+  )
