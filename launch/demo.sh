@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# From nothing to try-on pictures.
+set -euo pipefail
+
+usage() {
+  cat <<'EOF'
+usage: launch/demo.sh [--dry_run] [--dir DIR] [--pairs N] [--test_pairs M]
+
+Makes .venv if there is none and installs viton_jax; draws N synthetic people
+in garments; prepares them as training records; trains both networks; dresses
+M people, never seen in training, in garments never seen in training; and
+compares the pictures with the true ones. Ends with the path of a page to open
+in a browser. Run it again and it goes on where it stopped.
+
+  --dir DIR         where everything goes             (default: demo)
+  --pairs N         pairs to train on                 (default: 1200)
+  --test_pairs M    pairs to try on                   (default: 96)
+  --dry_run         only show the commands
+
+EOF
+}
+
+dir=demo pairs=1200 test_pairs=96
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help) usage; exit 0 ;;
+    --dry_run) DRY_RUN=1; shift ;;
+    --dir | --pairs | --test_pairs)
+      if [ $# -lt 2 ]; then
+        echo "error: $1 needs a value; see --help" >&2
+        exit 2
+      fi
+      printf -v "${1#--}" '%s' "$2"
+      shift 2 ;;
+    *) echo "error: unknown option $1; see --help" >&2; exit 2 ;;
+  esac
+done
+
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+report=()
+
+# step NAME COMMAND...: runs it and notes how long it took.
+step() {
+  local name=$1 begin=$SECONDS
+  shift
+  say "$name"
+  "$@"
+  local took=$((SECONDS - begin))
+  report+=("$(printf '%-28s %3d:%02d' "$name" $((took / 60)) $((took % 60)))")
+}
+
+python() { run "$VENV/bin/python" "$@"; }
+
+step 'install' install_project dev
+case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
+cd "$ROOT"
+
+step 'draw people and garments' python -m input_pipeline.synthetic \
+  --out_dir "$dir/raw" --num_pairs "$pairs" --num_test_pairs "$test_pairs" \
+  --height 512 --seed 0
+step 'prepare records' python -m input_pipeline.prepare \
+  --layout viton --data_dir "$dir/raw" --out_dir "$dir/records"
+step 'train the encoder-decoder' python -m viton_jax.train \
+  --config configs/demo.py:stage1 --workdir "$dir/stage1" \
+  --config.data.dir "$dir/records"
+step 'train the refinement' python -m viton_jax.train \
+  --config configs/demo.py:stage2 --workdir "$dir/stage2" \
+  --config.data.dir "$dir/records" --config.coarse_checkpoint "$dir/stage1"
+step 'try on' python -m viton_jax.infer \
+  --layout viton --data_dir "$dir/raw" --pairs viton_test_pairs.txt \
+  --checkpoint "$dir/stage1" --refine_checkpoint "$dir/stage2" \
+  --out_dir "$dir/results"
+
+say 'where the time went (minutes:seconds)'
+printf '%s\n' "${report[@]}"
+printf '%-28s %3d:%02d\n' 'in all' $((SECONDS / 60)) $((SECONDS % 60))
+say "open $dir/results/index.html"

@@ -1,0 +1,37 @@
+# Sourced by the other scripts: makes .venv where there is none and installs
+# the project into it, once for each state of setup.py.
+#
+#   install_project EXTRAS      e.g. install_project dev
+#
+# PYTHON names the interpreter to start from (default python3).
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=${VENV:-$ROOT/.venv}
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Runs a command, or only shows it when DRY_RUN is set.
+run() {
+  printf '+ %s\n' "$*"
+  [ -n "${DRY_RUN:-}" ] || "$@"
+}
+
+install_project() {
+  local extras=$1 python=${PYTHON:-python3}
+  local stamp="$VENV/.installed-$extras"
+  if [ ! -x "$VENV/bin/python" ]; then
+    if ! "$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))'
+    then
+      echo "error: $python is not Python 3.11 or newer with venv; install it" \
+        "(Debian: apt-get install python3-venv) or set PYTHON" >&2
+      return 2
+    fi
+    run "$python" -m venv "$VENV"
+  fi
+  if cmp -s "$ROOT/setup.py" "$stamp"; then
+    return
+  fi
+  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --editable "$ROOT[$extras]"
+  [ -n "${DRY_RUN:-}" ] || cp "$ROOT/setup.py" "$stamp"
+}

@@ -1,0 +1,48 @@
+"""Contact sheets: labelled columns of pictures, a row for each example."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+_HEADER_PX = 22
+_GAP_PX = 4
+
+
+def to_rgb(picture: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+  """(h, w, 1 or 3) numbers within `value_range` -> (h, w, 3) uint8."""
+  low, high = value_range
+  scaled = (np.asarray(picture, np.float32) - low) * (255.0 / (high - low))
+  rgb = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+  return np.broadcast_to(rgb, (*rgb.shape[:2], 3))
+
+
+def contact_sheet(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+  """Lays pictures out side by side under their columns' names.
+
+  Args:
+    columns: name -> (n, h, w, 3) uint8, all of one size, as many in each.
+
+  Returns:
+    (H, W, 3) uint8.
+  """
+  n, h, w, _ = next(iter(columns.values())).shape
+  width = len(columns) * (w + _GAP_PX) + _GAP_PX
+  height = _HEADER_PX + n * (h + _GAP_PX)
+  sheet = np.full((height, width, 3), 255, np.uint8)
+  for i, (name, pictures) in enumerate(columns.items()):
+    left = _GAP_PX + i * (w + _GAP_PX)
+    cv2.putText(
+        sheet,
+        name,
+        (left, _HEADER_PX - 7),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        min(0.5, w / 240),
+        (60, 60, 60),
+        1,
+        cv2.LINE_AA,
+    )
+    for j, picture in enumerate(pictures):
+      top = _HEADER_PX + j * (h + _GAP_PX)
+      sheet[top : top + h, left : left + w] = picture
+  return sheet

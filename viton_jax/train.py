@@ -1,0 +1,407 @@
+"""Trains one of the two networks.
+
+  python -m viton_jax.train --config configs/stage1.py --workdir W1 \\
+      --config.data.dir RECORDS --config.vgg imagenet-vgg-verydeep-19.mat
+  python -m viton_jax.train --config configs/stage2.py --workdir W2 \\
+      --config.data.dir RECORDS --config.coarse_checkpoint W1 --config.vgg ...
+
+RECORDS is what `python -m input_pipeline.prepare` wrote. Any field of the
+config can be set with --config.NAME=VALUE (configs/defaults.py explains them).
+The same command in the same workdir goes on where it stopped, to the bit.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+
+from absl import app, flags
+from clu import metric_writers
+import jax
+import ml_collections
+from ml_collections import config_flags
+import numpy as np
+import optax
+
+from input_pipeline import batches
+from input_pipeline.images import write_image
+from viton_jax import checkpoints, errors, parallel, sheets, stages, train_state
+from viton_jax.errors import InputError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'Training config, e.g. configs/stage1.py.'
+)
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Where checkpoints, logs and samples go.'
+)
+
+# Fields that may differ when a workdir is gone on with.
+_MAY_CHANGE = (
+    'num_steps data.dir vgg log_every eval_every sample_every checkpoint_every '
+    'keep'
+).split()
+_SAMPLES = 4
+
+
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """The whole run, from the checks to the last checkpoint.
+
+  Raises:
+    InputError: something in the config or on disk that a person can mend.
+  """
+  # ------------------------------------------------ checks, before any work
+  info = batches.read_info(config.data.dir, fmt=config.data.format)
+  check(config, info)
+  stage = stages.build(config)
+  claim(workdir, config)
+
+  # ------------------------------------------------------- say derived facts
+  per_process = config.batch_size // jax.process_count()
+  epochs = config.num_steps * config.batch_size / info.num_examples['train']
+  say(f'stage {config.stage}: {stage.network}, {config.features} features, '
+      f'{config.fidelity}, {config.dtype}')
+  say(f'{info.num_examples["train"]} training pairs of {info.height} x '
+      f'{info.width}; {config.num_steps} steps of {config.batch_size} are '
+      f'{epochs:.1f} epochs on {jax.device_count()} '
+      f'{jax.devices()[0].platform} device(s)')
+  if not config.loss.perceptual:
+    say('no perceptual loss: config.loss.perceptual is 0')
+
+  # ------------------- state: own workdir > warm start > scratch; say which
+  state = train_state.create(
+      stage.model,
+      jax.random.key(config.seed),
+      size=(info.height, info.width),
+      optimizer=train_state.adam(learning_rate(config)),
+  )
+  parameters = sum(x.size for x in jax.tree.leaves(state.params))
+  say(f'{parameters:,} parameters')
+  manager = checkpoints.open_manager(workdir, keep=config.keep)
+  start = manager.latest_step() or 0
+  if start:
+    state = checkpoints.restore_state(manager, start, state)
+    say(f'goes on from step {start} of {workdir}')
+  elif config.warm_start:
+    state = stages.warm_start(state, config.warm_start, stage)
+    say(f'starts with the parameters of {config.warm_start}')
+  else:
+    say('starts from scratch')
+  if start >= config.num_steps:
+    say(f'nothing to do: step {start} of {config.num_steps} is reached')
+    return
+
+  # ------------------------------------------------------------ the parallel
+  state = parallel.replicate(state)
+  frozen = parallel.replicate(stage.frozen)
+  train_step = parallel.train(stage.train_step)
+  eval_step = parallel.evaluate(stage.eval_step)
+  sample_step = parallel.predict(stage.sample_step)
+  writer = open_writer(workdir)
+  stop = StopSignal()
+  data = batches.train_batches(
+      config.data.dir,
+      batch_size=per_process,
+      seed=config.seed,
+      start_step=start,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+      fmt=config.data.format,
+  )
+
+  def save(step):
+    checkpoints.save(
+        manager,
+        step,
+        state,
+        metadata=checkpoints.describe(
+            stage.network,
+            features=config.features,
+            fidelity=config.fidelity,
+            size=(info.height, info.width),
+            step=step,
+            config=config.to_dict(),
+        ),
+    )
+
+  # ----------------------------------------------------------------- the loop
+  pending = []  # Metrics still on the device: fetching them would wait.
+  clock = Clock(start, config.num_steps, config.batch_size)
+  for step in range(start + 1, config.num_steps + 1):
+    batch = next(data)
+    state, metrics = train_step(state, frozen, parallel.shard(batch))
+    pending.append(metrics)
+    last = step == config.num_steps or stop.requested
+    at = {
+        name: step % config[f'{name}_every'] == 0 or last
+        for name in ('log', 'sample', 'eval', 'checkpoint')
+    }
+
+    if at['log'] or at['checkpoint'] or step == start + 1:
+      means = mean_metrics(pending)
+      pending = []
+      speed, eta = clock.tick(step)
+      say(f'step {step}/{config.num_steps}  {format_metrics(means)}  '
+          f'{speed:.1f} images/s  ETA {eta}')
+      if not np.isfinite(means['loss']):
+        raise SystemExit(
+            f'error: the loss is {means["loss"]} at step {step}; the last good '
+            f'checkpoint of {workdir} is step {manager.latest_step()}.'
+        )
+      writer.write_scalars(
+          step,
+          {f'train/{k}': v for k, v in means.items()}
+          | {'images_per_s': speed},
+      )
+    with clock.resting():
+      if at['sample']:
+        few = {k: v[:_SAMPLES] for k, v in batch.items()}
+        write_samples(
+            stage, sample_step, state, frozen, few, workdir, writer, step=step
+        )
+      if at['eval'] and info.num_examples.get('validation'):
+        means = validate(eval_step, state, frozen, config)
+        say(f'step {step}/{config.num_steps}  validation: '
+            f'{format_metrics(means)}')
+        writer.write_scalars(
+            step, {f'validation/{k}': v for k, v in means.items()}
+        )
+      if at['checkpoint']:
+        save(step)
+    if stop.requested:
+      break
+
+  # --------------------------------------------------------------------- end
+  manager.wait_until_finished()
+  manager.close()
+  writer.flush()
+  writer.close()
+  if stop.requested and step < config.num_steps:
+    say(f'stopped by a signal; step {step} is saved, the same command goes on')
+  else:
+    say(f'done: step {step} in {workdir}; {clock.summary()}')
+
+
+def check(config: ml_collections.ConfigDict, info: batches.RecordsInfo) -> None:
+  """Config against data and devices.
+
+  Raises:
+    InputError: they do not fit.
+  """
+  if config.fidelity != info.fidelity:
+    raise InputError(
+        f'{config.data.dir}: prepared with fidelity {info.fidelity!r}, the '
+        f'config says {config.fidelity!r}; set --config.fidelity or prepare '
+        'the data again.'
+    )
+  if config.batch_size % jax.device_count():
+    raise InputError(
+        f'config.batch_size: {config.batch_size} does not divide over '
+        f'{jax.device_count()} devices; set a multiple of it.'
+    )
+  for name in ('num_steps', 'batch_size', 'log_every', 'eval_every',
+               'sample_every', 'checkpoint_every', 'keep'):
+    if config[name] < 1:
+      raise InputError(
+          f'config.{name}: {config[name]} is not positive; set 1 or more.'
+      )
+
+
+def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+  """Writes the resolved config into a new workdir, or checks an old one's.
+
+  Raises:
+    InputError: the workdir was begun with another config, or is not writable.
+  """
+  path = workdir / 'config.json'
+  ours = json.loads(config.to_json())
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+      partial = path.with_suffix('.partial')
+      partial.write_text(json.dumps(ours, indent=2, sort_keys=True) + '\n')
+      os.replace(partial, path)
+      return
+    theirs = json.loads(path.read_text())
+  except OSError as error:
+    raise InputError(
+        f'{workdir}: cannot be used as workdir ({error.strerror}); give a '
+        'folder that can be written.'
+    ) from error
+  ours, theirs = flatten(ours), flatten(theirs)
+  for name in sorted(ours.keys() | theirs.keys()):
+    if name not in _MAY_CHANGE and ours.get(name) != theirs.get(name):
+      raise InputError(
+          f'{path}: this workdir was begun with {name} = '
+          f'{theirs.get(name)!r}, the config now says {ours.get(name)!r}; use '
+          'another --workdir or the old value.'
+      )
+
+
+def flatten(tree: dict, prefix: str = '') -> dict:
+  """{'a': {'b': 1}} -> {'a.b': 1}."""
+  flat = {}
+  for name, value in tree.items():
+    if isinstance(value, dict):
+      flat |= flatten(value, f'{prefix}{name}.')
+    else:
+      flat[prefix + name] = value
+  return flat
+
+
+def learning_rate(config: ml_collections.ConfigDict):
+  """The learning rate as a function of the step.
+
+  Raises:
+    InputError: an unknown schedule.
+  """
+  if config.schedule == 'constant':
+    return optax.constant_schedule(config.learning_rate)
+  if config.schedule == 'cosine':
+    return optax.cosine_decay_schedule(config.learning_rate, config.num_steps)
+  raise InputError(
+      f'config.schedule: {config.schedule!r} is unknown; set constant or '
+      'cosine.'
+  )
+
+
+def mean_metrics(metrics: list[dict]) -> dict[str, float]:
+  """Sums of (sum, count) over steps or batches -> means."""
+  totals = {}
+  for one in jax.device_get(metrics):
+    for name, (total, count) in one.items():
+      t, c = totals.get(name, (0.0, 0.0))
+      totals[name] = (t + float(total), c + float(count))
+  return {name: t / c for name, (t, c) in totals.items()}
+
+
+def validate(eval_step, state, frozen, config) -> dict[str, float]:
+  """Mean metrics over this process's share of the held-out pairs."""
+  return mean_metrics([
+      eval_step(state, frozen, parallel.shard(batch))
+      for batch in batches.eval_batches(
+          config.data.dir,
+          split='validation',
+          batch_size=config.batch_size // jax.process_count(),
+          process_index=jax.process_index(),
+          process_count=jax.process_count(),
+          fmt=config.data.format,
+      )
+  ])
+
+
+def write_samples(
+    stage, sample_step, state, frozen, batch, workdir, writer, *, step
+):
+  """Writes what the network makes of a few examples, as one sheet."""
+  if jax.process_index():
+    return
+  columns = stage.columns(batch, sample_step((state, frozen), batch))
+  sheet = sheets.contact_sheet(columns)
+  folder = workdir / 'samples'
+  folder.mkdir(exist_ok=True)
+  write_image(folder / f'step_{step:07d}.png', sheet)
+  writer.write_images(step, {'samples': sheet[None]})
+
+
+def open_writer(workdir: pathlib.Path) -> metric_writers.MetricWriter:
+  """TensorBoard's event files, written by process 0 alone."""
+  if jax.process_index():
+    return metric_writers.MultiWriter([])
+  return metric_writers.AsyncWriter(
+      metric_writers.SummaryWriter(str(workdir / 'tensorboard'))
+  )
+
+
+def format_metrics(means: dict[str, float]) -> str:
+  return '  '.join(f'{name} {value:.4g}' for name, value in means.items())
+
+
+def say(line: str) -> None:
+  """One line of the log; process 0 speaks for all."""
+  if jax.process_index() == 0:
+    print(line, flush=True)
+
+
+class StopSignal:
+  """Notes SIGTERM and SIGINT, so that the loop ends after a whole step."""
+
+  def __init__(self):
+    self.requested = False
+    for number in (signal.SIGTERM, signal.SIGINT):
+      signal.signal(number, self._request)
+
+  def _request(self, number, frame):
+    del number, frame
+    self.requested = True
+
+
+class Clock:
+  """Images a second and time to go; compiling and rests do not count."""
+
+  def __init__(self, step: int, num_steps: int, batch_size: int):
+    self._num_steps, self._batch_size = num_steps, batch_size
+    self._begin = self._since = time.monotonic()
+    self._step = self._first = step
+    self._rest = 0.0
+    self._trained_s = 0.0
+    self._trained_steps = 0
+    self.compile_s = 0.0
+
+  @contextlib.contextmanager
+  def resting(self):
+    """Time inside is not training time."""
+    begin = time.monotonic()
+    yield
+    self._rest += time.monotonic() - begin
+
+  def tick(self, step: int) -> tuple[float, str]:
+    """(images a second since the last tick, time to go as h:mm:ss)."""
+    now = time.monotonic()
+    seconds = max(now - self._since - self._rest, 1e-9)
+    steps = step - self._step
+    if self._step == self._first:
+      self.compile_s = seconds
+    else:
+      self._trained_s += seconds
+      self._trained_steps += steps
+    self._since, self._step, self._rest = now, step, 0.0
+    per_step = self._trained_s / max(self._trained_steps, 1)
+    to_go = round((self._num_steps - step) * per_step)
+    return (
+        steps * self._batch_size / seconds,
+        str(datetime.timedelta(seconds=to_go)) if per_step else '?',
+    )
+
+  def summary(self) -> str:
+    """What the run took, in one line."""
+    images = self._trained_steps * self._batch_size
+    speed = images / max(self._trained_s, 1e-9)
+    whole = datetime.timedelta(seconds=round(time.monotonic() - self._begin))
+    return (
+        f'{whole} in all, first step with compilation {self.compile_s:.1f} s, '
+        f'then {speed:.1f} images/s'
+    )
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses flags; what is wrong with them ends as one sentence."""
+  try:
+    return flags.FLAGS(argv)
+  except (flags.Error, AttributeError, KeyError, ValueError, OSError) as error:
+    message = ' '.join(str(error).split())
+    print(f'error: {message} (see --help)', file=sys.stderr)
+    sys.exit(errors.EXIT_BAD_INPUT)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  errors.run(lambda: train(_CONFIG.value, pathlib.Path(_WORKDIR.value)))
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['config', 'workdir'])
+  app.run(main, flags_parser=parse_flags)
