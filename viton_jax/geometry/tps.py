@@ -1,0 +1,181 @@
+"""The thin-plate-spline warp of VITON, linear in its control points.
+
+Control points sit on a regular n x n grid over [-1, 1]^2 of the output (y
+outer, x inner) and say where in the input each of them looks. The spline
+between them solves a linear system whose matrix depends on the grid alone, so
+the whole map from control points to sampling positions is one constant
+matrix. Source: Bookstein, "Principal Warps: Thin-Plate Splines and the
+Decomposition of Deformations", PAMI 1989; kernel r^2 log(r^2 + 1e-12).
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from viton_jax.errors import InputError
+from viton_jax.geometry.sampling import sample_bilinear
+
+_EPSILON = 1e-12
+# Above this many bytes the constant is not worth its place in a compiled
+# program: its last factor is then computed on the device.
+_MAX_CONSTANT_BYTES = 64 * 2**20
+
+
+def regular_grid(n: int) -> np.ndarray:
+  """The regular control grid over [-1, 1]^2.
+
+  Args:
+    n: points a side, at least 2.
+
+  Returns:
+    (n * n, 2) float64 of x, y; y outer, x inner.
+  """
+  side = np.linspace(-1.0, 1.0, n)
+  y, x = np.meshgrid(side, side, indexing='ij')
+  return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def _radial(squared_distance: np.ndarray) -> np.ndarray:
+  return squared_distance * np.log(squared_distance + _EPSILON)
+
+
+@functools.lru_cache(maxsize=8)
+def _coefficient_matrix(n: int) -> np.ndarray:
+  """(n * n + 3, n * n) float64: control points to spline coefficients."""
+  points = regular_grid(n)
+  squared = np.sum((points[:, None] - points[None]) ** 2, axis=-1)
+  affine = np.concatenate([np.ones((n * n, 1)), points], axis=1)
+  system = np.zeros((n * n + 3, n * n + 3))
+  system[: n * n, :3] = affine
+  system[: n * n, 3:] = _radial(squared)
+  system[n * n :, 3:] = affine.T
+  # The right-hand side is [control points; 0], so only the first n * n
+  # columns of the inverse are ever used.
+  return np.linalg.solve(system, np.eye(n * n + 3)[:, : n * n])
+
+
+@functools.lru_cache(maxsize=4)
+def position_matrix(n: int, out_size: tuple[int, int]) -> np.ndarray:
+  """The constant matrix from control points to sampling positions.
+
+  Args:
+    n: control points a side.
+    out_size: (h, w) of the output.
+
+  Returns:
+    (h * w, n * n) float32, computed in float64; read-only.
+  """
+  h, w = out_size
+  y, x = np.meshgrid(
+      np.linspace(-1.0, 1.0, h), np.linspace(-1.0, 1.0, w), indexing='ij'
+  )
+  pixels = np.stack([x.ravel(), y.ravel()], axis=1)
+  points = regular_grid(n)
+  squared = (pixels[:, :1] - points[:, 0]) ** 2
+  squared += (pixels[:, 1:] - points[:, 1]) ** 2
+  coefficients = _coefficient_matrix(n)
+  matrix = _radial(squared) @ coefficients[3:]
+  matrix += coefficients[0]
+  matrix += pixels @ coefficients[1:3]
+  matrix = matrix.astype(np.float32)
+  matrix.setflags(write=False)
+  return matrix
+
+
+def sampling_grid(
+    control_points_norm: jax.Array, out_size: tuple[int, int]
+) -> jax.Array:
+  """Sampling positions of every output pixel.
+
+  Args:
+    control_points_norm: (b, n * n, 2), x, y in [-1, 1] of the input; y
+      outer, x inner.
+    out_size: (h, w) of the output.
+
+  Returns:
+    (b, h, w, 2) float32 of x, y in [-1, 1] of the input, not yet clamped.
+
+  Raises:
+    InputError: the points do not form a square grid, or the size is empty.
+  """
+  n, (h, w) = _check(control_points_norm, out_size)
+  points = control_points_norm.astype(jnp.float32)
+  # 'highest': the TF32 or bfloat16 passes that accelerators prefer would
+  # leave positions with an error of whole pixels.
+  einsum = functools.partial(jnp.einsum, precision='highest')
+  if h * w * n * n * 4 <= _MAX_CONSTANT_BYTES:
+    positions = einsum('qn,bnd->bqd', position_matrix(n, (h, w)), points)
+    return positions.reshape(-1, h, w, 2)
+  matrix = _coefficient_matrix(n).astype(np.float32)
+  coefficients = einsum('kn,bnd->bkd', matrix, points)
+  return jax.vmap(lambda c: _positions_by_row(c, n, (h, w)))(coefficients)
+
+
+def _positions_by_row(
+    coefficients: jax.Array, n: int, out_size: tuple[int, int]
+) -> jax.Array:
+  """Evaluates one spline row by row, without the constant matrix."""
+  h, w = out_size
+  grid = jnp.asarray(regular_grid(n), jnp.float32)
+  x = jnp.linspace(-1.0, 1.0, w, dtype=jnp.float32)
+
+  def row(y: jax.Array) -> jax.Array:
+    squared = (x[:, None] - grid[:, 0]) ** 2 + (y - grid[:, 1]) ** 2
+    radial = squared * jnp.log(squared + jnp.float32(_EPSILON))
+    bent = jnp.matmul(radial, coefficients[3:], precision='highest')
+    flat = coefficients[0] + x[:, None] * coefficients[1]
+    return bent + flat + y * coefficients[2]
+
+  ys = jnp.linspace(-1.0, 1.0, h, dtype=jnp.float32)
+  return jax.lax.map(row, ys)
+
+
+def warp_tps(
+    images: jax.Array,
+    control_points_norm: jax.Array,
+    out_size: tuple[int, int] | None = None,
+) -> jax.Array:
+  """Warps images by thin-plate splines, bilinear and align-corners.
+
+  Differentiable in the images and in the control points; works under jit,
+  vmap and grad. Positions are float32 whatever the dtype of the images.
+
+  Args:
+    images: (b, h, w, c) floating point.
+    control_points_norm: (b, n * n, 2): where in the input, x, y in [-1, 1],
+      each point of the regular n x n grid over the output looks; y outer.
+      `ControlPoints.points_norm` of `fit_control_points` is such an array.
+    out_size: (h, w) of the output; the input's by default.
+
+  Returns:
+    (b, *out_size, c) in the dtype of `images`.
+
+  Raises:
+    InputError: wrong ranks, batch sizes or dtypes, or points that do not
+      form a square grid.
+  """
+  if images.ndim != 4:
+    raise InputError(
+        f'images must have shape (b, h, w, c), not {images.shape}'
+    )
+  size = images.shape[1:3] if out_size is None else tuple(out_size)
+  positions = sampling_grid(control_points_norm, size)
+  return sample_bilinear(images, positions)
+
+
+def _check(
+    control_points_norm: jax.Array, out_size: tuple[int, int]
+) -> tuple[int, tuple[int, int]]:
+  shape = control_points_norm.shape
+  if len(shape) != 3 or shape[2] != 2 or math.isqrt(shape[1]) ** 2 != shape[1]:
+    raise InputError(
+        f'control points must have shape (b, n * n, 2), not {shape}'
+    )
+  if shape[1] < 4:
+    raise InputError('a control grid needs at least 2 x 2 points')
+  if len(out_size) != 2 or min(out_size) < 1:
+    raise InputError(f'out_size must be (height, width), not {out_size}')
+  return math.isqrt(shape[1]), (int(out_size[0]), int(out_size[1]))
