@@ -1,0 +1,406 @@
+"""The layout of the original VITON: women_top/, pose, segment/, pair lists.
+
+    data_dir/
+      women_top/000001_0.jpg      person; 000001_1.jpg: a garment on white
+      pose.pkl                    '000001_0' -> {'candidate', 'subset'}
+      pose/000001_0.mat           the same, one file a person
+      segment/000001_0.mat        'segment', square, transposed, LIP-20 labels
+      tps/000001_0.mat            'control_points' (2, 10, 10); optional
+      truth/000001_0_000002_1.png the true result, ..._parse.png its labels;
+                                  optional, for data whose truth is known
+      viton_train_pairs.txt       'person.jpg garment.jpg' a line
+
+Poses come from pose.pkl if it has the person, else from pose/*.mat.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import pathlib
+import pickle
+
+import cv2
+import numpy as np
+import scipy.io
+
+from input_pipeline import images
+from input_pipeline.sample import NUM_KEYPOINTS, NUM_LABELS, Sample
+from viton_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class VitonLayout:
+  """Pairs of one data folder; picklable, so that workers can load from it.
+
+  Attributes:
+    data_dir: the folder.
+    pairs: (person file, garment file) of every pair.
+    poses: person stem -> (candidate, subset) arrays, from pose.pkl.
+    decode: (bytes, name) -> (h, w, 3) uint8 RGB, for photos.
+    tps: whether to read control points from tps/ where it has them.
+  """
+
+  data_dir: pathlib.Path
+  pairs: tuple[tuple[str, str], ...]
+  poses: dict
+  decode: Callable
+  tps: bool
+
+  def __len__(self) -> int:
+    return len(self.pairs)
+
+  def __iter__(self):
+    return map(self.load, range(len(self)))
+
+  def load(self, index: int) -> Sample:
+    """Reads one pair; raises InputError if something in it is wrong."""
+    person_id, garment_id = self.pairs[index]
+    stem = pathlib.PurePath(person_id).stem
+    person = self._photo(person_id)
+    height, width = person.shape[:2]
+    parse = read_segment(
+        self.data_dir / 'segment' / f'{stem}.mat', height, width
+    )
+    truth, truth_parse = self._truth(person_id, garment_id, person, parse)
+    return Sample(
+        person_id=person_id,
+        garment_id=garment_id,
+        person=person,
+        garment=self._photo(garment_id),
+        keypoints=self._keypoints(stem),
+        parse=parse,
+        control_points=self._control_points(person_id, garment_id),
+        truth=truth,
+        truth_parse=truth_parse,
+    )
+
+  def _photo(self, file_name: str):
+    path = self.data_dir / 'women_top' / file_name
+    return self.decode(_read(path, 'photo'), str(path))
+
+  def _keypoints(self, stem: str):
+    if stem in self.poses:
+      source = f'{self.data_dir / "pose.pkl"} ({stem})'
+      return pose_to_keypoints(self.poses[stem], source)
+    path = self.data_dir / 'pose' / f'{stem}.mat'
+    if not path.exists():
+      raise InputError(
+          f'{path}: the pose of {stem} is neither here nor in pose.pkl; '
+          'estimate it or take the pair off the list'
+      )
+    return pose_to_keypoints(_read_mat(path), str(path))
+
+  def _control_points(self, person_id: str, garment_id: str):
+    path = self.data_dir / 'tps' / f'{pathlib.PurePath(person_id).stem}.mat'
+    # The file is named by the person: it tells of his or her own garment.
+    if not (self.tps and _paired(person_id, garment_id) and path.exists()):
+      return None
+    points = _read_mat(path).get('control_points')
+    if np.shape(points) != (2, 10, 10):
+      raise InputError(
+          f"{path}: 'control_points' must have shape (2, 10, 10), not "
+          f'{np.shape(points)}; remove the file to have them fitted'
+      )
+    # Stored in 0..1 of the garment's width and height.
+    return (points.reshape(2, 100).T * 2 - 1).astype(np.float32)
+
+  def _truth(self, person_id, garment_id, person, parse):
+    if _paired(person_id, garment_id):
+      return person, parse
+    stems = [pathlib.PurePath(name).stem for name in (person_id, garment_id)]
+    path = self.data_dir / 'truth' / f'{stems[0]}_{stems[1]}.png'
+    if not path.exists():
+      return None, None
+    truth = images.decode_image(_read(path, 'true picture'), str(path))
+    path = path.with_name(f'{path.stem}_parse.png')
+    if not path.exists():
+      return truth, None
+    return truth, images.decode_labels(_read(path, 'label map'), str(path))
+
+
+def open_viton(
+    data_dir,
+    pairs: str,
+    *,
+    decode: Callable = images.decode_image,
+    tps: bool = False,
+) -> VitonLayout:
+  """Opens a folder in the original VITON layout.
+
+  Args:
+    data_dir: the folder.
+    pairs: a pair list, relative to `data_dir` or absolute.
+    decode: decodes photos, `(bytes, name) -> uint8 RGB`.
+    tps: take control points from tps/ where a pair has them.
+
+  Returns:
+    the layout.
+
+  Raises:
+    InputError: a missing folder, list or pose source; a wrong line; a pose.pkl
+      that holds anything but arrays.
+  """
+  data_dir = pathlib.Path(data_dir)
+  for folder in (data_dir, data_dir / 'women_top', data_dir / 'segment'):
+    if not folder.is_dir():
+      raise InputError(
+          f'{folder}: there is no such folder; the viton layout needs '
+          'women_top/, segment/, a pair list, and pose.pkl or pose/'
+      )
+  pair_list = read_pairs(data_dir / pairs)
+  path = data_dir / 'pose.pkl'
+  poses = {}
+  if path.exists():
+    stems = {pathlib.PurePath(person).stem for person, _ in pair_list}
+    poses = {k: v for k, v in read_pose_pickle(path).items() if k in stems}
+  elif not (data_dir / 'pose').is_dir():
+    raise InputError(f'{path}: there is no such file, nor a folder pose/')
+  return VitonLayout(data_dir, pair_list, poses, decode, tps)
+
+
+def read_pairs(path: pathlib.Path) -> tuple[tuple[str, str], ...]:
+  """Reads a list of 'person.jpg garment.jpg' lines.
+
+  Args:
+    path: the list.
+
+  Returns:
+    the pairs, in order.
+
+  Raises:
+    InputError: no such file, no pair in it, or a line that is not two plain
+      file names.
+  """
+  try:
+    lines = path.read_text(encoding='utf-8').splitlines()
+  except OSError as error:
+    raise InputError(
+        f'{path}: the pair list cannot be read ({error.strerror}); name an '
+        "existing list of 'person.jpg garment.jpg' lines"
+    ) from error
+  except UnicodeDecodeError as error:
+    raise InputError(f'{path}: the pair list is not UTF-8 text') from error
+  pairs = []
+  for number, line in enumerate(lines, start=1):
+    names = line.split()
+    if not names:
+      continue
+    # A name with a folder could point outside the data.
+    if len(names) != 2 or any(pathlib.Path(n).name != n for n in names):
+      raise InputError(
+          f"{path}, line {number}: '{line[:200]}' is not a pair; write "
+          "'person.jpg garment.jpg', two file names without folders"
+      )
+    pairs.append((names[0], names[1]))
+  if not pairs:
+    raise InputError(
+        f"{path}: the pair list is empty; write 'person.jpg garment.jpg' lines"
+    )
+  return tuple(pairs)
+
+
+def _paired(person_id: str, garment_id: str) -> bool:
+  """Whether the garment is the one on the photo: same number, other suffix."""
+  person, garment = (
+      pathlib.PurePath(name).stem.rpartition('_')[0]
+      for name in (person_id, garment_id)
+  )
+  return bool(person) and person == garment
+
+
+def _read(path: pathlib.Path, what: str) -> bytes:
+  try:
+    return path.read_bytes()
+  except OSError as error:
+    raise InputError(
+        f'{path}: the {what} cannot be read ({error.strerror}); add it or '
+        'take the pair off the list'
+    ) from error
+
+
+def _read_mat(path: pathlib.Path) -> dict:
+  try:
+    return scipy.io.loadmat(path)
+  # SciPy raises anything from ValueError to zlib.error on a damaged file.
+  except Exception as error:
+    raise InputError(
+        f'{path}: the MATLAB file cannot be read ({error}); write it again in '
+        'the format of version 5 to 7.2'
+    ) from error
+
+
+def read_segment(path: pathlib.Path, height: int, width: int):
+  """Reads a label map and brings it into the frame of its photo.
+
+  The stored map is transposed and square: the photo's longer side fills it,
+  the rest is padding.
+
+  Args:
+    path: the MATLAB file with 'segment'.
+    height: of the photo, in pixels.
+    width: of the photo, in pixels.
+
+  Returns:
+    (height, width) uint8 LIP-20 labels.
+
+  Raises:
+    InputError: no such file, or its map is not square or has other labels.
+  """
+  if not path.exists():
+    raise InputError(
+        f'{path}: the label map is missing; add it or take the pair off the '
+        'list'
+    )
+  segment = np.asarray(_read_mat(path).get('segment', ()))
+  if segment.ndim != 2 or segment.shape[0] != segment.shape[1]:
+    raise InputError(
+        f"{path}: 'segment' has shape {segment.shape}; it must be square, as "
+        '(641, 641), with the photo in its top-left corner and transposed'
+    )
+  if not segment.size or segment.dtype.kind not in 'biuf':
+    raise InputError(
+        f"{path}: 'segment' is empty or not numeric (shape {segment.shape}, "
+        f'type {segment.dtype}); it must hold LIP-20 labels'
+    )
+  labels = segment.astype(np.uint8, casting='unsafe') if (
+      np.isfinite(segment).all() and segment.min() >= 0 and
+      segment.max() < NUM_LABELS
+  ) else None
+  if labels is None or (labels != segment).any():
+    raise InputError(
+        f"{path}: 'segment' has values from {segment.min()} to "
+        f'{segment.max()} or between whole numbers; LIP-20 labels are whole '
+        'numbers from 0 to 19'
+    )
+  side = max(height, width)
+  # A transposed view is not contiguous, which OpenCV needs.
+  labels = cv2.resize(
+      np.ascontiguousarray(labels.T),
+      (side, side),
+      interpolation=cv2.INTER_NEAREST_EXACT,
+  )
+  return np.ascontiguousarray(labels[:height, :width])
+
+
+def pose_to_keypoints(pose, source: str):
+  """Turns detected candidates and people into one person's key points.
+
+  Args:
+    pose: mapping with 'candidate' (k, >= 3): x, y, score; and 'subset'
+      (people, >= 18): indices into candidate, -1 for a missing joint.
+    source: what to call it in an error.
+
+  Returns:
+    (18, 3) float32 of the first person: x, y in pixels, confidence (0 where
+    missing, then x = y = 0).
+
+  Raises:
+    InputError: arrays of another shape or content, or nobody detected.
+  """
+  try:
+    candidate = np.asarray(pose['candidate'], np.float64)
+    subset = np.asarray(pose['subset'], np.float64)
+  except (KeyError, TypeError, ValueError, IndexError) as error:
+    raise InputError(
+        f"{source}: a pose must hold the arrays 'candidate' and 'subset'; "
+        'estimate it again'
+    ) from error
+  if not subset.size:
+    raise InputError(
+        f'{source}: nobody was detected in this photo; take the pair off the '
+        'list'
+    )
+  if subset.ndim != 2 or subset.shape[1] < NUM_KEYPOINTS:
+    raise InputError(
+        f"{source}: 'subset' has shape {subset.shape}; it must be (people, 20)"
+    )
+  if candidate.size and (candidate.ndim != 2 or candidate.shape[1] < 3):
+    raise InputError(
+        f"{source}: 'candidate' has shape {candidate.shape}; it must be (k, 4)"
+    )
+  keypoints = np.zeros((NUM_KEYPOINTS, 3), np.float32)
+  for joint, index in enumerate(subset[0, :NUM_KEYPOINTS]):
+    if index == -1:
+      continue
+    if not (0 <= index < len(candidate) and index == int(index)):
+      raise InputError(
+          f"{source}: 'subset' points to candidate {index:g} of "
+          f'{len(candidate)}; estimate the pose again'
+      )
+    x, y, score = candidate[int(index), :3]
+    # A joint that is there keeps a confidence above 0, whatever its score.
+    keypoints[joint] = x, y, max(score, 1e-6)
+  return keypoints
+
+
+def _decode_bytes(text: str, encoding: str) -> bytes:
+  """How Python 3 writes bytes in protocol 2; only this encoding occurs."""
+  if encoding != 'latin1':
+    raise pickle.UnpicklingError(f'bytes in the encoding {encoding!r}')
+  return text.encode('latin1')
+
+
+class _PoseUnpickler(pickle.Unpickler):
+  """Admits NumPy arrays and builtin containers, and nothing that runs."""
+
+  def find_class(self, module, name):
+    admitted = _admitted_classes()
+    if (module, name) not in admitted:
+      raise InputError(f'it refers to {module}.{name}')
+    return admitted[module, name]
+
+
+@functools.cache
+def _admitted_classes() -> dict:
+  # What NumPy itself names in a pickle, under the module names of versions
+  # 1 and 2; Python 2 said __builtin__.
+  array = np.zeros(1)
+  reconstruct = array.__reduce__()[0]
+  scalar = np.float64(0).__reduce__()[0]
+  admitted = {
+      ('numpy', 'ndarray'): np.ndarray,
+      ('numpy', 'dtype'): np.dtype,
+      ('_codecs', 'encode'): _decode_bytes,
+  }
+  for core in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+    admitted[core, '_reconstruct'] = reconstruct
+    admitted[core, 'scalar'] = scalar
+  for module in ('__builtin__', 'builtins'):
+    for container in (list, dict, tuple, set, frozenset):
+      admitted[module, container.__name__] = container
+  return admitted
+
+
+def read_pose_pickle(path: pathlib.Path) -> dict:
+  """Reads pose.pkl without running anything that it may contain.
+
+  Args:
+    path: a pickle of Python 2 or 3: person -> {'candidate', 'subset'}.
+
+  Returns:
+    the dict.
+
+  Raises:
+    InputError: not a pickle of a dict, or one that refers to anything other
+      than NumPy arrays and builtin containers.
+  """
+  try:
+    with path.open('rb') as file:
+      poses = _PoseUnpickler(file, encoding='latin1').load()
+  except InputError as error:
+    raise InputError(
+        f'{path}: {error}; only NumPy arrays and builtin containers are '
+        'admitted, because a pickle can run code'
+    ) from None
+  # A damaged pickle raises almost anything.
+  except Exception as error:
+    raise InputError(
+        f'{path}: this is not a readable pickle ({type(error).__name__}: '
+        f'{error}); copy it again, or remove it and use pose/*.mat'
+    ) from error
+  if not isinstance(poses, dict):
+    raise InputError(
+        f"{path}: holds a {type(poses).__name__}; it must be a dict "
+        "'000001_0' -> {'candidate', 'subset'}"
+    )
+  return poses

@@ -1,0 +1,257 @@
+"""One pair at photo size, and the small example that networks are fed from.
+
+`Sample` is what every data layout, estimator and server makes or takes.
+`working_example` turns one into the arrays that training and try-on use.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from input_pipeline import images
+from viton_jax.errors import InputError
+
+FIDELITIES = ('fixed', 'original')
+NUM_KEYPOINTS = 18
+NUM_LABELS = 20
+# LIP-20 labels: hat, hair, sunglasses, face; and the upper garment.
+HEAD_LABELS = (1, 2, 4, 13)
+GARMENT_LABEL = 5
+# COCO-18 key points: neck, right and left shoulder.
+SHOULDER_KEYPOINTS = (1, 2, 5)
+# A coordinate in working pixels from which no pose box reaches any picture.
+OUTSIDE = -1000.0
+
+_IS_HEAD = np.isin(np.arange(256), HEAD_LABELS)
+_IS_BODY = (np.arange(256) != 0) & ~_IS_HEAD
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+  """A person and a garment, in host memory, at the size of the photos.
+
+  Attributes:
+    person_id: file name of the person's photo, '000001_0.jpg'.
+    garment_id: file name of the garment's photo, '000001_1.jpg'.
+    person: (h, w, 3) uint8 RGB.
+    garment: (hg, wg, 3) uint8 RGB; a flat garment on a light background.
+    keypoints: (18, 3) float32, COCO-18 order: x, y in pixels of `person`,
+      confidence; confidence 0 is a missing joint, then x = y = 0.
+    parse: (h, w) uint8 LIP-20 labels in the frame of `person`.
+    garment_mask: (hg, wg) bool, or None: derived from the photo.
+    control_points: (100, 2) float32 in [-1, 1]: where in the garment's photo
+      each point of a 10 x 10 grid over the person comes from, x, y, grid y
+      outer and x inner. None: fitted when data are prepared.
+    truth: (h, w, 3) uint8, the true picture of this person in this garment,
+      if it is known.
+    truth_parse: (h, w) uint8 LIP-20 labels of `truth`.
+
+  Raises:
+    InputError: a shape, dtype or value is wrong.
+  """
+
+  person_id: str
+  garment_id: str
+  person: np.ndarray
+  garment: np.ndarray
+  keypoints: np.ndarray
+  parse: np.ndarray
+  garment_mask: np.ndarray | None = None
+  control_points: np.ndarray | None = None
+  truth: np.ndarray | None = None
+  truth_parse: np.ndarray | None = None
+
+  def __post_init__(self):
+    for name in ('person', 'garment'):
+      image = getattr(self, name)
+      self._check(name, np.uint8, (*image.shape[:2], 3))
+      if min(image.shape[:2]) < 16:
+        raise InputError(
+            f'{self.name}: the photo {name} is {image.shape[1]} x '
+            f'{image.shape[0]} pixels; give one of at least 16 x 16'
+        )
+    frame = self.person.shape[:2]
+    self._check('keypoints', np.float32, (NUM_KEYPOINTS, 3))
+    self._check('parse', np.uint8, frame)
+    self._check('garment_mask', np.bool_, self.garment.shape[:2])
+    self._check('control_points', np.float32, (100, 2))
+    self._check('truth', np.uint8, (*frame, 3))
+    self._check('truth_parse', np.uint8, frame)
+    for name in ('parse', 'truth_parse'):
+      labels = getattr(self, name)
+      if labels is not None and labels.max() >= NUM_LABELS:
+        raise InputError(
+            f'{self.name}: {name} has the label {labels.max()}; LIP-20 labels '
+            'go from 0 to 19, so map the labels first'
+        )
+    for name in ('keypoints', 'control_points'):
+      values = getattr(self, name)
+      if values is not None and not np.isfinite(values).all():
+        raise InputError(
+            f'{self.name}: {name} holds a value that is not a finite number; '
+            'estimate them again'
+        )
+
+  @property
+  def name(self) -> str:
+    """What to call the pair in a message: 'person.jpg garment.jpg'."""
+    return f'{self.person_id} {self.garment_id}'
+
+  @property
+  def has_shoulders(self) -> bool:
+    """Whether the neck or a shoulder was found."""
+    return bool((self.keypoints[list(SHOULDER_KEYPOINTS), 2] > 0).any())
+
+  def _check(self, name, dtype, shape):
+    value = getattr(self, name)
+    if value is None:
+      return
+    if value.dtype != dtype or value.shape != shape:
+      raise InputError(
+          f'{self.name}: {name} must be {np.dtype(dtype)} of shape {shape}, '
+          f'but it is {value.dtype} of shape {value.shape}'
+      )
+
+
+def check_settings(height: int, width: int, *, fidelity: str) -> None:
+  """Raises InputError unless a working size and a fidelity are usable."""
+  for name, value in (('height', height), ('width', width)):
+    if value < 64 or value % 64:
+      below = max(64, value // 64 * 64)
+      raise InputError(
+          f'{name} {value} is not a multiple of 64, which the network halves '
+          f'six times; use {below} or {below + 64}'
+      )
+  if fidelity not in FIDELITIES:
+    raise InputError(
+        f"fidelity '{fidelity}' is unknown; use one of {', '.join(FIDELITIES)}"
+    )
+
+
+def working_example(
+    sample: Sample, *, height: int, width: int, fidelity: str
+) -> dict:
+  """Shrinks a sample to what the network's input is computed from.
+
+  The picture is stretched to the working size as a whole, as the original
+  does; 'fixed' resizes with antialiasing, 'original' as TensorFlow 1 does.
+
+  Args:
+    sample: the pair.
+    height: working height in pixels, a multiple of 64.
+    width: working width in pixels, a multiple of 64.
+    fidelity: 'fixed' or 'original'.
+
+  Returns:
+    a dict: person, garment (h, w, 3) uint8 RGB; head_mask (h, w) uint8, the
+    soft head mask in 0..255; parse (h, w) uint8 LIP-20; body (h / 16, w / 16)
+    float32 in 0..1, how much of each cell is body without head; keypoints
+    (18, 3) float32, x, y in working pixels, confidence 0 where missing, see
+    `working_keypoints`; pose_limit (2,) float32, in 'original' alone, see
+    `pose_limit`; garment_mask (h, w) uint8 0/1 of the flat garment;
+    control_points (100, 2) float32 if the sample has them; person_id and
+    garment_id str.
+
+  Raises:
+    InputError: an unusable size or fidelity.
+  """
+  check_settings(height, width, fidelity=fidelity)
+  mask = sample.garment_mask
+  if mask is None:
+    # Imported here, because layouts are read where JAX is not needed.
+    from viton_jax import geometry
+
+    mask = geometry.garment_mask(sample.garment, fidelity=fidelity)
+  size = (height, width)
+  shrink = shrink_original if fidelity == 'original' else shrink_fixed
+  example = shrink(sample.person, sample.garment, sample.parse, size=size)
+  if fidelity == 'original':
+    for name in ('person', 'garment', 'head_mask'):
+      example[name] = np.rint(example[name]).astype(np.uint8)
+    mask = images.resize_nearest_tf1(mask.astype(np.uint8), height, width)
+  else:
+    mask = images.resize_area(mask.astype(np.uint8) * 255, height, width) > 127
+  example['garment_mask'] = mask.astype(np.uint8)
+  example['keypoints'] = working_keypoints(
+      sample.keypoints, sample.person.shape[:2], size=size, fidelity=fidelity
+  )
+  if fidelity == 'original':
+    example['pose_limit'] = pose_limit(sample.person.shape[:2], size=size)
+  if sample.control_points is not None:
+    example['control_points'] = sample.control_points
+  example['person_id'] = sample.person_id
+  example['garment_id'] = sample.garment_id
+  return example
+
+
+def shrink_fixed(person, garment, parse, *, size) -> dict:
+  """The images of a working example with antialiasing; see above."""
+  head = _IS_HEAD[parse].astype(np.uint8) * 255
+  body = _IS_BODY[parse].astype(np.float32)
+  return {
+      'person': images.resize_area(person, *size),
+      'garment': images.resize_area(garment, *size),
+      'head_mask': images.resize_area(head, *size),
+      'parse': images.resize_labels(parse, *size),
+      'body': images.resize_area(body, size[0] // 16, size[1] // 16),
+  }
+
+
+def shrink_original(person, garment, parse, *, size) -> dict:
+  """As `shrink_fixed` with TensorFlow 1's resizing; images float32 0..255."""
+  head = _IS_HEAD[parse].astype(np.float32) * 255
+  body = _IS_BODY[parse].astype(np.float32)
+  return {
+      'person': images.resize_bilinear_tf1(person, *size),
+      'garment': images.resize_bilinear_tf1(garment, *size),
+      'head_mask': images.resize_bilinear_tf1(head, *size),
+      'parse': images.resize_nearest_tf1(parse, *size),
+      'body': images.resize_area_tf1(body, size[0] // 16, size[1] // 16),
+  }
+
+
+def working_keypoints(keypoints, frame, *, size, fidelity: str):
+  """Scales key points from a photo to the working size.
+
+  The original truncates coordinates and gives a missing joint (-1, -1), which
+  it scales and draws unless the truncated x is negative. So in photos wider
+  than the working width a missing joint draws a box in the top-left corner,
+  cut by a row or more where the photo is lower than the working height.
+
+  Args:
+    keypoints: (18, 3) float32, x, y in photo pixels and confidence.
+    frame: (height, width) of the photo.
+    size: (height, width) at work.
+    fidelity: 'fixed' or 'original'.
+
+  Returns:
+    (18, 3) float32. Missing joints are all zero; only in 'original', those
+    that draw no box lie at `OUTSIDE` and those whose box is cut at (0, y < 0),
+    both with confidence 1.
+  """
+  scale = np.array([size[1] / frame[1], size[0] / frame[0]])
+  missing = keypoints[:, 2] <= 0
+  scaled = keypoints.astype(np.float64)
+  scaled[:, :2] *= scale
+  scaled[missing] = 0
+  if fidelity == 'original':
+    scaled[:, :2] = np.trunc(scaled[:, :2])
+    x, y = np.trunc(-scale)
+    if x < 0:
+      scaled[missing] = OUTSIDE, OUTSIDE, 1
+    elif y < 0:
+      scaled[missing] = 0, y, 1
+  return scaled.astype(np.float32)
+
+
+def pose_limit(frame, *, size):
+  """Where the original cuts pose boxes off: at the photo's own border too.
+
+  Args:
+    frame: (height, width) of the photo.
+    size: (height, width) at work.
+
+  Returns:
+    (2,) float32: x and y, in working pixels, at which boxes end (exclusive).
+  """
+  return np.minimum(frame, size)[::-1].astype(np.float32)
