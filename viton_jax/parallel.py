@@ -29,11 +29,15 @@ def replicate(tree: Any) -> Any:
 
 
 def shard(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Splits this process's batch over its devices: (b, ...) -> (d, b/d, ...)."""
+  """Splits this process's batch over its devices: (b, ...) -> (d, b/d, ...).
+
+  Names of files stay behind: devices hold numbers only.
+  """
   devices = jax.local_device_count()
   return {
       name: value.reshape(devices, -1, *value.shape[1:])
       for name, value in batch.items()
+      if value.dtype.kind in 'biuf'
   }
 
 
@@ -45,26 +49,29 @@ def unshard(tree: Any) -> Any:
 
 
 def train(step: Callable) -> Callable:
-  """(state, batch) -> (state, metrics), compiled for all devices.
+  """(state, frozen, batch) -> (state, metrics), compiled for all devices.
 
-  The state is donated: its memory is used again, the old one is gone.
+  `frozen` holds the trained networks that the step only reads. The state is
+  donated: its memory is used again, the old one is gone.
   """
   return jax.pmap(
       step,
       axis_name=AXIS,
-      in_axes=(None, 0),
+      in_axes=(None, None, 0),
       out_axes=(None, None),
       donate_argnums=0,
   )
 
 
 def evaluate(step: Callable) -> Callable:
-  """(state, batch) -> metrics, compiled for all devices."""
-  return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
+  """(state, frozen, batch) -> metrics, compiled for all devices."""
+  return jax.pmap(
+      step, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None
+  )
 
 
 def predict(step: Callable) -> Callable:
-  """(variables, batch) -> tree of pictures, compiled for all devices.
+  """(variables, batch) -> tree of arrays, compiled for all devices.
 
   The returned function takes and gives unsplit batches, whatever their size:
   it pads them to a multiple of the number of devices with copies of the last

@@ -1,0 +1,69 @@
+"""The page of a batch job: figures on top, a row of pictures for each pair."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import html
+
+_STYLE = """
+body { font: 15px/1.4 system-ui, sans-serif; margin: 2em; color: #222; }
+table { border-collapse: collapse; }
+th, td { padding: 4px 10px; text-align: right; }
+th { font-weight: 600; color: #555; }
+tr.pair td { padding: 3px; text-align: center; }
+img { width: 144px; display: block; }
+.failed { color: #a00; max-width: 40em; text-align: left; }
+small { color: #777; }
+"""
+
+
+def render(
+    title: str,
+    summary: Sequence[str],
+    *,
+    figures: Mapping[str, Mapping[str, float]] | None,
+    columns: Sequence[str],
+    pairs: Iterable[Mapping],
+) -> str:
+  """The whole page; pictures are named relative to it, nothing is fetched.
+
+  Args:
+    title: heading.
+    summary: lines of text under it.
+    figures: method -> figure -> value, or None where no truth is known.
+    columns: names of the pictures of a pair.
+    pairs: dicts with `name`, and `pictures` (column -> relative path) or
+      `reason` (why it failed).
+  """
+  parts = [
+      '<!doctype html><html lang="en"><meta charset="utf-8">',
+      f'<title>{html.escape(title)}</title><style>{_STYLE}</style>',
+      f'<h1>{html.escape(title)}</h1>',
+      *(f'<p>{html.escape(line)}</p>' for line in summary),
+  ]
+  if figures:
+    names = list(next(iter(figures.values())))
+    parts.append('<table><tr><th></th>')
+    parts += [f'<th>{html.escape(name)}</th>' for name in names]
+    for method, row in figures.items():
+      parts.append(f'<tr><th>{html.escape(method)}</th>')
+      parts += [f'<td>{row[name]:.4g}</td>' for name in names]
+    parts.append('</table>')
+  parts.append('<table><tr>')
+  parts += [f'<th>{html.escape(name)}</th>' for name in columns]
+  for pair in pairs:
+    parts.append('<tr class="pair">')
+    name = html.escape(pair['name'])
+    if 'reason' in pair:
+      reason = html.escape(pair['reason'])
+      parts.append(
+          f'<td class="failed" colspan="{len(columns)}">{name}: {reason}</td>'
+      )
+      continue
+    for column in columns:
+      source = html.escape(pair['pictures'].get(column, ''))
+      image = f'<img loading="lazy" src="{source}" alt="{column}">'
+      parts.append(f'<td>{image if source else ""}</td>')
+    parts.append(
+        f'<tr><td colspan="{len(columns)}"><small>{name}</small></td>'
+    )
+  parts.append('</table>')
+  return '\n'.join(parts) + '\n'

@@ -1,0 +1,134 @@
+"""A batch of people and garments -> pictures: coarse, match, warp, refine.
+
+Two jitted functions with the matching between them, on the host: it follows
+the contour of the predicted garment mask, which has no fixed length.
+"""
+
+from collections.abc import Callable
+from concurrent import futures
+import dataclasses
+import functools
+import pathlib
+
+import numpy as np
+
+from viton_jax import checkpoints, geometry, parallel, steps
+from viton_jax.errors import InputError
+from viton_jax.models import EncoderDecoder, Refinement
+
+# VITON matches at half the preparation's size when it tries garments on.
+_ORIGINAL_MATCHING_SIZE = (64, 48)
+
+
+@dataclasses.dataclass(frozen=True)
+class TryOnBatch:
+  """What comes out for b pairs; pictures are float32 in [-1, 1].
+
+  Attributes:
+    coarse: (b, h, w, 3), the encoder-decoder's picture.
+    mask: (b, h, w, 1) in [0, 1], where it puts the garment.
+    warped: (b, h, w, 3), the garment bent into that place.
+    alpha: (b, h, w, 1) in [0, 1], how much of `warped` shows.
+    output: (b, h, w, 3), the try-on.
+    failures: a reason for each pair that could not be matched, else None; its
+      `warped`, `alpha` and `output` mean nothing.
+  """
+
+  coarse: np.ndarray
+  mask: np.ndarray
+  warped: np.ndarray
+  alpha: np.ndarray
+  output: np.ndarray
+  failures: list[str | None]
+
+
+def make_try_on(
+    checkpoint: str | pathlib.Path,
+    refine_checkpoint: str | pathlib.Path,
+    *,
+    workers: int | None = None,
+) -> tuple[checkpoints.Checkpoint, Callable[[dict], TryOnBatch]]:
+  """Loads both networks.
+
+  Args:
+    checkpoint: workdir, or one step of it, of a trained encoder-decoder.
+    refine_checkpoint: the same of a refinement network.
+    workers: threads for the matching; default: one a core.
+
+  Returns:
+    The encoder-decoder's checkpoint (its size and fidelity say how examples
+    have to be made) and a function from a batch of working examples, as
+    `input_pipeline.sample.working_example` makes them, to a TryOnBatch.
+
+  Raises:
+    InputError: a checkpoint is missing, damaged, of the wrong network, or the
+      two do not belong together.
+  """
+  first = checkpoints.read(checkpoint, 'encoder_decoder')
+  second = checkpoints.read(refine_checkpoint, 'refinement')
+  for name in ('fidelity', 'size'):
+    if getattr(first, name) != getattr(second, name):
+      raise InputError(
+          f'{second.path}: trained with {name} {getattr(second, name)}, the '
+          f'encoder-decoder {first.path} with {getattr(first, name)}; give two '
+          'checkpoints that belong together.'
+      )
+  fidelity = first.fidelity
+  coarse_step = parallel.predict(
+      functools.partial(
+          steps.predict_coarse,
+          model=EncoderDecoder(features=first.features),
+          fidelity=fidelity,
+      )
+  )
+  refine_step = parallel.predict(
+      functools.partial(
+          steps.predict_refined, model=Refinement(), fidelity=fidelity
+      )
+  )
+  coarse_variables = parallel.replicate(first.variables)
+  refine_variables = parallel.replicate(second.variables)
+  pool = futures.ThreadPoolExecutor(workers, 'matching')
+
+  def run(batch):
+    mask, coarse = coarse_step(coarse_variables, batch)
+    matches = list(
+        pool.map(
+            functools.partial(match, fidelity=fidelity),
+            batch['garment_mask'],
+            mask[..., 0],
+        )
+    )
+    refined = refine_step(
+        refine_variables,
+        {
+            'garment': batch['garment'],
+            'control_points': np.stack([points for points, _ in matches]),
+            'garment_mask': mask,
+            'coarse': coarse,
+        },
+    )
+    return TryOnBatch(
+        coarse=coarse,
+        mask=np.clip(mask, 0, 1),
+        warped=refined['warped'],
+        alpha=refined['alpha'],
+        output=refined['output'],
+        failures=[reason for _, reason in matches],
+    )
+
+  return first, run
+
+
+def match(
+    garment_mask: np.ndarray, predicted_mask: np.ndarray, *, fidelity: str
+) -> tuple[np.ndarray, str | None]:
+  """Control points for one pair, or the regular grid and the reason why not."""
+  size = _ORIGINAL_MATCHING_SIZE if fidelity == 'original' else None
+  try:
+    points = geometry.fit_control_points(
+        garment_mask.astype(bool), predicted_mask, fidelity=fidelity, size=size
+    ).points_norm
+    return points, None
+  except geometry.MatchingError as error:
+    return geometry.regular_grid(10, 10).astype(np.float32), str(error)
