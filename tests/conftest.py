@@ -13,3 +13,36 @@ import jax  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_dtype_promotion', 'strict')
+
+import pathlib  # noqa: E402
+import sys  # noqa: E402
+
+import pytest  # noqa: E402
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import entry_points  # noqa: E402
+
+
+@pytest.fixture(scope='session')
+def raw_dir(tmp_path_factory) -> pathlib.Path:
+  """A dozen synthetic pairs in the raw VITON layout, four unpaired for test."""
+  folder = tmp_path_factory.mktemp('data') / 'raw'
+  entry_points.run(
+      'input_pipeline.synthetic',
+      *('--out_dir', folder, '--num_pairs', 12, '--num_test_pairs', 4),
+      *('--seed', 1, '--height', 256),
+  )
+  return folder
+
+
+@pytest.fixture(scope='session')
+def records_dir(raw_dir) -> pathlib.Path:
+  """The same as records of 128 x 64, small enough to train on in a test."""
+  folder = raw_dir.parent / 'records'
+  entry_points.run(
+      'input_pipeline.prepare',
+      *('--layout', 'viton', '--data_dir', raw_dir, '--out_dir', folder),
+      *('--height', 128, '--width', 64, '--validation_fraction', 0.2),
+  )
+  return folder

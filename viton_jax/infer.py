@@ -123,7 +123,10 @@ def main() -> int:
 
   newest = {line['name']: line for line in manifest.lines}
   return summarise(
-      [newest[name] for name in indices], out_dir, seconds=time.monotonic() - begin, now=len(todo),
+      [newest[name] for name in indices],
+      out_dir,
+      seconds=time.monotonic() - begin,
+      now=len(todo),
       page_pairs=arguments.page_pairs,
   )
 

@@ -13,7 +13,6 @@ The same command in the same workdir goes on where it stopped, to the bit.
 import contextlib
 import datetime
 import json
-import os
 import pathlib
 import signal
 import sys
@@ -28,8 +27,16 @@ import numpy as np
 import optax
 
 from input_pipeline import batches
-from input_pipeline.images import write_image
-from viton_jax import checkpoints, errors, parallel, sheets, stages, train_state
+from input_pipeline.images import encode_png
+from viton_jax import (
+    checkpoints,
+    errors,
+    parallel,
+    sheets,
+    stages,
+    storage,
+    train_state,
+)
 from viton_jax.errors import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -76,7 +83,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       stage.model,
       jax.random.key(config.seed),
       size=(info.height, info.width),
-      optimizer=train_state.adam(learning_rate(config)),
+      learning_rate=learning_rate(config),
   )
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   say(f'{parameters:,} parameters')
@@ -221,9 +228,7 @@ def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-      partial = path.with_suffix('.partial')
-      partial.write_text(json.dumps(ours, indent=2, sort_keys=True) + '\n')
-      os.replace(partial, path)
+      storage.write_json(path, ours)
       return
     theirs = json.loads(path.read_text())
   except OSError as error:
@@ -303,7 +308,7 @@ def write_samples(
   sheet = sheets.contact_sheet(columns)
   folder = workdir / 'samples'
   folder.mkdir(exist_ok=True)
-  write_image(folder / f'step_{step:07d}.png', sheet)
+  storage.write_file(folder / f'step_{step:07d}.png', encode_png(sheet))
   writer.write_images(step, {'samples': sheet[None]})
 
 

@@ -74,18 +74,27 @@ def make_try_on(
           'checkpoints that belong together.'
       )
   fidelity = first.fidelity
-  coarse_step = parallel.predict(
-      functools.partial(
-          steps.predict_coarse,
-          model=EncoderDecoder(features=first.features),
-          fidelity=fidelity,
-      )
-  )
-  refine_step = parallel.predict(
-      functools.partial(
-          steps.predict_refined, model=Refinement(), fidelity=fidelity
-      )
-  )
+  encoder_decoder = EncoderDecoder(features=first.features)
+  refinement = Refinement(features=second.features)
+
+  def coarse_step(variables, batch):
+    return steps.predict_coarse(
+        variables, batch, model=encoder_decoder, fidelity=fidelity
+    )
+
+  def refine_step(variables, batch):
+    return steps.predict_refined(
+        variables,
+        batch,
+        batch['control_points'],
+        batch['mask'],
+        batch['coarse'],
+        model=refinement,
+        fidelity=fidelity,
+    )
+
+  coarse_step = parallel.predict(coarse_step)
+  refine_step = parallel.predict(refine_step)
   coarse_variables = parallel.replicate(first.variables)
   refine_variables = parallel.replicate(second.variables)
   pool = futures.ThreadPoolExecutor(workers, 'matching')
@@ -104,7 +113,7 @@ def make_try_on(
         {
             'garment': batch['garment'],
             'control_points': np.stack([points for points, _ in matches]),
-            'garment_mask': mask,
+            'mask': mask,
             'coarse': coarse,
         },
     )
@@ -131,4 +140,4 @@ def match(
     ).points_norm
     return points, None
   except geometry.MatchingError as error:
-    return geometry.regular_grid(10, 10).astype(np.float32), str(error)
+    return geometry.regular_grid(10).astype(np.float32), str(error)

@@ -1,0 +1,40 @@
+"""The demo: both networks small enough for a laptop's processor.
+
+  python -m viton_jax.train --config configs/demo.py:stage1 --workdir W1 \\
+      --config.data.dir RECORDS
+  python -m viton_jax.train --config configs/demo.py:stage2 --workdir W2 \\
+      --config.data.dir RECORDS --config.coarse_checkpoint W1
+
+A quarter of the channels, no VGG19 (its weights are not ours to give away), so
+no perceptual loss; a few minutes each on 2 cores. launch/demo.sh runs both.
+"""
+
+from configs import defaults
+
+
+def get_config(arg: str = 'stage1'):
+  config = defaults.get_config()
+  config.features = 16
+  config.batch_size = 8
+  config.schedule = 'cosine'
+  config.loss.perceptual = 0.0
+  config.log_every = 50
+  config.eval_every = 500
+  config.sample_every = 250
+  config.checkpoint_every = 250
+  if arg == 'stage1':
+    config.stage = 1
+    config.num_steps = 1_500
+    config.learning_rate = 1e-3
+    config.loss.mask = 1.0
+    config.loss.image = 1.0
+  elif arg == 'stage2':
+    config.stage = 2
+    config.num_steps = 300
+    config.learning_rate = 1e-3
+    config.loss.image = 1.0
+    config.loss.alpha = 0.02
+    config.loss.tv = 5e-6
+  else:
+    raise ValueError(f'configs/demo.py:{arg}: say :stage1 or :stage2')
+  return config.lock()

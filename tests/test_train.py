@@ -1,0 +1,157 @@
+"""Training as a command: equal on any number of devices, after any kill."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import entry_points
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from viton_jax import checkpoints
+
+SMOKE = 'configs/stage1.py:smoke'
+
+
+def arguments(records_dir, workdir, *more):
+  return (
+      *('--config', SMOKE, '--workdir', workdir),
+      *('--config.data.dir', records_dir, *more),
+  )
+
+
+def whole_state(workdir):
+  """Everything of the newest checkpoint, optimiser included."""
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    return checkpointer.restore(checkpoints.find(workdir) / 'state')
+
+
+@pytest.fixture(scope='module')
+def trained(records_dir, tmp_path_factory):
+  """A finished run of four steps on one device."""
+  workdir = tmp_path_factory.mktemp('train') / 'one'
+  done = entry_points.run(
+      'viton_jax.train', *arguments(records_dir, workdir)
+  )
+  return workdir, done.stdout
+
+
+def test_says_what_it_does_and_writes_it(trained):
+  workdir, log = trained
+  assert 'starts from scratch' in log
+  assert 'no perceptual loss' in log
+  assert 'step 4/4' in log and 'images/s' in log and 'ETA' in log
+  assert 'validation' in log
+  assert (workdir / 'samples' / 'step_0000004.png').exists()
+  assert list((workdir / 'tensorboard').glob('events*'))
+  assert json.loads((workdir / 'config.json').read_text())['features'] == 8
+  checkpoint = checkpoints.read(workdir, 'encoder_decoder')
+  assert (checkpoint.step, checkpoint.features) == (4, 8)
+  assert checkpoint.size == (128, 64)
+
+
+def test_eight_devices_train_to_the_same_parameters(
+    trained, records_dir, tmp_path
+):
+  workdir = tmp_path / 'eight'
+  entry_points.run(
+      'viton_jax.train',
+      *arguments(records_dir, workdir, '--config.num_steps', 3),
+      devices=8,
+  )
+  single = tmp_path / 'single'
+  entry_points.run(
+      'viton_jax.train',
+      *arguments(records_dir, single, '--config.num_steps', 3),
+  )
+  one, eight = (
+      checkpoints.read(w, 'encoder_decoder').variables
+      for w in (single, workdir)
+  )
+  differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), one, eight)
+  assert max(jax.tree.leaves(differences)) < 1e-5
+  started = checkpoints.read(trained[0], 'encoder_decoder').variables
+  moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one, started)
+  assert max(jax.tree.leaves(moved)) > 1e-5  # Otherwise nothing was trained.
+
+
+def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
+  more = ('--config.num_steps', 8, '--config.checkpoint_every', 1)
+  whole = tmp_path / 'whole'
+  entry_points.run('viton_jax.train', *arguments(records_dir, whole, *more))
+
+  cut = tmp_path / 'cut'
+  command = entry_points.command(
+      'viton_jax.train', *arguments(records_dir, cut, *more)
+  )
+  process = subprocess.Popen(
+      command,
+      cwd=entry_points.ROOT,
+      env=entry_points.environment(),
+      stdout=subprocess.PIPE,
+      text=True,
+  )
+  stop_at = random.randint(2, 6)
+  with process:
+    for line in process.stdout:
+      if line.startswith(f'step {stop_at}/'):
+        time.sleep(random.random() * 0.2)
+        process.send_signal(signal.SIGKILL)
+        break
+  assert process.returncode == -signal.SIGKILL
+  done = entry_points.run(
+      'viton_jax.train', *arguments(records_dir, cut, *more)
+  )
+  assert 'goes on from step' in done.stdout
+  a, b = whole_state(whole), whole_state(cut)
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_sigterm_saves_and_ends_well(records_dir, tmp_path):
+  command = entry_points.command(
+      'viton_jax.train',
+      *arguments(records_dir, tmp_path / 'w'),
+      *('--config.num_steps', 500, '--config.checkpoint_every', 500),
+      *('--config.sample_every', 500, '--config.eval_every', 500),
+  )
+  with subprocess.Popen(
+      command,
+      cwd=entry_points.ROOT,
+      env=entry_points.environment(),
+      stdout=subprocess.PIPE,
+      text=True,
+  ) as process:
+    for line in process.stdout:
+      if line.startswith('step 2/'):
+        process.send_signal(signal.SIGTERM)
+        break
+    rest = process.stdout.read()
+  assert process.returncode == 0
+  assert 'stopped by a signal' in rest
+  assert checkpoints.read(tmp_path / 'w', 'encoder_decoder').step >= 2
+
+
+def test_bad_input(trained, records_dir, tmp_path):
+  workdir, _ = trained
+
+  def fails(*more, to=tmp_path / 'new'):
+    return entry_points.fails(
+        'viton_jax.train', *arguments(records_dir, to, *more)
+    )
+
+  assert 'learning_rat' in fails('--config.learning_rat', 1)
+  message = fails('--config.seed', 7, to=workdir)
+  assert 'begun with seed = 0' in message and 'config.json' in message
+  message = fails('--config.loss.perceptual', 3)
+  assert 'config.vgg' in message and 'imagenet-vgg-verydeep-19.mat' in message
+  message = fails('--config.features', 16, '--config.warm_start', workdir)
+  assert '8' in message and '16' in message and str(workdir) in message
+  message = fails('--config.data.dir', tmp_path / 'nowhere')
+  assert 'nowhere' in message
+  message = fails('--config.fidelity', 'original')
+  assert 'prepared with fidelity' in message
+  assert not (tmp_path / 'new').exists()
