@@ -1,0 +1,314 @@
+"""Writes drawn pairs as a data set in the raw VITON layout.
+
+Every file is written under a temporary name and renamed, so a file that
+exists is whole; a second run over the same folder adds only what is missing.
+"""
+
+import concurrent.futures
+import io
+import json
+import multiprocessing
+import os
+import pathlib
+import pickle
+
+import cv2
+import numpy as np
+import scipy.io
+from tqdm import tqdm
+
+from input_pipeline.synthetic.pairs import render_pair
+from input_pipeline.synthetic.people import make_person, visible_keypoints
+from viton_jax.errors import InputError
+
+MARKER = 'synthetic.json'
+VERSION = 1  # Of the drawings; grows when the same seed gives other pictures.
+JPEG_QUALITY = 95
+SEGMENT_SIZE = 641
+SEGMENT_LONG_SIDE = 640
+
+
+def person_stem(index):
+  return f'{index:06d}_0'
+
+
+def garment_stem(index):
+  return f'{index:06d}_1'
+
+
+def test_garments(seed, num_pairs, num_test_pairs):
+  """Which garment each test person tries on: never their own.
+
+  Returns:
+    list of (person index, garment index); test pairs follow the training
+    pairs in the numbering, so both persons and garments are disjoint.
+  """
+  if not num_test_pairs:
+    return []
+  rng = np.random.default_rng([seed, num_pairs, num_test_pairs])
+  order = rng.permutation(num_test_pairs)
+  # Along one random cycle everybody gets the garment of the next one.
+  taker = {int(a): int(b) for a, b in zip(order, np.roll(order, 1), strict=True)}
+  first = num_pairs + 1
+  return [(first + k, first + taker[k]) for k in range(num_test_pairs)]
+
+
+def pose_arrays(keypoints):
+  """OpenPose's arrays for one person.
+
+  Args:
+    keypoints: float32 (18, 3), confidence 0 for a missing joint.
+
+  Returns:
+    dict of 'candidate' float64 (K, 4): x, y, score, id; and 'subset' float64
+    (1, 20): an index into candidate or -1 per joint, total score, count.
+  """
+  found = np.flatnonzero(keypoints[:, 2] > 0)
+  candidate = np.column_stack([
+    keypoints[found].astype(np.float64), np.arange(len(found))
+  ])
+  subset = np.full((1, 20), -1.0)
+  subset[0, found] = np.arange(len(found))
+  subset[0, 18] = candidate[:, 2].sum() + 0.9 * len(found)
+  subset[0, 19] = len(found)
+  return {'candidate': candidate, 'subset': subset}
+
+
+def segment_array(parse):
+  """Labels as VITON stores them.
+
+  Args:
+    parse: uint8 (h, w).
+
+  Returns:
+    float32 (641, 641), indexed [x, y]: the picture with its longer side
+    scaled to 640 (nearest) in the corner, the rest 0.
+  """
+  height, width = parse.shape
+  scale = SEGMENT_LONG_SIDE / max(height, width)
+  size = (round(width * scale), round(height * scale))
+  small = cv2.resize(parse, size, interpolation=cv2.INTER_NEAREST_EXACT)
+  square = np.zeros((SEGMENT_SIZE, SEGMENT_SIZE), np.float32)
+  square[:size[1], :size[0]] = small
+  return np.ascontiguousarray(square.T)
+
+
+def write_atomically(path, data):
+  """Writes bytes under a temporary name, then renames."""
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  temporary.write_bytes(data)
+  os.replace(temporary, path)
+
+
+def _jpeg(picture):
+  flags = [
+    cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+  ]
+  return cv2.imencode('.jpg', picture[..., ::-1], flags)[1].tobytes()
+
+
+def _png(picture):
+  if picture.ndim == 3:
+    picture = picture[..., ::-1]
+  return cv2.imencode('.png', picture)[1].tobytes()
+
+
+def _mat(arrays):
+  buffer = io.BytesIO()
+  scipy.io.savemat(buffer, arrays, do_compression=True)
+  # The header's text holds the time of writing; ours must not.
+  text = b'MATLAB 5.0 MAT-file, synthetic try-on data'.ljust(116)
+  return text + buffer.getvalue()[116:]
+
+
+def _poses_pickle(poses):
+  """Pickle, protocol 2, with NumPy named as every version of it can read."""
+  data = pickle.dumps(poses, protocol=2)
+  return data.replace(b'cnumpy._core.multiarray\n', b'cnumpy.core.multiarray\n')
+
+
+def _start_worker():
+  cv2.setNumThreads(1)
+
+
+def _pair_paths(out_dir, index):
+  return (
+    out_dir / 'women_top' / f'{person_stem(index)}.jpg',
+    out_dir / 'women_top' / f'{garment_stem(index)}.jpg',
+    out_dir / 'pose' / f'{person_stem(index)}.mat',
+    out_dir / 'segment' / f'{person_stem(index)}.mat',
+  )
+
+
+def _truth_paths(out_dir, person, garment):
+  stem = f'{person_stem(person)}_{garment_stem(garment)}'
+  return (
+    out_dir / 'truth' / f'{stem}.png', out_dir / 'truth' / f'{stem}_parse.png'
+  )
+
+
+def _write_item(task):
+  """Worker: draws one person in one garment and writes its files."""
+  out_dir, seed, height, person, garment = task
+  pair = render_pair(seed, person, height, garment_index=garment)
+  if person == garment:
+    contents = (
+      _jpeg(pair.person), _jpeg(pair.garment),
+      _mat(pose_arrays(pair.keypoints)),
+      _mat({'segment': segment_array(pair.parse)}),
+    )
+    paths = _pair_paths(out_dir, person)
+  else:
+    contents = _png(pair.person), _png(pair.parse)
+    paths = _truth_paths(out_dir, person, garment)
+  for path, data in zip(paths, contents, strict=True):
+    write_atomically(path, data)
+
+
+def _check(out_dir, *, settings):
+  """Refuses bad values and folders that hold something else."""
+  for name, low in (
+    ('num_pairs', 1), ('num_test_pairs', 0), ('seed', 0), ('height', 64)
+  ):
+    if settings[name] < low:
+      raise InputError(
+        f'--{name} is {settings[name]}; give a whole number of at least {low}.'
+      )
+  if settings['num_test_pairs'] == 1:
+    raise InputError(
+      '--num_test_pairs is 1, but an unpaired test needs a second garment; '
+      'give 0, or at least 2.'
+    )
+  if settings['num_pairs'] + settings['num_test_pairs'] > 999_999:
+    raise InputError(
+      f'--num_pairs {settings["num_pairs"]} and --num_test_pairs '
+      f'{settings["num_test_pairs"]} make more than the 999,999 pairs that '
+      'file names can number; give fewer.'
+    )
+  if out_dir.exists() and not out_dir.is_dir():
+    raise InputError(f'--out_dir {out_dir} is a file; name a folder.')
+  if not out_dir.is_dir() or not any(out_dir.iterdir()):
+    return
+  marker = out_dir / MARKER
+  if not marker.is_file():
+    raise InputError(
+      f'--out_dir {out_dir} holds files that are not from here (there is no '
+      f'{MARKER}); name an empty or a new folder.'
+    )
+  try:
+    found = json.loads(marker.read_text())
+  except ValueError as error:
+    raise InputError(
+      f'{marker} cannot be read ({error}); name an empty or a new folder.'
+    ) from error
+  if found != settings:
+    raise InputError(
+      f'--out_dir {out_dir} holds a data set made with {found}, not with '
+      f'{settings}; use the same values to go on with it, or a new folder.'
+    )
+
+
+def write_dataset(
+  out_dir, num_pairs, *, num_test_pairs=0, seed=0, height=512, workers=None,
+  progress=False,
+):
+  """Draws and writes a data set.
+
+  Args:
+    out_dir: new or empty folder, or one that an interrupted run left.
+    num_pairs: training pairs, numbered from 1.
+    num_test_pairs: test pairs, numbered after them; 0, or at least 2.
+    seed: non-negative int. The files depend on the arguments up to height,
+      bit for bit, and not on `workers`.
+    height: pictures' height in pixels, at least 64; the width is 3/4 of it.
+    workers: processes; by default one for each CPU core.
+    progress: whether to show a progress bar.
+
+  Returns:
+    dict: 'drawn' (pictures of a person made now), 'kept' (found finished).
+
+  Raises:
+    InputError: a value is out of range, or the folder holds something else.
+  """
+  out_dir = pathlib.Path(out_dir)
+  settings = dict(
+    version=VERSION, num_pairs=num_pairs, num_test_pairs=num_test_pairs,
+    seed=seed, height=height,
+  )
+  _check(out_dir, settings=settings)
+  if workers is None:
+    workers = len(os.sched_getaffinity(0)) if hasattr(
+      os, 'sched_getaffinity'
+    ) else os.cpu_count() or 1
+  if workers < 1:
+    raise InputError(f'--workers is {workers}; give at least 1.')
+  try:
+    for name in ('women_top', 'pose', 'segment', 'truth'):
+      (out_dir / name).mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise InputError(
+      f'--out_dir {out_dir} cannot be made ({error.strerror}); name a folder '
+      'that can be written.'
+    ) from error
+  write_atomically(
+    out_dir / MARKER, (json.dumps(settings, indent=2) + '\n').encode()
+  )
+
+  total = num_pairs + num_test_pairs
+  unpaired = test_garments(seed, num_pairs, num_test_pairs)
+  items = [(k, k, _pair_paths(out_dir, k)) for k in range(1, total + 1)]
+  items += [(p, g, _truth_paths(out_dir, p, g)) for p, g in unpaired]
+  tasks = [
+    (out_dir, seed, height, person, garment)
+    for person, garment, paths in items
+    if not all(path.exists() for path in paths)
+  ]
+  bar = tqdm(
+    total=len(items), initial=len(items) - len(tasks), unit='picture',
+    disable=not progress, desc='drawing',
+  )
+  with bar:
+    for _ in _run(tasks, workers):
+      bar.update()
+
+  poses = {
+    person_stem(k): pose_arrays(
+      visible_keypoints(make_person(seed, k, height=height))
+    )
+    for k in range(1, total + 1)
+  }
+  write_atomically(out_dir / 'pose.pkl', _poses_pickle(poses))
+  paired = ''.join(
+    f'{person_stem(k)}.jpg {garment_stem(k)}.jpg\n'
+    for k in range(1, num_pairs + 1)
+  ).encode()
+  write_atomically(out_dir / 'viton_train_images.txt', paired)
+  write_atomically(out_dir / 'viton_train_pairs.txt', paired)
+  write_atomically(out_dir / 'viton_test_pairs.txt', ''.join(
+    f'{person_stem(p)}.jpg {garment_stem(g)}.jpg\n' for p, g in unpaired
+  ).encode())
+  return {'drawn': len(tasks), 'kept': len(items) - len(tasks)}
+
+
+def _run(tasks, workers):
+  """Yields as tasks finish, here or in `workers` fresh processes."""
+  workers = min(workers, len(tasks))
+  if workers <= 1:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+      yield from map(_write_item, tasks)
+    finally:
+      cv2.setNumThreads(before)
+    return
+  # Spawned and not forked: the caller may hold threads of JAX or TensorFlow.
+  context = multiprocessing.get_context('spawn')
+  with concurrent.futures.ProcessPoolExecutor(
+    workers, mp_context=context, initializer=_start_worker
+  ) as pool:
+    try:
+      yield from pool.map(_write_item, tasks, chunksize=4)
+    except BaseException:
+      pool.shutdown(wait=False, cancel_futures=True)
+      raise

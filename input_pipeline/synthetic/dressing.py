@@ -1,0 +1,294 @@
+"""Puts a garment on a body: the known correspondence, folds and shading.
+
+Torso: a pixel has a depth s and a position t beside the spine; t over the worn
+half width gives `part`, and s between the worn shoulder line and hem gives
+`level`. The flat garment has the same `part` and `level`, with the turn of the
+body and the roundness of the chest in between. Sleeves: position along and
+across the arm against position along and across the flat sleeve. Both maps are
+smooth and have closed forms; nothing is fitted.
+"""
+
+import cv2
+import numpy as np
+
+from input_pipeline.synthetic import drawing, figure
+from input_pipeline.synthetic.people import STREAM_FOLDS, smooth_profile
+
+UPPER_CLOTHES = 5
+CLOTH_SHADOW = (0.46, 0.45, 0.50)
+# How round the chest is: the flat cloth is an arc of this many radians a side.
+ARC = 0.95
+
+
+def worn_profile(person, garment):
+  """Rows (s, half width in heads) of the torso of the garment when worn.
+
+  It follows the body plus the garment's ease; loose cloth hangs straight down
+  from the widest place above, so the waist shows less of the body.
+  """
+  ease, flare = garment.ease, garment.flare
+  body = person.half_width
+  tip = garment.tip * person.shoulder / 0.67
+  if garment.sleeves == 'none':
+    hole = tip - 0.05
+  else:
+    hole = 0.5 * (tip + body(0.66) + 0.4 * ease)
+  waist = body(1.42) + 0.05 + 1.15 * ease
+  return np.array([
+    [0.08, tip], [0.34, hole], [0.66, body(0.66) + 0.02 + 0.35 * ease],
+    [0.95, body(0.95) + 0.02 + 0.35 * ease], [1.42, waist],
+    [2.0, body(2.0) + 0.03 + 0.6 * ease + 0.4 * flare],
+    [2.45, body(2.45) + 0.03 + 0.6 * ease + flare],
+    [3.2, body(3.2) + 0.04 + 0.7 * ease + 1.7 * flare],
+  ])
+
+
+def seam_of(person, garment):
+  """Function of depth: half width at which arm and garment meet."""
+  profile = worn_profile(person, garment)
+  return lambda s: smooth_profile(profile, s)
+
+
+def dress_torso(canvas, person, garment, flat, *, fold_seed):
+  """Draws the torso of the worn garment.
+
+  Args:
+    canvas, person, garment: what they say.
+    flat: the FlatGarment.
+    fold_seed: tuple of ints; folds depend on person and garment.
+  """
+  unit = person.unit
+  profile = worn_profile(person, garment)
+  window = drawing.clip_window(
+    person.place(-1.5, -0.75), person.place(1.5, garment.hem + 0.3),
+    canvas.shape,
+  )
+  t, s = figure.torso_grid(person, window)
+  wide = smooth_profile(profile, s).astype(np.float32)
+  part = t / wide
+  inner = np.clip(part, -1.02, 1.02)
+  tip = 0.06 + 0.02 * garment.ease
+  top = figure.shoulder_line(person, inner, neck=-0.17, tip=tip)
+  # Worn, the hem sags at the front and rides up with raised arms.
+  ride = 0.05 * sum(person.rise) / 0.26
+  hem = garment.bottom(inner) - 0.04 - ride + 0.03 * (1 - inner**2)
+  hem = hem - 0.3 * person.tilt * inner
+  level = (s - top) / (hem - top)
+
+  flat_part = _unroll(inner, turn=person.turn)
+  # The shares of the flat garment at this level of the worn one.
+  flat_top = garment.top(flat_part)
+  flat_s = flat_top + level * (garment.bottom(flat_part) - flat_top)
+  flat_x = flat_part * garment.half_width(flat_s)
+  flat_xy = garment.pixels(flat_x, flat_s).astype(np.float32)
+
+  map_x, map_y = flat_xy[..., 0], flat_xy[..., 1]
+  map_x, map_y = np.ascontiguousarray(map_x), np.ascontiguousarray(map_y)
+  alpha = cv2.remap(flat.front, map_x, map_y, cv2.INTER_LINEAR)
+  # Rims are drawn here and not sampled, so they stay sharp; the neckline,
+  # which is cut into the cloth, is sampled with it.
+  rim = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
+  rim = rim * np.clip((s - top) * unit + 0.5, 0, 1)
+  rim = rim * np.clip((hem - s) * unit + 0.5, 0, 1)
+  open_neck = _neck_window(garment, flat_part, flat_s)
+  alpha = np.where(open_neck, np.minimum(alpha, rim), rim).astype(np.float32)
+  colour = cv2.remap(
+    flat.torso, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+  )
+
+  lit = _torso_light(person, garment, part=inner, s=s, level=level,
+                     fold_seed=fold_seed)
+  # The hem's shadow on what is below, and the collar's on the skin.
+  cover = drawing.blur(alpha, 0.05 * unit)
+  shift = max(1, round(0.05 * unit))
+  cover[shift:] = cover[:-shift].copy()
+  x0, y0, x1, y1 = window
+  solid = (canvas.parse[y0:y1, x0:x1] > 0).astype(np.float32)
+  canvas.darken(window, 0.34 * cover * solid)
+  tone = drawing.tinted(colour, lit, shadow=CLOTH_SHADOW, gloss=0.05)
+  canvas.paint(
+    window, alpha, colour=tone, label=UPPER_CLOTHES, flat=flat_xy
+  )
+
+
+def _neck_window(garment, part, s):
+  """Where the flat mask decides on coverage: around neck and upper edge."""
+  return (np.abs(part) < (garment.neck_width + 0.04) / garment.tip) & (
+    s < garment.neck_depth + 0.08
+  )
+
+
+def _unroll(part, *, turn):
+  """Position across the flat cloth for a position across the round body."""
+  turned = part + turn * (1 - part * part)
+  return np.arcsin(np.clip(turned * np.sin(ARC), -1, 1)) / ARC
+
+
+def _torso_light(person, garment, *, part, s, level, fold_seed):
+  """Lambert term of worn cloth: body, bust and folds."""
+  rng = np.random.default_rng([*fold_seed, STREAM_FOLDS])
+  light = drawing.LIGHT
+  round_part = 0.86 * part
+  lit = 0.85 * round_part * light[0]
+  lit = lit + np.sqrt(1 - round_part**2) * light[2] + 0.03
+  # The bust: two soft bumps, lit from above on the left.
+  size = 0.85 - 2.0 * garment.ease
+  for side in (-1, 1):
+    dx = (part - side * 0.46) / 0.36
+    dy = (s - 0.86) / 0.27
+    bump = np.exp(-dx * dx - dy * dy)
+    lit = lit - 0.19 * size * (dx * -0.5 + dy * 0.95) * bump
+  # Under the bust and into the waist cloth turns down, away from the light.
+  lit = lit - 0.05 * np.sin((s - 0.8) * 2.4) * drawing.smoothstep(0.8, 1.2, s)
+
+  strength = 0.5 + 0.8 * garment.ease / 0.13 + 0.4 * garment.weight
+  for start, end, width, depth in _fold_lines(rng, person, garment):
+    lit = lit + strength * depth * _fold(part, s, start, end, width)
+  # Long soft waves that open towards the hem of wide garments.
+  wave = drawing.noise_line(rng, part + 0.1 * s, scale=4.5)
+  opening = drawing.smoothstep(1.2, garment.hem, s)
+  lit = lit + (0.035 + 0.9 * garment.flare) * wave * opening
+  rough = drawing.noise(rng, lit.shape, cells=(12, 8))
+  lit = lit + 0.022 * rough
+  # A turned hem is thicker, its lower rim catches a little shade.
+  lit = lit - 0.10 * drawing.smoothstep(0.975, 1.0, level)
+  return lit.astype(np.float32)
+
+
+def _fold_lines(rng, person, garment):
+  """Yields folds: start (part, s), end (part, s), width, depth."""
+  for side, kind in zip((-1, 1), person.arms, strict=True):
+    # From the armpit across the chest; stronger where the arm pulls.
+    pull = {'hang': 0.6, 'bent': 0.7, 'hips': 0.9, 'cross': 1.0}.get(kind, 1.1)
+    for _ in range(2):
+      y = rng.uniform(0.55, 0.78)
+      slope = rng.uniform(0.15, 0.6) * (-0.6 if kind == 'raised' else 1)
+      yield (
+        (side * rng.uniform(0.9, 1.0), y),
+        (side * rng.uniform(0.35, 0.55), y + slope),
+        rng.uniform(0.035, 0.06), 0.13 * pull,
+      )
+  for _ in range(4):  # Where the waist bends.
+    side = rng.choice([-1, 1])
+    y = rng.uniform(1.25, 1.75)
+    yield (
+      (side * rng.uniform(0.85, 1.0), y),
+      (side * rng.uniform(0.0, 0.5), y + rng.uniform(0.02, 0.28)),
+      rng.uniform(0.03, 0.055), rng.uniform(0.07, 0.13),
+    )
+  for _ in range(3):  # Hanging folds from the bust down.
+    x = rng.uniform(-0.75, 0.75)
+    y = rng.uniform(1.0, 1.4)
+    yield (
+      (x, y), (x + rng.uniform(-0.2, 0.2), min(garment.hem, y + 1.2)),
+      rng.uniform(0.05, 0.09), rng.uniform(0.06, 0.11),
+    )
+
+
+def _fold(part, s, start, end, width):
+  """One fold: a dark flank beside a lit one, fading at both ends."""
+  ahead = np.array([end[0] - start[0], end[1] - start[1]])
+  length = np.hypot(*ahead)
+  ahead = ahead / length
+  dx, dy = part - start[0], s - start[1]
+  along = (dx * ahead[0] + dy * ahead[1]) / length
+  # Folds are slightly curved, else they look ruled.
+  off = -dx * ahead[1] + dy * ahead[0] - 0.05 * along * (1 - along)
+  if ahead[0] < 0:  # The lit flank is the upper one whatever the direction.
+    off = -off
+  off = off / (width * (0.5 + 0.8 * np.clip(along, 0, 1)))
+  fade = drawing.smoothstep(-0.08, 0.25, along)
+  fade = fade * drawing.smoothstep(1.05, 0.5, along)
+  return -2.0 * off * np.exp(-off * off) * fade
+
+
+def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
+  """Draws one worn sleeve over its arm.
+
+  Args:
+    canvas, person, garment, flat, fold_seed: see `dress_torso`.
+    side: -1 right arm, +1 left arm.
+    arm: what `figure.arm_field` gave for it.
+  """
+  field, at, bare = arm
+  unit = person.unit
+  rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, side + 1])
+  elbow = 1.36  # Heads of arm a unit of `at` up to the elbow, and beyond it.
+  reach = np.where(at < 1, at * elbow, elbow + (at - 1) * 1.12)
+  share = reach / (garment.sleeve * 0.98)
+  # The cuff, slanted a little as it hangs.
+  across = side * field.across / unit
+  end = garment.sleeve * 0.98 + 0.05 * np.clip(-across, -0.3, 0.3)
+  if garment.sleeves == 'short':
+    room = 0.03 + 0.35 * garment.ease + (garment.cuff - 0.17) * np.clip(
+      share, 0, 1
+    )
+  else:
+    room = 0.03 + 0.28 * garment.ease + 0.5 * (garment.cuff - 0.1)
+    room = room + 0.03 * np.exp(-(((share - 0.9) / 0.06) ** 2))
+    room = room - 0.012 * drawing.smoothstep(0.95, 1.0, share)
+  radius = (bare + room * unit).astype(np.float32)
+  alpha = field.coverage(radius) * np.clip((end - reach) * unit + 0.5, 0, 1)
+  seam = seam_of(person, garment)
+  hidden = figure.behind_torso(
+    person, side, field.window, seam=seam, soft=0.8 / unit
+  )
+  figure._cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
+  alpha = (alpha * (1 - hidden)).astype(np.float32)
+
+  part = np.clip(side * field.across / radius, -1, 1)
+  start = -0.12
+  flat_along = np.clip((share - start) / (1 - start), 0, 1)
+  flat_across = np.arcsin(part * np.sin(ARC)) / ARC
+  flat_xy = garment.sleeve_point(side, flat_along, flat_across)
+  flat_xy = flat_xy.astype(np.float32)
+  colour = cv2.remap(
+    flat.sleeves[side], np.ascontiguousarray(flat_xy[..., 0]),
+    np.ascontiguousarray(flat_xy[..., 1]), cv2.INTER_LINEAR,
+    borderMode=cv2.BORDER_REPLICATE,
+  )
+  lit = field.lit(radius, roundness=0.88) + 0.02
+  lit = lit + _sleeve_folds(rng, person, garment, side, at=at, part=part)
+  lit = lit - 0.10 * drawing.smoothstep(0.97, 1.0, share)
+  # The seam at the armhole.
+  near = drawing.blur(hidden.astype(np.float32), 0.035 * unit)
+  lit = lit - 0.22 * near
+  tone = drawing.tinted(colour, lit, shadow=CLOTH_SHADOW, gloss=0.05)
+  # The cuff's shadow on the arm.
+  cover = drawing.blur(alpha, 0.03 * unit)
+  shift = max(1, round(0.03 * unit))
+  cover[shift:] = cover[:-shift].copy()
+  x0, y0, x1, y1 = field.window
+  skin = np.isin(
+    canvas.parse[y0:y1, x0:x1], (figure.LEFT_ARM, figure.RIGHT_ARM)
+  )
+  canvas.darken(field.window, 0.32 * cover * skin)
+  canvas.paint(
+    field.window, alpha, colour=tone, label=UPPER_CLOTHES, flat=flat_xy
+  )
+
+
+def _sleeve_folds(rng, person, garment, side, *, at, part):
+  """Creases across the sleeve, deepest where the elbow bends."""
+  folds = np.zeros_like(at)
+  kind = person.arms[0 if side < 0 else 1]
+  bent = {'hang': 0.5, 'bent': 0.7}.get(kind, 1.2)
+  strength = 0.4 + 0.6 * garment.ease / 0.13 + 0.3 * garment.weight
+  if garment.sleeves == 'long':
+    places = np.concatenate([
+      rng.uniform(0.75, 1.3, 4), rng.uniform(1.5, 2.0, 3),
+      rng.uniform(0.15, 0.7, 2),
+    ])
+    depths = np.concatenate([
+      np.full(4, 0.16 * bent), np.full(3, 0.12), np.full(2, 0.10)
+    ])
+  else:
+    places, depths = rng.uniform(0.05, 0.6, 3), np.full(3, 0.11)
+  for place, depth in zip(places, depths, strict=True):
+    slope = rng.uniform(-0.14, 0.14)
+    off = (at - place - slope * part + 0.04 * part * part)
+    off = off / rng.uniform(0.03, 0.06)
+    middle = rng.uniform(-0.5, 0.5)
+    fade = np.exp(-(((part - middle) / 0.8) ** 2))
+    folds = folds - 2 * depth * strength * off * np.exp(-off * off) * fade
+  return folds.astype(np.float32)

@@ -1,0 +1,496 @@
+"""Draws the head: face, features and hair.
+
+Positions are in head heights: x beside the head's axis to the right of the
+picture, y from the crown (0) to the chin (1). The head is drawn on an enlarged
+copy of its part of the canvas and shrunk back, because eyes and lips are only
+a few pixels high.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from input_pipeline.synthetic import drawing
+from input_pipeline.synthetic.figure import SKIN_SHADOW
+from input_pipeline.synthetic.people import STREAM_SKIN, head_point
+
+HAT, HAIR, SUNGLASSES, FACE = 1, 2, 4, 13
+
+JAW = np.array([
+  [0.0, 1.0], [0.095, 0.985], [0.195, 0.915], [0.272, 0.80], [0.318, 0.66],
+  [0.338, 0.50], [0.330, 0.34], [0.285, 0.18], [0.18, 0.07], [0.0, 0.035],
+])
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+  """Maps head coordinates to pixels of a (possibly enlarged) canvas."""
+
+  pit: np.ndarray
+  unit: float
+  tilt: float
+
+  def at(self, points):
+    points = np.asarray(points, float)
+    return head_point(
+      self.pit, self.unit, self.tilt, x=points[..., 0], y=points[..., 1]
+    )
+
+  def window(self, low, high, shape):
+    corners = self.at([low, high, (low[0], high[1]), (high[0], low[1])])
+    return drawing.clip_window(corners.min(0), corners.max(0), shape)
+
+  def grid(self, window):
+    """Head coordinates x, y (h, w) of the pixels of a window."""
+    px, py = drawing.pixel_grid(window)
+    dx, dy = (px - self.pit[0]) / self.unit, (py - self.pit[1]) / self.unit
+    c, s = np.cos(np.radians(self.tilt)), np.sin(np.radians(self.tilt))
+    return (
+      (dx * c + dy * s).astype(np.float32),
+      (-dx * s + dy * c + 1.34).astype(np.float32),
+    )
+
+
+def _frame(person, scale=1, origin=(0, 0)):
+  pit = (person.pit - origin + 0.5) * scale - 0.5
+  return Frame(pit, person.unit * scale, person.head_tilt)
+
+
+def draw_head(canvas, person):
+  """Face, features and the hair around the face."""
+  frame = _frame(person)
+  window = frame.window((-0.62, -0.25), (0.62, 1.1), canvas.shape)
+  if window is None:
+    return
+  x0, y0, x1, y1 = window
+  scale = int(np.clip(round(190 / person.unit), 2, 4))
+  big = drawing.Canvas(*(
+    np.repeat(np.repeat(a[y0:y1, x0:x1], scale, 0), scale, 1)
+    for a in (canvas.rgb, canvas.parse, canvas.flat)
+  ))
+  frame = _frame(person, scale, (x0, y0))
+  _draw_face(big, person, frame)
+  _draw_cap(big, person, frame)
+  if person.glasses:
+    _draw_glasses(big, person, frame)
+  if person.hat:
+    _draw_hat(big, person, frame)
+  size = (x1 - x0, y1 - y0)
+  canvas.rgb[y0:y1, x0:x1] = cv2.resize(
+    big.rgb, size, interpolation=cv2.INTER_AREA
+  )
+  half = scale // 2
+  canvas.parse[y0:y1, x0:x1] = big.parse[half::scale, half::scale]
+  canvas.flat[y0:y1, x0:x1] = big.flat[half::scale, half::scale]
+
+
+def _face_outline(person):
+  wide, jaw, chin = person.face[:3]
+  half = JAW.copy()
+  lower = np.clip((half[:, 1] - 0.45) / 0.5, 0, 1)
+  half[:, 0] *= 1 + 0.03 * wide + 0.05 * jaw * lower
+  half[:3, 1] += 0.012 * chin
+  points = np.concatenate([half, (half * (-1, 1))[-2:0:-1]])
+  return drawing.spline(points, 6, closed=True)
+
+
+def _draw_face(canvas, person, frame):
+  window = (0, 0, canvas.shape[1], canvas.shape[0])
+  x, y = frame.grid(window)
+  skin = person.skin
+  turn = 0.05 * person.head_turn
+
+  for side in (-1, 1):  # Ears.
+    centre = np.array([side * 0.335 - 0.3 * turn, 0.56])
+    ring = np.linspace(0, 2 * np.pi, 33)[:-1]
+    ear = centre + np.column_stack([0.045 * np.cos(ring), 0.095 * np.sin(ring)])
+    alpha = drawing.polygon(frame.at(ear), window)
+    inner = np.hypot((x - centre[0]) / 0.03, (y - centre[1]) / 0.07)
+    lit = 0.62 - 0.12 * np.exp(-inner * inner)
+    tone = drawing.tinted(skin, lit, shadow=SKIN_SHADOW)
+    canvas.paint(window, alpha, colour=tone, label=FACE)
+
+  alpha = drawing.polygon(frame.at(_face_outline(person)), window)
+  nx = np.clip((x - 0.3 * turn) / 0.40, -0.97, 0.97)
+  ny = np.clip((y - 0.52) / 0.62, -0.97, 0.97)
+  nz = np.sqrt(np.maximum(1 - nx * nx - 0.7 * ny * ny, 0.02))
+  light = drawing.LIGHT
+  lit = 0.72 * nx * light[0] + 0.5 * ny * light[1] + nz * light[2] + 0.12
+  lit = lit + _face_relief(x, y, turn)
+  tone = drawing.tinted(skin, lit, shadow=SKIN_SHADOW, gloss=0.10)
+  # Cheeks and the tip of the nose carry more blood.
+  blush = sum(
+    np.exp(-(((x - cx - turn) / 0.085) ** 2) - ((y - 0.67) / 0.065) ** 2)
+    for cx in (-0.185, 0.185)
+  ) + 0.5 * np.exp(-(((x - 1.7 * turn) / 0.05) ** 2) - ((y - 0.655) / 0.05) ** 2)
+  tone = tone * (1 - blush[..., None] * np.array([0.0, 0.085, 0.07]))
+  canvas.paint(window, alpha, colour=tone.astype(np.float32), label=FACE)
+
+  _draw_nose(canvas, person, frame, window, turn)
+  _draw_mouth(canvas, person, frame, window, turn)
+  for side in (-1, 1):
+    _draw_eye(canvas, person, frame, window, side=side, turn=turn)
+
+
+def _face_relief(x, y, turn):
+  """Light and shade of brow, nose, lips and cheeks, added to the light."""
+  def spot(cx, cy, wx, wy):
+    return np.exp(-(((x - cx) / wx) ** 2) - ((y - cy) / wy) ** 2)
+
+  relief = 0.0
+  for side in (-1, 1):
+    cx = side * 0.15 + turn
+    relief = relief - 0.13 * spot(cx, 0.515, 0.095, 0.045)  # Eye sockets.
+    relief = relief + 0.05 * spot(cx + side * 0.05, 0.64, 0.07, 0.05)
+    relief = relief - 0.07 * spot(side * 0.27, 0.78, 0.07, 0.12)
+  nose = 1.7 * turn
+  relief = relief + 0.09 * spot(0.6 * nose - 0.005, 0.57, 0.020, 0.10)
+  relief = relief - 0.09 * spot(0.7 * nose + 0.050, 0.59, 0.030, 0.085)
+  relief = relief - 0.12 * spot(0.8 * nose + 0.015, 0.712, 0.060, 0.022)
+  relief = relief + 0.09 * spot(nose - 0.008, 0.655, 0.025, 0.022)
+  relief = relief - 0.10 * spot(turn, 0.868, 0.085, 0.022)  # Below the lip.
+  return relief + 0.04 * spot(turn, 0.93, 0.07, 0.04)
+
+
+def _draw_nose(canvas, person, frame, window, turn):
+  middle = 1.7 * turn
+  dark = person.skin * np.array([0.62, 0.42, 0.38], np.float32)
+  wide = 0.056 + 0.008 * person.face[3]
+  for side in (-1, 1):
+    hole = np.array([[-0.020, 0.0], [0.0, -0.010], [0.018, 0.002], [0, 0.008]])
+    hole = hole * (side, 1) + (middle + side * 0.60 * wide, 0.692)
+    alpha = drawing.polygon(frame.at(drawing.spline(hole, 5, closed=True)), window)
+    canvas.paint(window, 0.75 * alpha, colour=dark, label=None)
+    wing = np.array([[0.82, 0.648], [1.04, 0.668], [1.02, 0.692], [0.86, 0.701]])
+    wing = wing * (side * wide, 1) + (middle, 0)
+    line = drawing.stroke(
+      frame.at(drawing.spline(wing, 5)), window, width=0.009 * frame.unit
+    )
+    canvas.paint(window, 0.42 * line, colour=dark, label=None)
+
+
+def _draw_mouth(canvas, person, frame, window, turn):
+  half = 0.112 + 0.012 * person.face[4]
+  full = 0.030 + 0.006 * person.face[5]
+  rise = 0.016 * person.smile
+  centre = np.array([1.25 * turn, 0.790])
+
+  def curve(points):
+    return frame.at(drawing.spline(np.array(points) + centre, 6))
+
+  corner = (half, -rise)
+  seam = [(-half, -rise), (-0.45 * half, 0.003), (-0.12 * half, 0.001),
+          (0, 0.006), (0.12 * half, 0.001), (0.45 * half, 0.003), corner]
+  upper = [(-half, -rise), (-0.5 * half, -0.62 * full), (-0.17 * half, -full),
+           (0, -0.74 * full), (0.17 * half, -full), (0.5 * half, -0.62 * full),
+           corner]
+  lower = [(-half, -rise), (-0.55 * half, 0.85 * full), (0, 1.36 * full),
+           (0.55 * half, 0.85 * full), corner]
+  lips = person.lips
+  for edge, factor in ((lower, 1.06), (upper, 0.86)):
+    shape = np.concatenate([curve(edge), curve(seam)[::-1]])
+    alpha = drawing.polygon(shape, window)
+    canvas.paint(
+      window, 0.86 * alpha, colour=np.minimum(lips * factor, 1), label=None
+    )
+  shine = [(-0.35 * half, 0.62 * full), (0, 0.75 * full),
+           (0.30 * half, 0.60 * full)]
+  line = drawing.stroke(curve(shine), window, width=0.012 * frame.unit)
+  line = drawing.blur(line, 0.008 * frame.unit)
+  canvas.paint(window, 0.28 * line, colour=np.float32(1), label=None)
+  dark = lips * np.array([0.50, 0.42, 0.44], np.float32)
+  line = drawing.stroke(curve(seam), window, width=0.010 * frame.unit)
+  canvas.paint(window, 0.75 * line, colour=dark, label=None)
+
+
+def _draw_eye(canvas, person, frame, window, *, side, turn):
+  unit = frame.unit
+  centre = np.array([side * 0.150 + turn, 0.535])
+  wide, tall = 0.074, 0.033 + 0.004 * person.face[6]
+
+  def curve(points, count=6):
+    return frame.at(
+      drawing.spline(np.array(points) * (side, 1) + centre, count)
+    )
+
+  # From the inner to the outer corner; the outer one lies a little higher.
+  lid = [(-wide, 0.010), (-0.5 * wide, -0.72 * tall), (0.1 * wide, -tall),
+         (0.62 * wide, -0.66 * tall), (wide, -0.006)]
+  low = [(wide, -0.006), (0.55 * wide, 0.55 * tall), (-0.1 * wide, 0.72 * tall),
+         (-wide, 0.010)]
+  opening = drawing.polygon(np.concatenate([curve(lid), curve(low)]), window)
+  white = np.array([0.955, 0.945, 0.935], np.float32)
+  canvas.paint(window, opening, colour=white, label=None)
+  x, y = frame.grid(window)
+  look = centre + (0.008 * person.head_turn, -0.004)
+  distance = np.hypot(x - look[0], y - look[1])
+
+  def disc(radius):
+    return np.clip((radius - distance) * unit + 0.5, 0, 1) * opening
+
+  iris = person.iris * np.float32(0.55)
+  canvas.paint(window, disc(0.0315), colour=iris, label=None)
+  ring = person.iris * (0.85 + 8 * np.maximum(y - look[1], 0))[..., None]
+  canvas.paint(
+    window, disc(0.0265), colour=np.minimum(ring, 1).astype(np.float32),
+    label=None,
+  )
+  canvas.paint(window, disc(0.0135), colour=np.float32(0.05), label=None)
+  spark = np.hypot(x - look[0] + 0.010, y - look[1] + 0.011)
+  spark = np.clip((0.0075 - spark) * unit + 0.5, 0, 1) * opening
+  canvas.paint(window, 0.95 * spark, colour=np.float32(1), label=None)
+  # The lid's shadow on the eye, the lashes, the crease above.
+  upper = curve(lid)
+  shade = drawing.blur(
+    drawing.stroke(upper, window, width=0.022 * unit), 0.010 * unit
+  )
+  canvas.paint(
+    window, 0.55 * shade * opening, colour=np.float32(0.15), label=None
+  )
+  lash = np.array([34, 24, 24], np.float32) / 255
+  line = drawing.stroke(upper, window, width=0.015 * unit)
+  canvas.paint(window, 0.92 * line, colour=lash, label=None)
+  wing = curve([(0.5 * wide, -0.75 * tall), (wide, -0.012),
+                (1.16 * wide, -0.022)])
+  line = drawing.stroke(wing, window, width=0.013 * unit)
+  canvas.paint(window, 0.9 * line, colour=lash, label=None)
+  line = drawing.stroke(curve(low), window, width=0.006 * unit)
+  canvas.paint(window, 0.40 * line, colour=lash, label=None)
+  crease = [(p[0], p[1] - 0.020) for p in lid[1:]]
+  line = drawing.stroke(curve(crease), window, width=0.008 * unit)
+  dark = person.skin * np.array([0.60, 0.44, 0.40], np.float32)
+  canvas.paint(window, 0.45 * line, colour=dark, label=None)
+  # Brow: thick inside, thin outside.
+  arch = 0.010 * person.face[7]
+  brow = [(-0.095, -0.077), (-0.03, -0.099 - arch), (0.045, -0.108 - arch),
+          (0.108, -0.076), (0.045, -0.090 - arch), (-0.03, -0.076 - arch),
+          (-0.092, -0.053)]
+  alpha = drawing.polygon(curve(brow, 5), window)
+  alpha = drawing.blur(alpha, 0.005 * unit)
+  tone = person.hair * np.float32(0.55) + person.skin * np.float32(0.12)
+  canvas.paint(window, 0.82 * alpha, colour=tone, label=None)
+
+
+def _strands(rng, lateral):
+  """Brightness of hair strands, about -1..1, over a lateral coordinate."""
+  return (
+    0.5 * drawing.noise_line(rng, lateral, scale=9)
+    + 0.35 * drawing.noise_line(rng, lateral, scale=26)
+    + 0.25 * drawing.noise_line(rng, lateral, scale=60)
+  )
+
+
+def _hair_tone(person, strands, lit, gloss):
+  """Colour of hair: strands over body shading, and a band of gloss."""
+  level = np.clip(0.80 + 0.30 * strands + 0.55 * (lit - 0.55), 0.25, 1.45)
+  tone = person.hair * level[..., None]
+  shine = np.clip(gloss * (0.55 + 0.6 * strands), 0, 1)[..., None]
+  bright = person.hair * 0.6 + np.array([0.42, 0.38, 0.34], np.float32)
+  return np.clip(tone + 0.42 * shine * (bright - tone), 0, 1).astype(np.float32)
+
+
+def _draw_cap(canvas, person, frame):
+  """Hair on the skull and around the face."""
+  rng = person.rng(STREAM_SKIN, 4)
+  window = (0, 0, canvas.shape[1], canvas.shape[0])
+  p = person.parting
+  fringe = person.hair_style in ('bob', 'long') and rng.random() < 0.4
+  back = person.hair_style in ('tail', 'bun')
+  short = person.hair_style == 'short'
+  puff = 0.03 if person.hair_style == 'curly' else 0.0
+  side_y = 0.50 if short or back else 0.78
+  outer = np.array([
+    [0.352, side_y], [0.385 + puff, 0.50], [0.392 + puff, 0.34],
+    [0.350 + puff, 0.15], [0.23 + puff, 0.01], [0.08, -0.045 - puff],
+  ])
+  if back or short:
+    outer = outer * (0.97, 1) + (0, 0.012)
+  outer = np.concatenate([outer, (outer * (-1, 1))[::-1]])
+  if fringe:
+    inner = np.array([
+      [-0.325, 0.66], [-0.318, 0.50], [-0.27, 0.425], [-0.12, 0.415],
+      [0.0, 0.405], [0.12, 0.415], [0.27, 0.425], [0.318, 0.50], [0.325, 0.66],
+    ])
+  else:
+    low = 0.53 if short or back else 0.60
+    inner = np.array([
+      [-0.332, low], [-0.318, 0.44], [-0.262, 0.315], [0.55 * p - 0.12, 0.215],
+      [p, 0.165], [0.55 * p + 0.12, 0.215], [0.262, 0.315], [0.318, 0.44],
+      [0.332, low],
+    ])
+  shape = np.concatenate([
+    drawing.spline(outer, 8), drawing.spline(inner, 8)
+  ])
+  alpha = drawing.polygon(frame.at(shape), window)
+  # Hair throws a soft shadow on forehead and temples.
+  x, y = frame.grid(window)
+  face = (canvas.parse == FACE).astype(np.float32)
+  shade = drawing.blur(alpha, 0.035 * frame.unit) * face
+  canvas.darken(window, 0.38 * shade)
+
+  dx, dy = x - p, y + 0.10
+  angle = np.arctan2(dx, np.maximum(dy, 1e-3))
+  if person.hair_style == 'curly':
+    tufts = drawing.noise(rng, x.shape, cells=(26, 24))
+    strands = 0.9 * tufts + 0.4 * drawing.noise(rng, x.shape, cells=(60, 55))
+  else:
+    strands = _strands(rng, angle + 0.06 * np.sin(9 * y))
+  nx = np.clip(x / 0.43, -0.95, 0.95)
+  lit = nx * drawing.LIGHT[0] + np.sqrt(1 - nx * nx) * drawing.LIGHT[2]
+  gloss = np.exp(-(((y - 0.13 - 0.55 * x * x) / 0.05) ** 2))
+  lit = lit - 0.30 * np.exp(-((dx / 0.012) ** 2)) * (y < 0.22) * (not fringe)
+  lit = lit - 0.18 * drawing.smoothstep(0.05, -0.03, y)
+  tone = _hair_tone(person, strands, lit, gloss)
+  canvas.paint(window, alpha, colour=tone, label=HAIR)
+
+
+def _draw_glasses(canvas, person, frame):
+  window = (0, 0, canvas.shape[1], canvas.shape[0])
+  turn = 0.05 * person.head_turn
+  _, y = frame.grid(window)
+  dark = np.array([0.10, 0.09, 0.10], np.float32)
+  for side in (-1, 1):
+    lens = np.array([
+      [-0.115, -0.045], [0.0, -0.060], [0.125, -0.050], [0.118, 0.03],
+      [0.02, 0.075], [-0.085, 0.045],
+    ]) * (side, 1) + (side * 0.155 + turn, 0.545)
+    alpha = drawing.polygon(
+      frame.at(drawing.spline(lens, 8, closed=True)), window
+    )
+    shine = 0.05 + 0.28 * np.clip((y - 0.50) / 0.12, 0, 1)
+    tone = dark + shine[..., None] * np.array([0.6, 0.5, 0.45], np.float32)
+    canvas.paint(window, 0.97 * alpha, colour=tone, label=SUNGLASSES)
+  bridge = np.array([[-0.06 + turn, 0.515], [turn, 0.503], [0.06 + turn, 0.515]])
+  line = drawing.stroke(frame.at(bridge), window, width=0.020 * frame.unit)
+  canvas.paint(window, line, colour=dark, label=SUNGLASSES)
+
+
+def _draw_hat(canvas, person, frame):
+  """A beret-like knitted cap."""
+  rng = person.rng(STREAM_SKIN, 5)
+  window = (0, 0, canvas.shape[1], canvas.shape[0])
+  x, y = frame.grid(window)
+  shape = drawing.spline([
+    [-0.385, 0.27], [-0.395, 0.15], [-0.32, -0.05], [-0.12, -0.15],
+    [0.12, -0.15], [0.32, -0.05], [0.395, 0.15], [0.385, 0.27], [0.2, 0.235],
+    [0.0, 0.225], [-0.2, 0.235],
+  ], 8, closed=True)
+  alpha = drawing.polygon(frame.at(shape), window)
+  face = (canvas.parse > 0).astype(np.float32)
+  canvas.darken(window, 0.3 * drawing.blur(alpha, 0.04 * frame.unit) * face)
+  nx = np.clip(x / 0.45, -0.95, 0.95)
+  lit = nx * drawing.LIGHT[0] + np.sqrt(1 - nx * nx) * drawing.LIGHT[2]
+  bent = np.arcsin(nx)
+  rim = y - 0.13 - 0.04 * np.cos(3 * x)
+  lit = lit + 0.06 * np.sin(bent * 55) - 0.16 * np.exp(-((rim / 0.015) ** 2))
+  colours = np.array([
+    [0.70, 0.30, 0.28], [0.25, 0.30, 0.42], [0.80, 0.72, 0.58], [0.35] * 3,
+  ], np.float32)
+  tone = drawing.tinted(
+    colours[int(rng.integers(4))], lit, shadow=(0.45, 0.42, 0.45), gloss=0.02
+  )
+  canvas.paint(window, alpha, colour=tone, label=HAT)
+
+
+def _lock(canvas, person, rng, points, radii, *, waves=0.0, dim=0.0):
+  """A lock of hair along points in head coordinates."""
+  frame = _frame(person)
+  centre = drawing.spline(frame.at(points), 7)
+  reach = (max(radii) + 0.06) * person.unit
+  field = drawing.limb_field(centre, reach, canvas.shape)
+  if field is None:
+    return
+  knots = np.linspace(0, field.length, len(radii))
+  along = field.along / person.unit
+  radius = np.interp(field.along, knots, radii).astype(np.float32)
+  phase = rng.uniform(0, 6)
+  swing = waves * np.sin(along * 9 + phase) * np.clip(along / 0.5, 0, 1)
+  across = field.across / person.unit + swing
+  rough = 0.02 * drawing.noise_line(rng, along, scale=7)
+  alpha = np.clip((radius + rough - np.abs(across)) * person.unit + 0.5, 0, 1)
+  part = np.clip(across / np.maximum(radius, 0.02), -1, 1)
+  strands = _strands(rng, part * 0.9 + 3.0)
+  lit = 0.8 * part * field.normal[..., 0] * drawing.LIGHT[0]
+  lit = lit + np.sqrt(1 - 0.8 * part * part) * drawing.LIGHT[2] - dim
+  gloss = np.exp(-(((along - 0.55 - 0.1 * part) / 0.16) ** 2))
+  if waves:
+    gloss = gloss + 0.6 * np.clip(np.sin(along * 9 + phase + 1.2), 0, 1)
+  tone = _hair_tone(person, strands, lit, gloss * (dim < 0.1))
+  canvas.paint(
+    field.window, alpha.astype(np.float32), colour=tone, label=HAIR
+  )
+
+
+def draw_back_hair(canvas, person):
+  """Hair behind neck and shoulders."""
+  rng = person.rng(STREAM_SKIN, 6)
+  style = person.hair_style
+  if style in ('long', 'wavy'):
+    for side in (-1, 1):
+      _lock(
+        canvas, person, rng,
+        [(side * 0.12, 0.2), (side * 0.22, 0.8), (side * 0.26, 1.35)],
+        [0.28, 0.27, 0.24], waves=0.02 * (style == 'wavy'), dim=0.30,
+      )
+  elif style == 'bob':
+    for side in (-1, 1):
+      _lock(
+        canvas, person, rng,
+        [(side * 0.13, 0.2), (side * 0.19, 0.7), (side * 0.20, 1.10)],
+        [0.27, 0.25, 0.20], dim=0.30,
+      )
+  elif style == 'tail':
+    side = 1 if person.parting > 0 else -1
+    _lock(
+      canvas, person, rng,
+      [(side * 0.1, 0.1), (side * 0.30, 0.35), (side * 0.42, 0.8),
+       (side * 0.44, 1.25), (side * 0.40, 1.6)],
+      [0.10, 0.14, 0.13, 0.11, 0.02], waves=0.01, dim=0.12,
+    )
+  elif style == 'bun':
+    _lock(
+      canvas, person, rng, [(-0.04, -0.10), (0.04, -0.10)], [0.17, 0.17],
+      dim=0.05,
+    )
+  elif style == 'curly':
+    for k in range(26):
+      turn = np.pi * (0.78 + 1.44 * k / 25)
+      x, y = 0.40 * np.sin(turn - np.pi), 0.36 + 0.42 * np.cos(turn)
+      size = rng.uniform(0.12, 0.17)
+      _lock(
+        canvas, person, rng, [(x, y), (x + 0.02, y + 0.02)], [size, size],
+        dim=rng.uniform(0.0, 0.2),
+      )
+
+
+def draw_front_hair(canvas, person):
+  """Locks that fall over shoulders and garment."""
+  rng = person.rng(STREAM_SKIN, 7)
+  style = person.hair_style
+  if style in ('long', 'wavy'):
+    waves = rng.uniform(0.015, 0.03) * (style == 'wavy')
+    end = rng.uniform(1.55, 2.15)
+    for side in (-1, 1):
+      reach = end + rng.uniform(-0.12, 0.12)
+      if rng.random() < 0.22:
+        reach = 1.25  # Tucked behind this shoulder.
+      for aside, size in ((0.02, 0.085), (-0.035, 0.07)):
+        _lock(
+          canvas, person, rng,
+          [(side * (0.352 + 0.3 * aside), 0.36),
+           (side * (0.372 + 0.5 * aside), 0.75),
+           (side * (0.395 + aside), 0.5 * (0.75 + reach)),
+           (side * (0.36 + aside), reach)],
+          [0.045, size, size * 1.05, 0.015], waves=waves,
+        )
+  elif style == 'bob':
+    end = rng.uniform(0.98, 1.18)
+    for side in (-1, 1):
+      for aside, size in ((0.01, 0.085), (-0.03, 0.07)):
+        _lock(
+          canvas, person, rng,
+          [(side * 0.352, 0.36), (side * (0.375 + aside), 0.70),
+           (side * (0.34 + aside), end)],
+          [0.045, size, 0.03],
+        )

@@ -1,0 +1,81 @@
+"""A person in a garment, with everything that is known about the picture."""
+
+import dataclasses
+
+import numpy as np
+
+from input_pipeline.synthetic import dressing, drawing, figure, garments, head
+from input_pipeline.synthetic.people import make_person, visible_keypoints
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticPair:
+  """A drawn person, the garment they wear, and the truth about both.
+
+  Attributes:
+    person: uint8 (h, w, 3) RGB.
+    garment: uint8 (h, w, 3) RGB, the flat garment, 255 off it.
+    keypoints: float32 (18, 3), COCO-18; x, y in pixels, confidence (0, with
+      x = y = 0, for a joint outside the picture).
+    parse: uint8 (h, w), LIP-20 labels of `person`.
+    garment_mask: bool (h, w), the garment in `garment`.
+    flat_coordinates: float32 (h, w, 2): for each pixel of `person` that shows
+      the garment, x, y of the same point of cloth in `garment`, in pixels with
+      centres at integers; NaN elsewhere.
+  """
+
+  person: np.ndarray
+  garment: np.ndarray
+  keypoints: np.ndarray
+  parse: np.ndarray
+  garment_mask: np.ndarray
+  flat_coordinates: np.ndarray
+
+
+def render_pair(seed, index, height=512, *, garment_index=None):
+  """Renders a person in a garment.
+
+  Args:
+    seed: non-negative int of the data set.
+    index: number of the person, from 1.
+    height: picture height in pixels, at least 64; the width is 3/4 of it.
+    garment_index: number of the garment; the person's own by default.
+
+  Returns:
+    A SyntheticPair; a function of the arguments alone, bit for bit.
+  """
+  if garment_index is None:
+    garment_index = index
+  person = make_person(seed, index, height=height)
+  garment = garments.make_garment(seed, garment_index, height=height)
+  flat = garments.draw_flat(garment)
+  canvas = _draw(person, garment, flat)
+  return SyntheticPair(
+    person=garments.to_uint8(canvas.rgb), garment=garments.to_uint8(flat.photo),
+    keypoints=visible_keypoints(person), parse=canvas.parse,
+    garment_mask=flat.mask, flat_coordinates=canvas.flat,
+  )
+
+
+def _draw(person, garment, flat):
+  """Paints from back to front."""
+  canvas = drawing.blank(person.height, person.width)
+  fold_seed = (person.seed, person.index, garment.index)
+  figure.draw_backdrop(canvas, person)
+  head.draw_back_hair(canvas, person)
+  figure.draw_bottom(canvas, person)
+  figure.draw_torso(canvas, person)
+  dressing.dress_torso(canvas, person, garment, flat, fold_seed=fold_seed)
+  for side in (-1, 1):
+    arm = figure.arm_field(person, side, canvas.shape)
+    if arm is None:
+      continue
+    seam = dressing.seam_of(person, garment)
+    figure.draw_arm(canvas, person, side, arm=arm, seam=seam)
+    if garment.sleeve:
+      dressing.dress_arm(
+        canvas, person, garment, flat, side=side, arm=arm, fold_seed=fold_seed
+      )
+  head.draw_head(canvas, person)
+  head.draw_front_hair(canvas, person)
+  return canvas
