@@ -1,0 +1,243 @@
+"""Reads records that the original VITON's scripts have written.
+
+One `tf.train.Example` a pair: image_id, product_image_id, image,
+product_image (JPEG), height, width, pose_map (raw 0/1 bytes of 256 x 192 x
+18), segment_map (raw labels of height x width), tps_control_points (200
+floats). They become the same dict as `working_example` makes, except that in
+fidelity 'original' images and head mask stay float32 in 0..255, unrounded.
+"""
+
+import functools
+import pathlib
+import re
+
+import numpy as np
+
+from input_pipeline import images, sample
+from input_pipeline.record_files import RecordFiles, open_records
+from viton_jax.errors import InputError
+
+HEIGHT, WIDTH = 256, 192  # Pose maps are stored at this size.
+_BOX_RADIUS = 5
+_POSE_SHAPE = (HEIGHT, WIDTH, sample.NUM_KEYPOINTS)
+_FEATURES = (
+    'image_id',
+    'product_image_id',
+    'image',
+    'product_image',
+    'height',
+    'width',
+    'pose_map',
+    'segment_map',
+    'tps_control_points',
+)
+
+
+def open_original_records(data_dir, split: str = 'train') -> RecordFiles:
+  """Opens '*-train-?????-of-?????' files.
+
+  Args:
+    data_dir: their folder.
+    split: 'train', or another word in the file names.
+
+  Returns:
+    the records.
+
+  Raises:
+    InputError: no such files, or some of the set are missing.
+  """
+  data_dir = pathlib.Path(data_dir)
+  paths = sorted(data_dir.glob(f'*-{split}-?????-of-?????'))
+  if not paths:
+    raise InputError(
+        f"{data_dir}: there are no files '*-{split}-?????-of-?????'; name the "
+        "folder with the original's records"
+    )
+  total = int(re.search(r'-of-(\d+)$', paths[0].name).group(1))
+  if len(paths) != total:
+    raise InputError(
+        f'{data_dir}: {len(paths)} of {total} record files are there; copy the '
+        'missing ones'
+    )
+  return open_records(paths)
+
+
+def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
+  """Turns one of the original's records into a working example.
+
+  Args:
+    data: the serialised `tf.train.Example`.
+    name: what to call it in an error: file and record.
+    fidelity: 'original': TensorFlow 1's resizing and its fast JPEG decoding,
+      float32 images. 'fixed': antialiased uint8 images; joints whose box says
+      "missing" are missing.
+
+  Returns:
+    the dict of `sample.working_example` at 256 x 192.
+
+  Raises:
+    InputError: a feature is missing or has another size or content.
+  """
+  features = _parse(data, name)
+  height, width = (int(features[key].int64_list.value[0])
+                   for key in ('height', 'width'))
+  parse = _raw_map(features, 'segment_map', name, shape=(height, width))
+  if parse.max() >= sample.NUM_LABELS:
+    raise InputError(
+        f'{name}: segment_map has the label {parse.max()}; LIP-20 labels go '
+        'from 0 to 19'
+    )
+  photos = []
+  for key in ('image', 'product_image'):
+    data = features[key].bytes_list.value[0]
+    photos.append(_decode(data, f'{name}, {key}', fidelity=fidelity))
+  if photos[0].shape[:2] != (height, width):
+    raise InputError(
+        f'{name}: the image is {photos[0].shape[0]} x {photos[0].shape[1]}, '
+        f'but height and width say {height} x {width}; write the record again'
+    )
+  points = np.array(
+      features['tps_control_points'].float_list.value, np.float32
+  )
+  if points.shape != (200,):
+    raise InputError(
+        f'{name}: tps_control_points has {points.size} values instead of 200; '
+        'write the record again'
+    )
+  size = (HEIGHT, WIDTH)
+  original = fidelity == 'original'
+  shrink = sample.shrink_original if original else sample.shrink_fixed
+  example = shrink(*photos, parse, size=size)
+  limit = sample.pose_limit((height, width), size=size)
+  pose_map = _raw_map(features, 'pose_map', name, shape=_POSE_SHAPE)
+  keypoints = keypoints_from_boxes(pose_map, limit, name=name)
+  if original:
+    example['pose_limit'] = limit
+  else:
+    # What only reproduces the original's drawing is a missing joint.
+    drawn_missing = (keypoints[:, :2] <= 0).all(axis=1)
+    keypoints[drawn_missing] = 0
+  from viton_jax import geometry
+
+  mask = geometry.garment_mask(
+      np.rint(example['garment']).astype(np.uint8), fidelity=fidelity
+  )
+  example['garment_mask'] = mask.astype(np.uint8)
+  example['keypoints'] = keypoints
+  example['control_points'] = points.reshape(2, 100).T * 2 - 1
+  example['person_id'] = features['image_id'].bytes_list.value[0]
+  example['garment_id'] = features['product_image_id'].bytes_list.value[0]
+  return example
+
+
+def keypoints_from_boxes(pose_map, limit, *, name: str):
+  """Finds the joints whose 11 x 11 boxes were drawn.
+
+  Args:
+    pose_map: (256, 192, 18) uint8 0/1.
+    limit: (2,) x and y at which boxes were cut off.
+    name: what to call the record in an error.
+
+  Returns:
+    (18, 3) float32. A box around (0, 0) is a missing joint (all zero); a joint
+    without a box lies at `sample.OUTSIDE` with confidence 1.
+
+  Raises:
+    InputError: a map is not one box of that size.
+  """
+  used = [pose_map.any(axis=0), pose_map.any(axis=1)]  # By x and by y.
+  keypoints = np.zeros((sample.NUM_KEYPOINTS, 3), np.float32)
+  for joint in range(sample.NUM_KEYPOINTS):
+    if not used[0][:, joint].any():
+      keypoints[joint] = sample.OUTSIDE, sample.OUTSIDE, 1
+      continue
+    centre, area = [], 1
+    for axis in (0, 1):
+      places = np.flatnonzero(used[axis][:, joint])
+      first, last = places[0], places[-1]
+      # A side that was cut off tells nothing, so take the other one.
+      place = first + _BOX_RADIUS if first > 0 else last - _BOX_RADIUS
+      cut = min(place + _BOX_RADIUS, int(limit[axis]) - 1)
+      whole = first == max(place - _BOX_RADIUS, 0) and last == cut
+      area = area * len(places) if whole else 0
+      centre.append(place)
+    if area != pose_map[..., joint].sum():
+      raise InputError(
+          f'{name}: channel {joint} of pose_map is not one 11 x 11 box, so its '
+          'joint cannot be told; write the record again'
+      )
+    keypoints[joint] = *centre, any(centre)
+  return keypoints
+
+
+def _parse(data: bytes, name: str):
+  """The features of a serialised example, all of them there."""
+  tf = tensorflow()
+  try:
+    features = tf.train.Example.FromString(data).features.feature
+  # protobuf's own error class is not part of TensorFlow's interface.
+  except Exception as error:
+    raise InputError(
+        f'{name}: this is not a tf.train.Example; copy the file again'
+    ) from error
+  for key in _FEATURES:
+    kind = features[key].WhichOneof('kind') if key in features else None
+    if kind is None or not getattr(features[key], kind).value:
+      raise InputError(
+          f"{name}: the feature '{key}' is missing; write the records again "
+          'with image, product_image, pose_map, segment_map and '
+          'tps_control_points'
+      )
+  return features
+
+
+def _raw_map(features, key: str, name: str, *, shape):
+  data = np.frombuffer(features[key].bytes_list.value[0], np.uint8)
+  if data.size != np.prod(shape) or not data.size:
+    raise InputError(
+        f'{name}: {key} has {data.size} bytes, but {shape} needs '
+        f'{np.prod(shape)}; write the record again at that size'
+    )
+  return data.reshape(shape)
+
+
+def _decode(data: bytes, name: str, *, fidelity: str):
+  if fidelity == 'original':
+    return decode_photo_tf(data, name)
+  return images.decode_image(data, name)
+
+
+def decode_photo_tf(data: bytes, name: str):
+  """Decodes a JPEG as the original did, with the fast integer DCT.
+
+  It differs from OpenCV's by up to 7 levels.
+
+  Args:
+    data: the file.
+    name: what to call it in an error.
+
+  Returns:
+    (h, w, 3) uint8 RGB.
+
+  Raises:
+    InputError: not an image, too large, or damaged.
+  """
+  images.check_image(data, name)
+  tf = tensorflow()
+  try:
+    return tf.io.decode_image(
+        data, channels=3, expand_animations=False
+    ).numpy()
+  except tf.errors.InvalidArgumentError as error:
+    raise InputError(
+        f'{name}: the image data are damaged; copy the file again'
+    ) from error
+
+
+@functools.cache
+def tensorflow():
+  """Imports TensorFlow, which only feeds data: it must take no accelerator."""
+  import tensorflow as tf
+
+  tf.config.set_visible_devices([], 'GPU')
+  return tf
