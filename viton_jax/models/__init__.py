@@ -1,0 +1,7 @@
+"""The networks, as pure Flax Linen modules and functions."""
+
+from viton_jax.models import vgg19
+from viton_jax.models.encoder_decoder import EncoderDecoder
+from viton_jax.models.refinement import Refinement, compose
+
+__all__ = ['EncoderDecoder', 'Refinement', 'compose', 'vgg19']

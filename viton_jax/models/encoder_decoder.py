@@ -1,0 +1,142 @@
+"""VITON's first network: person representation and garment to coarse picture.
+
+Source: Han et al., VITON, CVPR 2018, section 3.2, with the layer sizes of the
+released code. Parameters carry TensorFlow's shapes, so published weights fit
+without transposing: see viton_jax/convert.py.
+"""
+
+from flax import linen as nn
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+from viton_jax.models.convolutions import (
+    conv4x4_stride2,
+    conv_transpose4x4_stride2,
+)
+from viton_jax.models.normalization import BatchNorm
+
+DEPTH = 6  # Both sides of the input must be multiples of 2 ** DEPTH.
+
+# Channels of the layers, in units of `features`.
+_ENCODER_WIDTHS = (1, 2, 4, 8, 8, 8)
+_DECODER_WIDTHS = {6: 8, 5: 8, 4: 4, 3: 2, 2: 1}
+
+_init = nn.initializers.normal(0.02)
+
+
+class EncoderDecoder(nn.Module):
+  """U-Net of six halvings with skip connections.
+
+  Variables: `params` (float32) and `batch_stats`. In training it needs the
+  random stream 'dropout', unless `dropout_rate` is 0.
+
+  Attributes:
+    features: channels of the first convolution; 64 as published.
+    dtype: of the convolutions. Parameters, statistics and outputs stay float32.
+    axis_name: the mapped axis over which training's batch is split, if any:
+      batch statistics are then those of the whole batch.
+    dropout_rate: in training, after the innermost up-convolution.
+  """
+
+  features: int = 64
+  dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
+  dropout_rate: float = 0.5
+
+  @nn.compact
+  def __call__(
+      self, inputs: jax.Array, train: bool = False
+  ) -> tuple[jax.Array, jax.Array]:
+    """Predicts the garment's place and a coarse picture.
+
+    Args:
+      inputs: (b, h, w, 25), as `representation.network_inputs` makes them; h
+        and w multiples of 64.
+      train: use and update batch statistics, and drop out.
+
+    Returns:
+      garment mask (b, h, w, 1) and coarse picture (b, h, w, 3), float32 in
+      [-1, 1]. The mask is trained towards 0 and 1.
+
+    Raises:
+      ValueError: a side is not a multiple of 64.
+    """
+    _, h, w, _ = inputs.shape
+    if h % 2**DEPTH or w % 2**DEPTH:
+      raise ValueError(
+          f'The input is {h} x {w}; both sides must be multiples of '
+          f'{2**DEPTH}.'
+      )
+    x = inputs.astype(self.dtype)
+    skips = []
+    for k, width in enumerate(_ENCODER_WIDTHS, start=1):
+      if k > 1:
+        x = nn.leaky_relu(x, 0.2)
+      x = Down(width * self.features, name=f'encoder_{k}')(x)
+      if k > 1:
+        x = self._norm(f'encoder_{k}_norm')(x, train)
+      skips.append(x)
+
+    skips.pop()  # The innermost goes on as it is.
+    for k, width in _DECODER_WIDTHS.items():
+      x = Up(width * self.features, name=f'decoder_{k}')(nn.relu(x))
+      x = self._norm(f'decoder_{k}_norm')(x, train)
+      if k == DEPTH and train and self.dropout_rate > 0:
+        x = drop_out(
+            x, self.dropout_rate, self.make_rng('dropout'), self.axis_name
+        )
+      x = jnp.concatenate([x, skips.pop()], axis=-1)
+    x = Up(4, name='decoder_1')(nn.relu(x))
+    out = jnp.tanh(x.astype(jnp.float32))
+    return out[..., :1], out[..., 1:]
+
+  def _norm(self, name):
+    return BatchNorm(axis_name=self.axis_name, name=name)
+
+
+class Down(nn.Module):
+  """Halves the picture: 4 x 4 convolution, stride 2, no bias."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (4, 4, x.shape[-1], self.features)
+    kernel = self.param('kernel', _init, shape)
+    return conv4x4_stride2(x, kernel.astype(x.dtype))
+
+
+class Up(nn.Module):
+  """Doubles the picture: transposed 4 x 4 convolution, no bias."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (4, 4, self.features, x.shape[-1])
+    kernel = self.param('kernel', _init, shape)
+    return conv_transpose4x4_stride2(x, kernel.astype(x.dtype))
+
+
+def drop_out(
+    x: jax.Array, rate: float, key: jax.Array, axis_name: str | None
+) -> jax.Array:
+  """Drops single values, the same ones however the batch is split.
+
+  Each example draws from its own key, by its place in the global batch: device
+  d of `axis_name` holds examples d * b to (d + 1) * b - 1.
+
+  Args:
+    x: (b, ...), this device's examples.
+    rate: the share that is set to zero; the rest is scaled up by 1 / (1-rate).
+    key: the same on all devices.
+    axis_name: the mapped axis, or None.
+  """
+  first = 0 if axis_name is None else lax.axis_index(axis_name) * len(x)
+  keep = jax.vmap(
+      lambda i: jax.random.bernoulli(
+          jax.random.fold_in(key, i), 1.0 - rate, x.shape[1:]
+      )
+  )(first + jnp.arange(len(x)))
+  return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))

@@ -1,0 +1,66 @@
+"""VITON's second network: how much of the warped garment to show, and where.
+
+Source: Han et al., VITON, CVPR 2018, section 3.3, with the layer sizes of the
+released code, which first resizes its inputs to 256 x 192. Here the network
+runs at the size of its inputs.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from viton_jax.models.normalization import ImageNorm
+
+
+class Refinement(nn.Module):
+  """Three 3 x 3 convolutions and one to a single channel.
+
+  Variables: `params` alone, float32.
+
+  Attributes:
+    features: channels of the 3 x 3 convolutions; 64 as published.
+    dtype: of the convolutions; statistics and the output are float32.
+  """
+
+  features: int = 64
+  features: int = 64
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, warped: jax.Array, coarse: jax.Array) -> jax.Array:
+    """Predicts the composition mask.
+
+    Args:
+      warped: (b, h, w, 3) warped garment in [-1, 1].
+      coarse: (b, h, w, 3) coarse picture in [-1, 1].
+
+    Returns:
+      alpha (b, h, w, 1), float32 in [0, 1], before its product with the
+      garment mask.
+    """
+    x = jnp.concatenate([warped, coarse], axis=-1).astype(self.dtype)
+    for k in (1, 2, 3):
+      x = nn.Conv(
+          self.features,
+          (3, 3),
+          use_bias=False,
+          dtype=self.dtype,
+          kernel_init=nn.initializers.glorot_uniform(),
+          name=f'conv_{k}',
+      )(x)
+      x = nn.leaky_relu(ImageNorm(name=f'conv_{k}_norm')(x), 0.2)
+    x = nn.Conv(
+        1,
+        (1, 1),
+        dtype=self.dtype,
+        kernel_init=nn.initializers.glorot_uniform(),
+        name='final',
+    )(x)
+    return nn.sigmoid(x.astype(jnp.float32))
+
+
+def compose(
+    alpha: jax.Array, warped: jax.Array, coarse: jax.Array
+) -> jax.Array:
+  """alpha * warped + (1 - alpha) * coarse; alpha after the mask product."""
+  return alpha * warped + (1.0 - alpha) * coarse

@@ -1,0 +1,166 @@
+"""From a batch of small arrays to the networks' inputs, on the device.
+
+One jit-able function for training, batch inference, serving and export. The 22
+channels of the person representation are never stored and never sent to the
+device: they are made here from pictures, keypoints and small masks.
+
+Source: Han et al., VITON, CVPR 2018, section 3.1.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+GARMENT_LABEL = 5  # LIP-20: upper clothes.
+POSE_RADIUS_PX = 5
+NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
+
+
+def person_representation(
+    batch: Mapping[str, jax.Array], *, fidelity: str
+) -> jax.Array:
+  """What is kept of the person: everything but the garment.
+
+  Args:
+    batch: `person` (b, h, w, 3) and `head_mask` (b, h, w), both 0..255, any
+      dtype; `body` (b, h/16, w/16) float in 0..1; `keypoints` (b, 18, 3) float
+      (x, y in pixels, confidence; 0: missing). More is ignored.
+    fidelity: 'fixed', or 'original': TensorFlow 1's resizing, and a missing
+      joint marks the top-left corner.
+
+  Returns:
+    (b, h, w, 22) float32: body shape 0..1 (1 channel), head in [-1, 1] times
+    its mask (3), joints 0/1 (18).
+  """
+  _check_fidelity(fidelity)
+  h, w = batch['person'].shape[1:3]
+  head_mask = batch['head_mask'].astype(jnp.float32)[..., None] / 255.0
+  return jnp.concatenate(
+      [
+          body_shape(batch['body'], (h, w), fidelity=fidelity),
+          head_mask * to_norm(batch['person']),
+          pose_map(batch['keypoints'], (h, w), fidelity=fidelity),
+      ],
+      axis=-1,
+  )
+
+
+def network_inputs(
+    batch: Mapping[str, jax.Array], *, fidelity: str
+) -> jax.Array:
+  """The encoder-decoder's input: garment, then person representation.
+
+  Args:
+    batch: as for `person_representation`, and `garment` (b, h, w, 3) in 0..255.
+    fidelity: 'fixed' or 'original'.
+
+  Returns:
+    (b, h, w, 25) float32.
+  """
+  return jnp.concatenate(
+      [
+          to_norm(batch['garment']),
+          person_representation(batch, fidelity=fidelity),
+      ],
+      axis=-1,
+  )
+
+
+def garment_region(batch: Mapping[str, jax.Array]) -> jax.Array:
+  """Where the person wears the garment: (b, h, w, 1) float32, 0 or 1.
+
+  Args:
+    batch: `parse` (b, h, w), LIP-20 labels.
+  """
+  return (batch['parse'] == GARMENT_LABEL).astype(jnp.float32)[..., None]
+
+
+def pose_map(
+    keypoints: jax.Array, size: tuple[int, int], *, fidelity: str
+) -> jax.Array:
+  """One channel a joint: ones in a square of 11 pixels around it.
+
+  Args:
+    keypoints: (b, k, 3) x, y in pixels and confidence; 0: missing.
+    size: (h, w).
+    fidelity: 'fixed' draws nothing for a missing joint; 'original' draws its
+      square around (0, 0), as the published weights learned it.
+
+  Returns:
+    (b, h, w, k) float32, 0 or 1; squares are cut off at the borders.
+  """
+  _check_fidelity(fidelity)
+  h, w = size
+  seen = keypoints[..., 2] > 0
+  x, y = (jnp.where(seen, jnp.round(keypoints[..., i]), 0.0) for i in (0, 1))
+  rows = jnp.abs(jnp.arange(h, dtype=x.dtype)[:, None] - y[:, None, :])
+  columns = jnp.abs(jnp.arange(w, dtype=x.dtype)[:, None] - x[:, None, :])
+  inside_rows = rows <= POSE_RADIUS_PX
+  inside_columns = columns <= POSE_RADIUS_PX
+  if fidelity == 'fixed':
+    inside_rows &= seen[:, None, :]
+  squares = inside_rows[:, :, None, :] & inside_columns[:, None, :, :]
+  return squares.astype(jnp.float32)
+
+
+def body_shape(
+    body: jax.Array, size: tuple[int, int], *, fidelity: str
+) -> jax.Array:
+  """Enlarges the coarse body shape bilinearly.
+
+  Args:
+    body: (b, h/16, w/16), 0..1.
+    size: (h, w).
+    fidelity: 'original': TensorFlow 1's source positions, dst * src / dst size;
+      'fixed': pixel centres.
+
+  Returns:
+    (b, h, w, 1) float32.
+  """
+  _check_fidelity(fidelity)
+  body = body.astype(jnp.float32)
+  if fidelity == 'fixed':
+    body = jax.image.resize(body, (len(body), *size), 'bilinear')
+  else:
+    rows = jnp.asarray(_tf1_bilinear(body.shape[1], size[0]))
+    columns = jnp.asarray(_tf1_bilinear(body.shape[2], size[1]))
+    # Exact on every device: a TPU's default would round to bfloat16.
+    body = jnp.einsum(
+        'hy,byx,wx->bhw', rows, body, columns, precision='highest'
+    )
+  return body[..., None]
+
+
+def to_norm(images: jax.Array) -> jax.Array:
+  """0..255 of any dtype -> float32 in [-1, 1]."""
+  return images.astype(jnp.float32) / 127.5 - 1.0
+
+
+def to_uint8(images_norm: jax.Array) -> jax.Array:
+  """[-1, 1] -> uint8 in 0..255, rounded; what lies outside is clipped."""
+  scaled = (images_norm.astype(jnp.float32) + 1.0) * 127.5
+  return jnp.clip(jnp.round(scaled), 0.0, 255.0).astype(jnp.uint8)
+
+
+def _tf1_bilinear(size_in: int, size_out: int) -> np.ndarray:
+  """(size_out, size_in) float32: TensorFlow 1's resizing as a matrix."""
+  position = np.arange(size_out, dtype=np.float32) * np.float32(
+      size_in / size_out
+  )
+  low = np.floor(position).astype(int)
+  high = np.minimum(low + 1, size_in - 1)
+  share = position - low.astype(np.float32)
+  matrix = np.zeros((size_out, size_in), np.float32)
+  rows = np.arange(size_out)
+  np.add.at(matrix, (rows, low), 1 - share)
+  np.add.at(matrix, (rows, high), share)
+  return matrix
+
+
+def _check_fidelity(fidelity: str) -> None:
+  if fidelity not in ('original', 'fixed'):
+    raise ValueError(
+        f"fidelity is {fidelity!r}; it must be 'original' or 'fixed'."
+    )

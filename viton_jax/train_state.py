@@ -1,0 +1,141 @@
+"""What training carries from step to step, and the published optimiser."""
+
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from viton_jax.models import EncoderDecoder, Refinement
+from viton_jax.representation import NUM_INPUT_CHANNELS
+
+
+@struct.dataclass
+class TrainState:
+  """One network in training.
+
+  Attributes:
+    step: int32, steps taken.
+    params: float32 parameters.
+    batch_stats: moving averages of batch normalisation; {} where there is none.
+    opt_state: the optimiser's.
+    optimizer: what made `opt_state`; part of the type, not of the data.
+  """
+
+  step: jax.Array
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+  optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
+
+  @property
+  def variables(self) -> dict[str, Any]:
+    """What `model.apply` takes."""
+    return {'params': self.params, 'batch_stats': self.batch_stats}
+
+  def apply_gradients(self, grads: Any, batch_stats: Any) -> 'TrainState':
+    """The state after one step along `grads`."""
+    updates, opt_state = self.optimizer.update(
+        grads, self.opt_state, self.params
+    )
+    return self.replace(
+        step=self.step + 1,
+        params=optax.apply_updates(self.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+    )
+
+
+def create(
+    model: EncoderDecoder | Refinement,
+    key: jax.Array,
+    *,
+    size: tuple[int, int] = (256, 192),
+    optimizer: optax.GradientTransformation | None = None,
+) -> TrainState:
+  """A state at step 0 with random parameters.
+
+  Args:
+    model: the network.
+    key: of the random parameters.
+    size: (h, w) of the pictures; a size that the network does not take fails.
+    optimizer: None: `adam` with the published learning rate.
+  """
+  if isinstance(model, EncoderDecoder):
+    inputs = (jnp.zeros((1, *size, NUM_INPUT_CHANNELS)),)
+  else:
+    inputs = (jnp.zeros((1, *size, 3)), jnp.zeros((1, *size, 3)))
+  # Compiled, so that the network itself is never run: parameters need only
+  # its shapes.
+  variables = jax.jit(model.init)(key, *inputs)
+  return from_variables(variables, optimizer=optimizer)
+
+
+def from_variables(
+    variables: dict[str, Any],
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+) -> TrainState:
+  """A state at step 0 with given parameters, e.g. converted ones.
+
+  Args:
+    variables: `params` and, if the network has them, `batch_stats`.
+    optimizer: None: `adam` with the published learning rate.
+  """
+  optimizer = optimizer or adam()
+  params = jax.tree.map(jnp.asarray, variables['params'])
+  return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      batch_stats=jax.tree.map(jnp.asarray, variables.get('batch_stats', {})),
+      opt_state=optimizer.init(params),
+      optimizer=optimizer,
+  )
+
+
+def adam(
+    learning_rate: optax.ScalarOrSchedule = 2e-4,
+    b1: float = 0.5,
+    *,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+) -> optax.GradientTransformation:
+  """Adam as TensorFlow 1 has it, with VITON's constants.
+
+  `eps` is added to the square root of the second moment as it stands, before
+  the bias correction; Optax's own Adam adds it after. The two differ while
+  gradients are small and steps are few.
+
+  References:
+    Kingma and Ba, Adam, ICLR 2015, the last paragraph of section 2.
+  """
+  return optax.chain(
+      _scale_by_tf1_adam(b1, b2, eps=eps),
+      optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+def _scale_by_tf1_adam(b1, b2, *, eps):
+  def init(params):
+    return optax.ScaleByAdamState(
+        count=jnp.zeros((), jnp.int32),
+        mu=jax.tree.map(jnp.zeros_like, params),
+        nu=jax.tree.map(jnp.zeros_like, params),
+    )
+
+  def update(grads, state, params=None):
+    del params
+    count = optax.safe_increment(state.count)
+    mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, grads)
+    nu = jax.tree.map(
+        lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, grads
+    )
+    t = count.astype(jnp.float32)
+    correction = jnp.sqrt(1 - b2**t) / (1 - b1**t)
+    updates = jax.tree.map(
+        lambda m, v: correction * m / (jnp.sqrt(v) + eps), mu, nu
+    )
+    return updates, optax.ScaleByAdamState(count, mu, nu)
+
+  return optax.GradientTransformation(init, update)
