@@ -62,7 +62,8 @@ def read_info(data_dir) -> RecordsInfo:
     InputError: no finished records there.
   """
   data_dir = pathlib.Path(data_dir)
-  found = sorted(data_dir.glob('try_on/*/*/dataset_info.json'))
+  # While TFDS writes, its folder has a longer name: that does not count.
+  found = sorted(data_dir.glob('try_on/*/?.?.?/dataset_info.json'))
   if not found:
     remedy = 'make them with python -m input_pipeline.prepare'
     if (data_dir / 'prepare.json').exists():

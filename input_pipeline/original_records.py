@@ -8,6 +8,7 @@ fidelity 'original' images and head mask stay float32 in 0..255, unrounded.
 """
 
 import functools
+import os
 import pathlib
 import re
 
@@ -117,17 +118,24 @@ def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
     # What only reproduces the original's drawing is a missing joint.
     drawn_missing = (keypoints[:, :2] <= 0).all(axis=1)
     keypoints[drawn_missing] = 0
-  from viton_jax import geometry
-
-  mask = geometry.garment_mask(
-      np.rint(example['garment']).astype(np.uint8), fidelity=fidelity
-  )
+  mask = _garment_mask(example['garment'], name, fidelity=fidelity)
   example['garment_mask'] = mask.astype(np.uint8)
   example['keypoints'] = keypoints
   example['control_points'] = points.reshape(2, 100).T * 2 - 1
   example['person_id'] = features['image_id'].bytes_list.value[0]
   example['garment_id'] = features['product_image_id'].bytes_list.value[0]
   return example
+
+
+def _garment_mask(garment, name: str, *, fidelity: str):
+  # Here, because it brings in JAX, which reading files does not need.
+  from viton_jax import geometry
+
+  photo = np.rint(garment).astype(np.uint8)
+  try:
+    return geometry.garment_mask(photo, fidelity=fidelity)
+  except InputError as error:
+    raise InputError(f'{name}, product_image: {error}') from error
 
 
 def keypoints_from_boxes(pose_map, limit, *, name: str):
@@ -237,6 +245,7 @@ def decode_photo_tf(data: bytes, name: str):
 @functools.cache
 def tensorflow():
   """Imports TensorFlow, which only feeds data: it must take no accelerator."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   import tensorflow as tf
 
   tf.config.set_visible_devices([], 'GPU')

@@ -1,0 +1,255 @@
+"""The costly part of preparing: pairs to packed records, in parallel.
+
+Pairs are worked off in chunks. Each finished chunk is one file, its part,
+which appears whole or not at all: what is there need not be done again.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import threading
+
+import cv2
+import numpy as np
+import tqdm
+
+from input_pipeline import images, layouts, records, sample
+from viton_jax.errors import InputError
+
+CHUNK = 16  # Pairs in a part: what a kill may cost each worker.
+_ONE_THREAD = (
+    'OMP_NUM_THREADS',
+    'OPENBLAS_NUM_THREADS',
+    'MKL_NUM_THREADS',
+    'TF_NUM_INTRAOP_THREADS',
+    'TF_NUM_INTEROP_THREADS',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+  """What a worker needs to prepare any chunk of pairs.
+
+  Attributes:
+    layout: the opened data set.
+    height: working height in pixels.
+    width: working width in pixels.
+    fidelity: 'fixed' or 'original'.
+    seed: of the point sampling in matching.
+    parts_dir: where finished parts go.
+  """
+
+  layout: layouts.viton.VitonLayout
+  height: int
+  width: int
+  fidelity: str
+  seed: int
+  parts_dir: pathlib.Path
+
+
+def prepare_sample(
+    pair: sample.Sample, *, height: int, width: int, fidelity: str, seed: int
+) -> dict:
+  """Makes the packed record of one pair.
+
+  Args:
+    pair: the sample; its control points are kept if it has them.
+    height: working height in pixels.
+    width: working width in pixels.
+    fidelity: 'fixed' or 'original'.
+    seed: of the point sampling in matching.
+
+  Returns:
+    see `records.pack`.
+
+  Raises:
+    InputError: the person has neither neck nor shoulders, or the garment
+      cannot be matched.
+  """
+  # Here, because it brings in JAX, which reading folders does not need.
+  from viton_jax import geometry
+
+  if not pair.has_shoulders:
+    raise InputError(
+        f'{pair.name}: neither the neck nor a shoulder of the person was '
+        'found, so no garment can be placed; estimate the pose again or take '
+        'the pair off the list'
+    )
+  if pair.garment_mask is None:
+    mask = geometry.garment_mask(pair.garment, fidelity=fidelity)
+    pair = dataclasses.replace(pair, garment_mask=mask)
+  if pair.control_points is None:
+    # Matching is in the frame of the person; both frames become [-1, 1].
+    mask = images.resize_labels(
+        pair.garment_mask.astype(np.uint8), *pair.parse.shape
+    )
+    fitted = geometry.fit_control_points(
+        mask > 0,
+        pair.parse == sample.GARMENT_LABEL,
+        fidelity=fidelity,
+        seed=seed,
+        image_size=(height, width),
+    )
+    points = np.asarray(fitted.points_norm, np.float32)
+    pair = dataclasses.replace(pair, control_points=points)
+  example = sample.working_example(
+      pair, height=height, width=width, fidelity=fidelity
+  )
+  return records.pack(example)
+
+
+def prepare_chunk(work: Work, number: int) -> list[str]:
+  """Prepares one chunk of pairs and writes its part.
+
+  Args:
+    work: the job.
+    number: of the chunk.
+
+  Returns:
+    the status of each pair, 'ok' or 'failed'.
+  """
+  arrays, lines = {}, []
+  start = number * CHUNK
+  for index in range(start, min(start + CHUNK, len(work.layout))):
+    person_id, garment_id = work.layout.pairs[index]
+    line = {'person_id': person_id, 'garment_id': garment_id, 'status': 'ok'}
+    try:
+      packed = prepare_sample(
+          work.layout.load(index),
+          height=work.height,
+          width=work.width,
+          fidelity=work.fidelity,
+          seed=work.seed,
+      )
+    except InputError as error:
+      reason = str(error)
+      if person_id not in reason and garment_id not in reason:
+        reason = f'{person_id} {garment_id}: {reason}'
+      line |= {'status': 'failed', 'reason': reason}
+    else:
+      for name, value in packed.items():
+        if isinstance(value, bytes):
+          value = np.frombuffer(value, np.uint8)
+        arrays[f'{index - start}/{name}'] = np.asarray(value)
+    lines.append(line)
+  # Renamed when whole, so that a part is there or it is not.
+  path = part_path(work.parts_dir, number)
+  unfinished = path.with_suffix(f'.{os.getpid()}.tmp')
+  with unfinished.open('wb') as file:
+    np.savez(file, manifest=json.dumps(lines), **arrays)
+    file.flush()
+    os.fsync(file.fileno())
+  unfinished.replace(path)
+  return [line['status'] for line in lines]
+
+
+def part_path(parts_dir: pathlib.Path, number: int) -> pathlib.Path:
+  return parts_dir / f'{number:06d}.npz'
+
+
+def read_manifest(parts_dir: pathlib.Path, number: int) -> list[dict]:
+  with np.load(part_path(parts_dir, number)) as part:
+    return json.loads(str(part['manifest']))
+
+
+def read_packed(parts_dir, number: int, wanted: set[int]):
+  """Yields the packed examples of a part whose places in it are wanted."""
+  with np.load(part_path(parts_dir, number)) as part:
+    packed = {place: {} for place in sorted(wanted)}
+    for key in part.files:
+      place, _, name = key.partition('/')
+      if name and int(place) in packed:
+        value = part[key]
+        if value.ndim == 0:
+          value = value.item()
+        elif value.dtype == np.uint8:
+          value = value.tobytes()
+        packed[int(place)][name] = value
+  yield from packed.values()
+
+
+_work: Work | None = None  # Of this worker process.
+
+
+def _start_worker(work: Work):
+  global _work
+  _work = work
+  cv2.setNumThreads(1)
+  # A killed parent cannot tell its workers, which would wait forever.
+  parent = multiprocessing.parent_process()
+
+  def end_with_parent():
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+  threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _work_on(number: int) -> list[str]:
+  return prepare_chunk(_work, number)
+
+
+def prepare_parts(work: Work, *, workers: int):
+  """Prepares all parts that are not there yet, with a progress bar."""
+  num_chunks = -(-len(work.layout) // CHUNK)
+  missing = [
+      number
+      for number in range(num_chunks)
+      if not part_path(work.parts_dir, number).exists()
+  ]
+  done = len(work.layout) - sum(
+      min(CHUNK, len(work.layout) - number * CHUNK) for number in missing
+  )
+  if done:
+    print(f'{done} of {len(work.layout)} pairs were done before; going on')
+  with tqdm.tqdm(
+      total=len(work.layout), initial=done, unit='pair', desc='prepare'
+  ) as bar:
+    failed = 0
+    for statuses in _run_chunks(work, missing, workers=workers):
+      failed += statuses.count('failed')
+      if failed:
+        bar.set_postfix(failed=failed, refresh=False)
+      bar.update(len(statuses))
+  return len(work.layout) - done
+
+
+def _run_chunks(work: Work, numbers, *, workers: int):
+  workers = min(workers, len(numbers))
+  if workers <= 1:
+    yield from map(functools.partial(prepare_chunk, work), numbers)
+    return
+  # Workers share the cores among themselves, not with their own threads.
+  before = {name: os.environ.get(name) for name in _ONE_THREAD}
+  os.environ.update(dict.fromkeys(_ONE_THREAD, '1'))
+  try:
+    with concurrent.futures.ProcessPoolExecutor(
+        workers,
+        # A forked JAX or TensorFlow may deadlock.
+        mp_context=multiprocessing.get_context('spawn'),
+        initializer=_start_worker,
+        initargs=(work,),
+    ) as pool:
+      futures = [pool.submit(_work_on, number) for number in numbers]
+      try:
+        for future in concurrent.futures.as_completed(futures):
+          yield future.result()
+      except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+  except concurrent.futures.process.BrokenProcessPool as error:
+    raise InputError(
+        'a worker process died, perhaps for lack of memory; run the same '
+        f'command with fewer --workers than {workers} to go on'
+    ) from error
+  finally:
+    for name, value in before.items():
+      if value is None:
+        del os.environ[name]
+      else:
+        os.environ[name] = value

@@ -1,0 +1,306 @@
+"""Makes records from folders: reads pairs, fits control points, packs them.
+
+  python -m input_pipeline.prepare --layout viton --data_dir data \\
+      --out_dir records --pairs viton_train_pairs.txt
+
+Pairs are worked off in parallel. Finished parts are kept in out_dir/parts
+until the end, so a run that was killed goes on where it stood when the same
+command is given again. out_dir/manifest.jsonl then has one line a pair: ok, or
+failed and why.
+
+Exit codes: 0 all pairs are in, 2 bad input, 3 done but some pairs failed.
+"""
+
+import argparse
+from collections.abc import Callable
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import time
+
+from absl import logging
+
+from input_pipeline import images, layouts, original_records, parts, sample
+from viton_jax import errors
+from viton_jax.errors import InputError
+
+
+def validation_persons(
+    person_ids, fraction: float, *, seed: int
+) -> frozenset[str]:
+  """Chooses who is held out, by a hash of the name.
+
+  Args:
+    person_ids: of all pairs; may repeat.
+    fraction: of the persons, 0 for none.
+    seed: changes the choice.
+
+  Returns:
+    the persons held out: at least one if there are two and fraction > 0,
+    never all.
+  """
+
+  def order(person_id):
+    return hashlib.sha256(f'{seed}:{person_id}'.encode()).digest()
+
+  persons = sorted(set(person_ids), key=order)
+  if fraction <= 0:
+    return frozenset()
+  count = max(1, round(fraction * len(persons)))
+  return frozenset(persons[: min(count, len(persons) - 1)])
+
+
+def _write_records(work: parts.Work, manifest, *, out_dir, held_out):
+  """Gathers the parts into the record files; returns the record's mean size."""
+  original_records.tensorflow()  # First, so that it leaves the GPU alone.
+  import tensorflow_datasets as tfds
+
+  from input_pipeline.try_on.try_on_dataset_builder import TryOn, TryOnConfig
+
+  numbers = range(0, len(manifest), parts.CHUNK)
+
+  def examples(validation: bool):
+    for number, start in enumerate(numbers):
+      wanted = {
+          place
+          for place, line in enumerate(manifest[start : start + parts.CHUNK])
+          if line['status'] == 'ok'
+          and (line['person_id'] in held_out) == validation
+      }
+      yield from parts.read_packed(work.parts_dir, number, wanted)
+
+  splits = {'train': functools.partial(examples, False)}
+  if held_out:
+    splits['validation'] = functools.partial(examples, True)
+  # What a killed run has left half-written.
+  for folder in out_dir.glob('try_on/*/*incomplete*'):
+    shutil.rmtree(folder)
+  tfds.disable_progress_bar()
+  # TFDS tells of a download that there is not.
+  with _quiet(), contextlib.redirect_stdout(io.StringIO()):
+    builder = TryOn(
+        data_dir=os.fspath(out_dir),
+        config=TryOnConfig(
+            name=f'{work.height}x{work.width}_{work.fidelity}',
+            height=work.height,
+            width=work.width,
+            fidelity=work.fidelity,
+        ),
+        splits=splits,
+    )
+    builder.download_and_prepare(
+        download_dir=os.fspath(work.parts_dir / 'downloads')
+    )
+  return sum(split.num_bytes for split in builder.info.splits.values())
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Keeps TFDS from logging anything below an error."""
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
+
+
+def prepare(
+    layout_name: str,
+    data_dir,
+    *,
+    out_dir,
+    pairs: str = 'viton_train_pairs.txt',
+    height: int = 256,
+    width: int = 192,
+    fidelity: str = 'fixed',
+    validation_fraction: float = 0.02,
+    workers: int | None = None,
+    seed: int = 0,
+) -> int:
+  """Makes records of all pairs of a list; see the module's docstring.
+
+  Args:
+    layout_name: see `layouts.open_layout`.
+    data_dir: the raw data.
+    out_dir: where the records go.
+    pairs: the pair list.
+    height: working height in pixels, a multiple of 64.
+    width: working width in pixels, a multiple of 64.
+    fidelity: 'fixed', or 'original' for the published weights.
+    validation_fraction: of the persons to hold out.
+    workers: processes; None: one a core; 1: no process beside this one.
+    seed: of matching and of the choice of held-out persons.
+
+  Returns:
+    an exit code: 0, or 3 if some pairs failed.
+
+  Raises:
+    InputError: bad settings or data, or out_dir has other settings.
+  """
+  sample.check_settings(height, width, fidelity=fidelity)
+  if not 0 <= validation_fraction < 1:
+    raise InputError(
+        f'validation_fraction {validation_fraction} is not in [0, 1); use '
+        '0.02 to hold out every fiftieth person'
+    )
+  original = fidelity == 'original'
+  # The published weights were trained on pixels decoded by TensorFlow.
+  decode = original_records.decode_photo_tf if original else images.decode_image
+  layout = layouts.open_layout(
+      layout_name, data_dir, pairs, decode=decode, tps=original
+  )
+  out_dir = pathlib.Path(out_dir)
+  settings = {
+      'layout': layout_name,
+      'pairs': f'{len(layout)}, sha256 {_hash(layout.pairs)}',
+      'height': height,
+      'width': width,
+      'fidelity': fidelity,
+      'validation_fraction': validation_fraction,
+      'seed': seed,
+  }
+  if _claim(out_dir, settings):
+    manifest_path = out_dir / 'manifest.jsonl'
+    manifest = [
+        json.loads(line) for line in manifest_path.read_text().splitlines()
+    ]
+    print(f'{out_dir}: prepared before with the same settings; nothing to do')
+    return _exit_code(manifest)
+  work = parts.Work(layout, height, width, fidelity, seed, out_dir / 'parts')
+  work.parts_dir.mkdir(exist_ok=True)
+  start = time.monotonic()
+  count = parts.prepare_parts(work, workers=workers or os.cpu_count())
+  seconds = time.monotonic() - start
+
+  num_chunks = -(-len(layout) // parts.CHUNK)
+  manifest = [
+      line
+      for number in range(num_chunks)
+      for line in parts.read_manifest(work.parts_dir, number)
+  ]
+  _write_atomically(
+      out_dir / 'manifest.jsonl',
+      ''.join(json.dumps(line) + '\n' for line in manifest),
+  )
+  persons = [m['person_id'] for m in manifest if m['status'] == 'ok']
+  if not persons:
+    raise InputError(
+        f'{out_dir}: none of the {len(manifest)} pairs could be prepared; the '
+        f"first because {manifest[0]['reason']}; see manifest.jsonl"
+    )
+  held_out = validation_persons(persons, validation_fraction, seed=seed)
+  size = _write_records(work, manifest, out_dir=out_dir, held_out=held_out)
+  _write_atomically(out_dir / 'prepare.json', _dump(settings, done=True))
+  shutil.rmtree(work.parts_dir)
+
+  num_validation = sum(person in held_out for person in persons)
+  print(
+      f'prepared {count} pairs in {seconds:.1f} s '
+      f'({count / max(seconds, 1e-9):.1f} pairs/s): {len(persons)} ok '
+      f'({len(persons) - num_validation} train, {num_validation} validation), '
+      f'{len(manifest) - len(persons)} failed\n'
+      f'{size / len(persons) / 1000:.1f} kB a record on average\n'
+      f'records in {out_dir}'
+  )
+  return _exit_code(manifest)
+
+
+def _exit_code(manifest) -> int:
+  failed = [line for line in manifest if line['status'] != 'ok']
+  for line in failed[:3]:
+    print(f'failed: {line["reason"]}')
+  if failed:
+    print(f'{len(failed)} pairs failed; manifest.jsonl says why')
+  return errors.EXIT_SOME_FAILED if failed else errors.EXIT_OK
+
+
+def _hash(pairs) -> str:
+  text = '\n'.join(' '.join(pair) for pair in pairs)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _dump(settings, *, done: bool) -> str:
+  return json.dumps({'settings': settings, 'done': done}, indent=2) + '\n'
+
+
+def _claim(out_dir: pathlib.Path, settings: dict) -> bool:
+  """Marks out_dir with the settings; returns whether it is finished."""
+  path = out_dir / 'prepare.json'
+  if not path.exists():
+    try:
+      out_dir.mkdir(parents=True, exist_ok=True)
+      _write_atomically(path, _dump(settings, done=False))
+    except OSError as error:
+      raise InputError(
+          f'{out_dir}: cannot be written ({error.strerror}); give another '
+          '--out_dir'
+      ) from error
+    return False
+  try:
+    state = json.loads(path.read_text())
+    before, done = state['settings'], state['done']
+  except (ValueError, KeyError, TypeError) as error:
+    raise InputError(
+        f'{path}: the file is damaged; give another --out_dir or delete this '
+        'one'
+    ) from error
+  for name, value in settings.items():
+    if before.get(name) != value:
+      raise InputError(
+          f'{out_dir}: was prepared with {name} = {before.get(name)}, not '
+          f'{value}; give another --out_dir or delete this one'
+      )
+  return done
+
+
+def _write_atomically(path: pathlib.Path, text: str):
+  unfinished = path.with_suffix('.tmp')
+  unfinished.write_text(text)
+  unfinished.replace(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command line; returns the exit code."""
+  parser = argparse.ArgumentParser(
+      prog='python -m input_pipeline.prepare',
+      description=__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add: Callable = parser.add_argument
+  add('--layout', default='viton', help=', '.join(layouts.LAYOUTS))
+  add('--data_dir', required=True, help='the folder with the raw data')
+  add('--out_dir', required=True, help='the folder for the records')
+  add(
+      '--pairs',
+      default='viton_train_pairs.txt',
+      help='pair list in data_dir, or an absolute path (%(default)s)',
+  )
+  add('--height', type=int, default=256, help='multiple of 64 (%(default)s)')
+  add('--width', type=int, default=192, help='multiple of 64 (%(default)s)')
+  add(
+      '--fidelity',
+      default='fixed',
+      help="'fixed', or 'original' for the published weights (%(default)s)",
+  )
+  add(
+      '--validation_fraction',
+      type=float,
+      default=0.02,
+      help='part of the persons to hold out (%(default)s)',
+  )
+  add('--workers', type=int, help='processes (one a core)')
+  add('--seed', type=int, default=0, help='(%(default)s)')
+  arguments = vars(parser.parse_args(argv))
+  return prepare(
+      arguments.pop('layout'), arguments.pop('data_dir'), **arguments
+  )
+
+
+if __name__ == '__main__':
+  errors.run(main)
