@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 
-from absl import app, flags
+from absl import app, flags, logging
 from clu import metric_writers
 import jax
 import ml_collections
@@ -61,7 +61,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     InputError: something in the config or on disk that a person can mend.
   """
   # ------------------------------------------------ checks, before any work
-  info = batches.read_info(config.data.dir, fmt=config.data.format)
+  info = batches.read_info(config.data.dir)
   check(config, info)
   stage = stages.build(config)
   claim(workdir, config)
@@ -83,7 +83,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       stage.model,
       jax.random.key(config.seed),
       size=(info.height, info.width),
-      learning_rate=learning_rate(config),
+      optimizer=train_state.adam(learning_rate(config)),
   )
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   say(f'{parameters:,} parameters')
@@ -117,6 +117,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       process_index=jax.process_index(),
       process_count=jax.process_count(),
       fmt=config.data.format,
+      fidelity=config.fidelity,
   )
 
   def save(step):
@@ -293,7 +294,6 @@ def validate(eval_step, state, frozen, config) -> dict[str, float]:
           batch_size=config.batch_size // jax.process_count(),
           process_index=jax.process_index(),
           process_count=jax.process_count(),
-          fmt=config.data.format,
       )
   ])
 
@@ -404,6 +404,8 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
   del argv
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # Orbax says a lot.
   errors.run(lambda: train(_CONFIG.value, pathlib.Path(_WORKDIR.value)))
 
 
