@@ -48,7 +48,9 @@ def test_garments(seed, num_pairs, num_test_pairs):
   rng = np.random.default_rng([seed, num_pairs, num_test_pairs])
   order = rng.permutation(num_test_pairs)
   # Along one random cycle everybody gets the garment of the next one.
-  taker = {int(a): int(b) for a, b in zip(order, np.roll(order, 1), strict=True)}
+  taker = dict(
+    zip(order.tolist(), np.roll(order, 1).tolist(), strict=True)
+  )
   first = num_pairs + 1
   return [(first + k, first + taker[k]) for k in range(num_test_pairs)]
 

@@ -48,9 +48,43 @@ class Canvas:
         label of its own (a highlight, a shadow, an eyebrow).
       flat: float32 (y1 - y0, x1 - x0, 2) or None, garment coordinates.
     """
+    self._lay(window, alpha, colour, label=label, flat=flat)
+
+  def paint_lit(
+    self, window, alpha, *, base, lit, label, shadow, gloss=0.08, grain=None,
+    flat=None,
+  ):
+    """Lays a shaded colour over a window; see `paint` and `tinted`.
+
+    Args:
+      base: float32 (3,) or (h, w, 3), the colour in full light.
+      lit: float32 (h, w), Lambert term.
+      grain: float32 (h, w) or None, added to all channels.
+    """
+    box = _covered(alpha)
+    if box is None:
+      return
+    lit = lit[box].astype(np.float32, copy=False)
+    base = base[box] if base.ndim == 3 else base
+    colour = tinted(base, lit, shadow=shadow, gloss=gloss)
+    if grain is not None:
+      colour += grain[box][..., None]
+    window = (
+      window[0] + box[1].start, window[1] + box[0].start,
+      window[0] + box[1].stop, window[1] + box[0].stop,
+    )
+    self._lay(
+      window, alpha[box], colour, label=label,
+      flat=None if flat is None else flat[box],
+    )
+
+  def _lay(self, window, alpha, colour, *, label, flat):
     x0, y0, x1, y1 = window
+    alpha = alpha.astype(np.float32, copy=False)
     part = self.rgb[y0:y1, x0:x1]
-    part += alpha[..., None] * (colour - part)
+    change = colour - part
+    change *= alpha[..., None]
+    part += change
     if label is None:
       return
     solid = alpha > 0.5
@@ -62,7 +96,16 @@ class Canvas:
     x0, y0, x1, y1 = window
     # Shadows keep some warmth: blue and green fall a little faster.
     tint = np.array([0.88, 1.0, 1.0], np.float32)
-    self.rgb[y0:y1, x0:x1] *= 1 - amount[..., None] * tint
+    self.rgb[y0:y1, x0:x1] *= 1 - amount.astype(np.float32)[..., None] * tint
+
+
+def _covered(alpha):
+  """The slices of the smallest box with all coverage; None if there is none."""
+  rows = np.flatnonzero(alpha.any(1))
+  if not rows.size:
+    return None
+  columns = np.flatnonzero(alpha.any(0))
+  return np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
 
 
 def blank(height, width):
@@ -175,6 +218,37 @@ class Field:
     return part * side + facing * LIGHT[2]
 
 
+def _nearest_segments(rows, columns, shape, start, unit, length):
+  """Index of the nearest segment of each of the n given pixels.
+
+  Cells of 4 x 4 pixels find theirs among all segments; their pixels then
+  compare only that one and two neighbours on both sides.
+  """
+  table = np.column_stack([start, unit, length]).astype(np.float32)
+
+  def distance(x, y, which):
+    sx, sy, ux, uy, size = table[which].T
+    dx, dy = x - sx, y - sy
+    part = np.clip(dx * ux + dy * uy, 0, size)
+    return (dx - part * ux) ** 2 + (dy - part * uy) ** 2
+
+  count = len(length)
+  y = np.arange(0, shape[0], 4, dtype=np.float32)[:, None, None] + 1.5
+  x = np.arange(0, shape[1], 4, dtype=np.float32)[:, None] + 1.5
+  cells = np.argmin(distance(x, y, np.arange(count)), axis=-1)
+  guess = cells[rows // 4, columns // 4]
+  x, y = columns.astype(np.float32), rows.astype(np.float32)
+  best = guess
+  least = distance(x, y, guess)
+  for step in (-1, 1, -2, 2):
+    other = np.clip(guess + step, 0, count - 1)
+    value = distance(x, y, other)
+    closer = value < least
+    best = np.where(closer, other, best)
+    least = np.where(closer, value, least)
+  return best
+
+
 def limb_field(centre, reach, shape):
   """Field around a centre line.
 
@@ -202,15 +276,8 @@ def limb_field(centre, reach, shape):
   start, step = centre[:-1] - (x0, y0), np.diff(centre, axis=0)
   length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-6)
   unit = step / length[:, None]
-  # Distances to all segments in float32 choose the segment ...
-  ux, uy, sx, sy = (
-    a.astype(np.float32) for a in (*unit.T, *start.T)
-  )
-  dx = columns.astype(np.float32)[:, None] - sx
-  dy = rows.astype(np.float32)[:, None] - sy
-  part = np.clip(dx * ux + dy * uy, 0, length.astype(np.float32))
-  best = np.argmin((dx - part * ux) ** 2 + (dy - part * uy) ** 2, axis=1)
-  # ... and the chosen one is computed again in full precision.
+  best = _nearest_segments(rows, columns, near.shape, start, unit, length)
+  # The chosen segment is computed again in full precision.
   dx, dy = columns - start[best, 0], rows - start[best, 1]
   part = np.clip(dx * unit[best, 0] + dy * unit[best, 1], 0, length[best])
   ox, oy = dx - part * unit[best, 0], dy - part * unit[best, 1]
@@ -265,8 +332,15 @@ def tinted(base, lit, *, shadow=(0.70, 0.66, 0.70), gloss=0.08):
   Returns:
     float32 (h, w, 3).
   """
-  level = np.clip(lit / 0.80, 0, 1)[..., None]
+  lit = np.asarray(lit, np.float32)
   shadow = np.asarray(shadow, np.float32)
-  colour = base * (shadow + (1 - shadow) * level)
-  shine = gloss * np.clip((lit - 0.72) / 0.28, 0, 1)[..., None] ** 2
-  return colour + shine * (1 - colour)
+  level = np.clip(lit * np.float32(1.25), 0, 1)[..., None]
+  colour = level * (1 - shadow)
+  colour += shadow
+  colour *= np.asarray(base, np.float32)
+  if gloss:
+    shine = np.clip(lit * np.float32(3.6) - np.float32(2.6), 0, 1)
+    shine *= shine
+    shine *= np.float32(gloss)
+    colour += shine[..., None] * (1 - colour)
+  return colour

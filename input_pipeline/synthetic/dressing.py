@@ -8,6 +8,8 @@ across the arm against position along and across the flat sleeve. Both maps are
 smooth and have closed forms; nothing is fitted.
 """
 
+import math
+
 import cv2
 import numpy as np
 
@@ -18,6 +20,7 @@ UPPER_CLOTHES = 5
 CLOTH_SHADOW = (0.46, 0.45, 0.50)
 # How round the chest is: the flat cloth is an arc of this many radians a side.
 ARC = 0.95
+UPPER_ARM, LOWER_ARM = 1.36, 1.12  # Heads; sleeves are cut for this arm.
 
 
 def worn_profile(person, garment):
@@ -49,6 +52,20 @@ def seam_of(person, garment):
   return lambda s: smooth_profile(profile, s)
 
 
+def covered_arm(garment):
+  """Position along the arm (0..2) down to which skin lies under the sleeve.
+
+  A little short of the cuff, so that no gap opens at its rim; 0 without
+  sleeves.
+  """
+  reach = garment.sleeve * 0.98 - 0.12
+  if reach <= 0:
+    return 0.0
+  if reach < UPPER_ARM:
+    return reach / UPPER_ARM
+  return 1 + (reach - UPPER_ARM) / LOWER_ARM
+
+
 def dress_torso(canvas, person, garment, flat, *, fold_seed):
   """Draws the torso of the worn garment.
 
@@ -59,10 +76,10 @@ def dress_torso(canvas, person, garment, flat, *, fold_seed):
   """
   unit = person.unit
   profile = worn_profile(person, garment)
-  window = drawing.clip_window(
-    person.place(-1.5, -0.75), person.place(1.5, garment.hem + 0.3),
-    canvas.shape,
-  )
+  reach = profile[profile[:, 0] < garment.hem + 0.9, 1].max() + 0.12
+  low = person.place(-reach, (-0.4, garment.hem + 0.3))
+  high = person.place(reach, (-0.4, garment.hem + 0.3))
+  window = drawing.clip_window(low.min(0), high.max(0), canvas.shape)
   t, s = figure.torso_grid(person, window)
   wide = smooth_profile(profile, s).astype(np.float32)
   part = t / wide
@@ -82,9 +99,7 @@ def dress_torso(canvas, person, garment, flat, *, fold_seed):
   flat_x = flat_part * garment.half_width(flat_s)
   flat_xy = garment.pixels(flat_x, flat_s).astype(np.float32)
 
-  map_x, map_y = flat_xy[..., 0], flat_xy[..., 1]
-  map_x, map_y = np.ascontiguousarray(map_x), np.ascontiguousarray(map_y)
-  alpha = cv2.remap(flat.front, map_x, map_y, cv2.INTER_LINEAR)
+  alpha = cv2.remap(flat.front, flat_xy, None, cv2.INTER_LINEAR)
   # Rims are drawn here and not sampled, so they stay sharp; the neckline,
   # which is cut into the cloth, is sampled with it.
   rim = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
@@ -93,7 +108,8 @@ def dress_torso(canvas, person, garment, flat, *, fold_seed):
   open_neck = _neck_window(garment, flat_part, flat_s)
   alpha = np.where(open_neck, np.minimum(alpha, rim), rim).astype(np.float32)
   colour = cv2.remap(
-    flat.torso, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    flat.torso, flat_xy, None, cv2.INTER_LINEAR,
+    borderMode=cv2.BORDER_REPLICATE,
   )
 
   lit = _torso_light(person, garment, part=inner, s=s, level=level,
@@ -105,9 +121,9 @@ def dress_torso(canvas, person, garment, flat, *, fold_seed):
   x0, y0, x1, y1 = window
   solid = (canvas.parse[y0:y1, x0:x1] > 0).astype(np.float32)
   canvas.darken(window, 0.34 * cover * solid)
-  tone = drawing.tinted(colour, lit, shadow=CLOTH_SHADOW, gloss=0.05)
-  canvas.paint(
-    window, alpha, colour=tone, label=UPPER_CLOTHES, flat=flat_xy
+  canvas.paint_lit(
+    window, alpha, base=colour, lit=lit, label=UPPER_CLOTHES,
+    shadow=CLOTH_SHADOW, gloss=0.05, flat=flat_xy,
   )
 
 
@@ -128,7 +144,7 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   """Lambert term of worn cloth: body, bust and folds."""
   rng = np.random.default_rng([*fold_seed, STREAM_FOLDS])
   light = drawing.LIGHT
-  round_part = 0.86 * part
+  round_part = 0.86 * part.astype(np.float32)
   lit = 0.85 * round_part * light[0]
   lit = lit + np.sqrt(1 - round_part**2) * light[2] + 0.03
   # The bust: two soft bumps, lit from above on the left.
@@ -141,9 +157,13 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   # Under the bust and into the waist cloth turns down, away from the light.
   lit = lit - 0.05 * np.sin((s - 0.8) * 2.4) * drawing.smoothstep(0.8, 1.2, s)
 
+  # Folds are soft; half the resolution is plenty for them.
   strength = 0.5 + 0.8 * garment.ease / 0.13 + 0.4 * garment.weight
+  coarse, coarse_s = part[::2, ::2], s[::2]
+  folds = np.zeros(coarse.shape, np.float32)
   for start, end, width, depth in _fold_lines(rng, person, garment):
-    lit = lit + strength * depth * _fold(part, s, start, end, width)
+    folds += strength * depth * _fold(coarse, coarse_s, start, end, width)
+  lit = lit + cv2.resize(folds, part.shape[::-1])
   # Long soft waves that open towards the hem of wide garments.
   wave = drawing.noise_line(rng, part + 0.1 * s, scale=4.5)
   opening = drawing.smoothstep(1.2, garment.hem, s)
@@ -187,9 +207,10 @@ def _fold_lines(rng, person, garment):
 
 def _fold(part, s, start, end, width):
   """One fold: a dark flank beside a lit one, fading at both ends."""
-  ahead = np.array([end[0] - start[0], end[1] - start[1]])
-  length = np.hypot(*ahead)
-  ahead = ahead / length
+  ahead = (float(end[0] - start[0]), float(end[1] - start[1]))
+  start = (float(start[0]), float(start[1]))
+  length = math.hypot(*ahead)
+  ahead = (ahead[0] / length, ahead[1] / length)
   dx, dy = part - start[0], s - start[1]
   along = (dx * ahead[0] + dy * ahead[1]) / length
   # Folds are slightly curved, else they look ruled.
@@ -213,8 +234,7 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
   field, at, bare = arm
   unit = person.unit
   rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, side + 1])
-  elbow = 1.36  # Heads of arm a unit of `at` up to the elbow, and beyond it.
-  reach = np.where(at < 1, at * elbow, elbow + (at - 1) * 1.12)
+  reach = np.minimum(at, 1) * UPPER_ARM + np.maximum(at - 1, 0) * LOWER_ARM
   share = reach / (garment.sleeve * 0.98)
   # The cuff, slanted a little as it hangs.
   across = side * field.across / unit
@@ -227,13 +247,15 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
     room = 0.03 + 0.28 * garment.ease + 0.5 * (garment.cuff - 0.1)
     room = room + 0.03 * np.exp(-(((share - 0.9) / 0.06) ** 2))
     room = room - 0.012 * drawing.smoothstep(0.95, 1.0, share)
+  # At the shoulder the sleeve is no higher than the shoulder itself.
+  room = room * (0.25 + 0.75 * drawing.smoothstep(-0.05, 0.35, at))
   radius = (bare + room * unit).astype(np.float32)
   alpha = field.coverage(radius) * np.clip((end - reach) * unit + 0.5, 0, 1)
   seam = seam_of(person, garment)
   hidden = figure.behind_torso(
     person, side, field.window, seam=seam, soft=0.8 / unit
   )
-  figure._cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
+  figure.cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
   alpha = (alpha * (1 - hidden)).astype(np.float32)
 
   part = np.clip(side * field.across / radius, -1, 1)
@@ -241,19 +263,16 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
   flat_along = np.clip((share - start) / (1 - start), 0, 1)
   flat_across = np.arcsin(part * np.sin(ARC)) / ARC
   flat_xy = garment.sleeve_point(side, flat_along, flat_across)
-  flat_xy = flat_xy.astype(np.float32)
   colour = cv2.remap(
-    flat.sleeves[side], np.ascontiguousarray(flat_xy[..., 0]),
-    np.ascontiguousarray(flat_xy[..., 1]), cv2.INTER_LINEAR,
+    flat.sleeves[side], flat_xy, None, cv2.INTER_LINEAR,
     borderMode=cv2.BORDER_REPLICATE,
   )
   lit = field.lit(radius, roundness=0.88) + 0.02
   lit = lit + _sleeve_folds(rng, person, garment, side, at=at, part=part)
-  lit = lit - 0.10 * drawing.smoothstep(0.97, 1.0, share)
+  lit -= 0.10 * drawing.smoothstep(0.97, 1.0, share)
   # The seam at the armhole.
   near = drawing.blur(hidden.astype(np.float32), 0.035 * unit)
   lit = lit - 0.22 * near
-  tone = drawing.tinted(colour, lit, shadow=CLOTH_SHADOW, gloss=0.05)
   # The cuff's shadow on the arm.
   cover = drawing.blur(alpha, 0.03 * unit)
   shift = max(1, round(0.03 * unit))
@@ -263,8 +282,9 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
     canvas.parse[y0:y1, x0:x1], (figure.LEFT_ARM, figure.RIGHT_ARM)
   )
   canvas.darken(field.window, 0.32 * cover * skin)
-  canvas.paint(
-    field.window, alpha, colour=tone, label=UPPER_CLOTHES, flat=flat_xy
+  canvas.paint_lit(
+    field.window, alpha, base=colour, lit=lit, label=UPPER_CLOTHES,
+    shadow=CLOTH_SHADOW, gloss=0.05, flat=flat_xy,
   )
 
 

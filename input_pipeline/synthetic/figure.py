@@ -1,5 +1,6 @@
 """Draws the body: backdrop, legs, trousers or skirt, torso, neck and arms."""
 
+import cv2
 import numpy as np
 
 from input_pipeline.synthetic import drawing
@@ -9,21 +10,22 @@ from input_pipeline.synthetic.people import (
   R_HIP,
   R_SHOULDER,
   STREAM_SKIN,
-  smooth_profile,
+  profile_at,
 )
 
 FACE, LEFT_ARM, RIGHT_ARM, PANTS, SKIRT = 13, 14, 15, 9, 12
 LEFT_LEG, RIGHT_LEG, LEFT_SHOE, RIGHT_SHOE = 16, 17, 18, 19
 SKIN_SHADOW = (0.70, 0.56, 0.52)
+BOTTOM_SHADOW = (0.42, 0.42, 0.47)
 
 # Radius of a bare arm at shoulder (0), elbow (1) and wrist (2), in heads.
 ARM_PROFILE = np.array([
-  [-0.15, 0.150], [0.0, 0.162], [0.25, 0.156], [0.6, 0.132], [1.0, 0.112],
-  [1.25, 0.116], [1.6, 0.092], [2.0, 0.066],
+  [-0.15, 0.138], [0.0, 0.152], [0.25, 0.152], [0.6, 0.132], [1.0, 0.112],
+  [1.25, 0.116], [1.6, 0.092], [2.0, 0.064],
 ])
 LEG_PROFILE = np.array([
-  [0.0, 0.36], [0.5, 0.31], [0.9, 0.225], [1.0, 0.205], [1.3, 0.215],
-  [2.0, 0.11],
+  [0.0, 0.32], [0.2, 0.335], [0.5, 0.305], [0.9, 0.225], [1.0, 0.205],
+  [1.3, 0.215], [2.0, 0.11],
 ])
 
 
@@ -56,16 +58,19 @@ def shoulder_line(person, part, *, neck, tip, power=1.4):
     tip + side * person.tilt - 0.8 * up
     for side, up in zip((-1, 1), person.rise, strict=True)
   )
-  end = np.where(part < 0, right, left)
+  end = np.where(part < 0, right, left).astype(np.asarray(part).dtype)
   return neck + (end - neck) * np.minimum(np.abs(part), 1.3) ** power
 
 
 def draw_backdrop(canvas, person):
   """Light studio paper: a soft glow in the middle, darker to the rim."""
-  height, width = canvas.shape
-  x, y = drawing.pixel_grid((0, 0, width, height))
-  glow = 0.035 - 0.06 * ((x / width - 0.45) ** 2 + (y / height - 0.35) ** 2)
-  canvas.rgb[:] = np.clip(person.backdrop + glow[..., None], 0, 1)
+  x = np.linspace(0, 1, 24, dtype=np.float32)
+  y = np.linspace(0, 1, 32, dtype=np.float32)[:, None]
+  glow = 0.035 - 0.06 * ((x - 0.45) ** 2 + (y - 0.35) ** 2)
+  paper = np.clip(person.backdrop + glow[..., None], 0, 1)
+  canvas.rgb[:] = cv2.resize(
+    paper, canvas.shape[::-1], interpolation=cv2.INTER_CUBIC
+  )
 
 
 def limb_line(points, *, unit, bend=0.26):
@@ -89,12 +94,12 @@ def limb_line(points, *, unit, bend=0.26):
     reach = min(bend * unit, 0.45 * min(size))
     a = joint + to_before / size[0] * reach
     b = joint + to_after / size[1] * reach
-    part = np.linspace(0, 1, 9)[:, None]
+    part = np.linspace(0, 1, 7)[:, None]
     pieces.append(
       (1 - part) ** 2 * a + 2 * part * (1 - part) * joint + part**2 * b
     )
-    marks.append(count + 4)
-    count += 9
+    marks.append(count + 3)
+    count += 7
   pieces.append(points[-1:])
   marks.append(count)
   centre = np.concatenate(pieces)
@@ -111,16 +116,17 @@ def draw_bottom(canvas, person):
   ease = rng.uniform(0.015, 0.075) if trousers else 0.0
   height, width = canvas.shape
   colour = person.bottom_colour if trousers else person.skin
-  grain = rng.normal(0, 0.012, (height, width)).astype(np.float32)
+  grain = rng.standard_normal((height, width), np.float32)
+  grain *= np.float32(0.012)
   for side, first in ((-1, R_HIP), (1, L_HIP)):
     line = joints[first:first + 3].copy()
     line[0, 1] -= 0.12 * unit
     centre, marks = limb_line(line, unit=unit)
-    field = drawing.limb_field(centre, 0.5 * unit, canvas.shape)
+    field = drawing.limb_field(centre, 0.46 * unit, canvas.shape)
     if field is None:
       continue
     at = np.interp(field.along, marks, [0, 1, 2])
-    radius = smooth_profile(LEG_PROFILE, at) * person.limb + ease
+    radius = profile_at(LEG_PROFILE, at) * person.limb + ease
     radius = (radius * unit).astype(np.float32)
     lit = field.lit(radius, roundness=0.85)
     if trousers:
@@ -129,19 +135,23 @@ def draw_bottom(canvas, person):
     else:
       label = LEFT_LEG if side > 0 else RIGHT_LEG
     x0, y0, x1, y1 = field.window
+    # At the hips the legs are no wider than the hips.
+    t, s = torso_grid(person, field.window)
+    hips = person.half_width(s) + 0.6 * ease + 0.01
+    hips = (hips + drawing.smoothstep(2.5, 2.9, s)).astype(np.float32)
+    cover = np.minimum(
+      field.coverage(radius), np.clip((hips - np.abs(t)) * unit + 0.5, 0, 1)
+    )
     # The inner thigh lies in the shade of the other leg.
     inner = drawing.smoothstep(0.2, 1.0, -side * field.across / radius)
     shade = lit - 0.28 * inner * drawing.smoothstep(1.0, 0.0, at)
-    tone = drawing.tinted(
-      colour, shade,
-      shadow=(0.42, 0.42, 0.47) if trousers else SKIN_SHADOW,
-      gloss=0.03,
+    canvas.paint_lit(
+      field.window, cover, base=colour, lit=shade,
+      label=label, shadow=BOTTOM_SHADOW if trousers else SKIN_SHADOW,
+      gloss=0.03, grain=grain[y0:y1, x0:x1] if trousers else None,
     )
-    if trousers:
-      tone += grain[y0:y1, x0:x1, None]
-    canvas.paint(field.window, field.coverage(radius), colour=tone, label=label)
   window = drawing.clip_window(
-    person.place(-1.6, 1.4), person.place(1.6, 4.4), canvas.shape
+    person.place(-1.45, 1.4), person.place(1.45, 4.4), canvas.shape
   )
   if window is None:
     return
@@ -169,7 +179,7 @@ def _draw_hips(canvas, person, window, *, t, s, ease, grain):
   x0, y0, x1, y1 = window
   wide = (person.half_width(s) + ease * 0.6 + 0.01).astype(np.float32)
   part = np.clip(t / wide, -1, 1)
-  top = 1.62 + 0.05 * part * part
+  top = 1.50 + 0.05 * part * part
   alpha = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
   alpha = alpha * np.clip((s - top) * unit + 0.5, 0, 1)
   alpha *= drawing.smoothstep(2.74, 2.45, s - 0.25 * np.abs(t))
@@ -180,10 +190,10 @@ def _draw_hips(canvas, person, window, *, t, s, ease, grain):
   pocket = np.abs(t) - 0.30 - 0.22 * (s - 1.8)
   pocket = np.exp(-((pocket / 0.010) ** 2)) * (s - top > 0.19) * (s < 2.2)
   lit = lit - 0.16 * (band + 0.7 * fly + 0.7 * pocket)
-  tone = drawing.tinted(
-    person.bottom_colour, lit, shadow=(0.42, 0.42, 0.47), gloss=0.03
-  ) + grain[y0:y1, x0:x1, None]
-  canvas.paint(window, alpha.astype(np.float32), colour=tone, label=PANTS)
+  canvas.paint_lit(
+    window, alpha, base=person.bottom_colour, lit=lit, label=PANTS,
+    shadow=BOTTOM_SHADOW, gloss=0.03, grain=grain[y0:y1, x0:x1],
+  )
 
 
 def _draw_skirt(canvas, person, window, *, t, s, rng):
@@ -196,7 +206,7 @@ def _draw_skirt(canvas, person, window, *, t, s, rng):
   part = np.clip(t / wide, -1, 1)
   pleats = drawing.noise_line(rng, part, scale=6.0)
   hem = end + 0.05 * (1 - part * part) + 0.03 * flare * 6 * pleats
-  top = 1.62 + 0.05 * part * part
+  top = 1.50 + 0.05 * part * part
   alpha = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
   alpha = alpha * np.clip((s - top) * unit + 0.5, 0, 1)
   alpha *= np.clip((hem - s) * unit + 0.5, 0, 1)
@@ -205,12 +215,13 @@ def _draw_skirt(canvas, person, window, *, t, s, rng):
   lit = lit + (0.05 + 0.5 * flare) * pleats * drawing.smoothstep(1.8, 3.0, s)
   lit -= 0.12 * np.exp(-(((s - hem + 0.07) / 0.012) ** 2))
   shadow = drawing.smoothstep(0.20, 0.0, s - hem) * (s > hem)
-  inside = np.clip((wide - np.abs(t)) * unit, 0, 1)
-  canvas.darken(window, (0.35 * shadow * inside).astype(np.float32))
-  tone = drawing.tinted(
-    person.bottom_colour, lit, shadow=(0.42, 0.42, 0.47), gloss=0.03
+  x0, y0, x1, y1 = window
+  legs = canvas.parse[y0:y1, x0:x1] > 0
+  canvas.darken(window, 0.35 * shadow * legs)
+  canvas.paint_lit(
+    window, alpha, base=person.bottom_colour, lit=lit, label=SKIRT,
+    shadow=BOTTOM_SHADOW, gloss=0.03,
   )
-  canvas.paint(window, alpha.astype(np.float32), colour=tone, label=SKIRT)
 
 
 def draw_torso(canvas, person):
@@ -251,8 +262,9 @@ def draw_torso(canvas, person):
   lit -= 0.30 * chin
   cleft = np.exp(-((t / 0.03) ** 2)) * drawing.smoothstep(0.30, 0.55, s)
   lit -= 0.07 * cleft
-  tone = drawing.tinted(person.skin, lit, shadow=SKIN_SHADOW)
-  canvas.paint(window, alpha, colour=tone, label=FACE)
+  canvas.paint_lit(
+    window, alpha, base=person.skin, lit=lit, label=FACE, shadow=SKIN_SHADOW
+  )
 
 
 def arm_line(person, side):
@@ -274,13 +286,13 @@ def arm_line(person, side):
 def arm_field(person, side, shape):
   """The Field of an arm, its position 0..2 along it, and its bare radius."""
   centre, marks = arm_line(person, side)
-  field = drawing.limb_field(centre, 0.34 * person.unit, shape)
+  field = drawing.limb_field(centre, 0.28 * person.unit, shape)
   if field is None:
     return None
   at = np.interp(
     field.along, [marks[0] - 0.2 * person.unit, *marks], [-0.15, 0, 1, 2]
   )
-  radius = smooth_profile(ARM_PROFILE, at) * person.limb * person.unit
+  radius = profile_at(ARM_PROFILE, at) * person.limb * person.unit
   return field, at.astype(np.float32), radius.astype(np.float32)
 
 
@@ -300,30 +312,36 @@ def behind_torso(person, side, window, *, seam, soft):
   return inside * drawing.smoothstep(0.62, 0.46, s + lift)
 
 
-def draw_arm(canvas, person, side, *, arm, seam):
+def draw_arm(canvas, person, side, *, arm, seam, covered):
   """Draws the bare arm and hand.
 
   Args:
     side: -1 right arm, +1 left arm.
     arm: what `arm_field` gave.
     seam: see `behind_torso`.
+    covered: position along the arm (0..2) down to which a sleeve hides it.
   """
   field, at, radius = arm
   label = LEFT_ARM if side > 0 else RIGHT_ARM
   alpha = field.coverage(radius)
-  _cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
-  alpha = alpha * (
-    1 - behind_torso(person, side, field.window, seam=seam, soft=0.05)
-  )
+  cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
+  if covered > 0:
+    alpha = alpha * (at > covered)
+  else:
+    alpha = alpha * (
+      1 - behind_torso(person, side, field.window, seam=seam, soft=0.05)
+    )
   lit = field.lit(radius)
   # A hint of the elbow.
   lit = lit - 0.06 * np.exp(-(((at - 1.0) / 0.05) ** 2))
-  tone = drawing.tinted(person.skin, lit, shadow=SKIN_SHADOW)
-  canvas.paint(field.window, alpha, colour=tone, label=label)
+  canvas.paint_lit(
+    field.window, alpha, base=person.skin, lit=lit, label=label,
+    shadow=SKIN_SHADOW,
+  )
   _draw_hand(canvas, person, side, label=label)
 
 
-def _cast_shadow(canvas, person, window, alpha):
+def cast_shadow(canvas, person, window, alpha):
   """The shadow that an arm casts on what is behind it, but the backdrop."""
   x0, y0, x1, y1 = window
   shade = drawing.blur(alpha.astype(np.float32), 0.05 * person.unit)
@@ -366,8 +384,10 @@ def _draw_hand(canvas, person, side, *, label):
     knots = np.linspace(0, field.length, len(radii))
     radius = np.interp(field.along, knots, radii).astype(np.float32) * size
     lit = field.lit(radius, roundness=0.8) - dim
-    tone = drawing.tinted(person.skin, lit, shadow=SKIN_SHADOW)
-    canvas.paint(field.window, field.coverage(radius), colour=tone, label=label)
+    canvas.paint_lit(
+      field.window, field.coverage(radius), base=person.skin, lit=lit,
+      label=label, shadow=SKIN_SHADOW,
+    )
 
   part([at(0.08, 0.05), at(0.20, 0.105), at(0.31, 0.11), at(0.40, 0.085)],
        [0.045, 0.042, 0.034, 0.026], 0.06)
@@ -380,5 +400,5 @@ def _draw_hand(canvas, person, side, *, label):
        at(0.34 + 0.55 * length, spread), at(0.30 + length, spread * 0.95)],
       [0.036, 0.031, 0.028, 0.020], 0.03 * (k % 2),
     )
-  part([at(-0.06, 0.0), at(0.10, 0.0), at(0.24, -0.002), at(0.32, -0.004)],
-       [0.066, 0.078, 0.092, 0.078])
+  part([at(-0.01, 0.0), at(0.10, 0.0), at(0.24, -0.002), at(0.32, -0.004)],
+       [0.060, 0.076, 0.092, 0.078])

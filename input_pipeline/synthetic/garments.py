@@ -14,8 +14,13 @@ import cv2
 import numpy as np
 
 from input_pipeline.synthetic import drawing, patterns
-from input_pipeline.synthetic.people import STREAM_GARMENT, smooth_profile
+from input_pipeline.synthetic.people import (
+  STREAM_GARMENT,
+  profile_at,
+  smooth_profile,
+)
 
+FLAT_SHADOW = (0.55, 0.54, 0.58)
 SLEEVE_LENGTHS = {'none': 0.0, 'short': 0.85, 'long': 2.32}
 
 
@@ -58,7 +63,8 @@ class Garment:
 
   def half_width(self, s):
     """Half width in heads of the flat torso at depth s."""
-    return smooth_profile(self.profile, s)
+    lookup = profile_at if np.size(s) > 1000 else smooth_profile
+    return lookup(self.profile, s)
 
   def top(self, part):
     """Depth of the flat upper edge (shoulder line) at `part`."""
@@ -87,7 +93,7 @@ class Garment:
     along = np.asarray(along, float)[..., None]
     tip = np.array([self.tip, float(self.top(1.0))])
     pit = np.array([float(self.half_width(0.66)), 0.66])
-    angle = np.radians(52 if self.sleeves == 'short' else 24)
+    angle = np.radians(46 if self.sleeves == 'short' else 19)
     ahead = np.array([np.sin(angle), np.cos(angle)])
     aside = np.array([ahead[1], -ahead[0]])
     end = tip + ahead * (self.sleeve + 0.06)
@@ -101,11 +107,26 @@ class Garment:
     return outer * flip, inner * flip
 
   def sleeve_point(self, side, along, across):
-    """Pixels (..., 2) of a flat sleeve; across -1 inner to +1 outer edge."""
-    outer, inner = self.sleeve_edges(side, along)
-    mix = (np.asarray(across)[..., None] + 1) / 2
-    point = inner + mix * (outer - inner)
-    return self.pixels(point[..., 0], point[..., 1])
+    """Pixels, float32 (h, w, 2), of a flat sleeve.
+
+    Args:
+      side: see `sleeve_edges`.
+      along: float32 (h, w), 0 at the armhole to 1 at the cuff.
+      across: float32 (h, w), -1 at the inner to +1 at the outer edge.
+    """
+    # The edges are parabolas in `along`; three points give them.
+    point = np.empty((*along.shape, 2), np.float32)
+    mix = (across + 1) / 2
+    outer, inner = self.sleeve_edges(side, [0.0, 0.5, 1.0])
+    for axis in (0, 1):
+      edges = []
+      for start, middle, end in (outer[:, axis], inner[:, axis]):
+        bend = float(2 * start - 4 * middle + 2 * end)
+        slope = float(end - start) - bend
+        edges.append((bend * along + slope) * along + float(start))
+      value = edges[1] + mix * (edges[0] - edges[1])
+      point[..., axis] = value * self.unit + float(self.origin[axis])
+    return point
 
 
 def make_garment(seed, index, *, height):
@@ -116,8 +137,10 @@ def make_garment(seed, index, *, height):
   neckline = str(rng.choice(['crew', 'round', 'v'], p=(0.42, 0.30, 0.28)))
   ease = rng.uniform(0.03, 0.13)
   flare = rng.choice([0.0, 0.0, 0.03, 0.10]) + rng.uniform(0, 0.03)
-  hem = rng.choice([1.72, 2.15, 2.35, 2.55, 2.80], p=(0.12, 0.2, 0.3, 0.23, 0.15))
-  hem = hem + rng.uniform(-0.08, 0.08)
+  # From cropped, just over the waistband, to a tunic.
+  hem = rng.choice(
+    [1.85, 2.15, 2.35, 2.55, 2.80], p=(0.12, 0.2, 0.3, 0.23, 0.15)
+  ) + rng.uniform(-0.08, 0.08)
   tip = rng.uniform(0.50, 0.60) if sleeves == 'none' else 0.735 + 0.2 * ease
   neck_width = {
     'crew': rng.uniform(0.27, 0.31), 'round': rng.uniform(0.31, 0.40),
@@ -129,7 +152,7 @@ def make_garment(seed, index, *, height):
     'v': rng.uniform(0.42, 0.62),
   }[neckline]
   chest = 0.66 + ease
-  hole = [0.34, tip - 0.05] if sleeves == 'none' else [0.34, 0.5 * (tip + chest)]
+  hole = [0.34, tip - 0.05 if sleeves == 'none' else 0.5 * (tip + chest)]
   profile = np.array([
     [0.08, tip], hole, [0.66, chest], [0.95, chest - 0.005],
     [1.42, 0.57 + 1.25 * ease], [2.0, 0.68 + ease + 0.5 * flare],
@@ -142,8 +165,9 @@ def make_garment(seed, index, *, height):
   trial = Garment(
     seed=seed, index=index, height=height, width=width, unit=1.0,
     origin=np.zeros(2), sleeves=sleeves, sleeve=sleeve, cuff=cuff,
-    neckline=neckline, neck_width=neck_width, neck_depth=neck_depth, hem=hem,
-    hem_curve=rng.uniform(0.02, 0.06), ease=ease, flare=flare, tip=tip,
+    neckline=neckline, neck_width=neck_width, neck_depth=neck_depth,
+    hem=float(hem), hem_curve=rng.uniform(0.02, 0.06), ease=ease,
+    flare=float(flare), tip=tip,
     profile=profile, weight=rng.uniform(0, 1), trim=np.zeros(3), cloth=None,
   )
   # Fit the cut into the photo with a margin, as shops do.
@@ -154,8 +178,8 @@ def make_garment(seed, index, *, height):
   top, bottom = float(trial.top(0.4)), trial.hem + trial.hem_curve
   if sleeve:
     bottom = max(bottom, float(trial.sleeve_edges(1, 1.0)[1][1]))
-  unit = min(0.88 * height / (bottom - top), 0.45 * width / reach)
-  unit *= rng.uniform(0.94, 1.0)
+  unit = min(0.88 * height / (bottom - top), 0.465 * width / reach)
+  unit *= float(rng.uniform(0.94, 1.0))
   origin = np.array([
     width / 2 + rng.uniform(-0.008, 0.008) * width,
     (height - unit * (bottom + top)) / 2,
@@ -217,73 +241,91 @@ def draw_flat(garment):
     A FlatGarment.
   """
   height, width, unit = garment.height, garment.width, garment.unit
-  window = (0, 0, width, height)
-  x, y = drawing.pixel_grid(window)
-  across = (x - garment.origin[0]) / unit
-  depth = (y - garment.origin[1]) / unit
-  across, depth = np.broadcast_arrays(across, depth)
-  body = drawing.polygon(_torso_outline(garment), window)
+  rng = garment.rng(1)
+  shade = _flat_shade(rng, garment)
+  photo = np.ones((height, width, 3), np.float32)
+  total = np.zeros((height, width), np.float32)
+
+  outline = _torso_outline(garment)
+  window = drawing.clip_window(
+    outline.min(0) - 3, outline.max(0) + 3, (height, width)
+  )
+  box = np.s_[window[1]:window[3], window[0]:window[2]]
+  body = drawing.polygon(outline, window)
   curve = _neck_curve(garment, garment.neck_width, garment.neck_depth)
   above = np.array([[garment.neck_width, -0.6], [-garment.neck_width, -0.6]])
   line = garment.pixels(*curve.T)
   hole = drawing.polygon(
     np.concatenate([line, garment.pixels(*above.T)]), window
   )
-  front = body * (1 - hole)
+  cover = body * (1 - hole)
+  front = np.zeros((height, width), np.float32)
+  front[box] = cover
+  total[box] = cover
+  _draw_inside(garment, photo, total, line=line)
 
-  torso = patterns.cloth_colour(garment.cloth, across, depth, texel=1 / unit)
-  _sew_torso(garment, torso, line=line, window=window, depth=depth)
   sleeves = {}
-  sleeve_masks = {}
   for side in (-1, 1) if garment.sleeve else ():
-    sleeves[side], sleeve_masks[side] = _draw_sleeve(
-      garment, side, across=across, depth=depth, window=window
+    sleeves[side] = _draw_sleeve(
+      garment, side, photo=photo, total=total, front=front, shade=shade
     )
 
-  rng = garment.rng(1)
-  photo = np.ones((height, width, 3), np.float32)
-  total = np.maximum(front, _draw_inside(garment, photo, body, line, window))
-  shade = _flat_shade(rng, garment, across, depth)
-  for side, mask in sleeve_masks.items():
-    lit = shade - 0.05 * drawing.blur(1 - mask, 0.06 * unit)
-    lit -= 0.10 * drawing.blur(front, 0.04 * unit)  # Under the torso's seam.
-    tone = drawing.tinted(sleeves[side], lit, shadow=(0.55, 0.54, 0.58), gloss=0)
-    photo += mask[..., None] * (tone - photo)
-    total = np.maximum(total, mask)
+  cloth = np.empty((height, width, 3), np.float32)
+  cloth[:] = garment.cloth.colours[0]
+  cloth[box] = patterns.cloth_colour(
+    garment.cloth, *_cloth_grid(garment, window), texel=1 / unit
+  )
+  _sew_torso(garment, cloth, line=line, window=window)
   # Cloth turns away at its rim; the neckline casts no such shade.
   rim = drawing.blur(1 - body, 0.07 * unit)
   tone = drawing.tinted(
-    torso, shade - 0.16 * rim, shadow=(0.55, 0.54, 0.58), gloss=0
+    cloth[box], shade[box] - 0.16 * rim, shadow=FLAT_SHADOW, gloss=0
   )
-  photo += front[..., None] * (tone - photo)
+  photo[box] += cover[..., None] * (tone - photo[box])
   # White cloth must still stand out from the paper, which alone is white.
-  photo = np.where(total[..., None] > 0.5, np.minimum(photo, 0.985), photo)
-  return FlatGarment(photo, total > 0.5, front, torso, sleeves)
+  np.minimum(photo, 0.985, out=photo, where=total[..., None] > 0.5)
+  return FlatGarment(photo, total > 0.5, front, cloth, sleeves)
 
 
-def _flat_shade(rng, garment, across, depth):
-  """Lambert term of cloth lying flat: nearly level, faint long folds."""
-  shape = across.shape
-  soft = drawing.noise(rng, shape, cells=(7, 4))
-  fine = drawing.noise(rng, shape, cells=(16, 22))
-  shade = 0.79 + 0.035 * soft + 0.012 * fine
+def _cloth_grid(garment, window):
+  """Positions on the cloth, in heads, of a window's pixels: x, s (h, w)."""
+  x, y = drawing.pixel_grid(window)
+  return np.broadcast_arrays(
+    ((x - garment.origin[0]) / garment.unit).astype(np.float32),
+    ((y - garment.origin[1]) / garment.unit).astype(np.float32),
+  )
+
+
+def _flat_shade(rng, garment):
+  """Lambert term (h, w) of cloth lying flat: nearly level, faint folds."""
+  shape = (garment.height, garment.width)
+  # All of it is soft, so a quarter of the resolution is enough.
+  y, x = np.meshgrid(
+    (np.arange(0, shape[0], 4, dtype=np.float32) + 1.5 - garment.origin[1])
+    / garment.unit,
+    (np.arange(0, shape[1], 4, dtype=np.float32) + 1.5 - garment.origin[0])
+    / garment.unit,
+    indexing='ij',
+  )
+  shade = 0.79 + 0.035 * drawing.noise(rng, x.shape, cells=(7, 4))
+  shade += 0.012 * drawing.noise(rng, x.shape, cells=(16, 22))
   for _ in range(4):
     x0, lean = rng.uniform(-0.6, 0.6), rng.uniform(-0.25, 0.25)
-    off = (across - x0 - lean * depth) / rng.uniform(0.05, 0.10)
-    reach = np.exp(-(((depth - rng.uniform(0.9, 2.2)) / 0.55) ** 2))
-    shade = shade - 0.07 * garment.weight * off * np.exp(-off * off) * reach
-  return shade.astype(np.float32)
+    off = (x - x0 - lean * y) / rng.uniform(0.05, 0.10)
+    reach = np.exp(-(((y - rng.uniform(0.9, 2.2)) / 0.55) ** 2))
+    shade -= 0.07 * garment.weight * off * np.exp(-off * off) * reach
+  return cv2.resize(shade.astype(np.float32), shape[::-1])
 
 
-def _sew_torso(garment, torso, *, line, window, depth):
+def _sew_torso(garment, cloth, *, line, window):
   """Draws collar band, hem and seams into the torso's cloth, in place."""
   unit = garment.unit
-  trim = garment.trim.astype(np.float32)
+  box = np.s_[window[1]:window[3], window[0]:window[2]]
   band = 0.055 if garment.neckline == 'crew' else 0.038
   ring = drawing.stroke(line, window, width=2 * band * unit)
   seam = drawing.stroke(line, window, width=2 * band * unit + 2.2) - ring
-  torso += ring[..., None] * (trim - torso)
-  torso *= 1 - 0.16 * np.clip(seam, 0, 1)[..., None]
+  cloth[box] += ring[..., None] * (garment.trim - cloth[box])
+  dim = 0.16 * np.clip(seam, 0, 1)
   x = np.linspace(-1, 1, 41)
   wide = garment.half_width(garment.hem)
   hems = [garment.pixels(x * wide, garment.bottom(x) - 0.075)]
@@ -294,43 +336,56 @@ def _sew_torso(garment, torso, *, line, window, depth):
       for side in (-1, 1)
     ]
   for stitch in hems:
-    mark = drawing.stroke(stitch, window, width=0.9)
-    torso *= 1 - 0.20 * mark[..., None]
+    dim = np.maximum(dim, 0.20 * drawing.stroke(stitch, window, width=0.9))
+  cloth[box] *= 1 - dim[..., None]
 
 
-def _draw_sleeve(garment, side, *, across, depth, window):
-  """Cloth (h, w, 3) and mask (h, w) of one flat sleeve."""
+def _draw_sleeve(garment, side, *, photo, total, front, shade):
+  """Draws one flat sleeve into photo and total; returns its cloth (h, w, 3)."""
   along = np.linspace(0, 1, 25)
   outer, inner = garment.sleeve_edges(side, along)
-  points = np.concatenate([outer, inner[::-1]])
-  mask = drawing.polygon(garment.pixels(*points.T), window)
+  outline = garment.pixels(*np.concatenate([outer, inner[::-1]]).T)
+  window = drawing.clip_window(
+    outline.min(0) - 3, outline.max(0) + 3, total.shape
+  )
+  box = np.s_[window[1]:window[3], window[0]:window[2]]
+  mask = drawing.polygon(outline, window)
   # The sleeve's cloth is cut along its own axis.
-  middle = (outer + inner) / 2
+  middle = ((outer + inner) / 2).astype(np.float32)
   ahead = middle[-1] - middle[0]
   ahead = ahead / np.hypot(*ahead)
-  dx, dy = across - middle[0, 0], depth - middle[0, 1]
-  cloth = patterns.cloth_colour(
-    garment.cloth, (dx * ahead[1] - dy * ahead[0]).astype(np.float32),
-    (dx * ahead[0] + dy * ahead[1] + 0.3).astype(np.float32),
+  x, s = _cloth_grid(garment, window)
+  dx, dy = x - middle[0, 0], s - middle[0, 1]
+  colour = patterns.cloth_colour(
+    garment.cloth, dx * ahead[1] - dy * ahead[0],
+    dx * ahead[0] + dy * ahead[1] + np.float32(0.3),
     texel=1 / garment.unit, motif=False,
   )
   edges = garment.sleeve_edges(side, 1 - 0.07 / max(garment.sleeve, 0.2))
   stitch = drawing.stroke(garment.pixels(*np.array(edges).T), window, width=0.9)
-  cloth *= 1 - 0.20 * stitch[..., None]
+  colour *= 1 - 0.20 * stitch[..., None]
   if garment.cloth.trimmed:
-    ends = np.array(
-      [*edges, *garment.sleeve_edges(side, 1.1)[::-1]]
-    )
+    ends = np.array([*edges, *garment.sleeve_edges(side, 1.1)[::-1]])
     cuff = drawing.polygon(garment.pixels(*ends.T), window)
-    cloth += cuff[..., None] * (garment.trim - cloth)
-  return cloth, mask
+    colour += cuff[..., None] * (garment.trim - colour)
+  lit = shade[box] - 0.16 * drawing.blur(1 - mask, 0.06 * garment.unit)
+  # The torso's seam lies on the sleeve.
+  lit -= 0.12 * drawing.blur(front[box], 0.03 * garment.unit)
+  tone = drawing.tinted(colour, lit, shadow=FLAT_SHADOW, gloss=0)
+  photo[box] += mask[..., None] * (tone - photo[box])
+  np.maximum(total[box], mask, out=total[box])
+  cloth = np.empty(photo.shape, np.float32)
+  cloth[:] = garment.cloth.colours[0]
+  cloth[box] = colour
+  return cloth
 
 
-def _draw_inside(garment, photo, body, line, window):
+def _draw_inside(garment, photo, total, *, line):
   """Back of the neck, seen through the opening: inner cloth and a label.
 
-  Returns:
-    float32 (h, w), its coverage.
+  Args:
+    photo, total: picture and coverage, changed in place.
+    line: (n, 2) pixels of the front neckline.
   """
   unit = garment.unit
   side = float(garment.top(garment.neck_width / garment.tip))
@@ -338,37 +393,37 @@ def _draw_inside(garment, photo, body, line, window):
   back = np.column_stack([
     garment.neck_width * x, side + 0.075 * np.sqrt(1 - x * x)
   ])
-  front = np.column_stack([
-    (line[:, 0] - garment.origin[0]) / unit,
-    (line[:, 1] - garment.origin[1]) / unit,
-  ])[::-1]
-  # A little wider than the opening, so that no white shows at the seam.
-  low = front + np.array([0.0, 0.03])
-  inside = drawing.polygon(
-    garment.pixels(*np.concatenate([back, low]).T), window
+  # A little lower than the opening, so that no white shows at the seam.
+  low = line[::-1] + (0, 0.03 * unit)
+  outline = np.concatenate([garment.pixels(*back.T), low])
+  window = drawing.clip_window(
+    outline.min(0) - 3, outline.max(0) + 3, total.shape
   )
-  rows = (np.arange(photo.shape[0], dtype=np.float32) - garment.origin[1]) / unit
-  lit = 0.52 - 0.20 * drawing.smoothstep(side + 0.05, 0.6, rows)[:, None]
-  lit = np.broadcast_to(lit, inside.shape)
+  box = np.s_[window[1]:window[3], window[0]:window[2]]
+  inside = drawing.polygon(outline, window)
+  part = photo[box]
+
+  def lay(colour, cover):
+    part[...] += cover[..., None] * (colour - part)
+
+  _, s = _cloth_grid(garment, window)
+  lit = 0.50 - 0.22 * drawing.smoothstep(side + 0.05, 0.6, s)
   base = garment.cloth.colours[0] * np.float32(0.96)
-  tone = drawing.tinted(base, lit, shadow=(0.42, 0.41, 0.45), gloss=0)
-  photo += inside[..., None] * (tone - photo)
+  lay(drawing.tinted(base, lit, shadow=(0.42, 0.41, 0.45), gloss=0), inside)
   band = drawing.stroke(
     garment.pixels(back[:, 0], back[:, 1] + 0.02), window, width=0.05 * unit
-  ) * inside
-  photo += band[..., None] * (garment.trim * np.float32(0.86) - photo)
+  )
+  lay(garment.trim * np.float32(0.86), band * inside)
   low = side + 0.075 + 0.035
-  tag = garment.pixels(
+  tag = drawing.polygon(garment.pixels(
     np.array([-0.06, 0.06, 0.06, -0.06]),
     np.array([low, low, low + 0.085, low + 0.085]),
-  )
-  tag = drawing.polygon(tag, window) * inside
-  colour = np.array([0.93, 0.92, 0.90], np.float32)
-  photo += tag[..., None] * (colour - photo)
+  ), window) * inside
+  lay(np.array([0.93, 0.92, 0.90], np.float32), tag)
   mark = garment.pixels(np.array([-0.03, 0.03]), np.array([low + 0.042] * 2))
   ink = drawing.stroke(mark, window, width=max(1, 0.012 * unit)) * tag
-  photo += 0.7 * ink[..., None] * (np.float32(0.3) - photo)
-  return inside
+  lay(np.float32(0.3), 0.7 * ink)
+  np.maximum(total[box], inside, out=total[box])
 
 
 def to_uint8(picture):

@@ -96,20 +96,21 @@ def _face_outline(person):
 
 
 def _draw_face(canvas, person, frame):
-  window = (0, 0, canvas.shape[1], canvas.shape[0])
+  window = frame.window((-0.42, 0.0), (0.42, 1.05), canvas.shape)
   x, y = frame.grid(window)
   skin = person.skin
   turn = 0.05 * person.head_turn
 
   for side in (-1, 1):  # Ears.
-    centre = np.array([side * 0.335 - 0.3 * turn, 0.56])
+    centre = (side * 0.335 - 0.3 * turn, 0.56)
     ring = np.linspace(0, 2 * np.pi, 33)[:-1]
     ear = centre + np.column_stack([0.045 * np.cos(ring), 0.095 * np.sin(ring)])
     alpha = drawing.polygon(frame.at(ear), window)
     inner = np.hypot((x - centre[0]) / 0.03, (y - centre[1]) / 0.07)
     lit = 0.62 - 0.12 * np.exp(-inner * inner)
-    tone = drawing.tinted(skin, lit, shadow=SKIN_SHADOW)
-    canvas.paint(window, alpha, colour=tone, label=FACE)
+    canvas.paint_lit(
+      window, alpha, base=skin, lit=lit, label=FACE, shadow=SKIN_SHADOW
+    )
 
   alpha = drawing.polygon(frame.at(_face_outline(person)), window)
   nx = np.clip((x - 0.3 * turn) / 0.40, -0.97, 0.97)
@@ -118,27 +119,38 @@ def _draw_face(canvas, person, frame):
   light = drawing.LIGHT
   lit = 0.72 * nx * light[0] + 0.5 * ny * light[1] + nz * light[2] + 0.12
   lit = lit + _face_relief(x, y, turn)
-  tone = drawing.tinted(skin, lit, shadow=SKIN_SHADOW, gloss=0.10)
   # Cheeks and the tip of the nose carry more blood.
-  blush = sum(
-    np.exp(-(((x - cx - turn) / 0.085) ** 2) - ((y - 0.67) / 0.065) ** 2)
-    for cx in (-0.185, 0.185)
-  ) + 0.5 * np.exp(-(((x - 1.7 * turn) / 0.05) ** 2) - ((y - 0.655) / 0.05) ** 2)
-  tone = tone * (1 - blush[..., None] * np.array([0.0, 0.085, 0.07]))
-  canvas.paint(window, alpha, colour=tone.astype(np.float32), label=FACE)
-
-  _draw_nose(canvas, person, frame, window, turn)
-  _draw_mouth(canvas, person, frame, window, turn)
+  blush = _spot(x, y, turn - 0.185, 0.67, 0.085, 0.065)
+  blush += _spot(x, y, turn + 0.185, 0.67, 0.085, 0.065)
+  blush = blush + 0.5 * _spot(x, y, 1.7 * turn, 0.655, 0.05, 0.05)
+  base = skin * (1 - blush[..., None] * np.array([0, 0.085, 0.07], np.float32))
+  canvas.paint_lit(
+    window, alpha, base=base, lit=lit, label=FACE, shadow=SKIN_SHADOW,
+    gloss=0.10,
+  )
+  shape = canvas.shape
+  part = frame.window((-0.14, 0.60), (0.14, 0.74), shape)
+  _draw_nose(canvas, person, frame, part, turn)
+  part = frame.window((-0.24, 0.70), (0.24, 0.90), shape)
+  _draw_mouth(canvas, person, frame, part, turn)
   for side in (-1, 1):
-    _draw_eye(canvas, person, frame, window, side=side, turn=turn)
+    x0 = side * 0.15 + turn
+    part = frame.window((x0 - 0.15, 0.38), (x0 + 0.15, 0.62), shape)
+    _draw_eye(canvas, person, frame, part, side=side, turn=turn)
+
+
+def _spot(x, y, cx, cy, wx, wy):
+  """A Gaussian spot; the window is the whole head, so its parts separate."""
+  return np.exp(-(((x - cx) / wx) ** 2) - ((y - cy) / wy) ** 2)
 
 
 def _face_relief(x, y, turn):
   """Light and shade of brow, nose, lips and cheeks, added to the light."""
-  def spot(cx, cy, wx, wy):
-    return np.exp(-(((x - cx) / wx) ** 2) - ((y - cy) / wy) ** 2)
+  relief = np.zeros_like(x)
 
-  relief = 0.0
+  def spot(cx, cy, wx, wy):
+    return _spot(x, y, cx, cy, wx, wy)
+
   for side in (-1, 1):
     cx = side * 0.15 + turn
     relief = relief - 0.13 * spot(cx, 0.515, 0.095, 0.045)  # Eye sockets.
@@ -158,12 +170,15 @@ def _draw_nose(canvas, person, frame, window, turn):
   dark = person.skin * np.array([0.62, 0.42, 0.38], np.float32)
   wide = 0.056 + 0.008 * person.face[3]
   for side in (-1, 1):
-    hole = np.array([[-0.020, 0.0], [0.0, -0.010], [0.018, 0.002], [0, 0.008]])
-    hole = hole * (side, 1) + (middle + side * 0.60 * wide, 0.692)
-    alpha = drawing.polygon(frame.at(drawing.spline(hole, 5, closed=True)), window)
+    hole = np.array(
+      [[-0.020, 0.0], [0.0, -0.010], [0.018, 0.002], [0, 0.008]]
+    ) * (side, 1) + (middle + side * 0.60 * wide, 0.692)
+    hole = drawing.spline(hole, 5, closed=True)
+    alpha = drawing.polygon(frame.at(hole), window)
     canvas.paint(window, 0.75 * alpha, colour=dark, label=None)
-    wing = np.array([[0.82, 0.648], [1.04, 0.668], [1.02, 0.692], [0.86, 0.701]])
-    wing = wing * (side * wide, 1) + (middle, 0)
+    wing = np.array(
+      [[0.82, 0.648], [1.04, 0.668], [1.02, 0.692], [0.86, 0.701]]
+    ) * (side * wide, 1) + (middle, 0)
     line = drawing.stroke(
       frame.at(drawing.spline(wing, 5)), window, width=0.009 * frame.unit
     )
@@ -171,9 +186,9 @@ def _draw_nose(canvas, person, frame, window, turn):
 
 
 def _draw_mouth(canvas, person, frame, window, turn):
-  half = 0.112 + 0.012 * person.face[4]
+  half = 0.118 + 0.012 * person.face[4]
   full = 0.030 + 0.006 * person.face[5]
-  rise = 0.016 * person.smile
+  rise = 0.007 + 0.018 * person.smile
   centre = np.array([1.25 * turn, 0.790])
 
   def curve(points):
@@ -206,8 +221,8 @@ def _draw_mouth(canvas, person, frame, window, turn):
 
 def _draw_eye(canvas, person, frame, window, *, side, turn):
   unit = frame.unit
-  centre = np.array([side * 0.150 + turn, 0.535])
-  wide, tall = 0.074, 0.033 + 0.004 * person.face[6]
+  centre = (side * 0.150 + turn, 0.535)
+  wide, tall = 0.073, 0.037 + 0.004 * person.face[6]
 
   def curve(points, count=6):
     return frame.at(
@@ -215,15 +230,15 @@ def _draw_eye(canvas, person, frame, window, *, side, turn):
     )
 
   # From the inner to the outer corner; the outer one lies a little higher.
-  lid = [(-wide, 0.010), (-0.5 * wide, -0.72 * tall), (0.1 * wide, -tall),
-         (0.62 * wide, -0.66 * tall), (wide, -0.006)]
-  low = [(wide, -0.006), (0.55 * wide, 0.55 * tall), (-0.1 * wide, 0.72 * tall),
-         (-wide, 0.010)]
+  lid = [(-wide, 0.007), (-0.58 * wide, -0.66 * tall), (0.0, -tall),
+         (0.6 * wide, -0.74 * tall), (wide, -0.001)]
+  low = [(wide, -0.001), (0.55 * wide, 0.58 * tall), (-0.1 * wide, 0.72 * tall),
+         (-wide, 0.007)]
   opening = drawing.polygon(np.concatenate([curve(lid), curve(low)]), window)
   white = np.array([0.955, 0.945, 0.935], np.float32)
   canvas.paint(window, opening, colour=white, label=None)
   x, y = frame.grid(window)
-  look = centre + (0.008 * person.head_turn, -0.004)
+  look = (centre[0] + 0.008 * person.head_turn, centre[1] - 0.004)
   distance = np.hypot(x - look[0], y - look[1])
 
   def disc(radius):
@@ -249,11 +264,11 @@ def _draw_eye(canvas, person, frame, window, *, side, turn):
     window, 0.55 * shade * opening, colour=np.float32(0.15), label=None
   )
   lash = np.array([34, 24, 24], np.float32) / 255
-  line = drawing.stroke(upper, window, width=0.015 * unit)
-  canvas.paint(window, 0.92 * line, colour=lash, label=None)
-  wing = curve([(0.5 * wide, -0.75 * tall), (wide, -0.012),
-                (1.16 * wide, -0.022)])
-  line = drawing.stroke(wing, window, width=0.013 * unit)
+  line = drawing.stroke(upper, window, width=0.012 * unit)
+  canvas.paint(window, 0.88 * line, colour=lash, label=None)
+  wing = curve([(0.5 * wide, -0.84 * tall), (wide, -0.006),
+                (1.12 * wide, -0.014)])
+  line = drawing.stroke(wing, window, width=0.011 * unit)
   canvas.paint(window, 0.9 * line, colour=lash, label=None)
   line = drawing.stroke(curve(low), window, width=0.006 * unit)
   canvas.paint(window, 0.40 * line, colour=lash, label=None)
@@ -263,9 +278,9 @@ def _draw_eye(canvas, person, frame, window, *, side, turn):
   canvas.paint(window, 0.45 * line, colour=dark, label=None)
   # Brow: thick inside, thin outside.
   arch = 0.010 * person.face[7]
-  brow = [(-0.095, -0.077), (-0.03, -0.099 - arch), (0.045, -0.108 - arch),
-          (0.108, -0.076), (0.045, -0.090 - arch), (-0.03, -0.076 - arch),
-          (-0.092, -0.053)]
+  brow = [(-0.092, -0.092), (-0.03, -0.103 - arch), (0.045, -0.106 - arch),
+          (0.112, -0.074), (0.045, -0.090 - arch), (-0.03, -0.083 - arch),
+          (-0.090, -0.071)]
   alpha = drawing.polygon(curve(brow, 5), window)
   alpha = drawing.blur(alpha, 0.005 * unit)
   tone = person.hair * np.float32(0.55) + person.skin * np.float32(0.12)
@@ -361,7 +376,9 @@ def _draw_glasses(canvas, person, frame):
     shine = 0.05 + 0.28 * np.clip((y - 0.50) / 0.12, 0, 1)
     tone = dark + shine[..., None] * np.array([0.6, 0.5, 0.45], np.float32)
     canvas.paint(window, 0.97 * alpha, colour=tone, label=SUNGLASSES)
-  bridge = np.array([[-0.06 + turn, 0.515], [turn, 0.503], [0.06 + turn, 0.515]])
+  bridge = np.array(
+    [[-0.06 + turn, 0.515], [turn, 0.503], [0.06 + turn, 0.515]]
+  )
   line = drawing.stroke(frame.at(bridge), window, width=0.020 * frame.unit)
   canvas.paint(window, line, colour=dark, label=SUNGLASSES)
 
@@ -393,7 +410,7 @@ def _draw_hat(canvas, person, frame):
   canvas.paint(window, alpha, colour=tone, label=HAT)
 
 
-def _lock(canvas, person, rng, points, radii, *, waves=0.0, dim=0.0):
+def _lock(canvas, person, rng, points, radii, *, waves=0.0, dim=0.0, melt=0.0):
   """A lock of hair along points in head coordinates."""
   frame = _frame(person)
   centre = drawing.spline(frame.at(points), 7)
@@ -409,6 +426,8 @@ def _lock(canvas, person, rng, points, radii, *, waves=0.0, dim=0.0):
   across = field.across / person.unit + swing
   rough = 0.02 * drawing.noise_line(rng, along, scale=7)
   alpha = np.clip((radius + rough - np.abs(across)) * person.unit + 0.5, 0, 1)
+  if melt:  # Grows out of the hair above, without an edge of its own.
+    alpha = alpha * drawing.smoothstep(0.0, melt, along)
   part = np.clip(across / np.maximum(radius, 0.02), -1, 1)
   strands = _strands(rng, part * 0.9 + 3.0)
   lit = 0.8 * part * field.normal[..., 0] * drawing.LIGHT[0]
@@ -430,15 +449,15 @@ def draw_back_hair(canvas, person):
     for side in (-1, 1):
       _lock(
         canvas, person, rng,
-        [(side * 0.12, 0.2), (side * 0.22, 0.8), (side * 0.26, 1.35)],
-        [0.28, 0.27, 0.24], waves=0.02 * (style == 'wavy'), dim=0.30,
+        [(side * 0.10, 0.42), (side * 0.20, 0.85), (side * 0.26, 1.35)],
+        [0.27, 0.26, 0.22], waves=0.02 * (style == 'wavy'), dim=0.30,
       )
   elif style == 'bob':
     for side in (-1, 1):
       _lock(
         canvas, person, rng,
-        [(side * 0.13, 0.2), (side * 0.19, 0.7), (side * 0.20, 1.10)],
-        [0.27, 0.25, 0.20], dim=0.30,
+        [(side * 0.10, 0.42), (side * 0.17, 0.75), (side * 0.19, 1.08)],
+        [0.27, 0.25, 0.19], dim=0.30,
       )
   elif style == 'tail':
     side = 1 if person.parting > 0 else -1
@@ -482,7 +501,7 @@ def draw_front_hair(canvas, person):
            (side * (0.372 + 0.5 * aside), 0.75),
            (side * (0.395 + aside), 0.5 * (0.75 + reach)),
            (side * (0.36 + aside), reach)],
-          [0.045, size, size * 1.05, 0.015], waves=waves,
+          [0.045, size, size * 1.05, 0.015], waves=waves, melt=0.4,
         )
   elif style == 'bob':
     end = rng.uniform(0.98, 1.18)
@@ -492,5 +511,5 @@ def draw_front_hair(canvas, person):
           canvas, person, rng,
           [(side * 0.352, 0.36), (side * (0.375 + aside), 0.70),
            (side * (0.34 + aside), end)],
-          [0.045, size, 0.03],
+          [0.045, size, 0.03], melt=0.4,
         )

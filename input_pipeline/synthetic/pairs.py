@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from input_pipeline.synthetic import dressing, drawing, figure, garments, head
+from input_pipeline.synthetic import drawing, dressing, figure, garments, head
 from input_pipeline.synthetic.people import make_person, visible_keypoints
 
 
@@ -71,7 +71,10 @@ def _draw(person, garment, flat):
     if arm is None:
       continue
     seam = dressing.seam_of(person, garment)
-    figure.draw_arm(canvas, person, side, arm=arm, seam=seam)
+    figure.draw_arm(
+      canvas, person, side, arm=arm, seam=seam,
+      covered=dressing.covered_arm(garment),
+    )
     if garment.sleeve:
       dressing.dress_arm(
         canvas, person, garment, flat, side=side, arm=arm, fold_seed=fold_seed

@@ -136,8 +136,10 @@ def cloth_colour(cloth, across, depth, *, texel, motif=True):
     size = 0.82
     _print(picture, across, depth, _lettering(cloth), (second, third),
            size=size, middle=0.86)
-  weave = np.random.default_rng(cloth.seed).normal(0, 1, across.shape)
-  picture += (0.006 * weave[..., None]).astype(np.float32)
+  weave = np.random.default_rng(cloth.seed).standard_normal(
+    across.shape, np.float32
+  )
+  picture += np.float32(0.006) * weave[..., None]
   return picture
 
 

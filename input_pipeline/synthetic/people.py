@@ -74,7 +74,7 @@ class Person:
   parting: float
   lips: np.ndarray
   iris: np.ndarray
-  face: np.ndarray
+  face: tuple
   smile: float
   hat: bool
   glasses: bool
@@ -116,6 +116,14 @@ def smooth_profile(knots, s):
     + (part**3 - 2 * part**2 + part) * m0
     + (3 * part**2 - 2 * part**3) * knots[low + 1, 1]
     + (part**3 - part**2) * m1
+  )
+
+
+def profile_at(knots, values):
+  """`smooth_profile` for many values: a table of it, looked up linearly."""
+  table = np.linspace(knots[0, 0], knots[-1, 0], 129)
+  return np.interp(values, table, smooth_profile(knots, table)).astype(
+    np.float32
   )
 
 
@@ -211,7 +219,7 @@ def make_person(seed, index, *, height):
     )
     joints[first + 2] = joints[first + 1] + unit * np.array([0.0, 1.7])
 
-  head_tilt = rng.normal(0, 3.0)
+  head_tilt = float(rng.normal(0, 3.0))
   head_turn = rng.uniform(-1, 1)
   for joint, x, y in (
     (NOSE, 0.085 * head_turn, 0.66), (R_EYE, -0.15 + 0.05 * head_turn, 0.535),
@@ -237,7 +245,7 @@ def make_person(seed, index, *, height):
     skin=skin, hair=hair, hair_style=style, parting=rng.uniform(-0.16, 0.16),
     lips=lips.astype(np.float32),
     iris=irises[0 if dark else int(rng.integers(4))].astype(np.float32) / 255,
-    face=rng.uniform(-1, 1, 8), smile=rng.uniform(0.2, 1.0),
+    face=tuple(rng.uniform(-1, 1, 8).tolist()), smile=rng.uniform(0.2, 1.0),
     hat=bool(rng.random() < 0.06), glasses=bool(rng.random() < 0.06),
     bottom=bottom, bottom_colour=_blend(rng, BOTTOMS),
     bottom_length=rng.uniform(3.0, 3.9),
