@@ -169,7 +169,7 @@ def encode_jpeg(image, *, quality: int = 95) -> bytes:
   return _encode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
-def encode_png(image, *, compression: int = 9) -> bytes:
+def encode_png(image, *, compression: int = 6) -> bytes:
   """Encodes (h, w), (h, w, 3) RGB or (h, w, 4) RGBA uint8 as PNG."""
   if image.ndim == 3:
     code = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[image.shape[-1]]

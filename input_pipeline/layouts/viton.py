@@ -15,16 +15,15 @@ Poses come from pose.pkl if it has the person, else from pose/*.mat.
 
 from collections.abc import Callable
 import dataclasses
-import functools
 import pathlib
-import pickle
 
 import cv2
 import numpy as np
 import scipy.io
 
 from input_pipeline import images
-from input_pipeline.sample import NUM_KEYPOINTS, NUM_LABELS, Sample
+from input_pipeline.layouts import poses
+from input_pipeline.sample import NUM_LABELS, Sample
 from viton_jax.errors import InputError
 
 
@@ -81,14 +80,14 @@ class VitonLayout:
   def _keypoints(self, stem: str):
     if stem in self.poses:
       source = f'{self.data_dir / "pose.pkl"} ({stem})'
-      return pose_to_keypoints(self.poses[stem], source)
+      return poses.pose_to_keypoints(self.poses[stem], source)
     path = self.data_dir / 'pose' / f'{stem}.mat'
     if not path.exists():
       raise InputError(
           f'{path}: the pose of {stem} is neither here nor in pose.pkl; '
           'estimate it or take the pair off the list'
       )
-    return pose_to_keypoints(_read_mat(path), str(path))
+    return poses.pose_to_keypoints(_read_mat(path), str(path))
 
   def _control_points(self, person_id: str, garment_id: str):
     path = self.data_dir / 'tps' / f'{pathlib.PurePath(person_id).stem}.mat'
@@ -149,13 +148,14 @@ def open_viton(
       )
   pair_list = read_pairs(data_dir / pairs)
   path = data_dir / 'pose.pkl'
-  poses = {}
+  found = {}
   if path.exists():
     stems = {pathlib.PurePath(person).stem for person, _ in pair_list}
-    poses = {k: v for k, v in read_pose_pickle(path).items() if k in stems}
+    every = poses.read_pose_pickle(path)
+    found = {stem: every[stem] for stem in stems if stem in every}
   elif not (data_dir / 'pose').is_dir():
     raise InputError(f'{path}: there is no such file, nor a folder pose/')
-  return VitonLayout(data_dir, pair_list, poses, decode, tps)
+  return VitonLayout(data_dir, pair_list, found, decode, tps)
 
 
 def read_pairs(path: pathlib.Path) -> tuple[tuple[str, str], ...]:
@@ -280,127 +280,3 @@ def read_segment(path: pathlib.Path, height: int, width: int):
       interpolation=cv2.INTER_NEAREST_EXACT,
   )
   return np.ascontiguousarray(labels[:height, :width])
-
-
-def pose_to_keypoints(pose, source: str):
-  """Turns detected candidates and people into one person's key points.
-
-  Args:
-    pose: mapping with 'candidate' (k, >= 3): x, y, score; and 'subset'
-      (people, >= 18): indices into candidate, -1 for a missing joint.
-    source: what to call it in an error.
-
-  Returns:
-    (18, 3) float32 of the first person: x, y in pixels, confidence (0 where
-    missing, then x = y = 0).
-
-  Raises:
-    InputError: arrays of another shape or content, or nobody detected.
-  """
-  try:
-    candidate = np.asarray(pose['candidate'], np.float64)
-    subset = np.asarray(pose['subset'], np.float64)
-  except (KeyError, TypeError, ValueError, IndexError) as error:
-    raise InputError(
-        f"{source}: a pose must hold the arrays 'candidate' and 'subset'; "
-        'estimate it again'
-    ) from error
-  if not subset.size:
-    raise InputError(
-        f'{source}: nobody was detected in this photo; take the pair off the '
-        'list'
-    )
-  if subset.ndim != 2 or subset.shape[1] < NUM_KEYPOINTS:
-    raise InputError(
-        f"{source}: 'subset' has shape {subset.shape}; it must be (people, 20)"
-    )
-  if candidate.size and (candidate.ndim != 2 or candidate.shape[1] < 3):
-    raise InputError(
-        f"{source}: 'candidate' has shape {candidate.shape}; it must be (k, 4)"
-    )
-  keypoints = np.zeros((NUM_KEYPOINTS, 3), np.float32)
-  for joint, index in enumerate(subset[0, :NUM_KEYPOINTS]):
-    if index == -1:
-      continue
-    if not (0 <= index < len(candidate) and index == int(index)):
-      raise InputError(
-          f"{source}: 'subset' points to candidate {index:g} of "
-          f'{len(candidate)}; estimate the pose again'
-      )
-    x, y, score = candidate[int(index), :3]
-    # A joint that is there keeps a confidence above 0, whatever its score.
-    keypoints[joint] = x, y, max(score, 1e-6)
-  return keypoints
-
-
-def _decode_bytes(text: str, encoding: str) -> bytes:
-  """How Python 3 writes bytes in protocol 2; only this encoding occurs."""
-  if encoding != 'latin1':
-    raise pickle.UnpicklingError(f'bytes in the encoding {encoding!r}')
-  return text.encode('latin1')
-
-
-class _PoseUnpickler(pickle.Unpickler):
-  """Admits NumPy arrays and builtin containers, and nothing that runs."""
-
-  def find_class(self, module, name):
-    admitted = _admitted_classes()
-    if (module, name) not in admitted:
-      raise InputError(f'it refers to {module}.{name}')
-    return admitted[module, name]
-
-
-@functools.cache
-def _admitted_classes() -> dict:
-  # What NumPy itself names in a pickle, under the module names of versions
-  # 1 and 2; Python 2 said __builtin__.
-  array = np.zeros(1)
-  reconstruct = array.__reduce__()[0]
-  scalar = np.float64(0).__reduce__()[0]
-  admitted = {
-      ('numpy', 'ndarray'): np.ndarray,
-      ('numpy', 'dtype'): np.dtype,
-      ('_codecs', 'encode'): _decode_bytes,
-  }
-  for core in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-    admitted[core, '_reconstruct'] = reconstruct
-    admitted[core, 'scalar'] = scalar
-  for module in ('__builtin__', 'builtins'):
-    for container in (list, dict, tuple, set, frozenset):
-      admitted[module, container.__name__] = container
-  return admitted
-
-
-def read_pose_pickle(path: pathlib.Path) -> dict:
-  """Reads pose.pkl without running anything that it may contain.
-
-  Args:
-    path: a pickle of Python 2 or 3: person -> {'candidate', 'subset'}.
-
-  Returns:
-    the dict.
-
-  Raises:
-    InputError: not a pickle of a dict, or one that refers to anything other
-      than NumPy arrays and builtin containers.
-  """
-  try:
-    with path.open('rb') as file:
-      poses = _PoseUnpickler(file, encoding='latin1').load()
-  except InputError as error:
-    raise InputError(
-        f'{path}: {error}; only NumPy arrays and builtin containers are '
-        'admitted, because a pickle can run code'
-    ) from None
-  # A damaged pickle raises almost anything.
-  except Exception as error:
-    raise InputError(
-        f'{path}: this is not a readable pickle ({type(error).__name__}: '
-        f'{error}); copy it again, or remove it and use pose/*.mat'
-    ) from error
-  if not isinstance(poses, dict):
-    raise InputError(
-        f"{path}: holds a {type(poses).__name__}; it must be a dict "
-        "'000001_0' -> {'candidate', 'subset'}"
-    )
-  return poses
