@@ -144,7 +144,9 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   """Lambert term of worn cloth: body, bust and folds."""
   rng = np.random.default_rng([*fold_seed, STREAM_FOLDS])
   light = drawing.LIGHT
-  round_part = 0.86 * part.astype(np.float32)
+  # Shoulders are flatter than the chest, and the sleeve goes on from there.
+  round_part = (0.30 + 0.56 * drawing.smoothstep(0.1, 0.9, s)) * part
+  round_part = round_part.astype(np.float32)
   lit = 0.85 * round_part * light[0]
   lit = lit + np.sqrt(1 - round_part**2) * light[2] + 0.03
   # The bust: two soft bumps, lit from above on the left.
@@ -252,9 +254,7 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
   radius = (bare + room * unit).astype(np.float32)
   alpha = field.coverage(radius) * np.clip((end - reach) * unit + 0.5, 0, 1)
   seam = seam_of(person, garment)
-  hidden = figure.behind_torso(
-    person, side, field.window, seam=seam, soft=0.8 / unit
-  )
+  hidden = figure.behind_torso(person, side, field.window, seam=seam)
   figure.cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
   alpha = (alpha * (1 - hidden)).astype(np.float32)
 

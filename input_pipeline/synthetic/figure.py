@@ -24,7 +24,7 @@ ARM_PROFILE = np.array([
   [1.25, 0.116], [1.6, 0.092], [2.0, 0.064],
 ])
 LEG_PROFILE = np.array([
-  [0.0, 0.32], [0.2, 0.335], [0.5, 0.305], [0.9, 0.225], [1.0, 0.205],
+  [0.0, 0.37], [0.5, 0.315], [0.9, 0.225], [1.0, 0.205],
   [1.3, 0.215], [2.0, 0.11],
 ])
 
@@ -138,7 +138,8 @@ def draw_bottom(canvas, person):
     # At the hips the legs are no wider than the hips.
     t, s = torso_grid(person, field.window)
     hips = person.half_width(s) + 0.6 * ease + 0.01
-    hips = (hips + drawing.smoothstep(2.5, 2.9, s)).astype(np.float32)
+    hips += 0.3 * drawing.smoothstep(2.8, 3.7, s)
+    hips = hips.astype(np.float32)
     cover = np.minimum(
       field.coverage(radius), np.clip((hips - np.abs(t)) * unit + 0.5, 0, 1)
     )
@@ -257,7 +258,7 @@ def draw_torso(canvas, person):
     0.55, 0.35, np.abs(t)
   )
   lit = lit - 0.12 * arm * bone * np.exp(-bone * bone)
-  lit -= 0.10 * np.exp(-((t / 0.05) ** 2) - ((s - 0.03) / 0.05) ** 2)
+  lit -= 0.05 * np.exp(-((t / 0.05) ** 2) - ((s - 0.04) / 0.06) ** 2)
   chin = drawing.smoothstep(0.06, -0.28, s - 0.35 * (across - 0.06))
   lit -= 0.30 * chin
   cleft = np.exp(-((t / 0.03) ** 2)) * drawing.smoothstep(0.30, 0.55, s)
@@ -278,7 +279,7 @@ def arm_line(person, side):
   joints = person.joints[first:first + 3]
   start = joints[0] + person.unit * np.array([-side * 0.16, -0.03])
   centre, marks = limb_line(
-    np.concatenate([start[None], joints]), unit=person.unit, bend=0.22
+    np.concatenate([start[None], joints]), unit=person.unit, bend=0.16
   )
   return centre, marks[1:]
 
@@ -296,20 +297,27 @@ def arm_field(person, side, shape):
   return field, at.astype(np.float32), radius.astype(np.float32)
 
 
-def behind_torso(person, side, window, *, seam, soft):
-  """How far an arm is hidden by the shoulder: (h, w) in 0..1.
+def behind_torso(person, side, window, *, seam):
+  """How far an arm is hidden by shoulder and garment: (h, w) in 0..1.
 
   Above the armpit the torso lies in front of the arm, below it behind.
 
   Args:
-    seam: function of depth s (h, 1) to half width in heads where arm and
-      torso meet.
-    soft: width in heads of the transition (a seam is sharp, skin is not).
+    seam: function of depth s (h, 1) to half width in heads where the arm
+      meets the garment: a sharp edge. Skin goes over into skin softly.
   """
   t, s = torso_grid(person, window)
+  out = side * t
+  # One pixel of overlap, or the backdrop would shine through between them.
+  edge = (seam(s) - 1.2 / person.unit).astype(np.float32)
+  hidden = np.clip((edge - out) * person.unit + 0.5, 0, 1)
+  body = person.half_width(s).astype(np.float32)
+  top = shoulder_line(person, t / body, neck=-0.14, tip=0.08)
+  skin = drawing.smoothstep(0.0, -0.12, out - body)
+  skin = skin * drawing.smoothstep(0.0, 0.07, s - top)
   lift = person.rise[0 if side < 0 else 1]
-  inside = drawing.smoothstep(soft, -soft, side * t - seam(s))
-  return inside * drawing.smoothstep(0.62, 0.46, s + lift)
+  hidden = np.maximum(hidden, skin)
+  return hidden * drawing.smoothstep(0.62, 0.46, s + lift)
 
 
 def draw_arm(canvas, person, side, *, arm, seam, covered):
@@ -329,7 +337,7 @@ def draw_arm(canvas, person, side, *, arm, seam, covered):
     alpha = alpha * (at > covered)
   else:
     alpha = alpha * (
-      1 - behind_torso(person, side, field.window, seam=seam, soft=0.05)
+      1 - behind_torso(person, side, field.window, seam=seam)
     )
   lit = field.lit(radius)
   # A hint of the elbow.
@@ -376,7 +384,7 @@ def _draw_hand(canvas, person, side, *, label):
   def at(forward, aside):
     return wrist + size * (forward * ahead + aside * thumb)
 
-  def part(points, radii, dim=0.0):
+  def part(points, radii, *, dim=0.0, melt=0.0):
     centre = drawing.spline(points, 4)
     field = drawing.limb_field(centre, max(radii) * size + 1, canvas.shape)
     if field is None:
@@ -384,13 +392,16 @@ def _draw_hand(canvas, person, side, *, label):
     knots = np.linspace(0, field.length, len(radii))
     radius = np.interp(field.along, knots, radii).astype(np.float32) * size
     lit = field.lit(radius, roundness=0.8) - dim
+    alpha = field.coverage(radius)
+    if melt:
+      alpha = alpha * drawing.smoothstep(0, melt * size, field.along)
     canvas.paint_lit(
-      field.window, field.coverage(radius), base=person.skin, lit=lit,
-      label=label, shadow=SKIN_SHADOW,
+      field.window, alpha, base=person.skin, lit=lit, label=label,
+      shadow=SKIN_SHADOW,
     )
 
   part([at(0.08, 0.05), at(0.20, 0.105), at(0.31, 0.11), at(0.40, 0.085)],
-       [0.045, 0.042, 0.034, 0.026], 0.06)
+       [0.045, 0.042, 0.034, 0.026], dim=0.05, melt=0.10)
   for k, (aside, length) in enumerate(
     ((-0.060, 0.24), (-0.024, 0.29), (0.012, 0.30), (0.047, 0.27))
   ):
@@ -398,7 +409,7 @@ def _draw_hand(canvas, person, side, *, label):
     part(
       [at(0.22, aside * 0.9), at(0.34, aside),
        at(0.34 + 0.55 * length, spread), at(0.30 + length, spread * 0.95)],
-      [0.036, 0.031, 0.028, 0.020], 0.03 * (k % 2),
+      [0.036, 0.031, 0.028, 0.020], dim=0.03 * (k % 2), melt=0.12,
     )
-  part([at(-0.01, 0.0), at(0.10, 0.0), at(0.24, -0.002), at(0.32, -0.004)],
-       [0.060, 0.076, 0.092, 0.078])
+  part([at(-0.13, 0.0), at(0.08, 0.0), at(0.24, -0.002), at(0.32, -0.004)],
+       [0.070, 0.074, 0.092, 0.078], melt=0.12)

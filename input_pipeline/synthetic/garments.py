@@ -258,6 +258,9 @@ def draw_flat(garment):
   hole = drawing.polygon(
     np.concatenate([line, garment.pixels(*above.T)]), window
   )
+  # Beside the line itself, its exact distance draws a smoother rim.
+  rim = drawing.limb_field(line, 0.1 * unit, (height, width))
+  hole = _paste(hole, window, rim, np.clip(rim.across + 0.5, 0, 1))
   cover = body * (1 - hole)
   front = np.zeros((height, width), np.float32)
   front[box] = cover
@@ -275,7 +278,7 @@ def draw_flat(garment):
   cloth[box] = patterns.cloth_colour(
     garment.cloth, *_cloth_grid(garment, window), texel=1 / unit
   )
-  _sew_torso(garment, cloth, line=line, window=window)
+  _sew_torso(garment, cloth, rim=rim, window=window)
   # Cloth turns away at its rim; the neckline casts no such shade.
   rim = drawing.blur(1 - body, 0.07 * unit)
   tone = drawing.tinted(
@@ -285,6 +288,20 @@ def draw_flat(garment):
   # White cloth must still stand out from the paper, which alone is white.
   np.minimum(photo, 0.985, out=photo, where=total[..., None] > 0.5)
   return FlatGarment(photo, total > 0.5, front, cloth, sleeves)
+
+
+def _paste(picture, window, field, values):
+  """A copy of a window's picture with a field's values where it is near."""
+  picture = picture.copy()
+  x0, y0 = field.window[0] - window[0], field.window[1] - window[1]
+  x1, y1 = field.window[2] - window[0], field.window[3] - window[1]
+  # The field's window may reach over the picture's.
+  u, v = max(-x0, 0), max(-y0, 0)
+  part = picture[max(y0, 0):y1, max(x0, 0):x1]
+  box = np.s_[v:v + part.shape[0], u:u + part.shape[1]]
+  near = np.abs(field.across[box]) < 1e5
+  part[near] = values[box][near]
+  return picture
 
 
 def _cloth_grid(garment, window):
@@ -317,15 +334,16 @@ def _flat_shade(rng, garment):
   return cv2.resize(shade.astype(np.float32), shape[::-1])
 
 
-def _sew_torso(garment, cloth, *, line, window):
+def _sew_torso(garment, cloth, *, rim, window):
   """Draws collar band, hem and seams into the torso's cloth, in place."""
   unit = garment.unit
   box = np.s_[window[1]:window[3], window[0]:window[2]]
   band = 0.055 if garment.neckline == 'crew' else 0.038
-  ring = drawing.stroke(line, window, width=2 * band * unit)
-  seam = drawing.stroke(line, window, width=2 * band * unit + 2.2) - ring
+  off = np.abs(rim.across) - band * unit
+  empty = np.zeros((window[3] - window[1], window[2] - window[0]), np.float32)
+  ring = _paste(empty, window, rim, np.clip(0.5 - off, 0, 1))
   cloth[box] += ring[..., None] * (garment.trim - cloth[box])
-  dim = 0.16 * np.clip(seam, 0, 1)
+  dim = _paste(empty, window, rim, 0.18 * np.exp(-(off - 0.3) ** 2))
   x = np.linspace(-1, 1, 41)
   wide = garment.half_width(garment.hem)
   hems = [garment.pixels(x * wide, garment.bottom(x) - 0.075)]

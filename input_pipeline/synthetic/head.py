@@ -175,14 +175,14 @@ def _draw_nose(canvas, person, frame, window, turn):
     ) * (side, 1) + (middle + side * 0.60 * wide, 0.692)
     hole = drawing.spline(hole, 5, closed=True)
     alpha = drawing.polygon(frame.at(hole), window)
-    canvas.paint(window, 0.75 * alpha, colour=dark, label=None)
+    canvas.paint(window, 0.65 * alpha, colour=dark, label=None)
     wing = np.array(
       [[0.82, 0.648], [1.04, 0.668], [1.02, 0.692], [0.86, 0.701]]
     ) * (side * wide, 1) + (middle, 0)
     line = drawing.stroke(
       frame.at(drawing.spline(wing, 5)), window, width=0.009 * frame.unit
     )
-    canvas.paint(window, 0.42 * line, colour=dark, label=None)
+    canvas.paint(window, 0.30 * line, colour=dark, label=None)
 
 
 def _draw_mouth(canvas, person, frame, window, turn):
@@ -314,7 +314,7 @@ def _draw_cap(canvas, person, frame):
   back = person.hair_style in ('tail', 'bun')
   short = person.hair_style == 'short'
   puff = 0.03 if person.hair_style == 'curly' else 0.0
-  side_y = 0.50 if short or back else 0.78
+  side_y = 0.50 if short or back else 0.86
   outer = np.array([
     [0.352, side_y], [0.385 + puff, 0.50], [0.392 + puff, 0.34],
     [0.350 + puff, 0.15], [0.23 + puff, 0.01], [0.08, -0.045 - puff],
@@ -429,7 +429,8 @@ def _lock(canvas, person, rng, points, radii, *, waves=0.0, dim=0.0, melt=0.0):
   if melt:  # Grows out of the hair above, without an edge of its own.
     alpha = alpha * drawing.smoothstep(0.0, melt, along)
   part = np.clip(across / np.maximum(radius, 0.02), -1, 1)
-  strands = _strands(rng, part * 0.9 + 3.0)
+  # About one strand a pixel at most; more would only flicker.
+  strands = _strands(rng, part * 1.4 * max(radii) + 3.0)
   lit = 0.8 * part * field.normal[..., 0] * drawing.LIGHT[0]
   lit = lit + np.sqrt(1 - 0.8 * part * part) * drawing.LIGHT[2] - dim
   gloss = np.exp(-(((along - 0.55 - 0.1 * part) / 0.16) ** 2))
@@ -497,11 +498,11 @@ def draw_front_hair(canvas, person):
       for aside, size in ((0.02, 0.085), (-0.035, 0.07)):
         _lock(
           canvas, person, rng,
-          [(side * (0.352 + 0.3 * aside), 0.36),
-           (side * (0.372 + 0.5 * aside), 0.75),
+          [(side * 0.335, 0.30), (side * 0.352, 0.52),
+           (side * (0.372 + 0.5 * aside), 0.82),
            (side * (0.395 + aside), 0.5 * (0.75 + reach)),
            (side * (0.36 + aside), reach)],
-          [0.045, size, size * 1.05, 0.015], waves=waves, melt=0.4,
+          [0.03, 0.04, size, size * 1.05, 0.015], waves=waves, melt=0.25,
         )
   elif style == 'bob':
     end = rng.uniform(0.98, 1.18)
@@ -509,7 +510,7 @@ def draw_front_hair(canvas, person):
       for aside, size in ((0.01, 0.085), (-0.03, 0.07)):
         _lock(
           canvas, person, rng,
-          [(side * 0.352, 0.36), (side * (0.375 + aside), 0.70),
-           (side * (0.34 + aside), end)],
-          [0.045, size, 0.03], melt=0.4,
+          [(side * 0.335, 0.30), (side * 0.352, 0.50),
+           (side * (0.36 + aside), 0.78), (side * (0.33 + aside), end)],
+          [0.03, 0.04, size, 0.04], melt=0.25,
         )

@@ -63,8 +63,8 @@ def _draw(person, garment, flat):
   fold_seed = (person.seed, person.index, garment.index)
   figure.draw_backdrop(canvas, person)
   head.draw_back_hair(canvas, person)
-  figure.draw_bottom(canvas, person)
   figure.draw_torso(canvas, person)
+  figure.draw_bottom(canvas, person)
   dressing.dress_torso(canvas, person, garment, flat, fold_seed=fold_seed)
   for side in (-1, 1):
     arm = figure.arm_field(person, side, canvas.shape)
