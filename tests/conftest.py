@@ -46,3 +46,26 @@ def records_dir(raw_dir) -> pathlib.Path:
       *('--height', 128, '--width', 64, '--validation_fraction', 0.2),
   )
   return folder
+
+
+@pytest.fixture(scope='session')
+def networks(records_dir, tmp_path_factory):
+  """Workdirs of both stages, trained just enough to see where a garment is."""
+  first, second = (tmp_path_factory.mktemp('networks') / x for x in '12')
+  common = (
+      *('--config.data.dir', records_dir, '--config.log_every', 1000),
+      *('--config.eval_every', 1000, '--config.sample_every', 1000),
+      *('--config.checkpoint_every', 1000, '--config.learning_rate', 2e-3),
+  )
+  entry_points.run(
+      'viton_jax.train',
+      *('--config', 'configs/stage1.py:smoke', '--workdir', first),
+      *('--config.num_steps', 200, *common),
+  )
+  entry_points.run(
+      'viton_jax.train',
+      *('--config', 'configs/stage2.py:smoke', '--workdir', second),
+      *('--config.num_steps', 10, '--config.coarse_checkpoint', first),
+      *common,
+  )
+  return first, second
