@@ -218,21 +218,27 @@ class Field:
     return part * side + facing * LIGHT[2]
 
 
-def _nearest_segments(rows, columns, shape, start, unit, length):
+def _nearest_segments(rows, columns, shape, *, table):
   """Index of the nearest segment of each of the n given pixels.
 
   Cells of 4 x 4 pixels find theirs among all segments; their pixels then
-  compare only that one and two neighbours on both sides.
+  compare only that one and two neighbours on both sides. `table` has one row
+  a segment: start x, y, direction x, y, length.
   """
-  table = np.column_stack([start, unit, length]).astype(np.float32)
+  columns_of = np.ascontiguousarray(table.T)
 
   def distance(x, y, which):
-    sx, sy, ux, uy, size = table[which].T
+    sx, sy, ux, uy, size = columns_of[:, which]
     dx, dy = x - sx, y - sy
     part = np.clip(dx * ux + dy * uy, 0, size)
     return (dx - part * ux) ** 2 + (dy - part * uy) ** 2
 
-  count = len(length)
+  count = len(table)
+  if count * len(rows) < 40_000:
+    x, y = columns.astype(np.float32), rows.astype(np.float32)
+    return np.argmin(
+      distance(x[:, None], y[:, None], np.arange(count)), axis=-1
+    )
   y = np.arange(0, shape[0], 4, dtype=np.float32)[:, None, None] + 1.5
   x = np.arange(0, shape[1], 4, dtype=np.float32)[:, None] + 1.5
   cells = np.argmin(distance(x, y, np.arange(count)), axis=-1)
@@ -276,26 +282,63 @@ def limb_field(centre, reach, shape):
   start, step = centre[:-1] - (x0, y0), np.diff(centre, axis=0)
   length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-6)
   unit = step / length[:, None]
-  best = _nearest_segments(rows, columns, near.shape, start, unit, length)
-  # The chosen segment is computed again in full precision.
-  dx, dy = columns - start[best, 0], rows - start[best, 1]
-  part = np.clip(dx * unit[best, 0] + dy * unit[best, 1], 0, length[best])
-  ox, oy = dx - part * unit[best, 0], dy - part * unit[best, 1]
-  sign = np.where(unit[best, 0] * dy - unit[best, 1] * dx >= 0, -1.0, 1.0)
+  table = np.column_stack([start, unit, length]).astype(np.float32)
+  best = _nearest_segments(rows, columns, near.shape, table=table)
+  sx, sy, ux, uy, size = np.ascontiguousarray(table.T)[:, best]
+  dx, dy = columns.astype(np.float32) - sx, rows.astype(np.float32) - sy
+  part = np.clip(dx * ux + dy * uy, 0, size)
+  distance = np.hypot(dx - part * ux, dy - part * uy)
   # Normals are blended along the line, else each segment would show.
   vertex = np.concatenate([unit[:1], unit[:-1] + unit[1:], unit[-1:]])
   vertex /= np.maximum(np.linalg.norm(vertex, axis=1, keepdims=True), 1e-6)
-  mix = (part / length[best])[:, None]
-  tangent = vertex[best] * (1 - mix) + vertex[best + 1] * mix
+  vertex = vertex.astype(np.float32)
+  mix = part / size
+  tx = vertex[best, 0] * (1 - mix) + vertex[best + 1, 0] * mix
+  ty = vertex[best, 1] * (1 - mix) + vertex[best + 1, 1] * mix
   along = np.zeros(near.shape, np.float32)
   across = np.full(near.shape, 1e6, np.float32)
   normal = np.zeros((*near.shape, 2), np.float32)
-  offset = np.concatenate([[0], np.cumsum(length)])
+  offset = np.concatenate([[0], np.cumsum(length)]).astype(np.float32)
   along[rows, columns] = offset[best] + part
-  across[rows, columns] = sign * np.hypot(ox, oy)
-  normal[rows, columns, 0] = tangent[:, 1]
-  normal[rows, columns, 1] = -tangent[:, 0]
+  across[rows, columns] = np.copysign(distance, uy * dx - ux * dy)
+  normal[rows, columns, 0] = ty
+  normal[rows, columns, 1] = -tx
   return Field(window, along, across, normal, float(offset[-1]))
+
+
+def limb_line(points, *, unit, bend=0.26):
+  """A smooth centre line through the joints of a limb.
+
+  Args:
+    points: (n, 2) joints in pixels.
+    unit: pixels of a head.
+    bend: how far from a joint, in heads, its rounding begins.
+
+  Returns:
+    centre (k, 2) and the arc length in pixels at each joint (n,).
+  """
+  pieces, marks = [points[:1]], [0]
+  count = 1
+  for before, joint, after in zip(
+    points[:-2], points[1:-1], points[2:], strict=True
+  ):
+    to_before, to_after = before - joint, after - joint
+    size = [np.hypot(*to_before), np.hypot(*to_after)]
+    reach = min(bend * unit, 0.45 * min(size))
+    a = joint + to_before / size[0] * reach
+    b = joint + to_after / size[1] * reach
+    part = np.linspace(0, 1, 7)[:, None]
+    pieces.append(
+      (1 - part) ** 2 * a + 2 * part * (1 - part) * joint + part**2 * b
+    )
+    marks.append(count + 3)
+    count += 7
+  pieces.append(points[-1:])
+  marks.append(count)
+  centre = np.concatenate(pieces)
+  steps = np.hypot(*np.diff(centre, axis=0).T)
+  arc = np.concatenate([[0], np.cumsum(steps)])
+  return centre, arc[marks]
 
 
 def noise(rng, shape, *, cells):
@@ -344,3 +387,8 @@ def tinted(base, lit, *, shadow=(0.70, 0.66, 0.70), gloss=0.08):
     shine *= np.float32(gloss)
     colour += shine[..., None] * (1 - colour)
   return colour
+
+
+def to_uint8(picture):
+  """float 0..1 to uint8, rounded."""
+  return cv2.convertScaleAbs(np.clip(picture, 0, 1), alpha=255)

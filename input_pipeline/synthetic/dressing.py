@@ -13,7 +13,7 @@ import math
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import drawing, figure
+from input_pipeline.synthetic import arms, drawing, figure
 from input_pipeline.synthetic.people import STREAM_FOLDS, smooth_profile
 
 UPPER_CLOTHES = 5
@@ -231,7 +231,7 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
   Args:
     canvas, person, garment, flat, fold_seed: see `dress_torso`.
     side: -1 right arm, +1 left arm.
-    arm: what `figure.arm_field` gave for it.
+    arm: what `arms.arm_field` gave for it.
   """
   field, at, bare = arm
   unit = person.unit
@@ -254,8 +254,8 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
   radius = (bare + room * unit).astype(np.float32)
   alpha = field.coverage(radius) * np.clip((end - reach) * unit + 0.5, 0, 1)
   seam = seam_of(person, garment)
-  hidden = figure.behind_torso(person, side, field.window, seam=seam)
-  figure.cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
+  hidden = arms.behind_torso(person, side, field.window, seam=seam)
+  arms.cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
   alpha = (alpha * (1 - hidden)).astype(np.float32)
 
   part = np.clip(side * field.across / radius, -1, 1)
@@ -279,7 +279,7 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
   cover[shift:] = cover[:-shift].copy()
   x0, y0, x1, y1 = field.window
   skin = np.isin(
-    canvas.parse[y0:y1, x0:x1], (figure.LEFT_ARM, figure.RIGHT_ARM)
+    canvas.parse[y0:y1, x0:x1], (arms.LEFT_ARM, arms.RIGHT_ARM)
   )
   canvas.darken(field.window, 0.32 * cover * skin)
   canvas.paint_lit(

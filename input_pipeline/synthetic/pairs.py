@@ -4,7 +4,16 @@ import dataclasses
 
 import numpy as np
 
-from input_pipeline.synthetic import drawing, dressing, figure, garments, head
+from input_pipeline.synthetic import (
+  arms,
+  drawing,
+  dressing,
+  figure,
+  garments,
+  hair,
+  head,
+)
+from input_pipeline.synthetic.flat import draw_flat
 from input_pipeline.synthetic.people import make_person, visible_keypoints
 
 
@@ -48,10 +57,10 @@ def render_pair(seed, index, height=512, *, garment_index=None):
     garment_index = index
   person = make_person(seed, index, height=height)
   garment = garments.make_garment(seed, garment_index, height=height)
-  flat = garments.draw_flat(garment)
+  flat = draw_flat(garment)
   canvas = _draw(person, garment, flat)
   return SyntheticPair(
-    person=garments.to_uint8(canvas.rgb), garment=garments.to_uint8(flat.photo),
+    person=drawing.to_uint8(canvas.rgb), garment=drawing.to_uint8(flat.photo),
     keypoints=visible_keypoints(person), parse=canvas.parse,
     garment_mask=flat.mask, flat_coordinates=canvas.flat,
   )
@@ -62,16 +71,16 @@ def _draw(person, garment, flat):
   canvas = drawing.blank(person.height, person.width)
   fold_seed = (person.seed, person.index, garment.index)
   figure.draw_backdrop(canvas, person)
-  head.draw_back_hair(canvas, person)
+  hair.draw_back_hair(canvas, person)
   figure.draw_torso(canvas, person)
   figure.draw_bottom(canvas, person)
   dressing.dress_torso(canvas, person, garment, flat, fold_seed=fold_seed)
   for side in (-1, 1):
-    arm = figure.arm_field(person, side, canvas.shape)
+    arm = arms.arm_field(person, side, canvas.shape)
     if arm is None:
       continue
     seam = dressing.seam_of(person, garment)
-    figure.draw_arm(
+    arms.draw_arm(
       canvas, person, side, arm=arm, seam=seam,
       covered=dressing.covered_arm(garment),
     )
@@ -80,5 +89,5 @@ def _draw(person, garment, flat):
         canvas, person, garment, flat, side=side, arm=arm, fold_seed=fold_seed
       )
   head.draw_head(canvas, person)
-  head.draw_front_hair(canvas, person)
+  hair.draw_front_hair(canvas, person)
   return canvas
