@@ -33,8 +33,8 @@ def tf1_names(network: str) -> dict[str, tuple[str, str, str]]:
     network: 'encoder_decoder' or 'refinement'.
 
   Returns:
-    name -> (collection, layer, variable), e.g. 'generator/encoder_2/conv/filter'
-    -> ('params', 'encoder_2', 'kernel').
+    name -> (collection, layer, variable), e.g.
+    'generator/encoder_2/conv/filter' -> ('params', 'encoder_2', 'kernel').
   """
   names = {}
   if network == 'encoder_decoder':

@@ -294,7 +294,7 @@ def _finish(state, grads, batch_stats, terms, *, axis_name):
   if axis_name is not None:
     grads = lax.pmean(grads, axis_name)
   metrics = _reduce(terms, None, axis_name=axis_name)
-  metrics['gradient_norm'] = (optax.global_norm(grads), jnp.ones(()))
+  metrics['gradient_norm'] = (optax.tree.norm(grads), jnp.ones(()))
   return state.apply_gradients(grads, batch_stats), metrics
 
 

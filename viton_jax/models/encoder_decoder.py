@@ -5,11 +5,14 @@ released code. Parameters carry TensorFlow's shapes, so published weights fit
 without transposing: see viton_jax/convert.py.
 """
 
+import math
+
 from flax import linen as nn
 import jax
 from jax import lax
 import jax.numpy as jnp
 
+from viton_jax.models import initializers
 from viton_jax.models.convolutions import (
     conv4x4_stride2,
     conv_transpose4x4_stride2,
@@ -21,8 +24,6 @@ DEPTH = 6  # Both sides of the input must be multiples of 2 ** DEPTH.
 # Channels of the layers, in units of `features`.
 _ENCODER_WIDTHS = (1, 2, 4, 8, 8, 8)
 _DECODER_WIDTHS = {6: 8, 5: 8, 4: 4, 3: 2, 2: 1}
-
-_init = nn.initializers.normal(0.02)
 
 
 class EncoderDecoder(nn.Module):
@@ -103,7 +104,7 @@ class Down(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (4, 4, x.shape[-1], self.features)
-    kernel = self.param('kernel', _init, shape)
+    kernel = self.param('kernel', initializers.normal, shape)
     return conv4x4_stride2(x, kernel.astype(x.dtype))
 
 
@@ -115,7 +116,7 @@ class Up(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (4, 4, self.features, x.shape[-1])
-    kernel = self.param('kernel', _init, shape)
+    kernel = self.param('kernel', initializers.normal, shape)
     return conv_transpose4x4_stride2(x, kernel.astype(x.dtype))
 
 
@@ -134,9 +135,12 @@ def drop_out(
     axis_name: the mapped axis, or None.
   """
   first = 0 if axis_name is None else lax.axis_index(axis_name) * len(x)
+  values = math.prod(x.shape[1:])  # Flat: see `initializers`.
   keep = jax.vmap(
       lambda i: jax.random.bernoulli(
-          jax.random.fold_in(key, i), 1.0 - rate, x.shape[1:]
+          jax.random.fold_in(key, i), 1.0 - rate, (values,)
       )
   )(first + jnp.arange(len(x)))
-  return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
+  return jnp.where(
+      keep.reshape(x.shape), x / (1.0 - rate), jnp.zeros((), x.dtype)
+  )

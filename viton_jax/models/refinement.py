@@ -9,6 +9,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from viton_jax.models import initializers
 from viton_jax.models.normalization import ImageNorm
 
 
@@ -45,7 +46,7 @@ class Refinement(nn.Module):
           (3, 3),
           use_bias=False,
           dtype=self.dtype,
-          kernel_init=nn.initializers.glorot_uniform(),
+          kernel_init=initializers.glorot_uniform,
           name=f'conv_{k}',
       )(x)
       x = nn.leaky_relu(ImageNorm(name=f'conv_{k}_norm')(x), 0.2)
@@ -53,7 +54,7 @@ class Refinement(nn.Module):
         1,
         (1, 1),
         dtype=self.dtype,
-        kernel_init=nn.initializers.glorot_uniform(),
+        kernel_init=initializers.glorot_uniform,
         name='final',
     )(x)
     return nn.sigmoid(x.astype(jnp.float32))

@@ -1,0 +1,335 @@
+"""Training steps against the released code's, and one device against eight."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import network_goldens as goldens
+import numpy as np
+import pytest
+
+from viton_jax import losses, parallel, representation, steps, train_state
+from viton_jax.models import EncoderDecoder, Refinement
+
+_SIZE = 64
+
+
+def means(metrics, names):
+  return [float(metrics[name][0] / metrics[name][1]) for name in names]
+
+
+@pytest.fixture
+def golden_inputs(monkeypatch):
+  """The figures' inputs were not made from keypoints, so they are given."""
+  monkeypatch.setattr(
+      steps, 'network_inputs', lambda batch, *, fidelity: batch['inputs']
+  )
+
+
+def test_five_steps_of_stage_1_equal_the_released_code(golden_inputs):
+  theirs = goldens.arrays('stage1_ngf8_seed0')
+  state = train_state.from_variables(goldens.networks()['encoder_decoder'])
+  step = jax.jit(
+      functools.partial(
+          steps.stage1_train_step,
+          model=goldens.MODEL,
+          fidelity='original',
+          vgg=goldens.vgg(),
+      )
+  )
+  rows = []
+  for i in range(5):
+    state, metrics = step(state, goldens.batch())
+    rows.append(means(metrics, ('loss', 'mask', 'image', 'perceptual')))
+    if i == 0:
+      # Adam's first moment is now half the gradient.
+      moment = state.opt_state[0].mu
+      norms = 2 * goldens.norms(
+          theirs['grad_names'], moment, 'encoder_decoder'
+      )
+      np.testing.assert_allclose(norms, theirs['grad_norms'], rtol=1e-3)
+      np.testing.assert_allclose(
+          metrics['gradient_norm'][0], np.linalg.norm(norms), rtol=1e-5
+      )
+      first = np.ravel(moment['decoder_1']['kernel'])[:8] * 2
+      np.testing.assert_allclose(first, theirs['grad_first8'][-1], rtol=1e-3)
+  np.testing.assert_allclose(rows, theirs['train_losses'], rtol=0, atol=2e-4)
+  # The trajectory goes down by far more than that tolerance.
+  assert rows[0][0] - rows[-1][0] > 0.03
+  assert int(state.step) == 5
+
+  stats = state.batch_stats
+  for layer, variable, name in (
+      ('encoder_2', 'mean', 'Variable_2'),
+      ('encoder_2', 'var', 'Variable_3'),
+      ('decoder_2', 'mean', 'Variable_2'),
+  ):
+    np.testing.assert_allclose(
+        stats[f'{layer}_norm'][variable],
+        theirs[f'after5:generator/{layer}/batchnorm/{name}'],
+        rtol=0,
+        atol=2e-6,
+    )
+
+
+@pytest.mark.parametrize('quirk', [False, True])
+def test_five_steps_of_stage_2_equal_the_released_code(
+    golden_inputs, monkeypatch, quirk
+):
+  theirs = goldens.arrays('stage2_ngf8_seed0')
+  prefix = 'train' if quirk else 'frozen'
+  networks = goldens.networks()
+  batch = goldens.batch()
+  own = steps.warp_garment(batch, jnp.asarray(batch['control_points']))
+  given = theirs['infer_stn_image_outputs']
+  # The original inverts the spline's matrix in float32; ours is exact.
+  difference = np.abs(own - given)
+  assert difference.mean() < 1e-4 and difference.max() < 1e-2
+
+  monkeypatch.setattr(
+      steps, 'warp_garment', lambda batch, control_points: batch['warped']
+  )
+  step = jax.jit(
+      functools.partial(
+          steps.stage2_train_step,
+          model=Refinement(),
+          coarse_model=goldens.MODEL,
+          fidelity='original',
+          coarse_train_mode=quirk,
+          vgg=goldens.vgg(),
+      )
+  )
+  for warped, num_steps, rtol in ((given, 5, 1e-3), (own, 1, 3e-3)):
+    state = train_state.from_variables(networks['refinement'])
+    rows = []
+    for i in range(num_steps):
+      state, metrics = step(
+          state,
+          batch | {'warped': warped},
+          coarse_variables=networks['encoder_decoder'],
+      )
+      rows.append(
+          means(metrics, ('loss', 'image', 'perceptual', 'alpha', 'tv'))
+      )
+      if i == 0:
+        norms = 2 * goldens.norms(
+            theirs[f'{prefix}_grad_names'], state.opt_state[0].mu, 'refinement'
+        )
+        np.testing.assert_allclose(
+            norms, theirs[f'{prefix}_grad_norms'], rtol=rtol
+        )
+    rows, expected = np.array(rows), theirs[f'{prefix}_losses'][:num_steps]
+    np.testing.assert_allclose(rows[:, :4], expected[:, :4], rtol=0, atol=2e-4)
+    np.testing.assert_allclose(rows[:, 4], expected[:, 4], rtol=2e-4)
+
+
+def test_prediction_equals_the_released_code(golden_inputs):
+  theirs = goldens.arrays('stage2_ngf8_seed0')
+  networks, batch = goldens.networks(), goldens.batch()
+
+  @jax.jit
+  def predict(networks, batch):
+    _, coarse = steps.predict_coarse(
+        networks['encoder_decoder'],
+        batch,
+        model=goldens.MODEL,
+        fidelity='original',
+    )
+    return coarse, steps.predict_refined(
+        networks['refinement'],
+        batch,
+        batch['control_points'],
+        representation.garment_region(batch),
+        coarse,
+        model=Refinement(),
+        fidelity='original',
+    )
+
+  coarse, refined = predict(networks, batch)
+  np.testing.assert_allclose(
+      coarse[:, ::4, ::4],
+      theirs['infer_gen_image_outputs_every4'],
+      rtol=0,
+      atol=1e-6,
+  )
+  for name, golden in (
+      ('warped', theirs['infer_stn_image_outputs'][:, ::4, ::4]),
+      ('alpha', theirs['infer_select_mask_every4']),
+      ('output', theirs['infer_image_outputs_every4']),
+  ):
+    difference = np.abs(refined[name][:, ::4, ::4] - golden)
+    assert difference.mean() < 1e-4 and difference.max() < 1e-2, name
+
+
+def random_batch(size, seed=0):
+  rng = np.random.default_rng(seed)
+  pixels = (size, _SIZE, _SIZE)
+  side = np.linspace(-1, 1, 10)
+  grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(100, 2)
+  noise = rng.normal(0, 0.03, (size, 100, 2))
+  return {
+      'person': rng.integers(0, 256, (*pixels, 3), np.uint8),
+      'garment': rng.integers(0, 256, (*pixels, 3), np.uint8),
+      'head_mask': rng.integers(0, 256, pixels, np.uint8),
+      'parse': rng.integers(0, 20, pixels, np.uint8) // 4,
+      'body': rng.random((size, 4, 4), np.float32),
+      'keypoints': rng.uniform(0, _SIZE, (size, 18, 3)).astype(np.float32),
+      'control_points': (grid + noise).astype(np.float32),
+  }
+
+
+def three_steps_each_way(make_step, state):
+  """States after 3 steps on eight devices and on one, and their metrics."""
+  batches = [random_batch(8, seed) for seed in range(3)]
+  step = make_step(parallel.AXIS)
+  on_eight = parallel.train(lambda state, frozen, batch: step(state, batch))
+  on_one = jax.jit(make_step(None))
+  eight, one = parallel.replicate(state), state
+  for batch in batches:
+    eight, metrics_of_eight = on_eight(eight, {}, parallel.shard(batch))
+    one, metrics_of_one = on_one(one, batch)
+  return (eight, metrics_of_eight), (one, metrics_of_one)
+
+
+def assert_near(a, b, *, atol):
+  jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=atol), a, b
+  )
+
+
+def test_stage_1_on_eight_devices_equals_one():
+  def make_step(axis_name):
+    return functools.partial(
+        steps.stage1_train_step,
+        model=EncoderDecoder(features=8, axis_name=axis_name),
+        loss_config=losses.Stage1Weights(perceptual=0.0),
+        axis_name=axis_name,
+    )
+
+  start = train_state.create(
+      EncoderDecoder(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
+  )
+  eight, one = three_steps_each_way(make_step, start)
+  assert_near(eight[0].variables, one[0].variables, atol=1e-5)
+  np.testing.assert_allclose(
+      means(eight[1], ('loss', 'mask', 'image')),
+      means(one[1], ('loss', 'mask', 'image')),
+      rtol=1e-5,
+  )
+  assert eight[1]['loss'][1] == 8  # The count is the global batch's.
+  moved = jax.tree.map(
+      lambda a, b: np.abs(a - b).max(), one[0].params, start.params
+  )
+  assert min(jax.tree.leaves(moved)) > 5e-5
+
+
+def test_stage_2_on_eight_devices_equals_one():
+  coarse = EncoderDecoder(features=8)
+  coarse_variables = jax.jit(coarse.init)(
+      jax.random.key(1), jnp.zeros((1, _SIZE, _SIZE, 25))
+  )
+
+  def make_step(axis_name):
+    return functools.partial(
+        steps.stage2_train_step,
+        model=Refinement(features=8),
+        coarse_model=coarse,
+        coarse_variables=coarse_variables,
+        loss_config=losses.Stage2Weights(perceptual=0.0),
+        axis_name=axis_name,
+    )
+
+  start = train_state.create(
+      Refinement(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
+  )
+  eight, one = three_steps_each_way(make_step, start)
+  assert eight[0].batch_stats == {}
+  assert_near(eight[0].params, one[0].params, atol=1e-5)
+  np.testing.assert_allclose(
+      means(eight[1], ('loss', 'alpha', 'tv')),
+      means(one[1], ('loss', 'alpha', 'tv')),
+      rtol=1e-4,
+  )
+
+
+def test_evaluation_leaves_padding_out():
+  model = EncoderDecoder(features=8)
+  state = train_state.create(model, jax.random.key(0), size=(_SIZE, _SIZE))
+  refine = train_state.create(
+      Refinement(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
+  )
+
+  @jax.jit
+  def both(state, refine, batch):
+    return steps.stage1_eval_step(
+        state,
+        batch,
+        model=model,
+        loss_config=losses.Stage1Weights(perceptual=0.0),
+    ), steps.stage2_eval_step(
+        refine,
+        batch,
+        model=Refinement(features=8),
+        coarse_model=model,
+        coarse_variables=state.variables,
+        loss_config=losses.Stage2Weights(perceptual=0.0),
+    )
+
+  batch = random_batch(4)
+  valid = np.array([True, True, True, False])
+  changed = {k: v.copy() for k, v in batch.items()}
+  changed['person'][3] = 0
+  padded = both(state, refine, batch | {'valid': valid})
+  assert_near(padded, both(state, refine, changed | {'valid': valid}), atol=0)
+  full = both(state, refine, batch | {'valid': np.ones(4, bool)})
+  other = both(state, refine, changed | {'valid': np.ones(4, bool)})
+  for stage in (0, 1):
+    assert padded[stage]['loss'][1] == 3 and full[stage]['loss'][1] == 4
+    assert full[stage]['image'][0] != other[stage]['image'][0]
+
+
+def test_fixed_composes_with_the_predicted_mask_within_bounds():
+  shape = (1, _SIZE, _SIZE, 1)
+  mask = jnp.linspace(-1.0, 2.0, _SIZE * _SIZE).reshape(shape)
+  batch = random_batch(1)
+  model = Refinement(features=8)
+  refine = train_state.create(model, jax.random.key(0), size=(_SIZE, _SIZE))
+  coarse = representation.to_norm(jnp.asarray(batch['person']))
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def alpha(fidelity, mask):
+    return steps.predict_refined(
+        refine.variables,
+        batch,
+        jnp.asarray(batch['control_points']),
+        mask,
+        coarse,
+        model=model,
+        fidelity=fidelity,
+    )['alpha']
+
+  plain = alpha('fixed', jnp.ones(shape))
+  np.testing.assert_allclose(
+      alpha('fixed', mask), plain * mask.clip(0, 1), atol=1e-6
+  )
+  np.testing.assert_allclose(alpha('original', mask), plain * mask, atol=1e-6)
+
+
+def test_adam_follows_tensorflow_1():
+  """Two steps by hand, with gradients near eps, where the forms differ."""
+  lr, eps = 0.1, 1e-8
+  grads = [np.float64([1e-8, 1.0, -3e-7]), np.float64([2e-8, -2.0, 1e-7])]
+  m = v = np.zeros(3)
+  expected = np.zeros(3)
+  for t, g in enumerate(grads, start=1):
+    m, v = 0.5 * m + 0.5 * g, 0.999 * v + 0.001 * g**2
+    rate = lr * np.sqrt(1 - 0.999**t) / (1 - 0.5**t)
+    expected -= rate * m / (np.sqrt(v) + eps)
+
+  state = train_state.from_variables(
+      {'params': {'w': np.zeros(3, np.float32)}},
+      optimizer=train_state.adam(lambda step: lr),
+  )
+  for g in grads:
+    state = state.apply_gradients({'w': jnp.asarray(g, jnp.float32)}, {})
+  np.testing.assert_allclose(state.params['w'], expected, rtol=1e-4)
