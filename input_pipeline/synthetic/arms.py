@@ -34,10 +34,10 @@ def arm_line(person, side):
   return centre, marks[1:]
 
 
-def arm_field(person, side, shape):
+def arm_field(person, side, *, shape):
   """The Field of an arm, its position 0..2 along it, and its bare radius."""
   centre, marks = arm_line(person, side)
-  field = drawing.limb_field(centre, 0.28 * person.unit, shape)
+  field = drawing.limb_field(centre, 0.28 * person.unit, shape=shape)
   if field is None:
     return None
   at = np.interp(
@@ -47,7 +47,7 @@ def arm_field(person, side, shape):
   return field, at.astype(np.float32), radius.astype(np.float32)
 
 
-def behind_torso(person, side, window, *, seam):
+def behind_torso(person, side, *, window, seam):
   """How far an arm is hidden by shoulder and garment: (h, w) in 0..1.
 
   Above the armpit the torso lies in front of the arm, below it behind.
@@ -70,7 +70,7 @@ def behind_torso(person, side, window, *, seam):
   return hidden * drawing.smoothstep(0.62, 0.46, s + lift)
 
 
-def draw_arm(canvas, person, side, *, arm, seam, covered):
+def draw_arm(canvas, person, *, side, arm, seam, covered):
   """Draws the bare arm and hand.
 
   Args:
@@ -82,12 +82,14 @@ def draw_arm(canvas, person, side, *, arm, seam, covered):
   field, at, radius = arm
   label = LEFT_ARM if side > 0 else RIGHT_ARM
   alpha = field.coverage(radius)
-  cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
+  cast_shadow(
+    canvas, person, window=field.window, alpha=alpha * (at > 0.35)
+  )
   if covered > 0:
     alpha = alpha * (at > covered)
   else:
     alpha = alpha * (
-      1 - behind_torso(person, side, field.window, seam=seam)
+      1 - behind_torso(person, side, window=field.window, seam=seam)
     )
   lit = field.lit(radius)
   # A hint of the elbow.
@@ -96,10 +98,10 @@ def draw_arm(canvas, person, side, *, arm, seam, covered):
     field.window, alpha, base=person.skin, lit=lit, label=label,
     shadow=figure.SKIN_SHADOW,
   )
-  _draw_hand(canvas, person, side, label=label)
+  _draw_hand(canvas, person, side=side, label=label)
 
 
-def cast_shadow(canvas, person, window, alpha):
+def cast_shadow(canvas, person, *, window, alpha):
   """The shadow that an arm casts on what is behind it, but the backdrop."""
   x0, y0, x1, y1 = window
   shade = drawing.blur(alpha.astype(np.float32), 0.05 * person.unit)
@@ -109,7 +111,7 @@ def cast_shadow(canvas, person, window, alpha):
   canvas.darken(window, 0.30 * shade * drawing.blur(solid, 0.6) * solid)
 
 
-def _draw_hand(canvas, person, side, *, label):
+def _draw_hand(canvas, person, *, side, label):
   """A relaxed hand: palm, four fingers and a thumb."""
   unit = person.unit
   first = R_SHOULDER if side < 0 else L_SHOULDER
@@ -136,7 +138,9 @@ def _draw_hand(canvas, person, side, *, label):
 
   def part(points, radii, *, dim=0.0, melt=0.0):
     centre = drawing.spline(points, 4)
-    field = drawing.limb_field(centre, max(radii) * size + 1, canvas.shape)
+    field = drawing.limb_field(
+      centre, max(radii) * size + 1, shape=canvas.shape
+    )
     if field is None:
       return
     knots = np.linspace(0, field.length, len(radii))

@@ -117,7 +117,7 @@ def blank(height, width):
   )
 
 
-def clip_window(low, high, shape):
+def clip_window(low, high, *, shape):
   """The whole-pixel window around a box, clipped; None if it is empty."""
   height, width = shape
   x0, y0 = np.maximum(np.floor(low).astype(int), 0)
@@ -218,7 +218,7 @@ class Field:
     return part * side + facing * LIGHT[2]
 
 
-def _nearest_segments(rows, columns, shape, *, table):
+def _nearest_segments(rows, columns, *, shape, table):
   """Index of the nearest segment of each of the n given pixels.
 
   Cells of 4 x 4 pixels find theirs among all segments; their pixels then
@@ -255,7 +255,7 @@ def _nearest_segments(rows, columns, shape, *, table):
   return best
 
 
-def limb_field(centre, reach, shape):
+def limb_field(centre, reach, *, shape):
   """Field around a centre line.
 
   Args:
@@ -268,7 +268,7 @@ def limb_field(centre, reach, shape):
   """
   centre = np.asarray(centre, float)
   window = clip_window(
-    centre.min(0) - reach - 2, centre.max(0) + reach + 2, shape
+    centre.min(0) - reach - 2, centre.max(0) + reach + 2, shape=shape
   )
   if window is None:
     return None
@@ -283,7 +283,7 @@ def limb_field(centre, reach, shape):
   length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-6)
   unit = step / length[:, None]
   table = np.column_stack([start, unit, length]).astype(np.float32)
-  best = _nearest_segments(rows, columns, near.shape, table=table)
+  best = _nearest_segments(rows, columns, shape=near.shape, table=table)
   sx, sy, ux, uy, size = np.ascontiguousarray(table.T)[:, best]
   dx, dy = columns.astype(np.float32) - sx, rows.astype(np.float32) - sy
   part = np.clip(dx * ux + dy * uy, 0, size)

@@ -66,7 +66,7 @@ def covered_arm(garment):
   return 1 + (reach - UPPER_ARM) / LOWER_ARM
 
 
-def dress_torso(canvas, person, garment, flat, *, fold_seed):
+def dress_torso(canvas, person, *, garment, flat, fold_seed):
   """Draws the torso of the worn garment.
 
   Args:
@@ -79,7 +79,9 @@ def dress_torso(canvas, person, garment, flat, *, fold_seed):
   reach = profile[profile[:, 0] < garment.hem + 0.9, 1].max() + 0.12
   low = person.place(-reach, (-0.4, garment.hem + 0.3))
   high = person.place(reach, (-0.4, garment.hem + 0.3))
-  window = drawing.clip_window(low.min(0), high.max(0), canvas.shape)
+  window = drawing.clip_window(
+    low.min(0), high.max(0), shape=canvas.shape
+  )
   t, s = figure.torso_grid(person, window)
   wide = smooth_profile(profile, s).astype(np.float32)
   part = t / wide
@@ -163,8 +165,10 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   strength = 0.5 + 0.8 * garment.ease / 0.13 + 0.4 * garment.weight
   coarse, coarse_s = part[::2, ::2], s[::2]
   folds = np.zeros(coarse.shape, np.float32)
-  for start, end, width, depth in _fold_lines(rng, person, garment):
-    folds += strength * depth * _fold(coarse, coarse_s, start, end, width)
+  for start, end, width, depth in _fold_lines(rng, person, garment=garment):
+    folds += strength * depth * _fold(
+      coarse, coarse_s, start=start, end=end, width=width
+    )
   lit = lit + cv2.resize(folds, part.shape[::-1])
   # Long soft waves that open towards the hem of wide garments.
   wave = drawing.noise_line(rng, part + 0.1 * s, scale=4.5)
@@ -177,7 +181,7 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   return lit.astype(np.float32)
 
 
-def _fold_lines(rng, person, garment):
+def _fold_lines(rng, person, *, garment):
   """Yields folds: start (part, s), end (part, s), width, depth."""
   for side, kind in zip((-1, 1), person.arms, strict=True):
     # From the armpit across the chest; stronger where the arm pulls.
@@ -207,7 +211,7 @@ def _fold_lines(rng, person, garment):
     )
 
 
-def _fold(part, s, start, end, width):
+def _fold(part, s, *, start, end, width):
   """One fold: a dark flank beside a lit one, fading at both ends."""
   ahead = (float(end[0] - start[0]), float(end[1] - start[1]))
   start = (float(start[0]), float(start[1]))
@@ -225,7 +229,7 @@ def _fold(part, s, start, end, width):
   return -2.0 * off * np.exp(-off * off) * fade
 
 
-def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
+def dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   """Draws one worn sleeve over its arm.
 
   Args:
@@ -254,21 +258,27 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
   radius = (bare + room * unit).astype(np.float32)
   alpha = field.coverage(radius) * np.clip((end - reach) * unit + 0.5, 0, 1)
   seam = seam_of(person, garment)
-  hidden = arms.behind_torso(person, side, field.window, seam=seam)
-  arms.cast_shadow(canvas, person, field.window, alpha * (at > 0.35))
+  hidden = arms.behind_torso(person, side, window=field.window, seam=seam)
+  arms.cast_shadow(
+    canvas, person, window=field.window, alpha=alpha * (at > 0.35)
+  )
   alpha = (alpha * (1 - hidden)).astype(np.float32)
 
   part = np.clip(side * field.across / radius, -1, 1)
   start = -0.12
   flat_along = np.clip((share - start) / (1 - start), 0, 1)
   flat_across = np.arcsin(part * np.sin(ARC)) / ARC
-  flat_xy = garment.sleeve_point(side, flat_along, flat_across)
+  flat_xy = garment.sleeve_point(
+    side, along=flat_along, across=flat_across
+  )
   colour = cv2.remap(
     flat.sleeves[side], flat_xy, None, cv2.INTER_LINEAR,
     borderMode=cv2.BORDER_REPLICATE,
   )
   lit = field.lit(radius, roundness=0.88) + 0.02
-  lit = lit + _sleeve_folds(rng, person, garment, side, at=at, part=part)
+  lit = lit + _sleeve_folds(
+    rng, person, garment=garment, side=side, at=at, part=part
+  )
   lit -= 0.10 * drawing.smoothstep(0.97, 1.0, share)
   # The seam at the armhole.
   near = drawing.blur(hidden.astype(np.float32), 0.035 * unit)
@@ -288,7 +298,7 @@ def dress_arm(canvas, person, garment, flat, *, side, arm, fold_seed):
   )
 
 
-def _sleeve_folds(rng, person, garment, side, *, at, part):
+def _sleeve_folds(rng, person, *, garment, side, at, part):
   """Creases across the sleeve, deepest where the elbow bends."""
   folds = np.zeros_like(at)
   kind = person.arms[0 if side < 0 else 1]

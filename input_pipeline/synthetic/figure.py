@@ -80,7 +80,7 @@ def draw_bottom(canvas, person):
     line = joints[first:first + 3].copy()
     line[0, 1] -= 0.12 * unit
     centre, marks = drawing.limb_line(line, unit=unit)
-    field = drawing.limb_field(centre, 0.46 * unit, canvas.shape)
+    field = drawing.limb_field(centre, 0.46 * unit, shape=canvas.shape)
     if field is None:
       continue
     at = np.interp(field.along, marks, [0, 1, 2])
@@ -91,7 +91,7 @@ def draw_bottom(canvas, person):
     radius = (radius * unit).astype(np.float32)
     lit = field.lit(radius, roundness=0.85)
     if trousers:
-      lit = lit + _leg_folds(rng, field, radius)
+      lit = lit + _leg_folds(rng, field, radius=radius)
       label = PANTS
     else:
       label = LEFT_LEG if side > 0 else RIGHT_LEG
@@ -113,18 +113,20 @@ def draw_bottom(canvas, person):
       gloss=0.03, grain=grain[y0:y1, x0:x1] if trousers else None,
     )
   window = drawing.clip_window(
-    person.place(-1.45, 1.4), person.place(1.45, 4.4), canvas.shape
+    person.place(-1.45, 1.4), person.place(1.45, 4.4), shape=canvas.shape
   )
   if window is None:
     return
   t, s = torso_grid(person, window)
   if trousers:
-    _draw_hips(canvas, person, window, t=t, s=s, ease=ease, grain=grain)
+    _draw_hips(
+      canvas, person, window=window, t=t, s=s, ease=ease, grain=grain
+    )
   else:
-    _draw_skirt(canvas, person, window, t=t, s=s, rng=rng)
+    _draw_skirt(canvas, person, window=window, t=t, s=s, rng=rng)
 
 
-def _leg_folds(rng, field, radius):
+def _leg_folds(rng, field, *, radius):
   """A few slanting creases on trouser legs: additions to the Lambert term."""
   at, part = field.along / radius, field.across / radius
   folds = np.zeros_like(at)
@@ -135,7 +137,7 @@ def _leg_folds(rng, field, radius):
   return folds
 
 
-def _draw_hips(canvas, person, window, *, t, s, ease, grain):
+def _draw_hips(canvas, person, *, window, t, s, ease, grain):
   """The upper part of trousers with waistband, fly and pockets."""
   unit = person.unit
   x0, y0, x1, y1 = window
@@ -158,7 +160,7 @@ def _draw_hips(canvas, person, window, *, t, s, ease, grain):
   )
 
 
-def _draw_skirt(canvas, person, window, *, t, s, rng):
+def _draw_skirt(canvas, person, *, window, t, s, rng):
   """A pencil or flared skirt with soft pleats."""
   unit, end = person.unit, person.bottom_length
   flare = rng.choice([0.0, 0.10, 0.25, 0.38])
@@ -190,7 +192,7 @@ def draw_torso(canvas, person):
   """Bare torso and neck, as far as a garment may leave them open."""
   unit = person.unit
   window = drawing.clip_window(
-    person.place(-1.0, -0.9), person.place(1.0, 2.1), canvas.shape
+    person.place(-1.0, -0.9), person.place(1.0, 2.1), shape=canvas.shape
   )
   t, s = torso_grid(person, window)
   wide = person.half_width(s).astype(np.float32)

@@ -29,8 +29,9 @@ class FlatGarment:
   sleeves: dict
 
 
-def _neck_curve(garment, width, depth, *, count=41):
+def _neck_curve(garment, *, count=41):
   """The front neckline: (n, 2) in heads from side to side."""
+  width, depth = garment.neck_width, garment.neck_depth
   x = np.linspace(-1, 1, count)
   side = float(garment.top(width / garment.tip))
   if garment.neckline == 'v':
@@ -68,24 +69,26 @@ def draw_flat(garment):
 
   outline = _torso_outline(garment)
   window = drawing.clip_window(
-    outline.min(0) - 3, outline.max(0) + 3, (height, width)
+    outline.min(0) - 3, outline.max(0) + 3, shape=(height, width)
   )
   box = np.s_[window[1]:window[3], window[0]:window[2]]
   body = drawing.polygon(outline, window)
-  curve = _neck_curve(garment, garment.neck_width, garment.neck_depth)
+  curve = _neck_curve(garment)
   above = np.array([[garment.neck_width, -0.6], [-garment.neck_width, -0.6]])
   line = garment.pixels(*curve.T)
   hole = drawing.polygon(
     np.concatenate([line, garment.pixels(*above.T)]), window
   )
   # Beside the line itself, its exact distance draws a smoother rim.
-  rim = drawing.limb_field(line, 0.1 * unit, (height, width))
-  hole = _paste(hole, window, rim, np.clip(rim.across + 0.5, 0, 1))
+  rim = drawing.limb_field(line, 0.1 * unit, shape=(height, width))
+  hole = _paste(
+    hole, window, field=rim, values=np.clip(rim.across + 0.5, 0, 1)
+  )
   cover = body * (1 - hole)
   front = np.zeros((height, width), np.float32)
   front[box] = cover
   total[box] = cover
-  _draw_inside(garment, photo, total, line=line)
+  _draw_inside(garment, photo, total=total, line=line)
 
   sleeves = {}
   for side in (-1, 1) if garment.sleeve else ():
@@ -95,9 +98,8 @@ def draw_flat(garment):
 
   cloth = np.empty((height, width, 3), np.float32)
   cloth[:] = garment.cloth.colours[0]
-  cloth[box] = patterns.cloth_colour(
-    garment.cloth, *_cloth_grid(garment, window), texel=1 / unit
-  )
+  x, s = _cloth_grid(garment, window)
+  cloth[box] = patterns.cloth_colour(garment.cloth, x, depth=s, texel=1 / unit)
   _sew_torso(garment, cloth, rim=rim, window=window)
   # Cloth turns away at its rim; the neckline casts no such shade.
   rim = drawing.blur(1 - body, 0.07 * unit)
@@ -111,7 +113,7 @@ def draw_flat(garment):
   return FlatGarment(photo, mask, front, cloth, sleeves)
 
 
-def _paste(picture, window, field, values):
+def _paste(picture, window, *, field, values):
   """A copy of a window's picture with a field's values where it is near."""
   picture = picture.copy()
   x0, y0 = field.window[0] - window[0], field.window[1] - window[1]
@@ -162,9 +164,11 @@ def _sew_torso(garment, cloth, *, rim, window):
   band = 0.055 if garment.neckline == 'crew' else 0.038
   off = np.abs(rim.across) - band * unit
   empty = np.zeros((window[3] - window[1], window[2] - window[0]), np.float32)
-  ring = _paste(empty, window, rim, np.clip(0.5 - off, 0, 1))
+  ring = _paste(empty, window, field=rim, values=np.clip(0.5 - off, 0, 1))
   cloth[box] += ring[..., None] * (garment.trim - cloth[box])
-  dim = _paste(empty, window, rim, 0.18 * np.exp(-(off - 0.3) ** 2))
+  dim = _paste(
+    empty, window, field=rim, values=0.18 * np.exp(-((off - 0.3) ** 2))
+  )
   x = np.linspace(-1, 1, 41)
   wide = garment.half_width(garment.hem)
   hems = [garment.pixels(x * wide, garment.bottom(x) - 0.075)]
@@ -185,7 +189,7 @@ def _draw_sleeve(garment, side, *, photo, total, front, shade):
   outer, inner = garment.sleeve_edges(side, along)
   outline = garment.pixels(*np.concatenate([outer, inner[::-1]]).T)
   window = drawing.clip_window(
-    outline.min(0) - 3, outline.max(0) + 3, total.shape
+    outline.min(0) - 3, outline.max(0) + 3, shape=total.shape
   )
   box = np.s_[window[1]:window[3], window[0]:window[2]]
   mask = drawing.polygon(outline, window)
@@ -197,7 +201,7 @@ def _draw_sleeve(garment, side, *, photo, total, front, shade):
   dx, dy = x - middle[0, 0], s - middle[0, 1]
   colour = patterns.cloth_colour(
     garment.cloth, dx * ahead[1] - dy * ahead[0],
-    dx * ahead[0] + dy * ahead[1] + np.float32(0.3),
+    depth=dx * ahead[0] + dy * ahead[1] + np.float32(0.3),
     texel=1 / garment.unit, motif=False,
   )
   edges = garment.sleeve_edges(side, 1 - 0.07 / max(garment.sleeve, 0.2))
@@ -219,7 +223,7 @@ def _draw_sleeve(garment, side, *, photo, total, front, shade):
   return cloth
 
 
-def _draw_inside(garment, photo, total, *, line):
+def _draw_inside(garment, photo, *, total, line):
   """Back of the neck, seen through the opening: inner cloth and a label.
 
   Args:
@@ -236,7 +240,7 @@ def _draw_inside(garment, photo, total, *, line):
   low = line[::-1] + (0, 0.03 * unit)
   outline = np.concatenate([garment.pixels(*back.T), low])
   window = drawing.clip_window(
-    outline.min(0) - 3, outline.max(0) + 3, total.shape
+    outline.min(0) - 3, outline.max(0) + 3, shape=total.shape
   )
   box = np.s_[window[1]:window[3], window[0]:window[2]]
   inside = drawing.polygon(outline, window)

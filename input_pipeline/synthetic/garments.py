@@ -104,7 +104,7 @@ class Garment:
     flip = np.array([side, 1.0])
     return outer * flip, inner * flip
 
-  def sleeve_point(self, side, along, across):
+  def sleeve_point(self, side, *, along, across):
     """Pixels, float32 (h, w, 2), of a flat sleeve.
 
     Args:

@@ -28,9 +28,9 @@ class Frame:
       self.pit, self.unit, self.tilt, x=points[..., 0], y=points[..., 1]
     )
 
-  def window(self, low, high, shape):
+  def window(self, low, high, *, shape):
     corners = self.at([low, high, (low[0], high[1]), (high[0], low[1])])
-    return drawing.clip_window(corners.min(0), corners.max(0), shape)
+    return drawing.clip_window(corners.min(0), corners.max(0), shape=shape)
 
   def grid(self, window):
     """Head coordinates x, y (h, w) of the pixels of a window."""
@@ -58,7 +58,7 @@ def _strands(rng, lateral):
   )
 
 
-def _hair_tone(person, strands, lit, gloss):
+def _hair_tone(person, strands, *, lit, gloss):
   """Colour of hair: strands over body shading, and a band of gloss."""
   level = np.clip(0.80 + 0.30 * strands + 0.55 * (lit - 0.55), 0.25, 1.45)
   tone = person.hair * level[..., None]
@@ -67,7 +67,7 @@ def _hair_tone(person, strands, lit, gloss):
   return np.clip(tone + 0.42 * shine * (bright - tone), 0, 1).astype(np.float32)
 
 
-def draw_cap(canvas, person, frame):
+def draw_cap(canvas, person, *, frame):
   """Hair on the skull and around the face."""
   rng = person.rng(STREAM_SKIN, 4)
   window = (0, 0, canvas.shape[1], canvas.shape[0])
@@ -118,11 +118,11 @@ def draw_cap(canvas, person, frame):
   gloss = np.exp(-(((y - 0.13 - 0.55 * x * x) / 0.05) ** 2))
   lit = lit - 0.30 * np.exp(-((dx / 0.012) ** 2)) * (y < 0.22) * (not fringe)
   lit = lit - 0.18 * drawing.smoothstep(0.05, -0.03, y)
-  tone = _hair_tone(person, strands, lit, gloss)
+  tone = _hair_tone(person, strands, lit=lit, gloss=gloss)
   canvas.paint(window, alpha, colour=tone, label=HAIR)
 
 
-def draw_hat(canvas, person, frame):
+def draw_hat(canvas, person, *, frame):
   """A beret-like knitted cap."""
   rng = person.rng(STREAM_SKIN, 5)
   window = (0, 0, canvas.shape[1], canvas.shape[0])
@@ -149,12 +149,14 @@ def draw_hat(canvas, person, frame):
   canvas.paint(window, alpha, colour=tone, label=HAT)
 
 
-def _lock(canvas, person, rng, points, radii, *, waves=0.0, dim=0.0, melt=0.0):
+def _lock(
+  canvas, person, *, rng, points, radii, waves=0.0, dim=0.0, melt=0.0
+):
   """A lock of hair along points in head coordinates."""
   frame = head_frame(person)
   centre = drawing.spline(frame.at(points), 7)
   reach = (max(radii) + 0.06) * person.unit
-  field = drawing.limb_field(centre, reach, canvas.shape)
+  field = drawing.limb_field(centre, reach, shape=canvas.shape)
   if field is None:
     return
   knots = np.linspace(0, field.length, len(radii))
@@ -175,7 +177,7 @@ def _lock(canvas, person, rng, points, radii, *, waves=0.0, dim=0.0, melt=0.0):
   gloss = np.exp(-(((along - 0.55 - 0.1 * part) / 0.16) ** 2))
   if waves:
     gloss = gloss + 0.6 * np.clip(np.sin(along * 9 + phase + 1.2), 0, 1)
-  tone = _hair_tone(person, strands, lit, gloss * (dim < 0.1))
+  tone = _hair_tone(person, strands, lit=lit, gloss=gloss * (dim < 0.1))
   canvas.paint(
     field.window, alpha.astype(np.float32), colour=tone, label=HAIR
   )
@@ -188,29 +190,31 @@ def draw_back_hair(canvas, person):
   if style in ('long', 'wavy'):
     for side in (-1, 1):
       _lock(
-        canvas, person, rng,
-        [(side * 0.10, 0.42), (side * 0.20, 0.85), (side * 0.26, 1.35)],
-        [0.27, 0.26, 0.22], waves=0.02 * (style == 'wavy'), dim=0.30,
+        canvas, person, rng=rng,
+        points=[(side * 0.10, 0.42), (side * 0.20, 0.85), (side * 0.26, 1.35)],
+        radii=[0.27, 0.26, 0.22], waves=0.02 * (style == 'wavy'), dim=0.30,
       )
   elif style == 'bob':
     for side in (-1, 1):
       _lock(
-        canvas, person, rng,
-        [(side * 0.10, 0.42), (side * 0.17, 0.75), (side * 0.19, 1.08)],
-        [0.27, 0.25, 0.19], dim=0.30,
+        canvas, person, rng=rng,
+        points=[(side * 0.10, 0.42), (side * 0.17, 0.75), (side * 0.19, 1.08)],
+        radii=[0.27, 0.25, 0.19], dim=0.30,
       )
   elif style == 'tail':
     side = 1 if person.parting > 0 else -1
     _lock(
-      canvas, person, rng,
-      [(side * 0.1, 0.1), (side * 0.30, 0.35), (side * 0.42, 0.8),
-       (side * 0.44, 1.25), (side * 0.40, 1.6)],
-      [0.10, 0.14, 0.13, 0.11, 0.02], waves=0.01, dim=0.12,
+      canvas, person, rng=rng,
+      points=[
+        (side * 0.1, 0.1), (side * 0.30, 0.35), (side * 0.42, 0.8),
+        (side * 0.44, 1.25), (side * 0.40, 1.6),
+      ],
+      radii=[0.10, 0.14, 0.13, 0.11, 0.02], waves=0.01, dim=0.12,
     )
   elif style == 'bun':
     _lock(
-      canvas, person, rng, [(-0.04, -0.10), (0.04, -0.10)], [0.17, 0.17],
-      dim=0.05,
+      canvas, person, rng=rng, points=[(-0.04, -0.10), (0.04, -0.10)],
+      radii=[0.17, 0.17], dim=0.05,
     )
   elif style == 'curly':
     for k in range(15):
@@ -218,8 +222,8 @@ def draw_back_hair(canvas, person):
       x, y = 0.37 * np.sin(turn - np.pi), 0.36 + 0.39 * np.cos(turn)
       size = rng.uniform(0.15, 0.20)
       _lock(
-        canvas, person, rng, [(x, y), (x + 0.02, y + 0.02)], [size, size],
-        dim=rng.uniform(0.0, 0.2),
+        canvas, person, rng=rng, points=[(x, y), (x + 0.02, y + 0.02)],
+        radii=[size, size], dim=rng.uniform(0.0, 0.2),
       )
 
 
@@ -236,20 +240,24 @@ def draw_front_hair(canvas, person):
         reach = 1.25  # Tucked behind this shoulder.
       for aside, size in ((0.02, 0.085), (-0.035, 0.07)):
         _lock(
-          canvas, person, rng,
-          [(side * 0.335, 0.30), (side * 0.352, 0.52),
-           (side * (0.372 + 0.5 * aside), 0.82),
-           (side * (0.395 + aside), 0.5 * (0.75 + reach)),
-           (side * (0.36 + aside), reach)],
-          [0.03, 0.04, size, size * 1.05, 0.015], waves=waves, melt=0.25,
+          canvas, person, rng=rng,
+          points=[
+            (side * 0.335, 0.30), (side * 0.352, 0.52),
+            (side * (0.372 + 0.5 * aside), 0.82),
+            (side * (0.395 + aside), 0.5 * (0.75 + reach)),
+            (side * (0.36 + aside), reach),
+          ],
+          radii=[0.03, 0.04, size, size * 1.05, 0.015], waves=waves, melt=0.25,
         )
   elif style == 'bob':
     end = rng.uniform(0.98, 1.18)
     for side in (-1, 1):
       for aside, size in ((0.01, 0.085), (-0.03, 0.07)):
         _lock(
-          canvas, person, rng,
-          [(side * 0.335, 0.30), (side * 0.352, 0.50),
-           (side * (0.36 + aside), 0.78), (side * (0.33 + aside), end)],
-          [0.03, 0.04, size, 0.04], melt=0.25,
+          canvas, person, rng=rng,
+          points=[
+            (side * 0.335, 0.30), (side * 0.352, 0.50),
+            (side * (0.36 + aside), 0.78), (side * (0.33 + aside), end),
+          ],
+          radii=[0.03, 0.04, size, 0.04], melt=0.25,
         )

@@ -24,7 +24,7 @@ JAW = np.array([
 def draw_head(canvas, person):
   """Face, features and the hair around the face."""
   frame = head_frame(person)
-  window = frame.window((-0.62, -0.25), (0.62, 1.1), canvas.shape)
+  window = frame.window((-0.62, -0.25), (0.62, 1.1), shape=canvas.shape)
   if window is None:
     return
   x0, y0, x1, y1 = window
@@ -34,12 +34,12 @@ def draw_head(canvas, person):
     for a in (canvas.rgb, canvas.parse, canvas.flat)
   ))
   frame = head_frame(person, scale=scale, origin=(x0, y0))
-  _draw_face(big, person, frame)
-  hair.draw_cap(big, person, frame)
+  _draw_face(big, person, frame=frame)
+  hair.draw_cap(big, person, frame=frame)
   if person.glasses:
-    _draw_glasses(big, person, frame)
+    _draw_glasses(big, person, frame=frame)
   if person.hat:
-    hair.draw_hat(big, person, frame)
+    hair.draw_hat(big, person, frame=frame)
   size = (x1 - x0, y1 - y0)
   canvas.rgb[y0:y1, x0:x1] = cv2.resize(
     big.rgb, size, interpolation=cv2.INTER_AREA
@@ -59,8 +59,8 @@ def _face_outline(person):
   return drawing.spline(points, 6, closed=True)
 
 
-def _draw_face(canvas, person, frame):
-  window = frame.window((-0.42, 0.0), (0.42, 1.05), canvas.shape)
+def _draw_face(canvas, person, *, frame):
+  window = frame.window((-0.42, 0.0), (0.42, 1.05), shape=canvas.shape)
   x, y = frame.grid(window)
   skin = person.skin
   turn = 0.05 * person.head_turn
@@ -82,38 +82,41 @@ def _draw_face(canvas, person, frame):
   nz = np.sqrt(np.maximum(1 - nx * nx - 0.7 * ny * ny, 0.02))
   light = drawing.LIGHT
   lit = 0.72 * nx * light[0] + 0.5 * ny * light[1] + nz * light[2] + 0.12
-  lit = lit + _face_relief(x, y, turn)
+  lit = lit + _face_relief(x, y, turn=turn)
   # Cheeks and the tip of the nose carry more blood.
-  blush = _spot(x, y, turn - 0.185, 0.67, 0.085, 0.065)
-  blush += _spot(x, y, turn + 0.185, 0.67, 0.085, 0.065)
-  blush = blush + 0.5 * _spot(x, y, 1.7 * turn, 0.655, 0.05, 0.05)
+  blush = 0.5 * _spot(x, y, at=(1.7 * turn, 0.655), size=(0.05, 0.05))
+  for cheek in (turn - 0.185, turn + 0.185):
+    blush += _spot(x, y, at=(cheek, 0.67), size=(0.085, 0.065))
   base = skin * (1 - blush[..., None] * np.array([0, 0.085, 0.07], np.float32))
   canvas.paint_lit(
     window, alpha, base=base, lit=lit, label=FACE, shadow=SKIN_SHADOW,
     gloss=0.10,
   )
   shape = canvas.shape
-  part = frame.window((-0.14, 0.60), (0.14, 0.74), shape)
-  _draw_nose(canvas, person, frame, part, turn)
-  part = frame.window((-0.24, 0.70), (0.24, 0.90), shape)
-  _draw_mouth(canvas, person, frame, part, turn)
+  part = frame.window((-0.14, 0.60), (0.14, 0.74), shape=shape)
+  _draw_nose(canvas, person, frame=frame, window=part, turn=turn)
+  part = frame.window((-0.24, 0.70), (0.24, 0.90), shape=shape)
+  _draw_mouth(canvas, person, frame=frame, window=part, turn=turn)
   for side in (-1, 1):
     x0 = side * 0.15 + turn
-    part = frame.window((x0 - 0.15, 0.38), (x0 + 0.15, 0.62), shape)
-    _draw_eye(canvas, person, frame, part, side=side, turn=turn)
+    part = frame.window((x0 - 0.15, 0.38), (x0 + 0.15, 0.62), shape=shape)
+    _draw_eye(
+      canvas, person, frame=frame, window=part, side=side, turn=turn
+    )
 
 
-def _spot(x, y, cx, cy, wx, wy):
-  """A Gaussian spot; the window is the whole head, so its parts separate."""
-  return np.exp(-(((x - cx) / wx) ** 2) - ((y - cy) / wy) ** 2)
+def _spot(x, y, *, at, size):
+  """A Gaussian spot around `at`, of the given widths."""
+  off = ((x - at[0]) / size[0]) ** 2 + ((y - at[1]) / size[1]) ** 2
+  return np.exp(-off)
 
 
-def _face_relief(x, y, turn):
+def _face_relief(x, y, *, turn):
   """Light and shade of brow, nose, lips and cheeks, added to the light."""
   relief = np.zeros_like(x)
 
   def spot(cx, cy, wx, wy):
-    return _spot(x, y, cx, cy, wx, wy)
+    return _spot(x, y, at=(cx, cy), size=(wx, wy))
 
   for side in (-1, 1):
     cx = side * 0.15 + turn
@@ -129,7 +132,7 @@ def _face_relief(x, y, turn):
   return relief + 0.04 * spot(turn, 0.93, 0.07, 0.04)
 
 
-def _draw_nose(canvas, person, frame, window, turn):
+def _draw_nose(canvas, person, *, frame, window, turn):
   middle = 1.7 * turn
   dark = person.skin * np.array([0.62, 0.42, 0.38], np.float32)
   wide = 0.056 + 0.008 * person.face[3]
@@ -149,7 +152,7 @@ def _draw_nose(canvas, person, frame, window, turn):
     canvas.paint(window, 0.30 * line, colour=dark, label=None)
 
 
-def _draw_mouth(canvas, person, frame, window, turn):
+def _draw_mouth(canvas, person, *, frame, window, turn):
   half = 0.118 + 0.012 * person.face[4]
   full = 0.030 + 0.006 * person.face[5]
   rise = 0.007 + 0.018 * person.smile
@@ -183,7 +186,7 @@ def _draw_mouth(canvas, person, frame, window, turn):
   canvas.paint(window, 0.75 * line, colour=dark, label=None)
 
 
-def _draw_eye(canvas, person, frame, window, *, side, turn):
+def _draw_eye(canvas, person, *, frame, window, side, turn):
   unit = frame.unit
   centre = (side * 0.150 + turn, 0.535)
   wide, tall = 0.073, 0.037 + 0.004 * person.face[6]
@@ -251,7 +254,7 @@ def _draw_eye(canvas, person, frame, window, *, side, turn):
   canvas.paint(window, 0.82 * alpha, colour=tone, label=None)
 
 
-def _draw_glasses(canvas, person, frame):
+def _draw_glasses(canvas, person, *, frame):
   window = (0, 0, canvas.shape[1], canvas.shape[0])
   turn = 0.05 * person.head_turn
   _, y = frame.grid(window)

@@ -74,19 +74,22 @@ def _draw(person, garment, flat):
   hair.draw_back_hair(canvas, person)
   figure.draw_torso(canvas, person)
   figure.draw_bottom(canvas, person)
-  dressing.dress_torso(canvas, person, garment, flat, fold_seed=fold_seed)
+  dressing.dress_torso(
+    canvas, person, garment=garment, flat=flat, fold_seed=fold_seed
+  )
   for side in (-1, 1):
-    arm = arms.arm_field(person, side, canvas.shape)
+    arm = arms.arm_field(person, side, shape=canvas.shape)
     if arm is None:
       continue
     seam = dressing.seam_of(person, garment)
     arms.draw_arm(
-      canvas, person, side, arm=arm, seam=seam,
+      canvas, person, side=side, arm=arm, seam=seam,
       covered=dressing.covered_arm(garment),
     )
     if garment.sleeve:
       dressing.dress_arm(
-        canvas, person, garment, flat, side=side, arm=arm, fold_seed=fold_seed
+        canvas, person, garment=garment, flat=flat, side=side, arm=arm,
+        fold_seed=fold_seed,
       )
   head.draw_head(canvas, person)
   hair.draw_front_hair(canvas, person)

@@ -77,13 +77,13 @@ def make_cloth(rng):
   )
 
 
-def _bars(value, share, texel):
+def _bars(value, *, share, texel):
   """Soft-edged stripes of period 1: coverage of the second colour."""
   part = np.abs(value - np.round(value))  # 0 in the middle of a stripe
   return np.clip((share / 2 - part) / texel + 0.5, 0, 1)
 
 
-def cloth_colour(cloth, across, depth, *, texel, motif=True):
+def cloth_colour(cloth, across, *, depth, texel, motif=True):
   """Colours of the cloth.
 
   Args:
@@ -107,18 +107,18 @@ def cloth_colour(cloth, across, depth, *, texel, motif=True):
   if cloth.kind == 'stripes':
     edge = texel / period
     value = (across if cloth.variant == 3 else depth) / period
-    lay(second, _bars(value, cloth.share, edge))
+    lay(second, _bars(value, share=cloth.share, texel=edge))
     if cloth.variant == 1:
-      lay(third, _bars(value + 0.5, 0.12, edge))
+      lay(third, _bars(value + 0.5, share=0.12, texel=edge))
   elif cloth.kind == 'checks':
     edge = texel / period
-    rows = _bars(depth / period, 0.5, edge)
-    columns = _bars(across / period, 0.5, edge)
+    rows = _bars(depth / period, share=0.5, texel=edge)
+    columns = _bars(across / period, share=0.5, texel=edge)
     lay(second, 0.45 * rows)
     lay(second, 0.45 * columns)
     if cloth.variant % 2:
-      lay(third, 0.7 * _bars(depth / period + 0.5, 0.08, edge))
-      lay(third, 0.7 * _bars(across / period + 0.5, 0.08, edge))
+      for value in (depth / period, across / period):
+        lay(third, 0.7 * _bars(value + 0.5, share=0.08, texel=edge))
   elif cloth.kind == 'dots':
     step = 0.6 * period + 0.05
     row = np.round(depth / step)
@@ -130,12 +130,15 @@ def cloth_colour(cloth, across, depth, *, texel, motif=True):
   elif cloth.kind == 'gradient':
     lay(second, 0.9 * drawing.smoothstep(0.3, 2.3, depth))
   elif cloth.kind == 'logo' and motif:
-    _print(picture, across, depth, _logo(cloth), (second, third), size=0.62,
-           middle=0.95)
+    _print(
+      picture, across, depth=depth - 0.95, art=_logo(cloth),
+      colours=(second, third), size=0.62,
+    )
   elif cloth.kind == 'lettering' and motif:
-    size = 0.82
-    _print(picture, across, depth, _lettering(cloth), (second, third),
-           size=size, middle=0.86)
+    _print(
+      picture, across, depth=depth - 0.86, art=_lettering(cloth),
+      colours=(second, third), size=0.82,
+    )
   weave = np.random.default_rng(cloth.seed).standard_normal(
     across.shape, np.float32
   )
@@ -143,10 +146,10 @@ def cloth_colour(cloth, across, depth, *, texel, motif=True):
   return picture
 
 
-def _print(picture, across, depth, art, colours, *, size, middle):
-  """Prints art (two coverage layers, 256 x 256) on the chest, in place."""
+def _print(picture, across, *, depth, art, colours, size):
+  """Prints art (two layers of coverage, 256 x 256) at the origin, in place."""
   x = ((across / size + 0.5) * 256 - 0.5).astype(np.float32)
-  y = (((depth - middle) / size + 0.5) * 256 - 0.5).astype(np.float32)
+  y = ((depth / size + 0.5) * 256 - 0.5).astype(np.float32)
   rows = np.flatnonzero((y[:, 0] > -2) & (y[:, 0] < 258))
   columns = np.flatnonzero((x[0] > -2) & (x[0] < 258))
   if not rows.size or not columns.size:
