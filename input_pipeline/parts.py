@@ -220,8 +220,7 @@ def prepare_parts(work: Work, *, workers: int):
 
 
 def _run_chunks(work: Work, numbers, *, workers: int):
-  workers = min(workers, len(numbers))
-  if workers <= 1:
+  if not (workers and numbers):
     yield from map(functools.partial(prepare_chunk, work), numbers)
     return
   # Workers share the cores among themselves, not with their own threads.
@@ -229,7 +228,7 @@ def _run_chunks(work: Work, numbers, *, workers: int):
   os.environ.update(dict.fromkeys(_ONE_THREAD, '1'))
   try:
     with concurrent.futures.ProcessPoolExecutor(
-        workers,
+        min(workers, len(numbers)),
         # A forked JAX or TensorFlow may deadlock.
         mp_context=multiprocessing.get_context('spawn'),
         initializer=_start_worker,

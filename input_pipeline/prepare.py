@@ -134,7 +134,7 @@ def prepare(
     width: working width in pixels, a multiple of 64.
     fidelity: 'fixed', or 'original' for the published weights.
     validation_fraction: of the persons to hold out.
-    workers: processes; None: one a core; 1: no process beside this one.
+    workers: processes; None: one a core; 0: none beside this one.
     seed: of matching and of the choice of held-out persons.
 
   Returns:
@@ -149,6 +149,11 @@ def prepare(
         f'validation_fraction {validation_fraction} is not in [0, 1); use '
         '0.02 to hold out every fiftieth person'
     )
+  if workers is not None and workers < 0:
+    raise InputError(
+        f'workers {workers} is negative; leave it out for one a core'
+    )
+  workers = os.cpu_count() if workers is None else workers
   original = fidelity == 'original'
   # The published weights were trained on pixels decoded by TensorFlow.
   decode = original_records.decode_photo_tf if original else images.decode_image
@@ -175,7 +180,7 @@ def prepare(
   work = parts.Work(layout, height, width, fidelity, seed, out_dir / 'parts')
   work.parts_dir.mkdir(exist_ok=True)
   start = time.monotonic()
-  count = parts.prepare_parts(work, workers=workers or os.cpu_count())
+  count = parts.prepare_parts(work, workers=workers)
   seconds = time.monotonic() - start
 
   num_chunks = -(-len(layout) // parts.CHUNK)
