@@ -354,8 +354,15 @@ def noise_line(rng, value, *, scale):
   low = np.floor(at)
   part = at - low
   part = part * part * (3 - 2 * part)
-  index = low.astype(np.int64)
-  return grid[index % 256] * (1 - part) + grid[(index + 1) % 256] * part
+  index = low.astype(np.int32) & 255
+  return grid[index] * (1 - part) + grid[(index + 1) & 255] * part
+
+
+def grain(rng, shape):
+  """Fine grain of cloth, unit deviation: (h, w) float32, in a hidden repeat."""
+  tile = rng.standard_normal((101, 101), np.float32)
+  repeats = [-(-size // 101) for size in shape]
+  return np.tile(tile, repeats)[:shape[0], :shape[1]]
 
 
 def blur(image, sigma):

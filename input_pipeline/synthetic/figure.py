@@ -74,8 +74,7 @@ def draw_bottom(canvas, person):
   ease = rng.uniform(0.015, 0.075) if trousers else 0.0
   height, width = canvas.shape
   colour = person.bottom_colour if trousers else person.skin
-  grain = rng.standard_normal((height, width), np.float32)
-  grain *= np.float32(0.012)
+  grain = drawing.grain(rng, (height, width)) * np.float32(0.012)
   for side, first in ((-1, R_HIP), (1, L_HIP)):
     line = joints[first:first + 3].copy()
     line[0, 1] -= 0.12 * unit

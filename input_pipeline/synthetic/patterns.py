@@ -139,9 +139,7 @@ def cloth_colour(cloth, across, *, depth, texel, motif=True):
       picture, across, depth=depth - 0.86, art=_lettering(cloth),
       colours=(second, third), size=0.82,
     )
-  weave = np.random.default_rng(cloth.seed).standard_normal(
-    across.shape, np.float32
-  )
+  weave = drawing.grain(np.random.default_rng(cloth.seed), across.shape)
   picture += np.float32(0.006) * weave[..., None]
   return picture
 
