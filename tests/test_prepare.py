@@ -307,18 +307,20 @@ def test_kill_and_resume(synthetic_pair, tmp_path, monkeypatch, capsys):
     batches.read_info(out_dir)
 
   redone = []
-  prepare_chunk = parts.prepare_chunk
-  monkeypatch.setattr(
-      parts, 'prepare_chunk',
-      lambda work, number: redone.append(number) or prepare_chunk(work, number)
-  )
-  options = {'pairs': 'long.txt', 'validation_fraction': 0.25}
+  run_chunks = parts._run_chunks
+
+  def recorded(work, numbers, **options):
+    redone.extend(numbers)
+    return run_chunks(work, numbers, **options)
+
+  monkeypatch.setattr(parts, '_run_chunks', recorded)
+  options = {'pairs': 'long.txt', 'validation_fraction': 0.25, 'workers': 2}
   assert run(data_dir, out_dir, **options) == 0
   assert f'{16 * len(done)} of 64 pairs were done' in capsys.readouterr().out
   assert sorted(redone) == sorted(set(range(4)) - done)
 
   monkeypatch.undo()
-  assert run(data_dir, tmp_path / 'whole', workers=2, **options) == 0
+  assert run(data_dir, tmp_path / 'whole', **options) == 0
   files = record_files(out_dir)
   assert len(files) == 2
   assert files == record_files(tmp_path / 'whole')
