@@ -97,7 +97,8 @@ def segment_array(parse):
 
 def write_atomically(path, data):
   """Writes bytes under a temporary name, then renames."""
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  # Always the same name: what a killed run leaves, the next run replaces.
+  temporary = path.with_name(f'.{path.name}.part')
   temporary.write_bytes(data)
   os.replace(temporary, path)
 
