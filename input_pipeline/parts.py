@@ -12,6 +12,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import pathlib
+import signal
 import threading
 
 import cv2
@@ -180,6 +181,8 @@ def _start_worker(work: Work):
   global _work
   _work = work
   cv2.setNumThreads(1)
+  # On Ctrl-C the parent ends the work; workers finish what they are at.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
   # A killed parent cannot tell its workers, which would wait forever.
   parent = multiprocessing.parent_process()
 
