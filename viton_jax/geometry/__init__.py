@@ -3,8 +3,8 @@
 from viton_jax.geometry.contour import garment_mask
 from viton_jax.geometry.matching import (
     ControlPoints,
-    fit_control_points,
     MatchingError,
+    fit_control_points,
 )
 from viton_jax.geometry.sampling import sample_bilinear
 from viton_jax.geometry.tps import regular_grid, sampling_grid, warp_tps

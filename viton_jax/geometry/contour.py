@@ -5,8 +5,6 @@ except in the functions named *_original, which are one-based as in the
 original code.
 """
 
-import dataclasses
-
 import cv2
 import numpy as np
 from scipy import ndimage
@@ -194,19 +192,6 @@ def sample_original(
   return chosen[kept]
 
 
-@dataclasses.dataclass(frozen=True)
-class Boundary:
-  """Points spread evenly along the outline of a mask.
-
-  Attributes:
-    points_px: (n, 2) float64, zero-based x, y.
-    tangents: (n,) float64 radians; the mask lies on a fixed side.
-  """
-
-  points_px: np.ndarray
-  tangents: np.ndarray
-
-
 def trace(
     values: np.ndarray, level: float = 0.5, *, min_length: float = 12.0
 ) -> list[np.ndarray]:
@@ -254,3 +239,69 @@ def trace(
       contours.append((length, points.astype(np.float64) - 2))
   contours.sort(key=lambda item: -item[0])
   return [points for _, points in contours]
+
+
+def spread(
+    contours: list[np.ndarray], count: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Spreads points evenly, by arc length, over closed contours.
+
+  Args:
+    contours: of `trace`, longest first.
+    count: number of points in all.
+
+  Returns:
+    (count, 2) float64 x, y and (count,) float64 tangents in radians, taken
+    over three pixels.
+  """
+  closed = [np.concatenate([points, points[:1]]) for points in contours]
+  arcs = [
+      np.concatenate([[0], np.cumsum(np.hypot(*np.diff(c, axis=0).T))])
+      for c in closed
+  ]
+  lengths = np.array([arc[-1] for arc in arcs])
+  # A contour too short for a point has none.
+  ends = np.round(np.cumsum(lengths) / lengths.sum() * count).astype(int)
+  shares = np.diff(ends, prepend=0)
+  points, tangents = [], []
+  for curve, arc, share in zip(closed, arcs, shares, strict=True):
+    at = np.arange(share) * (arc[-1] / max(share, 1))
+    here, behind, ahead = (
+        np.stack(
+            [np.interp(np.mod(at + d, arc[-1]), arc, c) for c in curve.T], 1
+        )
+        for d in (0, -1.5, 1.5)
+    )
+    step = ahead - behind
+    points.append(here)
+    tangents.append(np.arctan2(step[:, 1], step[:, 0]))
+  return np.concatenate(points), np.concatenate(tangents)
+
+
+def torso(mask: np.ndarray) -> tuple[float, float, float] | None:
+  """Finds the lower torso of a garment, whatever its sleeves do.
+
+  Args:
+    mask: (h, w) bool.
+
+  Returns:
+    Width, x of the middle and y of the hem in pixels; None where the mask has
+    no run of pixels around its middle.
+  """
+  middle = int(np.median(np.nonzero(mask)[1]))
+  rows = np.flatnonzero(mask[:, middle])
+  if len(rows) < 8:
+    return None
+  hem, top = rows[-1], rows[0]
+  low = mask[int(hem - 0.35 * (hem - top)) : int(hem - 0.04 * (hem - top)) + 1]
+  low = np.pad(low[low[:, middle]], ((0, 0), (1, 1)))
+  if len(low) == 0:
+    return None
+  # The run around the middle: the nearest gap on either side of it.
+  left = middle - np.argmin(low[:, middle + 1 :: -1], axis=1) + 1
+  right = middle + np.argmin(low[:, middle + 1 :], axis=1)
+  return (
+      float(np.median(right - left)),
+      float(np.median((left + right - 1) / 2)),
+      float(hem) + 0.5,
+  )

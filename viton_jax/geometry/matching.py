@@ -4,16 +4,25 @@ import dataclasses
 
 import cv2
 import numpy as np
+from scipy import spatial
 
 from viton_jax.errors import InputError
-from viton_jax.geometry import contour
-from viton_jax.geometry import shape_context
-from viton_jax.geometry import tps
+from viton_jax.geometry import alignment, contour, shape_context, tps
 
 MATCHING_SIZE = (128, 96)
 ORIGINAL_TEST_SIZE = (64, 48)
 POINTS = 100
-GRID = 10
+GRID = alignment.GRID
+_BLOCK = 4
+
+_GARMENT = 'garment mask'
+_PERSON = "person's garment region"
+_GARMENT_POINTS = 400
+_PERSON_POINTS = 150
+_BLUR_PX = 0.8
+# The original does six rounds; the alignment that follows needs only a start.
+_CONTEXT_ROUNDS = 2
+_MIN_MATCHED = 15
 
 
 class MatchingError(InputError):
@@ -60,66 +69,105 @@ def fit_control_points(
     fidelity: str = 'fixed',
     seed: int = 0,
     level: float = 0.5,
-    size: tuple[int, int] = MATCHING_SIZE,
+    size: tuple[int, int] | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> ControlPoints:
   """Fits the warp that puts a flat garment on a person's garment region.
 
   Args:
-    garment_mask: (h, w) bool or 0/1.
+    garment_mask: (h, w) bool or 0/1, or a float map.
     person_mask: (h, w) bool, 0/1, or a float map such as a predicted mask.
-    fidelity: 'original' or 'fixed'.
-    seed: of the random sampling ('original' only).
+    fidelity: 'original' matches as the released code does; 'fixed' starts
+      from shape contexts and lays the outlines on each other.
+    seed: of the random sampling of 'original'; 'fixed' draws nothing.
     level: of the iso-contour of both maps.
-    size: (h, w) of the matching; the original prepares at 128 x 96 and tests
-      at 64 x 48.
-    image_size: (h, w) of the images to be warped, if not the masks' own.
-      [-1, 1] runs between centres of border pixels, so control points depend
-      on it, by up to half a pixel.
+    size: (h, w) of the matching in 'original', 128 x 96 by default; the
+      original prepares at that size and tests at 64 x 48. 'fixed' has one
+      size.
+    image_size: (h, w) of the images to be warped in 'fixed', the masks' own by
+      default. [-1, 1] runs between centres of border pixels, so control
+      points depend on it, by up to half a pixel.
 
   Returns:
     ControlPoints.
 
   Raises:
     MatchingError: the masks cannot be matched; the message says why.
+    InputError: an unknown fidelity or size.
   """
-  garment = _check_mask(garment_mask, 'garment mask')
-  person = _check_mask(person_mask, "person's garment region")
-  if garment.shape != person.shape:
-    raise MatchingError(
-        f'the garment mask is {garment.shape} and the person\'s region '
-        f'{person.shape}; resize them to one size'
+  garment, person = check_masks(garment_mask, person_mask)
+  if fidelity not in ('original', 'fixed'):
+    raise InputError(
+        f"fidelity must be 'original' or 'fixed', not {fidelity!r}"
+    )
+  if fidelity == 'fixed' and size not in (None, MATCHING_SIZE):
+    raise InputError(
+        f"fidelity 'fixed' always matches at {MATCHING_SIZE}, not {size}; "
+        'leave size out'
     )
   try:
     if fidelity == 'original':
       return _fit_original(
-          garment, person, size=size, seed=seed, level=level
+          garment, person, size=size or MATCHING_SIZE, seed=seed, level=level
       )
-    if fidelity == 'fixed':
-      return _fit_fixed(
-          garment, person, size=size, level=level,
-          image_size=image_size or garment.shape,
-      )
+    return _fit_fixed(
+        garment, person, level=level, image_size=image_size or garment.shape
+    )
   except np.linalg.LinAlgError as error:
     raise MatchingError(
         'the matched points lie on one line; the garment mask or the '
         "person's region is too thin to carry a warp"
     ) from error
-  raise InputError(
-      f"fidelity must be 'original' or 'fixed', not {fidelity!r}"
-  )
 
 
-def _check_mask(mask: np.ndarray, name: str) -> np.ndarray:
-  mask = np.asarray(mask)
-  if mask.ndim != 2 or min(mask.shape) < 2:
-    raise MatchingError(f'the {name} must have shape (h, w), not {mask.shape}')
-  if mask.dtype.kind not in 'buif':
-    raise MatchingError(f'the {name} must hold numbers, not {mask.dtype}')
-  mask = mask.astype(np.float32)
-  if not np.isfinite(mask).all():
-    raise MatchingError(f'the {name} holds NaN or infinity')
-  return mask
+def check_masks(
+    garment_mask: np.ndarray, person_mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Checks two masks and makes them float32; raises MatchingError."""
+  masks = []
+  for mask, name in ((garment_mask, _GARMENT), (person_mask, _PERSON)):
+    mask = np.asarray(mask)
+    if mask.ndim != 2 or min(mask.shape) < 2:
+      raise MatchingError(
+          f'the {name} must have shape (h, w), not {mask.shape}'
+      )
+    if mask.dtype.kind not in 'buif' and mask.dtype.name != 'bfloat16':
+      raise MatchingError(f'the {name} must hold numbers, not {mask.dtype}')
+    mask = mask.astype(np.float32)
+    if not np.isfinite(mask).all():
+      raise MatchingError(f'the {name} holds NaN or infinity')
+    masks.append(mask)
+  if masks[0].shape != masks[1].shape:
+    raise MatchingError(
+        f'the garment mask is {masks[0].shape} and the person\'s region '
+        f'{masks[1].shape}; resize them to one size'
+    )
+  return masks[0], masks[1]
+
+
+def _check_shape(inside: np.ndarray, name: str) -> None:
+  """Refuses what has too little outline for a warp."""
+  if not inside.any():
+    raise MatchingError(f'the {name} is empty')
+  borders = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
+  if all(border.any() for border in borders):
+    raise MatchingError(
+        f'the {name} touches all four borders of the picture, so its outline '
+        'is not in it'
+    )
+  count = np.count_nonzero(np.diff(inside, axis=0))
+  count += np.count_nonzero(np.diff(inside, axis=1))
+  if count < POINTS:
+    raise MatchingError(
+        f'the {name} has {count} boundary points at '
+        f'{inside.shape[0]} x {inside.shape[1]}, fewer than {POINTS}: it is '
+        'too small'
+    )
+  if not cv2.erode(inside.astype(np.uint8), np.ones((3, 3))).any():
+    raise MatchingError(
+        f'the {name} is nowhere three pixels wide at {inside.shape[0]} x '
+        f'{inside.shape[1]}: it is too thin to carry a warp'
+    )
 
 
 def _fit_original(
@@ -132,17 +180,10 @@ def _fit_original(
 ) -> ControlPoints:
   rng = np.random.default_rng(seed)
   sampled = []
-  for values, name in (
-      (garment, 'garment mask'), (person, "person's garment region")
-  ):
+  for values, name in ((garment, _GARMENT), (person, _PERSON)):
     values = contour.resize_nearest(values, size)
+    _check_shape(values >= level, name)
     points, tangents = contour.boundary_original(values, level)
-    if len(points) < POINTS:
-      raise MatchingError(
-          f'the {name} has {len(points)} boundary points at '
-          f'{size[0]} x {size[1]}, fewer than {POINTS}: it is empty or too '
-          'small'
-      )
     keep = contour.sample_original(points, POINTS, rng=rng)
     sampled += [points[keep], tangents[keep]]
   matches = shape_context.match_iteratively(*sampled)
@@ -187,94 +228,207 @@ def control_points_original(
   targets = np.stack([x.ravel(), y.ravel()], axis=1)
   # Column-major as in MATLAB, where the first of equally near points wins.
   x, y = np.meshgrid(
-      np.arange(-2 * w, 2 * w + 1.0), np.arange(-2 * h, 2 * h + 1.0),
+      np.arange(-2 * w, 2 * w + 1), np.arange(-2 * h, 2 * h + 1),
       indexing='ij',
   )
-  candidates = np.stack([x.ravel(), y.ravel()], axis=1)
-  images = np.concatenate(
-      [spline(part) for part in np.array_split(candidates, 64)]
+  # A quarter of the grid in each direction first: each coarse point stands
+  # for its 4 x 4 block, whose image lies within `reach` of its own. Only
+  # blocks that may hold something nearer than the nearest coarse point are
+  # evaluated in full. That gives the same points as evaluating everything.
+  coarse = np.stack([x[::_BLOCK, ::_BLOCK], y[::_BLOCK, ::_BLOCK]], axis=2)
+  image = spline(coarse.reshape(-1, 2).astype(np.float64))
+  image = image.reshape(coarse.shape)
+  step_x = np.linalg.norm(np.diff(image, axis=0), axis=2)
+  step_y = np.linalg.norm(np.diff(image, axis=1), axis=2)
+  reach = np.zeros(image.shape[:2])
+  for step, axis in ((step_x, 0), (step_y, 1)):
+    low = np.concatenate([step, np.take(step, [-1], axis)], axis)
+    high = np.concatenate([np.take(step, [0], axis), step], axis)
+    reach += np.maximum(low, high)
+  distances = spatial.distance.cdist(targets, image.reshape(-1, 2))
+  wanted = distances - reach.ravel() <= distances.min(axis=1, keepdims=True)
+  offsets = np.arange(-(_BLOCK // 2), _BLOCK - _BLOCK // 2)
+  centres = coarse.reshape(-1, 2)[wanted.any(axis=0)]
+  columns = np.clip(centres[:, 0, None] + offsets, -2 * w, 2 * w)
+  rows = np.clip(centres[:, 1, None] + offsets, -2 * h, 2 * h)
+  order = np.unique(
+      (columns[:, :, None] + 2 * w) * len(y[0]) + rows[:, None, :] + 2 * h
   )
-  nearest = [
-      np.argmin(np.sum((images - target) ** 2, axis=1)) for target in targets
-  ]
-  return candidates[nearest]
+  candidates = np.stack([x.ravel()[order], y.ravel()[order]], axis=1)
+  candidates = candidates.astype(np.float64)
+  squared = spatial.distance.cdist(targets, spline(candidates), 'sqeuclidean')
+  return candidates[squared.argmin(axis=1)]
 
 
 def _fit_fixed(
     garment: np.ndarray,
     person: np.ndarray,
     *,
-    size: tuple[int, int],
     level: float,
     image_size: tuple[int, int],
 ) -> ControlPoints:
-  sampled = []
-  for values, name in (
-      (garment, 'garment mask'), (person, "person's garment region")
-  ):
-    values = contour.resize_area(values, size)
-    values = cv2.GaussianBlur(values, (0, 0), 0.8)
-    contours = contour.trace(values, level)
-    if not contours:
-      raise MatchingError(f'the {name} is empty or too small to be matched')
-    sampled += _spread(contours, POINTS)
-  matches = shape_context.match_iteratively(*sampled)
-  pairs = _pairs(matches.rows)
-  source = sampled[0][pairs[:, 0]]
-  target = sampled[2][pairs[:, 1]]
-  spline = shape_context.fit_spline(target, source, regularisation=10.0)
-  residual = np.linalg.norm(spline(target) - source, axis=1).mean()
-  return ControlPoints(
-      points_norm=_control_points(spline, size, image_size),
-      size=size,
-      garment_px=sampled[0],
-      person_px=sampled[2],
-      matches=pairs,
-      cost=matches.cost / (1.25 * POINTS),
-      residual_px=float(residual),
+  prepared = prepare_fixed(garment, person, level=level)
+  starts = [_start_from_shape_contexts(prepared)]
+  if prepared.torso_start is not None:
+    starts.append(prepared.torso_start)
+  outlines = prepared.outlines
+  warps = [
+      alignment.align(start, outlines, alignment.COARSE) for start in starts
+  ]
+  scores = [alignment.score(warp, outlines) for warp in warps]
+  warp = warps[int(np.argmax(scores))]
+  warp = alignment.align(warp, outlines, alignment.FINE)
+  return finish_fixed(prepared, warp, image_size=image_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """Two masks, traced and sampled: fixed shapes, ready for any backend.
+
+  Attributes:
+    outlines: for the alignment.
+    garment_px, person_px: (400, 2) and (150, 2) outline points.
+    contexts: garment points (100, 2) and tangents (100,), person points and
+      tangents, for the shape contexts.
+    context_modes: (100, k), of the person's points among `contexts`.
+    torso_start: (k, 2) mode weights that lay torso on torso, or None.
+  """
+
+  outlines: alignment.Outlines
+  garment_px: np.ndarray
+  person_px: np.ndarray
+  contexts: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+  context_modes: np.ndarray
+  torso_start: np.ndarray | None
+
+
+def prepare_fixed(
+    garment: np.ndarray, person: np.ndarray, *, level: float
+) -> Prepared:
+  """Traces both masks and samples their outlines.
+
+  Args:
+    garment, person: (h, w) float32.
+    level: of the iso-contour.
+
+  Returns:
+    Prepared.
+
+  Raises:
+    MatchingError: a mask is empty, too small, too thin or fills its picture.
+  """
+  contours, torsos = [], []
+  for values, name in ((garment, _GARMENT), (person, _PERSON)):
+    values = contour.resize_area(values, MATCHING_SIZE)
+    inside = values >= level
+    _check_shape(inside, name)
+    torsos.append(contour.torso(inside))
+    # Takes the staircase off a binary mask; of a soft one it moves corners
+    # by a fifth of a pixel.
+    values = cv2.GaussianBlur(values, (0, 0), _BLUR_PX)
+    contours.append(contour.trace(values, level))
+    if not contours[-1]:
+      raise MatchingError(f'the {name} is too thin to be matched')
+  garment_px, garment_angle = contour.spread(contours[0], _GARMENT_POINTS)
+  person_px, person_angle = contour.spread(contours[1], _PERSON_POINTS)
+  context_px, context_angle = contour.spread(contours[1], POINTS)
+  every = _GARMENT_POINTS // POINTS
+  h, w = MATCHING_SIZE
+  ahead = np.stack([np.cos(person_angle), np.sin(person_angle)], axis=1) / 2
+  # Where the picture cuts the garment, its outline is not the garment's.
+  inner = (person_px > 1) & (person_px < (w - 2, h - 2))
+  low, extent = garment_px.min(axis=0), np.ptp(garment_px, axis=0)
+  share = (garment_px - low) / extent
+  points = np.concatenate([person_px, person_px + ahead, context_px])
+  modes = alignment.point_modes(points, MATCHING_SIZE)
+  start = None
+  if None not in torsos:
+    (width_g, x_g, hem_g), (width_p, x_p, hem_p) = torsos
+    # width 0 cannot be: the run holds at least the middle column.
+    scale = width_g / width_p
+    start = alignment.affine_start(
+        scale=scale,
+        shift=(x_g - scale * x_p, hem_g - scale * hem_p),
+        size=MATCHING_SIZE,
+    )
+  n = _PERSON_POINTS
+  return Prepared(
+      outlines=alignment.Outlines(
+          person_modes=modes[:n],
+          ahead_modes=modes[n : 2 * n],
+          usable=inner.all(axis=1).astype(np.float64),
+          garment_px=garment_px,
+          garment_tangents=np.stack(
+              [np.cos(garment_angle), np.sin(garment_angle)], axis=1
+          ),
+          in_neck=(share[:, 1] < 0.22) & (np.abs(share[:, 0] - 0.5) < 0.2),
+      ),
+      garment_px=garment_px,
+      person_px=person_px,
+      contexts=(
+          garment_px[::every], garment_angle[::every], context_px,
+          context_angle,
+      ),
+      context_modes=modes[2 * n :],
+      torso_start=start,
   )
 
 
-def _control_points(
-    spline: shape_context.Spline,
-    size: tuple[int, int],
-    image_size: tuple[int, int],
-) -> np.ndarray:
-  """Evaluates person -> garment at the control grid of the images."""
-  scale = np.array(
-      [size[1] / image_size[1], size[0] / image_size[0]], np.float64
+def _start_from_shape_contexts(prepared: Prepared) -> np.ndarray:
+  matches = shape_context.match_iteratively(
+      *prepared.contexts, iterations=_CONTEXT_ROUNDS
   )
-  last = np.array([image_size[1] - 1, image_size[0] - 1], np.float64)
+  every = _GARMENT_POINTS // POINTS
+  in_neck = prepared.outlines.in_neck[::every][matches.rows]
+  weights = np.where(in_neck, alignment.COARSE.neck[0], 1.0)
+  return alignment.start_from_matches(
+      prepared.context_modes,
+      prepared.contexts[0][matches.rows],
+      weights * (matches.rows >= 0),
+  )
+
+
+def finish_fixed(
+    prepared: Prepared, warp: np.ndarray, *, image_size: tuple[int, int]
+) -> ControlPoints:
+  """Mode weights of the warp to control points, with the diagnostics.
+
+  Args:
+    prepared: of `prepare_fixed`.
+    warp: (k, 2) mode weights.
+    image_size: (h, w) of the images that will be warped.
+
+  Returns:
+    ControlPoints.
+
+  Raises:
+    MatchingError: the outlines hardly touch anywhere.
+  """
+  warp = np.asarray(warp, np.float64)
+  index, cosine, distance = alignment.nearest(warp, prepared.outlines)
+  weights = alignment.pair_weights(
+      cosine, distance, alignment.FINE.gate_px[1], prepared.outlines.usable, np
+  )
+  matched = np.flatnonzero(weights > 0.2)
+  score = float(weights.mean())
+  if not np.isfinite(warp).all() or len(matched) < _MIN_MATCHED:
+    raise MatchingError(
+        f'only {len(matched)} of {_PERSON_POINTS} points of the outlines '
+        'match; the garment and the person\'s region have different shapes'
+    )
+  scale = np.array(MATCHING_SIZE[::-1]) / image_size[::-1]
+  last = np.array(image_size[::-1]) - 1.0
   image_px = (tps.regular_grid(GRID) + 1) / 2 * last
   # Resizing keeps the outer edges of the border pixels in place.
   matching_px = (image_px + 0.5) * scale - 0.5
-  image_px = (spline(matching_px) + 0.5) / scale - 0.5
-  return (image_px / last * 2 - 1).astype(np.float32)
-
-
-def _spread(
-    contours: list[np.ndarray], count: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Spreads points evenly by arc length over closed contours."""
-  lengths = []
-  for points in contours:
-    closed = np.concatenate([points, points[:1]])
-    lengths.append(np.hypot(*np.diff(closed, axis=0).T))
-  totals = np.array([steps.sum() for steps in lengths])
-  shares = np.maximum(np.round(totals / totals.sum() * count), 3).astype(int)
-  shares[0] += count - shares.sum()
-  out, tangents = [], []
-  for points, steps, share in zip(contours, lengths, shares, strict=True):
-    at = np.concatenate([[0], np.cumsum(steps)])
-    closed = np.concatenate([points, points[:1]])
-    wanted = np.arange(share) * at[-1] / share
-
-    def sample(s, at=at, closed=closed):
-      s = np.mod(s, at[-1])
-      return np.stack(
-          [np.interp(s, at, closed[:, k]) for k in (0, 1)], axis=1
-      )
-    out.append(sample(wanted))
-    d = sample(wanted + 1.5) - sample(wanted - 1.5)
-    tangents.append(np.arctan2(d[:, 1], d[:, 0]))
-  return np.concatenate(out), np.concatenate(tangents)
+  modes = alignment.point_modes(matching_px, MATCHING_SIZE)
+  image_px = (modes @ warp + 0.5) / scale - 0.5
+  return ControlPoints(
+      points_norm=(image_px / last * 2 - 1).astype(np.float32),
+      size=MATCHING_SIZE,
+      garment_px=prepared.garment_px,
+      person_px=prepared.person_px,
+      matches=np.stack([index[matched], matched], axis=1),
+      cost=1 - score,
+      residual_px=float(distance[matched].mean()),
+  )

@@ -177,7 +177,7 @@ def fit_spline(
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-  """What the six iterations of the original leave behind.
+  """What the rounds of the original leave behind.
 
   Attributes:
     rows: (n,) int, the garment point matched to each person point, or -1.
@@ -201,12 +201,15 @@ def match_iteratively(
     garment_tangents: np.ndarray,
     person_px: np.ndarray,
     person_tangents: np.ndarray,
+    *,
+    iterations: int = ITERATIONS,
 ) -> Matches:
-  """The original's matching: six rounds of contexts, assignment and spline.
+  """The original's matching: rounds of contexts, assignment and spline.
 
   Args:
     garment_px, person_px: (n, 2) boundary points.
     garment_tangents, person_tangents: (n,) radians.
+    iterations: number of rounds, 6 in the original.
 
   Returns:
     Matches.
@@ -219,7 +222,7 @@ def match_iteratively(
   garment_inliers = np.ones(n, dtype=bool)
   person_inliers = np.ones(n, dtype=bool)
   first = None
-  for k in range(ITERATIONS):
+  for k in range(iterations):
     context_1, _ = histograms(points, garment_inliers)
     context_2, scale = histograms(person_px, person_inliers)
     cost_matrix = matching_cost(

@@ -1,0 +1,306 @@
+"""Laying the person's outline on the garment's: robust, smooth, closest point.
+
+The unknown is the warp itself, person -> garment, as values on the control
+grid. It is written in the modes of the bending energy of the spline (Bookstein
+1989, "principal warps"), affine ones first: few unknowns, well conditioned in
+float32, and the smoothness term is diagonal. Each round pairs every point of
+the person's outline with the nearest garment outline that runs the same way,
+weighs pairs by how well they already fit, and solves for the warp; tolerance
+and stiffness shrink from round to round. Outlines without a counterpart (an
+arm or hair across the torso, a collar) never come near enough to count.
+
+Everything takes the array module, NumPy in float64 on the host or jax.numpy in
+float32 on the device, so that there is one implementation. Coordinates are
+zero-based pixels, x then y, of the matching size.
+"""
+
+import dataclasses
+import functools
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from viton_jax.geometry import tps
+
+GRID = 10
+_MODES = 60
+_RIDGE = 1e-6
+
+Array = Any  # np.ndarray or jax.Array, as the array module says.
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlines:
+  """What an alignment needs to know about two outlines.
+
+  Attributes:
+    person_modes: (m, k) person's points, in the modes of the warp.
+    ahead_modes: (m, k) the same half a pixel further along the tangent.
+    usable: (m,) 1 where a point may be matched, 0 at the picture's border.
+    garment_px: (n, 2) garment outline.
+    garment_tangents: (n, 2) unit vectors.
+    in_neck: (n,) bool, the garment's neckline: its back shows in the flat
+      garment, its front on the person.
+  """
+
+  person_modes: Array
+  ahead_modes: Array
+  usable: Array
+  garment_px: Array
+  garment_tangents: Array
+  in_neck: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+  """Rounds of an alignment; the values run geometrically from first to last.
+
+  Attributes:
+    rounds: how many.
+    stiffness: weight of the bending energy, first and last.
+    gate_px: distance at which a pair has lost most of its weight.
+    neck: weight of neckline pairs, first and last.
+    slide: weight of the distance along the outline, relative to the one
+      across it, squared below; 1 is plain closest points.
+  """
+
+  rounds: int
+  stiffness: tuple[float, float]
+  gate_px: tuple[float, float]
+  neck: tuple[float, float]
+  slide: float
+
+
+COARSE = Schedule(
+    rounds=6, stiffness=(3000.0, 1000.0), gate_px=(12.0, 5.0),
+    neck=(0.1, 0.1), slide=1.0,
+)
+FINE = Schedule(
+    rounds=8, stiffness=(300.0, 1.5), gate_px=(6.0, 3.0), neck=(0.1, 1.0),
+    slide=0.5,
+)
+# Outlines that run apart by more than this cosine are no pair, and a
+# difference in direction counts as a distance of this many pixels.
+MIN_COSINE = 0.8
+TURN_PX = 8.0
+INITIAL_STIFFNESS = 3000.0
+
+
+@functools.lru_cache(maxsize=1)
+def warp_modes() -> np.ndarray:
+  """(100, 60) float64: mode weights to control-grid values."""
+  coefficients = tps._coefficient_matrix(GRID)
+  grid = tps.regular_grid(GRID)
+  squared = np.sum((grid[:, None] - grid[None]) ** 2, axis=-1)
+  energy = coefficients[3:].T @ tps._radial(squared) @ coefficients[3:]
+  values, vectors = np.linalg.eigh((energy + energy.T) / 2)
+  bending = slice(3, _MODES)
+  # Scaled so that the bending energy of every mode is one.
+  bent = vectors[:, bending] / np.sqrt(values[bending])
+  return np.concatenate([np.ones((len(grid), 1)), grid, bent], axis=1)
+
+
+@functools.lru_cache(maxsize=1)
+def _mode_coefficients() -> np.ndarray:
+  """(103, 60) float64: mode weights to spline coefficients."""
+  return tps._coefficient_matrix(GRID) @ warp_modes()
+
+
+def point_modes(
+    points_px: Array, size: tuple[int, int], xp: ModuleType = np
+) -> Array:
+  """(m, 2) pixels of the matching size to (m, k): value = modes @ weights."""
+  dtype = points_px.dtype
+  last = xp.asarray([size[1] - 1, size[0] - 1], dtype)
+  norm = points_px / last * 2 - 1
+  grid = xp.asarray(tps.regular_grid(GRID), dtype)
+  coefficients = xp.asarray(_mode_coefficients(), dtype)
+  squared = (norm[:, :1] - grid[:, 0]) ** 2 + (norm[:, 1:] - grid[:, 1]) ** 2
+  radial = squared * xp.log(squared + tps._EPSILON)
+  bent = _matmul(xp, radial, coefficients[3:])
+  return bent + coefficients[0] + _matmul(xp, norm, coefficients[1:3])
+
+
+def _matmul(xp: ModuleType, a: Array, b: Array) -> Array:
+  if xp is np:
+    return a @ b
+  return xp.matmul(a, b, precision='highest')
+
+
+def _penalty(stiffness: Array, dtype: Any, xp: ModuleType) -> Array:
+  """(k,) diagonal of the smoothness term."""
+  bends = np.ones(_MODES)
+  bends[:3] = 0
+  bends = xp.asarray(bends, dtype)
+  return bends * (stiffness * 1e-3) + _RIDGE
+
+
+def solve(
+    modes: Array,
+    target_px: Array,
+    weights: Array,
+    stiffness: Array,
+    xp: ModuleType = np,
+) -> Array:
+  """Weighted smooth fit: (k, 2) mode weights of the warp.
+
+  Args:
+    modes: (m, k).
+    target_px: (m, 2), where the points should go.
+    weights: (m,).
+    stiffness: of the warp.
+    xp: array module.
+  """
+  # A warp held by few points does not get stiffer for it.
+  weights = weights / xp.maximum(weights.sum(), 0.2 * len(weights))
+  weighted = (modes * weights[:, None]).T
+  system = _matmul(xp, weighted, modes)
+  system = system + xp.diag(_penalty(stiffness, modes.dtype, xp))
+  return xp.linalg.solve(system, _matmul(xp, weighted, target_px))
+
+
+def _solve_sliding(
+    modes: Array,
+    target_px: Array,
+    tangents: Array,
+    weights: Array,
+    stiffness: Array,
+    slide: float,
+    xp: ModuleType,
+) -> Array:
+  """As `solve`, but a distance along the tangent counts `slide` times."""
+  k = modes.shape[1]
+  weights = weights / xp.maximum(weights.sum(), 0.2 * len(weights))
+  tx, ty = tangents[:, 0], tangents[:, 1]
+  s = slide * slide
+  wxx = weights * (ty * ty + s * tx * tx)
+  wyy = weights * (tx * tx + s * ty * ty)
+  wxy = weights * ((s - 1) * tx * ty)
+  penalty = xp.diag(_penalty(stiffness, modes.dtype, xp))
+
+  def gram(w: Array) -> Array:
+    return _matmul(xp, (modes * w[:, None]).T, modes)
+
+  cross = gram(wxy)
+  system = xp.concatenate([
+      xp.concatenate([gram(wxx) + penalty, cross], axis=1),
+      xp.concatenate([cross, gram(wyy) + penalty], axis=1),
+  ])
+  x, y = target_px[:, 0], target_px[:, 1]
+  right = xp.concatenate([
+      _matmul(xp, modes.T, (wxx * x + wxy * y)[:, None]),
+      _matmul(xp, modes.T, (wxy * x + wyy * y)[:, None]),
+  ])
+  solution = xp.linalg.solve(system, right)[:, 0]
+  return xp.stack([solution[:k], solution[k:]], axis=1)
+
+
+def nearest(
+    warp: Array, outlines: Outlines, xp: ModuleType = np
+) -> tuple[Array, Array, Array]:
+  """Nearest garment point of each person's point that runs the same way.
+
+  Returns:
+    (m,) int indices, (m,) cosines of the directions, (m,) distances in px.
+  """
+  points = _matmul(xp, outlines.person_modes, warp)
+  ahead = _matmul(xp, outlines.ahead_modes, warp) - points
+  ahead = ahead / xp.sqrt(xp.sum(ahead**2, axis=1, keepdims=True) + 1e-12)
+  garment = outlines.garment_px
+  squared = (points[:, :1] - garment[:, 0]) ** 2
+  squared = squared + (points[:, 1:] - garment[:, 1]) ** 2
+  cosine = _matmul(xp, ahead, outlines.garment_tangents.T)
+  index = xp.argmin(squared + (2 * TURN_PX**2) * (1 - cosine), axis=1)
+  rows = xp.arange(len(index))
+  return index, cosine[rows, index], xp.sqrt(squared[rows, index])
+
+
+def pair_weights(
+    cosine: Array, distance: Array, gate: Array, usable: Array, xp: ModuleType
+) -> Array:
+  """Weight of a pair, 0..1, from how well it already fits."""
+  good = (cosine > MIN_COSINE) & (distance < 2.5 * gate)
+  return xp.where(good, usable / (1 + (distance / gate) ** 2) ** 2, 0.0)
+
+
+def align(
+    warp: Array, outlines: Outlines, schedule: Schedule, xp: ModuleType = np
+) -> Array:
+  """Runs the rounds of a schedule.
+
+  Args:
+    warp: (k, 2) mode weights to start from.
+    outlines: of both shapes.
+    schedule: of tolerance and stiffness.
+    xp: array module.
+
+  Returns:
+    (k, 2) mode weights.
+  """
+  for i in range(schedule.rounds):
+    share = i / max(schedule.rounds - 1, 1)
+    stiffness, gate, neck = (
+        float(first ** (1 - share) * last**share)
+        for first, last in (
+            schedule.stiffness, schedule.gate_px, schedule.neck
+        )
+    )
+    index, cosine, distance = nearest(warp, outlines, xp)
+    weights = pair_weights(cosine, distance, gate, outlines.usable, xp)
+    weights = weights * xp.where(outlines.in_neck[index], neck, 1.0)
+    weights = (weights + 1e-9).astype(warp.dtype)
+    target = outlines.garment_px[index]
+    if schedule.slide == 1.0:
+      warp = solve(outlines.person_modes, target, weights, stiffness, xp)
+    else:
+      warp = _solve_sliding(
+          outlines.person_modes, target, outlines.garment_tangents[index],
+          weights, stiffness, schedule.slide, xp,
+      )
+  return warp
+
+
+def affine_start(
+    *, scale: float, shift: tuple[float, float], size: tuple[int, int]
+) -> np.ndarray:
+  """(k, 2) mode weights of x -> scale * x + shift, in pixels."""
+  half = (np.array(size[::-1]) - 1) / 2
+  warp = np.zeros((_MODES, 2))
+  warp[0] = scale * half + shift
+  warp[1, 0], warp[2, 1] = scale * half
+  return warp
+
+
+def start_from_matches(
+    modes: Array, target_px: Array, weights: Array, xp: ModuleType = np
+) -> Array:
+  """A stiff warp through matches of which many may be wrong.
+
+  Args:
+    modes: (m, k) person's points.
+    target_px: (m, 2) their matches.
+    weights: (m,), 0 for points without a match.
+    xp: array module.
+
+  Returns:
+    (k, 2) mode weights.
+  """
+  robust = weights
+  for _ in range(4):
+    warp = solve(modes, target_px, robust, INITIAL_STIFFNESS, xp)
+    offset = _matmul(xp, modes, warp) - target_px
+    squared = xp.sum(offset**2, axis=1)
+    order = xp.sort(xp.where(weights > 0, squared, np.inf))
+    count = xp.sum(weights > 0)
+    median = order[xp.maximum(count // 2, 0)]
+    scale = xp.maximum(4 * median, 9.0)
+    robust = weights / (1 + squared / scale) ** 2
+  return warp
+
+
+def score(warp: Array, outlines: Outlines, xp: ModuleType = np) -> Array:
+  """Share of the person's outline that the warp lays on the garment's."""
+  _, cosine, distance = nearest(warp, outlines, xp)
+  weights = pair_weights(cosine, distance, 4.0, outlines.usable, xp)
+  return weights.mean()
