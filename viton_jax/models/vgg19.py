@@ -21,7 +21,6 @@ References:
 
 import pathlib
 from typing import Any
-import zipfile
 
 from flax import linen as nn
 import jax
@@ -203,11 +202,6 @@ def _read_torch(path):
         f'{path}: reading a .pth file needs PyTorch; install torch, or convert '
         'the file to .safetensors where it is installed.'
     ) from error
-  if not zipfile.is_zipfile(path):
-    raise InputError(
-        f'{path}: not a PyTorch file of version 1.6 or later, or truncated; '
-        f'{WHERE_FROM}'
-    )
   tensors = torch.load(path, map_location='cpu', weights_only=True)
   return _from_torchvision(
       {

@@ -1,0 +1,91 @@
+"""Metrics against scikit-image and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from skimage import metrics as skimage_metrics
+
+from viton_jax import metrics
+
+
+def pictures():
+  rng = np.random.default_rng(0)
+  y, x = np.mgrid[:40, :33]
+  waves = np.sin(x[..., None] / 6) * np.cos(y[..., None] / [5, 7, 9])
+  true = np.clip(128 + 100 * waves + rng.normal(0, 9, (3, 40, 33, 3)), 0, 255)
+  noise = rng.normal(0, [[[[2]]], [[[20]]], [[[80]]]], true.shape)
+  other = np.clip(true + noise, 0, 255)
+  other[2, 10:20] = 255
+  return other.astype(np.uint8), true.astype(np.uint8)
+
+
+@pytest.mark.parametrize('data_range', [255.0, 2.0])
+def test_ssim_equals_scikit_image(data_range):
+  a, b = (p.astype(np.float32) for p in pictures())
+  if data_range == 2.0:
+    a, b = a / 127.5 - 1, b / 127.5 - 1
+  ours_map = metrics.ssim_map(a, b, data_range=data_range)
+  ours = jax.jit(lambda a, b: metrics.ssim(a, b, data_range=data_range))(a, b)
+  for i in range(len(a)):
+    mean, full = skimage_metrics.structural_similarity(
+        a[i].astype(np.float64),
+        b[i].astype(np.float64),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=data_range,
+        channel_axis=-1,
+        full=True,
+    )
+    np.testing.assert_allclose(ours[i], mean, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(
+        ours_map[i], full.mean(axis=-1), rtol=0, atol=2e-5
+    )
+  assert ours[0] > ours[1] > ours[2]
+
+
+def test_psnr_equals_scikit_image():
+  a, b = pictures()
+  ours = metrics.psnr(jnp.asarray(a), jnp.asarray(b), data_range=255)
+  for i in range(len(a)):
+    expected = skimage_metrics.peak_signal_noise_ratio(
+        b[i], a[i], data_range=255
+    )
+    np.testing.assert_allclose(ours[i], expected, rtol=1e-5)
+
+
+def test_equal_pictures_are_at_the_optimum():
+  a = jnp.asarray(pictures()[0])
+  np.testing.assert_allclose(metrics.ssim(a, a, data_range=255), 1, atol=1e-6)
+  assert (metrics.l1(a, a) == 0).all()
+  assert jnp.isinf(metrics.psnr(a, a, data_range=255)).all()
+
+
+def test_flat_pictures_have_the_closed_form():
+  x, y = 0.25, 0.75
+  a, b = (jnp.full((1, 16, 16, 3), value) for value in (x, y))
+  expected = (2 * x * y + 1e-4) / (x**2 + y**2 + 1e-4)
+  np.testing.assert_allclose(
+      metrics.ssim(a, b, data_range=1.0), expected, rtol=1e-5
+  )
+  np.testing.assert_allclose(metrics.l1(a, b), 0.5, rtol=1e-6)
+
+
+def test_a_region_leaves_the_rest_out():
+  a, b = pictures()
+  region = np.zeros(a.shape[:3], np.uint8)
+  region[:, 12:30, 5:20] = 1
+  cut = np.s_[:, 12:30, 5:20]
+  np.testing.assert_allclose(
+      metrics.l1(a, b, region=region),
+      np.abs(a[cut].astype(float) - b[cut]).mean(axis=(1, 2, 3)),
+      rtol=1e-5,
+  )
+  np.testing.assert_allclose(
+      metrics.ssim(a, b, data_range=255, region=region),
+      np.mean(metrics.ssim_map(a, b, data_range=255)[cut], axis=(1, 2)),
+      rtol=1e-5,
+  )
+  empty = metrics.l1(a, b, region=np.zeros_like(region))
+  assert jnp.isnan(empty).all()
