@@ -1,11 +1,18 @@
 """How tests run the project's commands: as a user does, in a process."""
 
+import atexit
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+# What one command compiled, the next need not compile again.
+_CACHE = tempfile.mkdtemp(prefix='viton_jax_compiled_')
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
 
 def command(module: str, *arguments) -> list[str]:
@@ -15,6 +22,8 @@ def command(module: str, *arguments) -> list[str]:
 def environment(devices: int = 1) -> dict[str, str]:
   return os.environ | {
       'JAX_PLATFORMS': 'cpu',
+      'JAX_COMPILATION_CACHE_DIR': _CACHE,
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
       'TF_CPP_MIN_LOG_LEVEL': '2',
       'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
   }

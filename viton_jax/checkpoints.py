@@ -171,27 +171,7 @@ def read(path: str | pathlib.Path, network: str) -> Checkpoint:
         'give the workdir of the other training stage.'
     )
   try:
-    with ocp.PyTreeCheckpointer() as checkpointer:
-      tree = checkpointer.metadata(path / 'state').item_metadata.tree
-      wanted = {
-          name: jax.tree.map(
-              lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
-              tree[name],
-              is_leaf=lambda leaf: hasattr(leaf, 'shape'),
-          )
-          for name in ('params', 'batch_stats')
-          if name in tree
-      }
-      variables = checkpointer.restore(
-          path / 'state',
-          args=ocp.args.PyTreeRestore(
-              item=wanted,
-              restore_args=jax.tree.map(
-                  lambda _: ocp.RestoreArgs(restore_type='np.ndarray'), wanted
-              ),
-              partial_restore=True,
-          ),
-      )
+    variables = read_tree(path / 'state', ('params', 'batch_stats'))
   except (KeyError, ValueError, OSError, AttributeError) as error:
     raise InputError(
         f'{path}: the checkpoint is damaged ({type(error).__name__}: '
@@ -207,3 +187,35 @@ def read(path: str | pathlib.Path, network: str) -> Checkpoint:
       variables=variables,
       config=metadata['config'],
   )
+
+
+def read_tree(
+    path: pathlib.Path, names: tuple[str, ...] | None = None
+) -> dict[str, Any]:
+  """Reads an Orbax item as NumPy arrays, wherever it was written.
+
+  Args:
+    path: the item's folder.
+    names: branches to read; those that are not there are left out. None: all.
+  """
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    tree = checkpointer.metadata(path).item_metadata.tree
+    wanted = {
+        name: jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
+            branch,
+            is_leaf=lambda leaf: hasattr(leaf, 'shape'),
+        )
+        for name, branch in tree.items()
+        if names is None or name in names
+    }
+    return checkpointer.restore(
+        path,
+        args=ocp.args.PyTreeRestore(
+            item=wanted,
+            restore_args=jax.tree.map(
+                lambda _: ocp.RestoreArgs(restore_type='np.ndarray'), wanted
+            ),
+            partial_restore=True,
+        ),
+    )
