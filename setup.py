@@ -41,6 +41,7 @@ setup(
         'tensorboard>=2.18',
         'tensorflow-cpu>=2.18',
         'tensorflow-datasets>=4.9.7',
+        'threadpoolctl>=3.5',
         'tqdm>=4.66',
     ],
     extras_require={

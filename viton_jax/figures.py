@@ -11,12 +11,14 @@ over the whole picture and over the garment's region in the true picture.
 """
 
 from collections.abc import Sequence
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from viton_jax import metrics
+from viton_jax.representation import to_uint8
 from viton_jax.try_on import TryOnBatch
 
 METHODS = ('paste', 'coarse', 'result')
@@ -35,7 +37,7 @@ def compare(
     region: (b, h, w) bool, where the true pictures show the garment.
 
   Returns:
-    b times method -> figure -> value.
+    b times method -> figure -> value; NaN where a region is empty.
   """
   pasted = np.where(tried.mask >= 0.5, tried.warped, tried.coarse)
   pictures = dict(
@@ -59,17 +61,14 @@ def compare(
 
 @jax.jit
 def _compare(picture, truth, region):
-  levels = jnp.round((jnp.clip(picture, -1, 1) + 1) * 127.5)
-  truth = truth.astype(jnp.float32)
-  l1 = jnp.abs(levels - truth).mean(-1)
-  ssim = metrics.ssim_map(levels, truth, data_range=255.0).mean(-1)
+  levels = to_uint8(picture)
   inside = region.astype(jnp.float32)
-  area = jnp.maximum(inside.sum((1, 2)), 1.0)
+  ssim = functools.partial(metrics.ssim, levels, truth, data_range=255.0)
   return {
-      'l1': l1.mean((1, 2)),
-      'ssim': ssim.mean((1, 2)),
-      'garment_l1': (l1 * inside).sum((1, 2)) / area,
-      'garment_ssim': (ssim * inside).sum((1, 2)) / area,
+      'l1': metrics.l1(levels, truth),
+      'ssim': ssim(),
+      'garment_l1': metrics.l1(levels, truth, region=inside),
+      'garment_ssim': ssim(region=inside),
   }
 
 

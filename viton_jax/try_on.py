@@ -11,13 +11,12 @@ import functools
 import pathlib
 
 import numpy as np
+import threadpoolctl
 
 from viton_jax import checkpoints, geometry, parallel, steps
 from viton_jax.errors import InputError
+from viton_jax.geometry.matching import ORIGINAL_TEST_SIZE
 from viton_jax.models import EncoderDecoder, Refinement
-
-# VITON matches at half the preparation's size when it tries garments on.
-_ORIGINAL_MATCHING_SIZE = (64, 48)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +100,15 @@ def make_try_on(
 
   def run(batch):
     mask, coarse = coarse_step(coarse_variables, batch)
-    matches = list(
-        pool.map(
-            functools.partial(match, fidelity=fidelity),
-            batch['garment_mask'],
-            mask[..., 0],
-        )
-    )
+    # Matching solves many small systems: more threads for each only wait.
+    with threadpoolctl.threadpool_limits(1, user_api='blas'):
+      matches = list(
+          pool.map(
+              functools.partial(match, fidelity=fidelity),
+              batch['garment_mask'],
+              mask[..., 0],
+          )
+      )
     refined = refine_step(
         refine_variables,
         {
@@ -133,11 +134,14 @@ def match(
     garment_mask: np.ndarray, predicted_mask: np.ndarray, *, fidelity: str
 ) -> tuple[np.ndarray, str | None]:
   """Control points for one pair, or the regular grid and the reason why not."""
-  size = _ORIGINAL_MATCHING_SIZE if fidelity == 'original' else None
+  # VITON matches smaller pictures here than when it prepares data.
+  options = (
+      {'size': ORIGINAL_TEST_SIZE} if fidelity == 'original' else {}
+  )
   try:
-    points = geometry.fit_control_points(
-        garment_mask.astype(bool), predicted_mask, fidelity=fidelity, size=size
-    ).points_norm
-    return points, None
+    found = geometry.fit_control_points(
+        garment_mask > 0, predicted_mask, fidelity=fidelity, **options
+    )
+    return found.points_norm, None
   except geometry.MatchingError as error:
     return geometry.regular_grid(10).astype(np.float32), str(error)
