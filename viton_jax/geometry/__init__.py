@@ -1,6 +1,7 @@
 """Garment masks, shape-context matching and the thin-plate-spline warp."""
 
 from viton_jax.geometry.contour import garment_mask
+from viton_jax.geometry.device import fit_control_points_batch
 from viton_jax.geometry.matching import (
     ControlPoints,
     MatchingError,
@@ -13,6 +14,7 @@ __all__ = [
     'ControlPoints',
     'MatchingError',
     'fit_control_points',
+    'fit_control_points_batch',
     'garment_mask',
     'regular_grid',
     'sample_bilinear',

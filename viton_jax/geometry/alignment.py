@@ -272,6 +272,13 @@ def affine_start(
   return warp
 
 
+def start_weights(
+    in_neck: Array, matched: Array, xp: ModuleType = np
+) -> Array:
+  """Weights of matches for a start: few for the neckline, none for dummies."""
+  return xp.where(matched, xp.where(in_neck, COARSE.neck[0], 1.0), 0.0)
+
+
 def start_from_matches(
     modes: Array, target_px: Array, weights: Array, xp: ModuleType = np
 ) -> Array:

@@ -4,24 +4,20 @@ import dataclasses
 
 import cv2
 import numpy as np
-from scipy import spatial
 
 from viton_jax.errors import InputError
-from viton_jax.geometry import alignment, contour, shape_context, tps
+from viton_jax.geometry import alignment, contour, original, shape_context, tps
 
 MATCHING_SIZE = (128, 96)
 ORIGINAL_TEST_SIZE = (64, 48)
 POINTS = 100
 GRID = alignment.GRID
-_BLOCK = 4
 
 _GARMENT = 'garment mask'
 _PERSON = "person's garment region"
 _GARMENT_POINTS = 400
 _PERSON_POINTS = 150
 _BLUR_PX = 0.8
-# The original does six rounds; the alignment that follows needs only a start.
-_CONTEXT_ROUNDS = 2
 _MIN_MATCHED = 15
 
 
@@ -186,9 +182,9 @@ def _fit_original(
     points, tangents = contour.boundary_original(values, level)
     keep = contour.sample_original(points, POINTS, rng=rng)
     sampled += [points[keep], tangents[keep]]
-  matches = shape_context.match_iteratively(*sampled)
+  matches = original.match_iteratively(*sampled)
   h, w = size
-  points = control_points_original(matches.spline, size)
+  points = original.control_points(matches.spline, size)
   pairs = _pairs(matches.rows)
   return ControlPoints(
       points_norm=(points / (w, h) * 2 - 1).astype(np.float32),
@@ -209,55 +205,6 @@ def _fit_original(
 def _pairs(rows: np.ndarray) -> np.ndarray:
   columns = np.flatnonzero(rows >= 0)
   return np.stack([rows[columns], columns], axis=1)
-
-
-def control_points_original(
-    spline: shape_context.Spline, size: tuple[int, int]
-) -> np.ndarray:
-  """The original's inverse of the spline: the nearest integer grid point.
-
-  Args:
-    spline: garment to person, one-based pixels.
-    size: (h, w).
-
-  Returns:
-    (100, 2) float64 one-based x, y on the garment; y outer.
-  """
-  h, w = size
-  x, y = np.meshgrid(np.linspace(1, w, GRID), np.linspace(1, h, GRID))
-  targets = np.stack([x.ravel(), y.ravel()], axis=1)
-  # Column-major as in MATLAB, where the first of equally near points wins.
-  x, y = np.meshgrid(
-      np.arange(-2 * w, 2 * w + 1), np.arange(-2 * h, 2 * h + 1),
-      indexing='ij',
-  )
-  # A quarter of the grid in each direction first: each coarse point stands
-  # for its 4 x 4 block, whose image lies within `reach` of its own. Only
-  # blocks that may hold something nearer than the nearest coarse point are
-  # evaluated in full. That gives the same points as evaluating everything.
-  coarse = np.stack([x[::_BLOCK, ::_BLOCK], y[::_BLOCK, ::_BLOCK]], axis=2)
-  image = spline(coarse.reshape(-1, 2).astype(np.float64))
-  image = image.reshape(coarse.shape)
-  step_x = np.linalg.norm(np.diff(image, axis=0), axis=2)
-  step_y = np.linalg.norm(np.diff(image, axis=1), axis=2)
-  reach = np.zeros(image.shape[:2])
-  for step, axis in ((step_x, 0), (step_y, 1)):
-    low = np.concatenate([step, np.take(step, [-1], axis)], axis)
-    high = np.concatenate([np.take(step, [0], axis), step], axis)
-    reach += np.maximum(low, high)
-  distances = spatial.distance.cdist(targets, image.reshape(-1, 2))
-  wanted = distances - reach.ravel() <= distances.min(axis=1, keepdims=True)
-  offsets = np.arange(-(_BLOCK // 2), _BLOCK - _BLOCK // 2)
-  centres = coarse.reshape(-1, 2)[wanted.any(axis=0)]
-  columns = np.clip(centres[:, 0, None] + offsets, -2 * w, 2 * w)
-  rows = np.clip(centres[:, 1, None] + offsets, -2 * h, 2 * h)
-  order = np.unique(
-      (columns[:, :, None] + 2 * w) * len(y[0]) + rows[:, None, :] + 2 * h
-  )
-  candidates = np.stack([x.ravel()[order], y.ravel()[order]], axis=1)
-  candidates = candidates.astype(np.float64)
-  squared = spatial.distance.cdist(targets, spline(candidates), 'sqeuclidean')
-  return candidates[squared.argmin(axis=1)]
 
 
 def _fit_fixed(
@@ -291,6 +238,7 @@ class Prepared:
     contexts: garment points (100, 2) and tangents (100,), person points and
       tangents, for the shape contexts.
     context_modes: (100, k), of the person's points among `contexts`.
+    context_in_neck: (100,) bool, of the garment's points among `contexts`.
     torso_start: (k, 2) mode weights that lay torso on torso, or None.
   """
 
@@ -299,6 +247,7 @@ class Prepared:
   person_px: np.ndarray
   contexts: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
   context_modes: np.ndarray
+  context_in_neck: np.ndarray
   torso_start: np.ndarray | None
 
 
@@ -339,6 +288,7 @@ def prepare_fixed(
   inner = (person_px > 1) & (person_px < (w - 2, h - 2))
   low, extent = garment_px.min(axis=0), np.ptp(garment_px, axis=0)
   share = (garment_px - low) / extent
+  in_neck = (share[:, 1] < 0.22) & (np.abs(share[:, 0] - 0.5) < 0.2)
   points = np.concatenate([person_px, person_px + ahead, context_px])
   modes = alignment.point_modes(points, MATCHING_SIZE)
   start = None
@@ -361,7 +311,7 @@ def prepare_fixed(
           garment_tangents=np.stack(
               [np.cos(garment_angle), np.sin(garment_angle)], axis=1
           ),
-          in_neck=(share[:, 1] < 0.22) & (np.abs(share[:, 0] - 0.5) < 0.2),
+          in_neck=in_neck,
       ),
       garment_px=garment_px,
       person_px=person_px,
@@ -370,21 +320,26 @@ def prepare_fixed(
           context_angle,
       ),
       context_modes=modes[2 * n :],
+      context_in_neck=in_neck[::every],
       torso_start=start,
   )
 
 
 def _start_from_shape_contexts(prepared: Prepared) -> np.ndarray:
-  matches = shape_context.match_iteratively(
-      *prepared.contexts, iterations=_CONTEXT_ROUNDS
+  """One round of shape contexts; more rounds start no better."""
+  garment_px, garment_angle, person_px, person_angle = prepared.contexts
+  everything = np.ones(POINTS, dtype=bool)
+  cost = shape_context.matching_cost(
+      shape_context.histograms(garment_px, everything)[0],
+      shape_context.histograms(person_px, everything)[0],
+      garment_angle,
+      person_angle,
   )
-  every = _GARMENT_POINTS // POINTS
-  in_neck = prepared.outlines.in_neck[::every][matches.rows]
-  weights = np.where(in_neck, alignment.COARSE.neck[0], 1.0)
+  rows, _ = shape_context.assign(cost)
   return alignment.start_from_matches(
       prepared.context_modes,
-      prepared.contexts[0][matches.rows],
-      weights * (matches.rows >= 0),
+      garment_px[rows],
+      alignment.start_weights(prepared.context_in_neck[rows], rows >= 0),
   )
 
 
