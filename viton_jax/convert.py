@@ -1,22 +1,42 @@
-"""Published TensorFlow-1 weights in, ours out.
+"""Converts weights between TensorFlow 1, Orbax and safetensors.
 
-A saver's file holds the encoder-decoder, the refinement network or both; the
-variables' names say which. Kernels keep TensorFlow's shapes, so nothing is
-transposed and nothing is lost.
+  python -m viton_jax.convert --tf1_checkpoint model/stage1/model-15000 \\
+      --out_dir W
+  python -m viton_jax.convert --checkpoint W1 --to safetensors --out_dir W
+  python -m viton_jax.convert --safetensors refinement.safetensors --out_dir W
+
+Writes W/encoder_decoder and W/refinement, whichever are inside: folders that
+training (--config.warm_start), try-on (--checkpoint, --refine_checkpoint) and
+export read; or, with --to safetensors, one file for each network that needs
+no library of ours.
+
+A TensorFlow saver's file may hold one network or both; the variables' names say
+which. Kernels keep TensorFlow's shapes, so nothing is transposed and nothing is
+lost. Published weights have fidelity 'original'.
 """
 
+import argparse
+import os
 import pathlib
 import re
+import tempfile
+import time
 from typing import Any
 
+from flax import traverse_util
 import numpy as np
 
+from viton_jax import checkpoints, errors, portable
+from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
+
+_SIZE = (256, 192)  # What the released code works at.
 
 # What training with TensorFlow leaves in a file beside the networks.
 _BOOKKEEPING = re.compile(
     r'(^|/)(global_step|beta[12]_power(_\d+)?)$|/Adam(_\d+)?$'
 )
+_STEP = 'global_step'
 
 _NORM = {
     'batchnorm/Variable': ('params', 'scale'),
@@ -75,8 +95,17 @@ def read_tf1_checkpoint(path: str | pathlib.Path) -> dict[str, dict[str, Any]]:
     InputError: no such file or a damaged one; none of our networks in it; a
       variable that is missing, unknown or of a wrong shape.
   """
+  return {
+      network: checkpoint.variables
+      for network, checkpoint in read_tf1(path).items()
+  }
+
+
+def read_tf1(path: str | pathlib.Path) -> dict[str, Checkpoint]:
+  """As `read_tf1_checkpoint`, with the step and what else is known."""
   prefix = find_tf1_checkpoint(path)
   values = _read_values(prefix)
+  step = int(values.pop(_STEP, max(_step_of(prefix), 0)))
   networks = {
       network: names
       for network in ('encoder_decoder', 'refinement')
@@ -111,7 +140,16 @@ def read_tf1_checkpoint(path: str | pathlib.Path) -> dict[str, dict[str, Any]]:
       variables.setdefault(collection, {}).setdefault(layer, {})[variable] = (
           values[name]
       )
-    result[network] = variables
+    result[network] = Checkpoint(
+        path=prefix,
+        step=step,
+        network=network,
+        features=features_of(variables),
+        fidelity='original',
+        size=_SIZE,
+        variables=variables,
+        config={},
+    )
   return result
 
 
@@ -171,19 +209,19 @@ def _glob_escape(name):
 
 
 def _read_values(prefix):
-  """name -> array of every variable but the optimiser's."""
+  """name -> array of every variable but the optimiser's, and the step."""
   # Only here: TensorFlow takes seconds to import and nobody else needs it.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   import tensorflow as tf
 
   try:
     reader = tf.train.load_checkpoint(str(prefix))
-    shapes = reader.get_variable_to_shape_map()
     return {
         name: reader.get_tensor(name)
-        for name in shapes
-        if not _BOOKKEEPING.search(name)
+        for name in reader.get_variable_to_shape_map()
+        if name == _STEP or not _BOOKKEEPING.search(name)
     }
-  except (tf.errors.OpError, ValueError, RuntimeError) as error:
+  except Exception as error:  # Its reader raises whatever C++ did.
     reason = ' '.join(str(error).split())[:200]
     raise InputError(
         f'{prefix}: cannot be read as a TensorFlow checkpoint ({reason}); it '
@@ -217,6 +255,7 @@ def expected_shapes(
     network: str, values: dict[str, np.ndarray]
 ) -> dict[str, tuple[int, ...]]:
   """TensorFlow's variable names -> shapes, for the ngf that the values have."""
+  # Only here: reading the command line needs no network.
   import jax
   import jax.numpy as jnp
 
@@ -225,13 +264,17 @@ def expected_shapes(
 
   if network == 'encoder_decoder':
     kernel = values['generator/encoder_1/conv/filter']
-    model = EncoderDecoder(features=max(kernel.shape[-1:], default=1))
-    inputs = (jnp.zeros((1, 64, 64, NUM_INPUT_CHANNELS)),)
+    model, channels = EncoderDecoder, (NUM_INPUT_CHANNELS,)
   else:
     kernel = values['refine_generator/g_256_conv1/weights']
-    model = Refinement(features=max(kernel.shape[-1:], default=1))
-    inputs = (jnp.zeros((1, 64, 64, 3)),) * 2
-  variables = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+    model, channels = Refinement, (3, 3)
+  features = max(1, *kernel.shape[-1:])
+
+  def initialise():
+    inputs = [jnp.zeros((1, 64, 64, c)) for c in channels]
+    return model(features=features).init(jax.random.key(0), *inputs)
+
+  variables = jax.eval_shape(initialise)
   return {
       name: variables[collection][layer][variable].shape
       for name, (collection, layer, variable) in tf1_names(network).items()
@@ -248,3 +291,117 @@ def features_of(variables: dict[str, Any]) -> int:
 def _list(names):
   shown = ', '.join(names[:5])
   return shown if len(names) <= 5 else f'{shown} and {len(names) - 5} more'
+
+
+def write_checkpoint(
+    checkpoint: Checkpoint, workdir: str | pathlib.Path
+) -> pathlib.Path:
+  """Writes a network as training does, but for the optimiser's state.
+
+  Returns:
+    The step's folder.
+  """
+  manager = checkpoints.open_manager(workdir, keep=None)
+  try:
+    checkpoints.save(
+        manager,
+        checkpoint.step,
+        checkpoint.variables,
+        metadata=checkpoints.describe(
+            checkpoint.network,
+            features=checkpoint.features,
+            fidelity=checkpoint.fidelity,
+            size=checkpoint.size,
+            step=checkpoint.step,
+            config=checkpoint.config,
+        ),
+    )
+    manager.wait_until_finished()
+  finally:
+    manager.close()
+  return checkpoints.find(workdir)
+
+
+def parse_arguments() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+      prog='python -m viton_jax.convert',
+      description=__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  source = parser.add_mutually_exclusive_group(required=True)
+  add = source.add_argument
+  add('--tf1_checkpoint', metavar='PREFIX',
+      help='TensorFlow 1 saver file: its prefix or its folder')
+  add('--checkpoint', metavar='WORKDIR', help='ours: workdir, or one step')
+  add('--safetensors', metavar='FILE', help='what --to safetensors wrote')
+  parser.add_argument('--out_dir', required=True, help='where results go')
+  parser.add_argument('--to', choices=('orbax', 'safetensors'),
+                      default='orbax', help='default: %(default)s')
+  return parser.parse_args()
+
+
+def main() -> int:
+  arguments = parse_arguments()
+  begin = time.monotonic()
+  if arguments.tf1_checkpoint:
+    found = list(read_tf1(arguments.tf1_checkpoint).values())
+  elif arguments.safetensors:
+    found = [portable.read(arguments.safetensors)]
+  else:
+    network = checkpoints.read_metadata(arguments.checkpoint)['network']
+    found = [checkpoints.read(arguments.checkpoint, network)]
+
+  out_dir = pathlib.Path(arguments.out_dir)
+  ending = '.safetensors' if arguments.to == 'safetensors' else ''
+  targets = [out_dir / f'{one.network}{ending}' for one in found]
+  for target in targets:  # All of them before anything is written.
+    if target.exists():
+      raise InputError(
+          f'{target}: exists already; give another --out_dir, or remove it.'
+      )
+  try:
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix='.partial_', dir=out_dir) as folder:
+      partial = pathlib.Path(folder)
+      for one, target in zip(found, targets, strict=True):
+        print_table(one, from_tf1=bool(arguments.tf1_checkpoint))
+        if arguments.to == 'safetensors':
+          portable.write(one, partial / target.name)
+        else:
+          write_checkpoint(one, partial / target.name)
+      for target in targets:
+        os.replace(partial / target.name, target)
+  except OSError as error:
+    raise InputError(
+        f'{out_dir}: cannot be written ({error.strerror or error}); give '
+        'another --out_dir.'
+    ) from error
+  for one, target in zip(found, targets, strict=True):
+    print(
+        f'{one.network}: {one.features} features, fidelity {one.fidelity}, '
+        f'step {one.step} -> {target}'
+    )
+  print(f'done in {time.monotonic() - begin:.1f} s')
+  return errors.EXIT_OK
+
+
+def print_table(checkpoint: Checkpoint, *, from_tf1: bool) -> None:
+  """Each variable: what it was called, its shape, where it goes."""
+  sources = {}
+  if from_tf1:
+    sources = {
+        '/'.join(place): name
+        for name, place in tf1_names(checkpoint.network).items()
+    }
+  flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
+  print(f'{checkpoint.path}: {checkpoint.network}')
+  total = 0
+  for place, value in sorted(flat.items()):
+    name = sources.get(place, place)
+    print(f'  {name:46} {str(value.shape):18} -> {place}')
+    total += value.size if place.startswith('params/') else 0
+  print(f'  {len(flat)} variables, {total:,} parameters')
+
+
+if __name__ == '__main__':
+  errors.run(main)

@@ -1,0 +1,81 @@
+"""One file for one network: safetensors with what one must know to use it.
+
+Tensors are named by their place ('params/encoder_1/kernel'); the header says
+network, features, fidelity, size, step and the resolved training config.
+"""
+
+import json
+import pathlib
+
+from flax import traverse_util
+import numpy as np
+
+from viton_jax import storage
+from viton_jax.checkpoints import Checkpoint
+from viton_jax.errors import InputError
+
+_FORMAT = 'viton_jax'
+
+
+def write(checkpoint: Checkpoint, path: str | pathlib.Path) -> None:
+  """Writes a network; the file is there whole or not at all."""
+  from safetensors.numpy import save
+
+  flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
+  tensors = {name: np.ascontiguousarray(value) for name, value in flat.items()}
+  metadata = {
+      'format': _FORMAT,
+      'network': checkpoint.network,
+      'features': str(checkpoint.features),
+      'fidelity': checkpoint.fidelity,
+      'height': str(checkpoint.size[0]),
+      'width': str(checkpoint.size[1]),
+      'step': str(checkpoint.step),
+      'config': json.dumps(checkpoint.config, sort_keys=True),
+  }
+  storage.write_file(pathlib.Path(path), save(tensors, metadata))
+
+
+def read(path: str | pathlib.Path) -> Checkpoint:
+  """Reads what `write` wrote.
+
+  Raises:
+    InputError: no such file, a damaged one, or not one of ours.
+  """
+  from safetensors import SafetensorError, safe_open
+
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise InputError(
+        f'{path}: no such file; give one that '
+        '`python -m viton_jax.convert --to safetensors` wrote.'
+    )
+  try:
+    with safe_open(path, 'np') as file:
+      metadata = file.metadata() or {}
+      flat = {name: file.get_tensor(name) for name in file.keys()}
+  except (SafetensorError, OSError) as error:
+    raise InputError(
+        f'{path}: cannot be read as safetensors ({error}); copy or convert it '
+        'again.'
+    ) from error
+  if metadata.get('format') != _FORMAT:
+    raise InputError(
+        f'{path}: is safetensors, but not of viton_jax; give one that '
+        '`python -m viton_jax.convert --to safetensors` wrote.'
+    )
+  try:
+    return Checkpoint(
+        path=path,
+        step=int(metadata['step']),
+        network=metadata['network'],
+        features=int(metadata['features']),
+        fidelity=metadata['fidelity'],
+        size=(int(metadata['height']), int(metadata['width'])),
+        variables=traverse_util.unflatten_dict(flat, sep='/'),
+        config=json.loads(metadata['config']),
+    )
+  except (KeyError, ValueError) as error:
+    raise InputError(
+        f'{path}: its header is incomplete ({error}); convert it again.'
+    ) from error
