@@ -41,7 +41,12 @@ def person_representation(
       [
           body_shape(batch['body'], (h, w), fidelity=fidelity),
           head_mask * to_norm(batch['person']),
-          pose_map(batch['keypoints'], (h, w), fidelity=fidelity),
+          pose_map(
+              batch['keypoints'],
+              (h, w),
+              fidelity=fidelity,
+              limit=batch.get('pose_limit'),
+          ),
       ],
       axis=-1,
   )
@@ -78,7 +83,11 @@ def garment_region(batch: Mapping[str, jax.Array]) -> jax.Array:
 
 
 def pose_map(
-    keypoints: jax.Array, size: tuple[int, int], *, fidelity: str
+    keypoints: jax.Array,
+    size: tuple[int, int],
+    *,
+    fidelity: str,
+    limit: jax.Array | None = None,
 ) -> jax.Array:
   """One channel a joint: ones in a square of 11 pixels around it.
 
@@ -87,6 +96,8 @@ def pose_map(
     size: (h, w).
     fidelity: 'fixed' draws nothing for a missing joint; 'original' draws its
       square around (0, 0), as the published weights learned it.
+    limit: (b, 2) x, y where squares end before the border of a photo that is
+      smaller than (h, w); 'original' alone has it.
 
   Returns:
     (b, h, w, k) float32, 0 or 1; squares are cut off at the borders.
@@ -95,10 +106,13 @@ def pose_map(
   h, w = size
   seen = keypoints[..., 2] > 0
   x, y = (jnp.where(seen, jnp.round(keypoints[..., i]), 0.0) for i in (0, 1))
-  rows = jnp.abs(jnp.arange(h, dtype=x.dtype)[:, None] - y[:, None, :])
-  columns = jnp.abs(jnp.arange(w, dtype=x.dtype)[:, None] - x[:, None, :])
-  inside_rows = rows <= POSE_RADIUS_PX
-  inside_columns = columns <= POSE_RADIUS_PX
+  rows = jnp.arange(h, dtype=x.dtype)[:, None]
+  columns = jnp.arange(w, dtype=x.dtype)[:, None]
+  inside_rows = jnp.abs(rows - y[:, None, :]) <= POSE_RADIUS_PX
+  inside_columns = jnp.abs(columns - x[:, None, :]) <= POSE_RADIUS_PX
+  if limit is not None:
+    inside_rows &= rows < limit[:, None, 1:]
+    inside_columns &= columns < limit[:, None, :1]
   if fidelity == 'fixed':
     inside_rows &= seen[:, None, :]
   squares = inside_rows[:, :, None, :] & inside_columns[:, None, :, :]
