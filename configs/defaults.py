@@ -20,6 +20,9 @@ def get_config() -> ml_collections.ConfigDict:
   # Compute type: 'float32', or 'bfloat16'. Parameters are always float32.
   config.dtype = 'float32'
 
+  # Weight of the old moving averages of batch normalisation.
+  config.norm_decay = 0.999
+
   config.data = ml_collections.ConfigDict()
   # The folder that `python -m input_pipeline.prepare` wrote.
   config.data.dir = ''
@@ -62,3 +65,4 @@ def shrink_to_smoke(config: ml_collections.ConfigDict) -> None:
   config.sample_every = 2
   config.checkpoint_every = 2
   config.loss.perceptual = 0.0
+  config.norm_decay = 0.9

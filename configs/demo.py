@@ -18,6 +18,7 @@ def get_config(arg: str = 'stage1'):
   config.batch_size = 8
   config.schedule = 'cosine'
   config.loss.perceptual = 0.0
+  config.norm_decay = 0.98
   config.log_every = 50
   config.eval_every = 500
   config.sample_every = 250

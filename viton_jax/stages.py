@@ -91,6 +91,7 @@ def _stage1(config, frozen) -> Stage:
       features=config.features,
       dtype=_DTYPES[config.dtype],
       axis_name=parallel.AXIS,
+      norm_decay=config.norm_decay,
   )
   common = {
       'model': model,

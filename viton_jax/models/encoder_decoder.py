@@ -38,12 +38,16 @@ class EncoderDecoder(nn.Module):
     axis_name: the mapped axis over which training's batch is split, if any:
       batch statistics are then those of the whole batch.
     dropout_rate: in training, after the innermost up-convolution.
+    norm_decay: weight of the old moving averages of batch normalisation. The
+      published 0.999 forgets its start after some thousands of steps; a run of
+      hundreds needs less.
   """
 
   features: int = 64
   dtype: jnp.dtype = jnp.float32
   axis_name: str | None = None
   dropout_rate: float = 0.5
+  norm_decay: float = 0.999
 
   @nn.compact
   def __call__(
@@ -93,7 +97,9 @@ class EncoderDecoder(nn.Module):
     return out[..., :1], out[..., 1:]
 
   def _norm(self, name):
-    return BatchNorm(axis_name=self.axis_name, name=name)
+    return BatchNorm(
+        axis_name=self.axis_name, decay=self.norm_decay, name=name
+    )
 
 
 class Down(nn.Module):
