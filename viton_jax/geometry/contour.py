@@ -207,13 +207,14 @@ def trace(
     and holes run in opposite directions, the mask always on the same side.
     Along the image's border an outline runs half a pixel outside.
   """
+  # From here on the level is 0 and the inside about 1, whatever the range.
+  values = np.asarray(values, np.float32) - np.float32(level)
+  values /= max(float(values.max()), 1e-6)
   values = cv2.copyMakeBorder(
-      np.ascontiguousarray(values, np.float32), 2, 2, 2, 2,
-      cv2.BORDER_CONSTANT, value=2 * level - 1 if level > 0.5 else 0.0,
+      values, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=-1.0
   )
   found, _ = cv2.findContours(
-      (values >= level).astype(np.uint8), cv2.RETR_CCOMP,
-      cv2.CHAIN_APPROX_NONE,
+      (values >= 0).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
   )
   gradient_y, gradient_x = np.gradient(values)
   maps = np.stack([values, gradient_x, gradient_y], axis=2)
@@ -228,9 +229,7 @@ def trace(
           maps, points[None, :, 0].copy(), points[None, :, 1].copy(),
           cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
       )[0].T
-      step = np.clip(
-          (level - v) / np.maximum(gx * gx + gy * gy, 1e-4), -8, 8
-      )
+      step = -v / np.maximum(gx * gx + gy * gy, 1e-3)
       move = np.stack([gx, gy], axis=1) * step[:, None]
       points = points + np.clip(move, -0.5, 0.5)
     closed = np.concatenate([points, points[:1]])
