@@ -49,18 +49,35 @@ class RecordsInfo:
   shards: dict[str, int]
 
 
-def read_info(data_dir) -> RecordsInfo:
-  """Reads what `prepare` has written about its records.
+def read_info(
+    data_dir, *, fmt: str = 'records', fidelity: str = 'original'
+) -> RecordsInfo:
+  """Reads what there is to train on.
 
   Args:
-    data_dir: the folder given to prepare as --out_dir.
+    data_dir: the folder given to prepare as --out_dir, or the one with the
+      original's records.
+    fmt: 'records' (made by prepare) or 'original_records'.
+    fidelity: how 'original_records' will be read; prepared records have their
+      own.
 
   Returns:
-    sizes, fidelity and counts.
+    sizes, fidelity and counts; the original's records are all for training.
 
   Raises:
-    InputError: no finished records there.
+    InputError: no finished records there, or an unknown format.
   """
+  _check_format(fmt)
+  if fmt == 'original_records':
+    files = original_records.open_original_records(data_dir)
+    return RecordsInfo(
+        height=original_records.HEIGHT,
+        width=original_records.WIDTH,
+        fidelity=fidelity,
+        num_examples={'train': len(files)},
+        folder=pathlib.Path(data_dir),
+        shards={'train': len(files.paths)},
+    )
   data_dir = pathlib.Path(data_dir)
   # While TFDS writes, its folder has a longer name: that does not count.
   found = sorted(data_dir.glob('try_on/*/?.?.?/dataset_info.json'))
@@ -119,11 +136,7 @@ def train_batches(
   Raises:
     InputError: no records, an unknown format, or a record that is damaged.
   """
-  if fmt not in FORMATS:
-    raise InputError(
-        f"records of the format '{fmt}' are unknown; use one of "
-        f'{", ".join(FORMATS)}'
-    )
+  _check_format(fmt)
   if fmt == 'original_records':
     files = original_records.open_original_records(data_dir)
   else:
@@ -171,6 +184,14 @@ def eval_batches(
   files = _split_files(info, split)
   order = _eval_order(len(files), batch_size, process_index, process_count)
   return _batches(info, files, order, with_valid=True)
+
+
+def _check_format(fmt: str) -> None:
+  if fmt not in FORMATS:
+    raise InputError(
+        f"records of the format '{fmt}' are unknown; use one of "
+        f'{", ".join(FORMATS)}'
+    )
 
 
 def _split_files(info: RecordsInfo, split: str) -> RecordFiles:

@@ -1,5 +1,6 @@
 """Training as a command: equal on any number of devices, after any kill."""
 
+import gzip
 import json
 import random
 import signal
@@ -157,3 +158,22 @@ def test_bad_input(trained, records_dir, tmp_path):
   message = fails('--config.fidelity', 'original')
   assert 'prepared with fidelity' in message
   assert not (tmp_path / 'new').exists()
+
+
+def test_trains_on_the_originals_records_as_they_lie(tmp_path):
+  """No conversion: the records that VITON's own scripts wrote."""
+  folder = tmp_path / 'original'
+  folder.mkdir()
+  goldens = entry_points.ROOT / 'tests' / 'goldens' / 'tfrecord_seed0'
+  for path in goldens.glob('*.gz'):
+    (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+  done = entry_points.run(
+      'viton_jax.train',
+      *arguments(folder, tmp_path / 'w'),
+      *('--config.data.format', 'original_records'),
+      *('--config.fidelity', 'original', '--config.num_steps', 1),
+      *('--config.batch_size', 2),
+  )
+  assert '4 training pairs of 256 x 192' in done.stdout
+  checkpoint = checkpoints.read(tmp_path / 'w', 'encoder_decoder')
+  assert checkpoint.fidelity == 'original'

@@ -61,7 +61,9 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     InputError: something in the config or on disk that a person can mend.
   """
   # ------------------------------------------------ checks, before any work
-  info = batches.read_info(config.data.dir)
+  info = batches.read_info(
+      config.data.dir, fmt=config.data.format, fidelity=config.fidelity
+  )
   check(config, info)
   stage = stages.build(config)
   claim(workdir, config)
