@@ -7,7 +7,6 @@ original code.
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from viton_jax.errors import InputError
 
@@ -17,6 +16,9 @@ _LIGHT = 200
 # perhaps garment (white cloth) or perhaps JPEG ringing.
 _STRONG = 14
 _WEAK = 4
+# Of the cloth's own contrast, where its edge is taken to be.
+_EDGE_SHARE = 0.35
+_MAX_STRONG = 60
 # Ringing reaches one block, 8 px, beyond an edge; thicker parts are cloth.
 _RINGING_PX = 9
 # Components smaller than this share of the largest are dirt.
@@ -56,8 +58,7 @@ def garment_mask(
     mask = np.all(photo != 255, axis=2)
     if size is not None:
       mask = resize_nearest(mask, size)
-    mask = ndimage.binary_fill_holes(mask)
-    mask = cv2.medianBlur(mask.astype(np.uint8), 3) > 0
+    mask = cv2.medianBlur(_fill_holes(mask.astype(np.uint8)), 3) > 0
   elif fidelity == 'fixed':
     mask = _garment_mask_fixed(photo)
     if size is not None:
@@ -84,19 +85,29 @@ def _garment_mask_fixed(photo: np.ndarray) -> np.ndarray:
   background = (
       np.median(light, axis=0) if len(light) else np.full(3, 255.0)
   )
-  # The blur takes the sensor and compression noise of flat background away.
-  smooth = cv2.blur(photo, (3, 3)).astype(np.int16)
-  distance = np.abs(smooth - background.astype(np.int16)).max(axis=2)
-  strong = distance > _STRONG
-  weak = (distance > _WEAK) & ~strong
-  reach = max(3, round(_RINGING_PX * h / 1100) | 1)
+  background = background.astype(np.uint8)
+  distance = cv2.absdiff(photo, np.broadcast_to(background, photo.shape))
+  distance = distance.max(axis=2)
+  # The edge of cloth lies where half of it shows, so the limit follows its
+  # contrast: dark cloth keeps none of its ringing or its shadow.
+  cloth = distance[distance > _STRONG]
+  limit = _STRONG
+  if len(cloth):
+    limit = np.clip(_EDGE_SHARE * np.median(cloth), _STRONG, _MAX_STRONG)
+  strong = distance > limit
+  # The blur takes the compression noise of flat background away.
+  # Of grey levels only: colour bleeds over two blocks.
+  grey = cv2.blur(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), (3, 3))
+  light_grey = cv2.cvtColor(background[None, None], cv2.COLOR_RGB2GRAY)[0, 0]
+  weak = (cv2.absdiff(grey, np.full_like(grey, light_grey)) > _WEAK) & ~strong
+  reach = min(_RINGING_PX, max(3, h // 25))
   kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
   weak = cv2.morphologyEx(weak.astype(np.uint8), cv2.MORPH_OPEN, kernel)
   mask = (strong | (weak > 0)).astype(np.uint8)
   # Close the gaps in the faint outline of white cloth, then fill it: the
   # background is what the border reaches.
   mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
-  mask = ndimage.binary_fill_holes(mask).astype(np.uint8)
+  mask = _fill_holes(mask)
   mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
   count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
   if count == 1:
@@ -104,6 +115,13 @@ def _garment_mask_fixed(photo: np.ndarray) -> np.ndarray:
   areas = stats[:, cv2.CC_STAT_AREA].copy()
   areas[0] = 0
   return (areas >= _MIN_COMPONENT * areas.max())[labels] & (labels > 0)
+
+
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
+  """Fills what the border does not reach, by 4-connected steps; uint8 0/1."""
+  padded = np.pad(mask, 1)
+  cv2.floodFill(padded, None, (0, 0), 2)
+  return (padded[1:-1, 1:-1] != 2).astype(np.uint8)
 
 
 def resize_nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
