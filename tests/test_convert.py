@@ -1,5 +1,6 @@
 """TensorFlow-1 checkpoints, the golden one and others made here."""
 
+import dataclasses
 import pathlib
 import shutil
 import sys
@@ -204,6 +205,23 @@ def test_another_projects_checkpoint_is_refused(tmp_path):
   save_tf1(tmp_path / 'model-1', {'dense/kernel': np.zeros((2, 2), np.float32)})
   with pytest.raises(InputError, match='none of VITON.*dense/kernel'):
     convert.read_tf1_checkpoint(tmp_path)
+
+
+def test_safetensors_with_a_gap_are_refused_by_name(tmp_path):
+  path = tmp_path / 'refinement.safetensors'
+  one = convert.read_tf1(goldens.CHECKPOINT)['refinement']
+  params = dict(one.variables['params'])
+  del params['conv_2']
+  broken = dataclasses.replace(one, variables={'params': params})
+  portable.write(broken, path)
+  with pytest.raises(InputError, match='conv_2/kernel is nothing where'):
+    portable.read(path)
+  portable.write(dataclasses.replace(one, features=32), path)
+  with pytest.raises(InputError, match=r'64\) where a refinement of 32'):
+    portable.read(path)
+  portable.write(dataclasses.replace(one, network='gan'), path)
+  with pytest.raises(InputError, match="header is incomplete.*'gan'"):
+    portable.read(path)
 
 
 def test_other_safetensors_are_refused(tmp_path):

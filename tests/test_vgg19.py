@@ -184,6 +184,14 @@ def test_pth_is_read_as_weights_only(tmp_path, monkeypatch):
   jax.tree.map(np.testing.assert_array_equal, params, same)
 
 
+def test_pools_at_odd_borders_average_what_is_there():
+  x = np.random.default_rng(0).normal(size=(1, 5, 4, 2)).astype(np.float32)
+  ours = vgg19._average_pool(jnp.asarray(x))
+  padded = np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=np.nan)
+  expected = np.nanmean(padded.reshape(1, 3, 2, 2, 2, 2), axis=(2, 4))
+  np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
 def test_the_golden_file_has_its_few_channels():
   params = goldens.vgg()
   assert params['conv1_1']['kernel'].shape == (3, 3, 3, 4)

@@ -29,6 +29,7 @@ import numpy as np
 from viton_jax import checkpoints, errors, portable
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
+from viton_jax.models.shapes import abstract_variables
 
 _SIZE = (256, 192)  # What the released code works at.
 
@@ -255,26 +256,12 @@ def expected_shapes(
     network: str, values: dict[str, np.ndarray]
 ) -> dict[str, tuple[int, ...]]:
   """TensorFlow's variable names -> shapes, for the ngf that the values have."""
-  # Only here: reading the command line needs no network.
-  import jax
-  import jax.numpy as jnp
-
-  from viton_jax.models import EncoderDecoder, Refinement
-  from viton_jax.representation import NUM_INPUT_CHANNELS
-
-  if network == 'encoder_decoder':
-    kernel = values['generator/encoder_1/conv/filter']
-    model, channels = EncoderDecoder, (NUM_INPUT_CHANNELS,)
-  else:
-    kernel = values['refine_generator/g_256_conv1/weights']
-    model, channels = Refinement, (3, 3)
-  features = max(1, *kernel.shape[-1:])
-
-  def initialise():
-    inputs = [jnp.zeros((1, 64, 64, c)) for c in channels]
-    return model(features=features).init(jax.random.key(0), *inputs)
-
-  variables = jax.eval_shape(initialise)
+  first = {
+      'encoder_decoder': 'generator/encoder_1/conv/filter',
+      'refinement': 'refine_generator/g_256_conv1/weights',
+  }[network]
+  features = max(1, *values[first].shape[-1:])
+  variables = abstract_variables(network, features)
   return {
       name: variables[collection][layer][variable].shape
       for name, (collection, layer, variable) in tf1_names(network).items()

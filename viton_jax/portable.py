@@ -13,6 +13,7 @@ import numpy as np
 from viton_jax import storage
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
+from viton_jax.models.shapes import abstract_variables
 
 _FORMAT = 'viton_jax'
 
@@ -65,7 +66,7 @@ def read(path: str | pathlib.Path) -> Checkpoint:
         '`python -m viton_jax.convert --to safetensors` wrote.'
     )
   try:
-    return Checkpoint(
+    checkpoint = Checkpoint(
         path=path,
         step=int(metadata['step']),
         network=metadata['network'],
@@ -75,7 +76,20 @@ def read(path: str | pathlib.Path) -> Checkpoint:
         variables=traverse_util.unflatten_dict(flat, sep='/'),
         config=json.loads(metadata['config']),
     )
+    abstract = abstract_variables(checkpoint.network, checkpoint.features)
   except (KeyError, ValueError) as error:
     raise InputError(
         f'{path}: its header is incomplete ({error}); convert it again.'
     ) from error
+  expected = traverse_util.flatten_dict(abstract, sep='/')
+  for name in sorted(expected.keys() | flat.keys()):
+    due, found = (
+        tensors[name].shape if name in tensors else 'nothing'
+        for tensors in (expected, flat)
+    )
+    if due != found:
+      raise InputError(
+          f'{path}: {name} is {found} where a {checkpoint.network} of '
+          f'{checkpoint.features} features has {due}; convert it again.'
+      )
+  return checkpoint

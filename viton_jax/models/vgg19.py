@@ -78,7 +78,7 @@ def features(
   found = {}
   for name in LAYERS:
     if name.endswith('_1') and name != 'conv1_1':
-      x = nn.avg_pool(x, (2, 2), (2, 2), 'SAME', count_include_pad=False)
+      x = _average_pool(x)
     layer = params[name]
     x = lax.conv_general_dilated(
         x,
@@ -91,6 +91,18 @@ def features(
     if name in FEATURES:
       found[name] = x
   return found
+
+
+def _average_pool(x):
+  """2 x 2 means; at an odd border, of the pixels that are there."""
+  _, h, w, _ = x.shape
+  window = (1, 2, 2, 1)
+  total = lax.reduce_window(
+      x, np.zeros((), x.dtype), lax.add, window, window, 'SAME'
+  )
+  rows, columns = (np.minimum(2, n - np.arange(0, n, 2)) for n in (h, w))
+  counts = np.outer(rows, columns)[:, :, None]
+  return total / jnp.asarray(counts, x.dtype)
 
 
 def load(

@@ -1,0 +1,40 @@
+"""What variables a network has, without running it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from viton_jax.models.encoder_decoder import EncoderDecoder
+from viton_jax.models.refinement import Refinement
+from viton_jax.representation import NUM_INPUT_CHANNELS
+
+_SIDE = 64  # The smallest; shapes of variables do not depend on it.
+
+
+def abstract_variables(network: str, features: int) -> dict[str, Any]:
+  """Shapes and types of all variables.
+
+  Args:
+    network: 'encoder_decoder' or 'refinement'.
+    features: channels of its first convolution.
+
+  Returns:
+    {'params': ..., 'batch_stats': ...} of jax.ShapeDtypeStruct; without
+    'batch_stats' for the refinement network.
+
+  Raises:
+    ValueError: an unknown network.
+  """
+  if network == 'encoder_decoder':
+    model, channels = EncoderDecoder(features=features), (NUM_INPUT_CHANNELS,)
+  elif network == 'refinement':
+    model, channels = Refinement(features=features), (3, 3)
+  else:
+    raise ValueError(f'network is {network!r}.')
+
+  def initialise():
+    inputs = [jnp.zeros((1, _SIDE, _SIDE, c)) for c in channels]
+    return model.init(jax.random.key(0), *inputs)
+
+  return jax.eval_shape(initialise)
