@@ -45,7 +45,7 @@ class Work:
     parts_dir: where finished parts go.
   """
 
-  layout: layouts.viton.VitonLayout
+  layout: layouts.Layout
   height: int
   width: int
   fidelity: str

@@ -115,7 +115,7 @@ def prepare(
     data_dir,
     *,
     out_dir,
-    pairs: str = 'viton_train_pairs.txt',
+    pairs: str | None = None,
     height: int = 256,
     width: int = 192,
     fidelity: str = 'fixed',
@@ -129,7 +129,7 @@ def prepare(
     layout_name: see `layouts.open_layout`.
     data_dir: the raw data.
     out_dir: where the records go.
-    pairs: the pair list.
+    pairs: the pair list; None: the layout's training list.
     height: working height in pixels, a multiple of 64.
     width: working width in pixels, a multiple of 64.
     fidelity: 'fixed', or 'original' for the published weights.
@@ -160,9 +160,10 @@ def prepare(
   layout = layouts.open_layout(
       layout_name, data_dir, pairs, decode=decode, tps=original
   )
+  print(layout.found)
   out_dir = pathlib.Path(out_dir)
   settings = {
-      'layout': layout_name,
+      'layout': layout.name,
       'pairs': f'{len(layout)}, sha256 {_hash(layout.pairs)}',
       'height': height,
       'width': width,
@@ -283,8 +284,8 @@ def main(argv: list[str] | None = None) -> int:
   add('--out_dir', required=True, help='the folder for the records')
   add(
       '--pairs',
-      default='viton_train_pairs.txt',
-      help='pair list in data_dir, or an absolute path (%(default)s)',
+      help="pair list in data_dir, or an absolute path (the layout's own "
+      "training list); with ':paired' after it, all in their own garments",
   )
   add('--height', type=int, default=256, help='multiple of 64 (%(default)s)')
   add('--width', type=int, default=192, help='multiple of 64 (%(default)s)')

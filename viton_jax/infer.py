@@ -41,9 +41,10 @@ def parse_arguments() -> argparse.Namespace:
   )
   add = parser.add_argument
   add('--data_dir', required=True, help='data set folder')
-  add('--layout', default='viton', choices=sorted(LAYOUTS))
-  add('--pairs', default='viton_test_pairs.txt',
-      help='pair list: a file of data_dir, or a path (default: %(default)s)')
+  add('--layout', default='viton', choices=LAYOUTS)
+  add('--pairs',
+      help='pair list: a file of data_dir, or a path (default: the test list '
+      "of the layout); with ':paired' after it, all in their own garments")
   add('--checkpoint', required=True, help='workdir of stage 1, or one step')
   add('--refine_checkpoint', required=True, help='the same of stage 2')
   add('--out_dir', required=True, help='where pictures and page go')
@@ -62,8 +63,10 @@ def main() -> int:
         f'--batch_size {arguments.batch_size} is not positive; give 1 or more.'
     )
   layout = open_layout(
-      arguments.layout, arguments.data_dir, arguments.pairs
+      arguments.layout, arguments.data_dir, arguments.pairs, split='test'
   )
+  print(layout.found)
+  arguments.layout = layout.name  # What 'auto' found.
   checkpoint, run = try_on.make_try_on(
       arguments.checkpoint, arguments.refine_checkpoint
   )

@@ -1,35 +1,131 @@
 """Data sets as people have them on disk, read as one `Sample` a pair.
 
 A layout is a frozen, picklable object: `len(layout)`, `layout.pairs` (person
-and garment file names), `layout.load(i)` and iteration. Opening checks what
-all pairs share and raises InputError; `load` raises InputError for its pair
-alone, so that a job can report it and go on.
+and garment file names), `layout.load(i)` and iteration; `layout.name`, and
+`layout.found`, which says in words what was found and which rules hold.
+Opening checks what all pairs share and raises InputError; `load` raises
+InputError for its pair alone, so that a job can report it and go on.
 """
 
-from input_pipeline.layouts import viton
+from collections.abc import Callable, Iterator
+import dataclasses
+import pathlib
+from typing import Protocol
+
+from input_pipeline import images
+from input_pipeline.layouts import cp_vton, dress_code, viton, viton_hd
+from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
 
-LAYOUTS = ('viton',)
+AUTO = 'auto'
+_MODULES = {x.NAME: x for x in (viton, cp_vton, viton_hd, dress_code)}
+LAYOUTS = (*_MODULES, AUTO)
 
 
-def open_layout(name: str, data_dir, pairs: str, **options):
+class Layout(Protocol):
+  """What every layout is."""
+
+  name: str
+  found: str
+  pairs: tuple[tuple[str, str], ...]
+
+  def __len__(self) -> int: ...
+
+  def __iter__(self) -> Iterator[Sample]: ...
+
+  def load(self, index: int) -> Sample: ...
+
+
+def open_layout(
+    name: str,
+    data_dir,
+    pairs: str | None = None,
+    *,
+    split: str = 'train',
+    decode: Callable = images.decode_image,
+    tps: bool = False,
+) -> Layout:
   """Opens a data set.
 
   Args:
-    name: 'viton', the layout of the original VITON.
+    name: 'viton', 'cp_vton', 'viton_hd' or 'dress_code'; 'auto' looks which
+      of them the folder has.
     data_dir: its folder.
     pairs: a pair list, relative to `data_dir` or absolute; a line is
-      'person.jpg garment.jpg'.
-    **options: of the layout; viton has `decode` and `tps`.
+      'person.jpg garment.jpg'. With ':paired' after the list's name, each
+      person of it wears the own garment. None: the layout's own list of
+      `split`.
+    split: 'train' or 'test'; read only where `pairs` is None.
+    decode: decodes photos, `(bytes, name) -> uint8 RGB`.
+    tps: take control points from files where a pair has them; viton alone
+      does.
 
   Returns:
-    an iterable of `Sample` with `len`, `pairs` and `load(index)`.
+    an iterable of `Sample` with `len`, `pairs`, `load(index)`, `name` and
+    `found`.
 
   Raises:
-    InputError: an unknown layout, a missing folder or list, or a wrong line.
+    InputError: an unknown layout, a missing folder or list, a wrong line; or
+      'auto', and the folder fits no layout or several.
   """
-  if name == 'viton':
-    return viton.open_viton(data_dir, pairs, **options)
+  why = ''
+  if name == AUTO:
+    name, why = detect(data_dir)
+  if name not in _MODULES:
+    raise InputError(
+        f"layout '{name}' is unknown; use one of {', '.join(LAYOUTS)}"
+    )
+  if pairs is None:
+    pairs = _MODULES[name].DEFAULT_LISTS[split]
+  if name == viton.NAME:
+    layout = viton.open_viton(data_dir, pairs, decode=decode, tps=tps)
+  elif name == cp_vton.NAME:
+    layout = cp_vton.open_cp_vton(data_dir, pairs, decode=decode)
+  elif name == viton_hd.NAME:
+    layout = viton_hd.open_viton_hd(data_dir, pairs, decode=decode)
+  else:
+    layout = dress_code.open_dress_code(data_dir, pairs, decode=decode)
+  if why:
+    found = f'auto: {name}, because {why}\n{layout.found}'
+    layout = dataclasses.replace(layout, found=found)
+  return layout
+
+
+def detect(data_dir) -> tuple[str, str]:
+  """Looks which layout a folder has.
+
+  Args:
+    data_dir: the folder.
+
+  Returns:
+    (name of the layout, what speaks for it).
+
+  Raises:
+    InputError: no such folder, or it fits no layout or several.
+  """
+  data_dir = pathlib.Path(data_dir)
+  if not data_dir.is_dir():
+    raise InputError(
+        f'{data_dir}: there is no such folder; give the folder of a data set'
+    )
+  seen = {
+      name: why
+      for name, module in _MODULES.items()
+      if (why := module.seen(data_dir))
+  }
+  if len(seen) == 1:
+    return next(iter(seen.items()))
+  if seen:
+    reasons = '; '.join(f'{name}, because {why}' for name, why in seen.items())
+    raise InputError(
+        f'{data_dir}: several layouts fit: {reasons}; name the one to read '
+        'with --layout'
+    )
+  needs = '; '.join(
+      f'{name} needs {module.NEEDS}' for name, module in _MODULES.items()
+  )
+  there = sorted(path.name for path in data_dir.iterdir())[:8]
   raise InputError(
-      f"layout '{name}' is unknown; use one of {', '.join(LAYOUTS)}"
+      f'{data_dir}: no layout fits: {needs}; what is there: '
+      f'{", ".join(there) or "nothing"}; give the folder that holds these'
   )

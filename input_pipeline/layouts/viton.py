@@ -22,9 +22,16 @@ import numpy as np
 import scipy.io
 
 from input_pipeline import images
-from input_pipeline.layouts import poses
+from input_pipeline.layouts import files, poses
+from input_pipeline.layouts import pairs as pair_lists
 from input_pipeline.sample import NUM_LABELS, Sample
 from viton_jax.errors import InputError
+
+NAME = 'viton'
+NEEDS = 'women_top/, segment/, and pose.pkl or pose/'
+DEFAULT_LISTS = {
+    'train': 'viton_train_pairs.txt', 'test': 'viton_test_pairs.txt'
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +44,8 @@ class VitonLayout:
     poses: person stem -> (candidate, subset) arrays, from pose.pkl.
     decode: (bytes, name) -> (h, w, 3) uint8 RGB, for photos.
     tps: whether to read control points from tps/ where it has them.
+    found: what was found, in words.
+    name: of the layout.
   """
 
   data_dir: pathlib.Path
@@ -44,6 +53,8 @@ class VitonLayout:
   poses: dict
   decode: Callable
   tps: bool
+  found: str
+  name: str = NAME
 
   def __len__(self) -> int:
     return len(self.pairs)
@@ -75,7 +86,7 @@ class VitonLayout:
 
   def _photo(self, file_name: str):
     path = self.data_dir / 'women_top' / file_name
-    return self.decode(_read(path, 'photo'), str(path))
+    return self.decode(files.read_file(path, 'photo'), str(path))
 
   def _keypoints(self, stem: str):
     if stem in self.poses:
@@ -92,7 +103,8 @@ class VitonLayout:
   def _control_points(self, person_id: str, garment_id: str):
     path = self.data_dir / 'tps' / f'{pathlib.PurePath(person_id).stem}.mat'
     # The file is named by the person: it tells of his or her own garment.
-    if not (self.tps and _paired(person_id, garment_id) and path.exists()):
+    paired = pair_lists.same_number(person_id, garment_id)
+    if not (self.tps and paired and path.exists()):
       return None
     points = _read_mat(path).get('control_points')
     if np.shape(points) != (2, 10, 10):
@@ -104,17 +116,19 @@ class VitonLayout:
     return (points.reshape(2, 100).T * 2 - 1).astype(np.float32)
 
   def _truth(self, person_id, garment_id, person, parse):
-    if _paired(person_id, garment_id):
+    if pair_lists.same_number(person_id, garment_id):
       return person, parse
     stems = [pathlib.PurePath(name).stem for name in (person_id, garment_id)]
     path = self.data_dir / 'truth' / f'{stems[0]}_{stems[1]}.png'
     if not path.exists():
       return None, None
-    truth = images.decode_image(_read(path, 'true picture'), str(path))
+    data = files.read_file(path, 'true picture')
+    truth = images.decode_image(data, str(path))
     path = path.with_name(f'{path.stem}_parse.png')
     if not path.exists():
       return truth, None
-    return truth, images.decode_labels(_read(path, 'label map'), str(path))
+    data = files.read_file(path, 'label map')
+    return truth, images.decode_labels(data, str(path))
 
 
 def open_viton(
@@ -128,7 +142,8 @@ def open_viton(
 
   Args:
     data_dir: the folder.
-    pairs: a pair list, relative to `data_dir` or absolute.
+    pairs: a pair list, relative to `data_dir` or absolute; see
+      `pairs.open_list`.
     decode: decodes photos, `(bytes, name) -> uint8 RGB`.
     tps: take control points from tps/ where a pair has them.
 
@@ -146,7 +161,9 @@ def open_viton(
           f'{folder}: there is no such folder; the viton layout needs '
           'women_top/, segment/, a pair list, and pose.pkl or pose/'
       )
-  pair_list = read_pairs(data_dir / pairs)
+  list_path, pair_list = pair_lists.open_list(
+      data_dir / pairs, pair_lists.garment_of_number
+  )
   path = data_dir / 'pose.pkl'
   found = {}
   if path.exists():
@@ -155,67 +172,20 @@ def open_viton(
     found = {stem: every[stem] for stem in stems if stem in every}
   elif not (data_dir / 'pose').is_dir():
     raise InputError(f'{path}: there is no such file, nor a folder pose/')
-  return VitonLayout(data_dir, pair_list, found, decode, tps)
-
-
-def read_pairs(path: pathlib.Path) -> tuple[tuple[str, str], ...]:
-  """Reads a list of 'person.jpg garment.jpg' lines.
-
-  Args:
-    path: the list.
-
-  Returns:
-    the pairs, in order.
-
-  Raises:
-    InputError: no such file, no pair in it, or a line that is not two plain
-      file names.
-  """
-  try:
-    lines = path.read_text(encoding='utf-8').splitlines()
-  except OSError as error:
-    raise InputError(
-        f'{path}: the pair list cannot be read ({error.strerror}); name an '
-        "existing list of 'person.jpg garment.jpg' lines"
-    ) from error
-  except UnicodeDecodeError as error:
-    raise InputError(f'{path}: the pair list is not UTF-8 text') from error
-  pairs = []
-  for number, line in enumerate(lines, start=1):
-    names = line.split()
-    if not names:
-      continue
-    # A name with a folder could point outside the data.
-    if len(names) != 2 or any(pathlib.Path(n).name != n for n in names):
-      raise InputError(
-          f"{path}, line {number}: '{line[:200]}' is not a pair; write "
-          "'person.jpg garment.jpg', two file names without folders"
-      )
-    pairs.append((names[0], names[1]))
-  if not pairs:
-    raise InputError(
-        f"{path}: the pair list is empty; write 'person.jpg garment.jpg' lines"
-    )
-  return tuple(pairs)
-
-
-def _paired(person_id: str, garment_id: str) -> bool:
-  """Whether the garment is the one on the photo: same number, other suffix."""
-  person, garment = (
-      pathlib.PurePath(name).stem.rpartition('_')[0]
-      for name in (person_id, garment_id)
+  text = (
+      f'{NAME}: {len(pair_list)} pairs of {list_path.name} in {data_dir}; '
+      'labels segment (LIP); joints '
+      + (f'of {len(found)} persons in pose.pkl, else ' if found else '')
+      + 'pose (COCO-18); garment masks from the photos'
   )
-  return bool(person) and person == garment
+  return VitonLayout(data_dir, pair_list, found, decode, tps, text)
 
 
-def _read(path: pathlib.Path, what: str) -> bytes:
-  try:
-    return path.read_bytes()
-  except OSError as error:
-    raise InputError(
-        f'{path}: the {what} cannot be read ({error.strerror}); add it or '
-        'take the pair off the list'
-    ) from error
+def seen(data_dir: pathlib.Path) -> str | None:
+  """What of the layout is in a folder, in words; None if it does not fit."""
+  if (data_dir / 'women_top').is_dir() and (data_dir / 'segment').is_dir():
+    return f'{data_dir} has women_top/ and segment/'
+  return None
 
 
 def _read_mat(path: pathlib.Path) -> dict:

@@ -1,0 +1,60 @@
+"""Reading single files of a data set, with errors that name them."""
+
+import pathlib
+
+import cv2
+
+from input_pipeline import images
+from viton_jax.errors import InputError
+
+# Soft masks and JPEG's ringing: what counts as garment, as CP-VTON does.
+MASK_THRESHOLD = 128
+
+
+def read_file(path: pathlib.Path, what: str) -> bytes:
+  """Reads a file; `what` it is, for the InputError if it cannot be read."""
+  try:
+    return path.read_bytes()
+  except OSError as error:
+    raise InputError(
+        f'{path}: the {what} cannot be read ({error.strerror}); add it or '
+        'take the pair off the list'
+    ) from error
+
+
+def with_suffix_that_exists(path: pathlib.Path, *suffixes: str):
+  """The path, or the same with another suffix if only that exists."""
+  for suffix in (path.suffix, *suffixes):
+    if path.with_suffix(suffix).exists():
+      return path.with_suffix(suffix)
+  return path
+
+
+def read_mask(path: pathlib.Path, *, shape):
+  """Reads a garment's mask.
+
+  Args:
+    path: JPEG or PNG, white on black; grey levels from 128 on count.
+    shape: (height, width) of the garment's photo.
+
+  Returns:
+    (height, width) bool.
+
+  Raises:
+    InputError: no such file, another size, or nothing white in it.
+  """
+  image = images.decode_image(read_file(path, 'garment mask'), str(path))
+  if image.shape[:2] != tuple(shape):
+    raise InputError(
+        f'{path}: the mask is {image.shape[1]} x {image.shape[0]} pixels, its '
+        f'garment {shape[1]} x {shape[0]}; make both the same size'
+    )
+  grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+  mask = grey >= MASK_THRESHOLD
+  if not mask.any():
+    raise InputError(
+        f'{path}: the mask is empty (its brightest grey level is '
+        f'{grey.max()}, and the garment is what has {MASK_THRESHOLD} or more); '
+        'write 255 for the garment and 0 for the rest'
+    )
+  return mask

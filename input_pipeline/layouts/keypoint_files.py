@@ -1,0 +1,176 @@
+"""Key points from JSON files: OpenPose's two body models, and DressCode's.
+
+OpenPose writes 54 numbers a person with its COCO model (18 joints) and 75 with
+BODY_25, under 'pose_keypoints' (version 1.0) or 'pose_keypoints_2d'. What came
+is told by the count alone.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+
+from input_pipeline.layouts import files
+from input_pipeline.sample import NUM_KEYPOINTS
+from viton_jax.errors import InputError
+
+# The joint of BODY_25 for each of COCO-18; BODY_25 has the middle of the hips
+# as joint 8, and six joints of the feet at the end.
+COCO_18_FROM_BODY_25 = (*range(8), *range(9, 19))
+_MODELS = {54: 'COCO-18', 75: 'BODY_25'}
+_POSE_KEYS = ('pose_keypoints_2d', 'pose_keypoints')
+# The width and height in pixels that DressCode's joints refer to.
+DRESS_CODE_FRAME = (384, 512)
+# How far out a joint may lie, as a part of the picture's side: estimators
+# round, but do not see beyond the border.
+_MARGIN = 0.02
+
+
+def read_openpose(
+    path: pathlib.Path,
+    frame,
+    *,
+    model: str | None = None,
+    coordinates_tell: bool = False,
+):
+  """Reads the first person of an OpenPose file.
+
+  Args:
+    path: the JSON file.
+    frame: (height, width) of the photo that the joints are in, in pixels.
+    model: 'COCO-18' or 'BODY_25' if only that is right; None: either.
+    coordinates_tell: a joint is there if x > 1 and y > 1, which is CP-VTON's
+      rule; else if its confidence is above 0.
+
+  Returns:
+    (18, 3) float32, COCO-18: x, y in pixels of the photo, confidence; zero
+    where missing.
+
+  Raises:
+    InputError: no such file, not OpenPose's JSON, nobody in it, another
+      model, or a joint outside the photo.
+  """
+  people = _read_json(path).get('people')
+  if not isinstance(people, list):
+    raise InputError(
+        f"{path}: there is no list 'people'; write the file with OpenPose's "
+        '--write_json'
+    )
+  if not people:
+    raise InputError(
+        f'{path}: nobody was detected in this photo (people is empty); take '
+        'the pair off the list or estimate the pose again'
+    )
+  # As the loaders of all these data sets do; OpenPose does not sort people.
+  person = people[0] if isinstance(people[0], dict) else {}
+  key = next((key for key in _POSE_KEYS if key in person), None)
+  if key is None:
+    raise InputError(
+        f"{path}: the first person has neither 'pose_keypoints_2d' nor "
+        "'pose_keypoints'; write the file with OpenPose's --write_json"
+    )
+  numbers = _numbers(person[key], path)
+  found = _MODELS.get(numbers.size) if numbers.ndim == 1 else None
+  if found is None:
+    raise InputError(
+        f"{path}: '{key}' has {numbers.size} numbers; give 54 (COCO-18) or 75 "
+        '(BODY_25), x, y and confidence of each joint'
+    )
+  if model not in (None, found):
+    raise InputError(
+        f"{path}: '{key}' has {numbers.size} numbers, which is {found}, but "
+        f'this layout says {model}; run OpenPose with --model_pose '
+        f'{model.partition("-")[0]}, or convert the joints'
+    )
+  joints = numbers.reshape(-1, 3)
+  if found == 'BODY_25':
+    joints = joints[list(COCO_18_FROM_BODY_25)]
+  if coordinates_tell:
+    there = (joints[:, :2] > 1).all(axis=1)
+  else:
+    there = joints[:, 2] > 0
+  return _keypoints(joints, there, frame, path)
+
+
+def read_dress_code(path: pathlib.Path, frame):
+  """Reads a file of DressCode: 18 joints in a frame of 384 x 512.
+
+  Args:
+    path: the JSON file, {'keypoints': 18 lists that begin with x, y}.
+    frame: (height, width) of the photo in pixels, to which they are scaled.
+
+  Returns:
+    (18, 3) float32, COCO-18: x, y in pixels of the photo, confidence 1; zero
+    where missing, which is where the scaled x or y is not above 1.
+
+  Raises:
+    InputError: no such file, or anything else in it.
+  """
+  joints = _numbers(_read_json(path).get('keypoints', ()), path)
+  if joints.ndim != 2 or joints.shape[0] != NUM_KEYPOINTS or (
+      joints.shape[1] < 2
+  ):
+    raise InputError(
+        f"{path}: 'keypoints' has shape {joints.shape}; DressCode has 18 "
+        'joints (COCO-18) of x, y and two more numbers'
+    )
+  scale = frame[1] / DRESS_CODE_FRAME[0], frame[0] / DRESS_CODE_FRAME[1]
+  joints = np.column_stack([joints[:, :2] * scale, np.ones(NUM_KEYPOINTS)])
+  there = (joints[:, :2] > 1).all(axis=1)
+  return _keypoints(
+      joints, there, frame, path,
+      remedy='DressCode gives joints in a frame of 384 x 512 pixels',
+  )
+
+
+def _read_json(path: pathlib.Path) -> dict:
+  data = files.read_file(path, 'pose')
+  try:
+    content = json.loads(data)
+  # Lists nested without end exhaust the parser.
+  except (ValueError, RecursionError) as error:
+    raise InputError(
+        f'{path}: this is not a JSON file ({error}); write it again'
+    ) from error
+  if not isinstance(content, dict):
+    raise InputError(
+        f'{path}: holds a {type(content).__name__}, not an object; write the '
+        'pose again'
+    )
+  return content
+
+
+def _numbers(values, path: pathlib.Path):
+  try:
+    numbers = np.asarray(values, np.float64)
+  except (ValueError, TypeError) as error:
+    raise InputError(
+        f'{path}: the joints are not all numbers ({error}); write the pose '
+        'again'
+    ) from error
+  if not np.isfinite(numbers).all():
+    raise InputError(
+        f'{path}: a joint is not a finite number; estimate the pose again'
+    )
+  return numbers
+
+
+def _keypoints(
+    joints, there, frame, path,
+    remedy='give the joints in pixels of this very photo',
+):
+  """Joints as (18, 3) float32, zero where missing; none outside the photo."""
+  height, width = frame
+  margin = np.array([width, height]) * _MARGIN
+  points = joints[:, :2]
+  outside = (points < -margin) | (points > [width, height] + margin)
+  for joint in np.flatnonzero(there & outside.any(axis=1)):
+    x, y = points[joint]
+    raise InputError(
+        f'{path}: joint {joint} is at ({x:g}, {y:g}), outside the photo of '
+        f'{width} x {height} pixels; {remedy}'
+    )
+  # A joint that is there keeps a confidence above 0, whatever its score.
+  confidence = np.maximum(joints[:, 2:], 1e-6)
+  keypoints = np.concatenate([points, confidence], axis=1)
+  return np.where(there[:, None], keypoints, 0).astype(np.float32)

@@ -1,0 +1,194 @@
+"""Label maps from PNG files, brought to LIP-20.
+
+A file may store label numbers as the indices of a palette (the colours are for
+display only) or as grey levels; or, for LIP and CIHP, as LIP's colours in RGB.
+"""
+
+import dataclasses
+import pathlib
+import struct
+import zlib
+
+import cv2
+import numpy as np
+
+from input_pipeline import images
+from input_pipeline.layouts import files
+from input_pipeline.sample import GARMENT_LABEL, NUM_LABELS
+from viton_jax.errors import InputError
+
+# Bare skin of neck and chest. LIP has no label for it; where other sets do, it
+# must be body, but neither garment nor the head that is kept. LIP's 10
+# (jumpsuits) is treated so everywhere here.
+SKIN = 10
+_LIP = tuple(range(NUM_LABELS))
+# ATR's 18 labels in their order, and LIP's for each. A belt goes with the
+# trousers; a bag is not the person.
+ATR_TO_LIP = {
+    'background': 0, 'hat': 1, 'hair': 2, 'sunglasses': 4, 'upper clothes': 5,
+    'skirt': 12, 'trousers': 9, 'dress': 6, 'belt': 9, 'left shoe': 18,
+    'right shoe': 19, 'head': 13, 'left leg': 16, 'right leg': 17,
+    'left arm': 14, 'right arm': 15, 'bag': 0, 'scarf': 11,
+}  # fmt: skip
+# The colours that tools for LIP and CIHP write, label by label, as RGB.
+LIP_COLOURS = (
+    (0, 0, 0), (128, 0, 0), (255, 0, 0), (0, 85, 0), (170, 0, 51),
+    (255, 85, 0), (0, 0, 85), (0, 119, 221), (85, 85, 0), (0, 85, 85),
+    (85, 51, 0), (52, 86, 128), (0, 128, 0), (0, 0, 255), (51, 170, 221),
+    (0, 255, 255), (85, 255, 170), (170, 255, 85), (255, 255, 0),
+    (255, 170, 0),
+)  # fmt: skip
+# LIP-20: dress and coat.
+_DRESS_AND_COAT = (6, 7)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelSet:
+  """A set of labels and where each goes.
+
+  Attributes:
+    name: what to call it.
+    to_lip: the LIP-20 label of each, by number.
+    colours: whether RGB files with LIP's colours are admitted.
+  """
+
+  name: str
+  to_lip: tuple[int, ...]
+  colours: bool = False
+
+
+LIP = LabelSet('LIP', _LIP, colours=True)
+# Label 20 of CP-VTON+: skin of neck and chest.
+LIP_AND_SKIN = LabelSet('LIP with 20 for skin', (*_LIP, SKIN), colours=True)
+# As LIP, but 10 is the skin of the torso and the neck.
+CIHP = LabelSet('CIHP', (*_LIP[:10], SKIN, *_LIP[11:]), colours=True)
+ATR = LabelSet('ATR', tuple(ATR_TO_LIP.values()))
+
+
+def read_label_map(path: pathlib.Path, labels: LabelSet, *, shape):
+  """Reads a label map.
+
+  Args:
+    path: a PNG file.
+    labels: what its numbers mean.
+    shape: (height, width) of the photo that it belongs to.
+
+  Returns:
+    (height, width) uint8 LIP-20 labels.
+
+  Raises:
+    InputError: no such file, not such a PNG, another size, or a label that
+      the set does not have.
+  """
+  data = files.read_file(path, 'label map')
+  indices = decode_indices(data, str(path), colours=labels.colours)
+  if indices.shape != tuple(shape):
+    raise InputError(
+        f'{path}: the label map is {indices.shape[1]} x {indices.shape[0]} '
+        f'pixels, its photo {shape[1]} x {shape[0]}; make both the same size '
+        '(nearest neighbour for labels)'
+    )
+  table = np.zeros(256, np.uint8)
+  table[: len(labels.to_lip)] = labels.to_lip
+  wrong = indices >= len(labels.to_lip)
+  if wrong.any():
+    y, x = np.argwhere(wrong)[0]
+    raise InputError(
+        f'{path}: the label {indices[y, x]} at ({x}, {y}) is not of the set '
+        f'{labels.name}, which goes from 0 to {len(labels.to_lip) - 1}; map '
+        'the labels first, or check whether this is the layout of the data'
+    )
+  return table[indices]
+
+
+def settle_garment(parse):
+  """Makes a top that is labelled as a dress or coat an upper garment.
+
+  CP-VTON and VITON-HD take 5, 6 and 7 for the garment, because parsers mix
+  them up; the original VITON takes 5 alone. Where 5 is less than a tenth of 6
+  and 7 together, the top can only be those. All other maps stay as they are.
+
+  Args:
+    parse: (h, w) uint8 LIP-20 labels.
+
+  Returns:
+    (h, w) uint8: the same, or a copy with 5 for 6 and 7.
+  """
+  counts = np.bincount(parse.ravel(), minlength=NUM_LABELS)
+  others = counts[list(_DRESS_AND_COAT)].sum()
+  if counts[GARMENT_LABEL] * 10 >= others:
+    return parse
+  return np.where(np.isin(parse, _DRESS_AND_COAT), GARMENT_LABEL, parse).astype(
+      np.uint8
+  )
+
+
+def decode_indices(data: bytes, name: str, *, colours: bool):
+  """Decodes the numbers that a PNG stores: palette indices or grey levels.
+
+  Args:
+    data: the file.
+    name: what to call it in an error.
+    colours: whether an RGB file with `LIP_COLOURS` is admitted.
+
+  Returns:
+    (h, w) uint8.
+
+  Raises:
+    InputError: not such a PNG, too large or damaged.
+  """
+  images.check_image(data, name)
+  if data[12:16] != b'IHDR':
+    raise InputError(
+        f'{name}: label maps must be PNG files, because JPEG changes labels; '
+        'write the labels again as PNG'
+    )
+  depth, kind = data[24], data[25]
+  if kind == 2 and depth == 8 and colours:
+    return _labels_of_colours(images.decode_image(data, name), name)
+  if kind not in (0, 3) or depth > 8:
+    raise InputError(
+        f'{name}: this PNG has {depth} bits and colour type {kind}; labels '
+        'must be palette indices or grey levels of 8 bits'
+    )
+  indices = cv2.imdecode(
+      np.frombuffer(_as_grey(data), np.uint8), cv2.IMREAD_UNCHANGED
+  )
+  if indices is None or indices.ndim != 2:
+    raise InputError(
+        f'{name}: the image data are damaged; copy or export the file again'
+    )
+  # Fewer than 8 bits are stretched to 0..255 on reading.
+  return indices // (255 // (2**depth - 1))
+
+
+def _as_grey(data: bytes) -> bytes:
+  """Declares a palette PNG to be grey: decoders then give the indices."""
+  kept, position = [data[:8]], 8
+  while position < len(data):
+    length, kind = struct.unpack_from('>I4s', data, position)
+    body = data[position + 8 : position + 8 + length]
+    position += length + 12
+    if kind == b'IHDR':
+      body = body[:9] + b'\x00' + body[10:]
+    if kind in (b'IHDR', b'IDAT', b'IEND'):
+      checksum = struct.pack('>I', zlib.crc32(kind + body))
+      kept.append(struct.pack('>I', length) + kind + body + checksum)
+  return b''.join(kept)
+
+
+def _labels_of_colours(image, name: str):
+  codes = image.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+  palette = np.array(LIP_COLOURS) @ np.array([65536, 256, 1])
+  order = np.argsort(palette)
+  places = np.searchsorted(palette[order], codes).clip(max=len(palette) - 1)
+  labels = order[places]
+  wrong = palette[labels] != codes
+  if wrong.any():
+    y, x = np.argwhere(wrong)[0]
+    raise InputError(
+        f'{name}: the colour {tuple(image[y, x].tolist())} at ({x}, {y}) is '
+        "not one of LIP's 20; write the label numbers themselves, as palette "
+        'indices or grey levels'
+    )
+  return labels.astype(np.uint8)
