@@ -118,8 +118,8 @@ def test_sigterm_saves_and_ends_well(records_dir, tmp_path):
   command = entry_points.command(
       'viton_jax.train',
       *arguments(records_dir, tmp_path / 'w'),
-      *('--config.num_steps', 500, '--config.checkpoint_every', 500),
-      *('--config.sample_every', 500, '--config.eval_every', 500),
+      *('--config.num_steps', 5000, '--config.checkpoint_every', 5000),
+      *('--config.sample_every', 5000, '--config.eval_every', 5000),
   )
   with subprocess.Popen(
       command,
@@ -130,6 +130,10 @@ def test_sigterm_saves_and_ends_well(records_dir, tmp_path):
   ) as process:
     for line in process.stdout:
       if line.startswith('step 2/'):
+        message = entry_points.fails(
+            'viton_jax.train', *command[3:]
+        )
+        assert 'another process is training' in message
         process.send_signal(signal.SIGTERM)
         break
     rest = process.stdout.read()

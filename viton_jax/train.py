@@ -12,6 +12,7 @@ The same command in the same workdir goes on where it stopped, to the bit.
 
 import contextlib
 import datetime
+import fcntl
 import json
 import pathlib
 import signal
@@ -67,6 +68,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   check(config, info)
   stage = stages.build(config)
   claim(workdir, config)
+  _lock = lock(workdir)  # Held until the process ends, however it ends.
 
   # ------------------------------------------------------- say derived facts
   per_process = config.batch_size // jax.process_count()
@@ -181,7 +183,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         )
       if at['checkpoint']:
         save(step)
-    if stop.requested:
+    if last:  # Not the signal itself: it may have come since.
       break
 
   # --------------------------------------------------------------------- end
@@ -247,6 +249,25 @@ def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
           f'{theirs.get(name)!r}, the config now says {ours.get(name)!r}; use '
           'another --workdir or the old value.'
       )
+
+
+def lock(workdir: pathlib.Path):
+  """Keeps other trainings out of a workdir while the returned file is open.
+
+  Raises:
+    InputError: another process trains there now.
+  """
+  file = (workdir / '.lock').open('w')
+  try:
+    # Processes of one job share the workdir; the first one speaks for them.
+    if jax.process_index() == 0:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    raise InputError(
+        f'{workdir}: another process is training in this workdir; wait for it '
+        'or give another --workdir.'
+    ) from error
+  return file
 
 
 def flatten(tree: dict, prefix: str = '') -> dict:
