@@ -21,6 +21,7 @@ setup(
     packages=find_packages(
         include=['viton_jax*', 'input_pipeline*', 'configs*']
     ),
+    package_data={'viton_jax.perception': ['specs/*.toml']},
     install_requires=[
         'absl-py>=2.1',
         'clu>=0.0.12',

@@ -1,0 +1,26 @@
+"""Perception: what try-on must know of a photo, from models that users bring.
+
+  people = viton_jax.perception.estimate_pose('me.jpg', 'graph_opt.pb')
+
+See docs/perception.md, and `python -m viton_jax.perception list`.
+"""
+
+from viton_jax.perception.keypoints import (
+    draw_people,
+    openpose_json,
+    write_openpose_json,
+)
+from viton_jax.perception.pose import (
+    estimate_pose,
+    load_pose_model,
+    read_photo,
+)
+
+__all__ = [
+    'draw_people',
+    'estimate_pose',
+    'load_pose_model',
+    'openpose_json',
+    'read_photo',
+    'write_openpose_json',
+]
