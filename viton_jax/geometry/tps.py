@@ -12,6 +12,7 @@ import functools
 import math
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
@@ -130,7 +131,7 @@ def _positions_by_row(
     return bent + flat + y * coefficients[2]
 
   ys = jnp.linspace(-1.0, 1.0, h, dtype=jnp.float32)
-  return jax.lax.map(row, ys)
+  return lax.map(row, ys)
 
 
 def warp_tps(
@@ -162,7 +163,11 @@ def warp_tps(
         f'images must have shape (b, h, w, c), not {images.shape}'
     )
   size = images.shape[1:3] if out_size is None else tuple(out_size)
-  positions = sampling_grid(control_points_norm, size)
+  # Else XLA's CPU compiler fuses the product into the four gathers, and
+  # computes each position several times.
+  positions = lax.optimization_barrier(
+      sampling_grid(control_points_norm, size)
+  )
   return sample_bilinear(images, positions)
 
 
