@@ -18,13 +18,12 @@ def test_stage_1_is_the_weighted_sum_of_its_terms():
   mask, coarse = rand(0, 3, 8, 6, 1), rand(1, 3, 8, 6, 3)
   region = (rand(2, 3, 8, 6, 1) > 0).astype(jnp.float32)
   image = rand(3, 3, 8, 6, 3)
-  total, terms = losses.stage1_loss(
-      mask,
-      coarse,
-      region=region,
-      image_norm=image,
-      weights=losses.Stage1Weights(mask=2.0, image=0.5, perceptual=0.0),
-  )
+  weights = losses.Stage1Weights(mask=2.0, image=0.5, perceptual=0.0)
+  total, terms = jax.jit(
+      lambda *a: losses.stage1_loss(
+          *a, region=region, image_norm=image, weights=weights
+      )
+  )(mask, coarse)
   assert terms.keys() == {'mask', 'image'}
   for name, a, b in (('mask', mask, region), ('image', coarse, image)):
     expected = np.abs(np.asarray(a) - np.asarray(b)).mean(axis=(1, 2, 3))
@@ -37,9 +36,9 @@ def test_stage_1_is_the_weighted_sum_of_its_terms():
 def test_stage_2_rewards_alpha_and_punishes_its_variation():
   alpha, output = jnp.abs(rand(0, 2, 8, 6, 1)), rand(1, 2, 8, 6, 3)
   weights = losses.Stage2Weights(perceptual=0.0)
-  total, terms = losses.stage2_loss(
-      output, alpha, image_norm=output, weights=weights
-  )
+  total, terms = jax.jit(
+      lambda *a: losses.stage2_loss(*a, image_norm=output, weights=weights)
+  )(output, alpha)
   a = np.asarray(alpha)[..., 0]
   variation = np.abs(np.diff(a, axis=1)).sum((1, 2)) + np.abs(
       np.diff(a, axis=2)

@@ -25,8 +25,12 @@ def test_ssim_equals_scikit_image(data_range):
   a, b = (p.astype(np.float32) for p in pictures())
   if data_range == 2.0:
     a, b = a / 127.5 - 1, b / 127.5 - 1
-  ours_map = metrics.ssim_map(a, b, data_range=data_range)
-  ours = jax.jit(lambda a, b: metrics.ssim(a, b, data_range=data_range))(a, b)
+  ours, ours_map = jax.jit(
+      lambda a, b: (
+          metrics.ssim(a, b, data_range=data_range),
+          metrics.ssim_map(a, b, data_range=data_range),
+      )
+  )(a, b)
   for i in range(len(a)):
     mean, full = skimage_metrics.structural_similarity(
         a[i].astype(np.float64),

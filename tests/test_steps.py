@@ -99,7 +99,7 @@ def test_five_steps_of_stage_2_equal_the_released_code(
           vgg=goldens.vgg(),
       )
   )
-  runs = [(given, 5, 1e-3)] + [(own, 1, 3e-3)] * (not quirk)
+  runs = [(given, 5, 1e-4)] + [(own, 1, 3e-3)] * (not quirk)
   for warped, num_steps, rtol in runs:
     state = train_state.from_variables(networks['refinement'])
     rows = []
@@ -273,8 +273,10 @@ def test_bfloat16_computes_with_float32_parameters():
   )
   for step, state in ((one, first), (two, second)):
     step = functools.partial(step, vgg=goldens.vgg())
-    assert 'bf16' in str(jax.make_jaxpr(step)(state, batch))
-    after, metrics = jax.eval_shape(step, state, batch)
+    program, (after, metrics) = jax.make_jaxpr(step, return_shape=True)(
+        state, batch
+    )
+    assert 'bf16' in str(program)
     types = [x.dtype for x in jax.tree.leaves((after.params, metrics))]
     assert set(types) == {jnp.dtype('float32')}
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
