@@ -42,6 +42,10 @@ class Outlines:
     garment_tangents: (n, 2) unit vectors.
     in_neck: (n,) bool, the garment's neckline: its back shows in the flat
       garment, its front on the person.
+    in_sleeve: (n,) bool, garment points beside the torso.
+    person_first, garment_first: ints, points of the longest contour of each;
+      they come first.
+    person_step_px, garment_step_px: distance between neighbouring points.
   """
 
   person_modes: Array
@@ -50,6 +54,11 @@ class Outlines:
   garment_px: Array
   garment_tangents: Array
   in_neck: Array
+  in_sleeve: Array
+  person_first: Array
+  garment_first: Array
+  person_step_px: Array
+  garment_step_px: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +87,10 @@ COARSE = Schedule(
 )
 FINE = Schedule(
     rounds=8, stiffness=(300.0, 1.5), gate_px=(6.0, 3.0), neck=(0.1, 1.0),
+    slide=0.5,
+)
+FINISH = Schedule(
+    rounds=3, stiffness=(5.0, 1.5), gate_px=(3.0, 3.0), neck=(1.0, 1.0),
     slide=0.5,
 )
 # Outlines that run apart by more than this cosine are no pair, and a
@@ -259,6 +272,83 @@ def align(
           weights, stiffness, schedule.slide, xp,
       )
   return warp
+
+
+def follow_sleeves(
+    warp: Array,
+    outlines: Outlines,
+    size: tuple[int, int],
+    xp: ModuleType = np,
+) -> Array:
+  """Brings sleeves along that moved too far for closest points.
+
+  A stretch of the person's outline without matches, between two matched
+  points, is laid along the stretch of the garment's outline between their
+  matches, in proportion to arc length. Only onto sleeves, and only if the
+  lengths are alike: an arm across the torso or a collar has no such stretch.
+
+  Args:
+    warp: (k, 2) mode weights after `align`.
+    outlines: of both shapes.
+    size: (h, w) of the matching.
+    xp: array module.
+
+  Returns:
+    (k, 2) mode weights.
+  """
+  dtype = warp.dtype
+  m0, n0 = outlines.person_first, outlines.garment_first
+  i = xp.arange(len(outlines.person_modes))
+  far = 10**6
+  half = (np.array(size[::-1]) - 1) / 2
+  for _ in range(3):
+    index, cosine, distance = nearest(warp, outlines, xp)
+    weights = pair_weights(
+        cosine, distance, FINE.gate_px[1], outlines.usable, xp
+    )
+    sure = (weights > 0.3) & (i < m0) & (index < n0)
+    sure = sure & ~outlines.in_neck[index]
+    # The nearest sure points behind and ahead, round the longest contour.
+    steps = i[:, None] - i[None]
+    back = xp.where(sure[None], xp.mod(steps, m0), far)
+    ahead = xp.where(sure[None], xp.mod(-steps, m0), far)
+    from_back, from_ahead = back.min(axis=1), ahead.min(axis=1)
+    first, last = index[back.argmin(axis=1)], index[ahead.argmin(axis=1)]
+    gap = from_back + from_ahead
+    run = xp.mod(last - first, n0)
+    share = from_back.astype(dtype) / xp.maximum(gap, 1).astype(dtype)
+    target = first + xp.round(run.astype(dtype) * share).astype(first.dtype)
+    target = xp.mod(target, n0)
+    # Lengths are compared at the warp's mean scale.
+    slope_x, slope_y = warp[1] / float(half[0]), warp[2] / float(half[1])
+    area = slope_x[0] * slope_y[1] - slope_x[1] * slope_y[0]
+    scale = xp.sqrt(xp.abs(area))
+    person_run = gap.astype(dtype) * outlines.person_step_px * scale
+    garment_run = run.astype(dtype) * outlines.garment_step_px
+    use = ~sure & (i < m0) & (gap < far) & (outlines.usable > 0)
+    use = use & (garment_run > 0.5 * person_run) & (person_run > 5)
+    use = use & (garment_run < 2.2 * person_run)
+    use = use & outlines.in_sleeve[target] & ~outlines.in_neck[target]
+    target = xp.where(use, target, index)
+    weights = weights * xp.where(outlines.in_neck[index], 0.3, 1.0)
+    weights = (xp.where(use, 0.5, weights) + 1e-9).astype(dtype)
+    warp = _solve_sliding(
+        outlines.person_modes, outlines.garment_px[target],
+        outlines.garment_tangents[target], weights, 3.0, 0.7, xp,
+    )
+  return warp
+
+
+def finish(
+    warp: Array,
+    outlines: Outlines,
+    size: tuple[int, int],
+    xp: ModuleType = np,
+) -> Array:
+  """From the better start to the final (k, 2) mode weights."""
+  warp = align(warp, outlines, FINE, xp)
+  warp = follow_sleeves(warp, outlines, size, xp)
+  return align(warp, outlines, FINISH, xp)
 
 
 def affine_start(

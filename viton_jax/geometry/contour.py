@@ -271,15 +271,7 @@ def spread(
     (count, 2) float64 x, y and (count,) float64 tangents in radians, taken
     over three pixels.
   """
-  closed = [np.concatenate([points, points[:1]]) for points in contours]
-  arcs = [
-      np.concatenate([[0], np.cumsum(np.hypot(*np.diff(c, axis=0).T))])
-      for c in closed
-  ]
-  lengths = np.array([arc[-1] for arc in arcs])
-  # A contour too short for a point has none.
-  ends = np.round(np.cumsum(lengths) / lengths.sum() * count).astype(int)
-  shares = np.diff(ends, prepend=0)
+  closed, arcs, shares = _arcs(contours, count)
   points, tangents = [], []
   for curve, arc, share in zip(closed, arcs, shares, strict=True):
     at = np.arange(share) * (arc[-1] / max(share, 1))
@@ -293,6 +285,27 @@ def spread(
     points.append(here)
     tangents.append(np.arctan2(step[:, 1], step[:, 0]))
   return np.concatenate(points), np.concatenate(tangents)
+
+
+def first_share(
+    contours: list[np.ndarray], count: int
+) -> tuple[int, float]:
+  """How many points `spread` puts on the first contour; length of all."""
+  _, arcs, shares = _arcs(contours, count)
+  return int(shares[0]), float(sum(arc[-1] for arc in arcs))
+
+
+def _arcs(contours: list[np.ndarray], count: int) -> tuple:
+  """Closed contours, their arc lengths, and each one's share of points."""
+  closed = [np.concatenate([points, points[:1]]) for points in contours]
+  arcs = [
+      np.concatenate([[0], np.cumsum(np.hypot(*np.diff(c, axis=0).T))])
+      for c in closed
+  ]
+  lengths = np.array([arc[-1] for arc in arcs])
+  # A contour too short for a point has none.
+  ends = np.round(np.cumsum(lengths) / lengths.sum() * count).astype(int)
+  return closed, arcs, np.diff(ends, prepend=0)
 
 
 def torso(mask: np.ndarray) -> tuple[float, float, float] | None:

@@ -84,7 +84,7 @@ def _stack(prepared: Sequence[matching.Prepared]) -> dict:
 
   def stack(*leaves: np.ndarray) -> np.ndarray:
     leaf = np.stack(leaves)
-    return leaf if leaf.dtype == bool else leaf.astype(np.float32)
+    return leaf.astype(np.float32) if leaf.dtype.kind == 'f' else leaf
 
   return jax.tree.map(stack, *pairs)
 
@@ -107,7 +107,7 @@ def _align_one(pair: dict) -> jax.Array:
   # A warp of NaN has no pair near enough, hence score 0, but say so plainly.
   usable = jnp.isfinite(warps).all(axis=(1, 2))
   best = jnp.argmax(jnp.where(usable, scores, -1.0))
-  return alignment.align(warps[best], outlines, alignment.FINE, jnp)
+  return alignment.finish(warps[best], outlines, matching.MATCHING_SIZE, jnp)
 
 
 def _start(pair: dict) -> jax.Array:

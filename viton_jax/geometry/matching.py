@@ -224,7 +224,7 @@ def _fit_fixed(
   ]
   scores = [alignment.score(warp, outlines) for warp in warps]
   warp = warps[int(np.argmax(scores))]
-  warp = alignment.align(warp, outlines, alignment.FINE)
+  warp = alignment.finish(warp, outlines, MATCHING_SIZE)
   return finish_fixed(prepared, warp, image_size=image_size)
 
 
@@ -291,6 +291,19 @@ def prepare_fixed(
   in_neck = (share[:, 1] < 0.22) & (np.abs(share[:, 0] - 0.5) < 0.2)
   points = np.concatenate([person_px, person_px + ahead, context_px])
   modes = alignment.point_modes(points, MATCHING_SIZE)
+  in_sleeve = np.zeros(_GARMENT_POINTS, dtype=bool)
+  if torsos[0] is not None:
+    width, middle, _ = torsos[0]
+    in_sleeve = np.abs(garment_px[:, 0] - middle) > 0.525 * width
+  firsts, lengths = zip(
+      *(
+          contour.first_share(traced, count)
+          for traced, count in zip(
+              contours, (_GARMENT_POINTS, _PERSON_POINTS), strict=True
+          )
+      ),
+      strict=True,
+  )
   start = None
   if None not in torsos:
     (width_g, x_g, hem_g), (width_p, x_p, hem_p) = torsos
@@ -312,6 +325,11 @@ def prepare_fixed(
               [np.cos(garment_angle), np.sin(garment_angle)], axis=1
           ),
           in_neck=in_neck,
+          in_sleeve=in_sleeve,
+          person_first=np.int32(firsts[1]),
+          garment_first=np.int32(firsts[0]),
+          person_step_px=np.float64(lengths[1] / _PERSON_POINTS),
+          garment_step_px=np.float64(lengths[0] / _GARMENT_POINTS),
       ),
       garment_px=garment_px,
       person_px=person_px,
