@@ -1,6 +1,6 @@
 """The strided convolutions, layer by layer, against XLA's own forms.
 
-  python benchmarks/convolutions.py [--features 16] [--batch_size 8]
+  python -m benchmarks.convolutions [--features 16] [--batch_size 8]
 
 Forward, and forward with both gradients, in milliseconds, in one run.
 """
@@ -10,8 +10,8 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import device, milliseconds
 
+from benchmarks.timing import device, milliseconds
 from viton_jax.models import convolutions
 
 # Doubled height and width, channels at that size and at half of it, in units

@@ -1,7 +1,7 @@
 """How fast the input pipeline is, with nothing behind it.
 
-  python benchmarks/input.py --records records
-  python benchmarks/input.py --data_dir data --pairs viton_train_pairs.txt
+  python -m benchmarks.input --records records
+  python -m benchmarks.input --data_dir data --pairs viton_train_pairs.txt
 
 The first form reads training batches; the second times the steps of preparing
 one pair in this process. "Per core" divides by the CPU time used, so that it

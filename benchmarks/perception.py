@@ -1,6 +1,6 @@
 """How long the pose network and the decoder take.
 
-  python benchmarks/perception.py --model graph_opt.pb [--batch_sizes 1 8]
+  python -m benchmarks.perception --model graph_opt.pb [--batch_sizes 1 8]
 
 Milliseconds an image of 368 x 272 (a standing person's photo of 3:4), compiled
 before. The image is scikit-image's `astronaut`, or `--image`.
