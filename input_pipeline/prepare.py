@@ -279,7 +279,11 @@ def main(argv: list[str] | None = None) -> int:
       formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add: Callable = parser.add_argument
-  add('--layout', default='viton', help=', '.join(layouts.LAYOUTS))
+  add(
+      '--layout',
+      default='viton',
+      help=f'{", ".join(layouts.LAYOUTS)} (%(default)s)',
+  )
   add('--data_dir', required=True, help='the folder with the raw data')
   add('--out_dir', required=True, help='the folder for the records')
   add(

@@ -124,9 +124,12 @@ def test_other_files_are_refused(data, message):
     [
         (label_maps.ATR, 3, 4),  # sunglasses
         (label_maps.ATR, 4, 5),  # upper clothes
+        (label_maps.ATR, 5, 12),  # skirt
+        (label_maps.ATR, 6, 9),  # trousers
         (label_maps.ATR, 7, 6),  # dress
         (label_maps.ATR, 8, 9),  # belt -> trousers
         (label_maps.ATR, 11, 13),  # head -> face
+        (label_maps.ATR, 12, 16),  # left leg
         (label_maps.ATR, 15, 15),  # right arm
         (label_maps.ATR, 16, 0),  # bag
         (label_maps.ATR, 17, 11),  # scarf
@@ -138,7 +141,7 @@ def test_other_files_are_refused(data, message):
 def test_label_sets(labels, number, lip):
   assert labels.to_lip[number] == lip
   lengths = {'ATR': 18, 'LIP': 20, 'CIHP': 20}
-  assert len(labels.to_lip) == lengths[labels.name]
+  assert len(labels.to_lip) == lengths[labels.name.partition(',')[0]]
 
 
 @pytest.fixture
@@ -206,6 +209,7 @@ def test_what_counts_as_missing(read):
         ({'people': [{'pose_keypoints': 'x' * 54}]}, 'not all numbers'),
         ({'people': [{'pose_keypoints': [None] * 54}]}, 'finite number'),
         ({'people': [{'pose_keypoints': [[1], [2, 3]]}]}, 'not all numbers'),
+        ({'people': [{'pose_keypoints': [10**400] * 54}]}, 'not all numbers'),
         (layout_folders.openpose(np.full((18, 3), np.nan)), 'finite number'),
         (layout_folders.openpose(np.full((18, 3), 300.0)),
          r'joint 0 is at \(300, 300\), outside the photo of 192 x 256'),

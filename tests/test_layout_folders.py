@@ -145,6 +145,31 @@ def test_viton_hd_takes_coco_joints_too(copy, drawn):
   np.testing.assert_allclose(got.keypoints, drawn[1].keypoints, atol=1e-4)
 
 
+def test_viton_hd_pairs_by_the_whole_name(copy):
+  folder = copy('viton_hd')
+  shutil.copy(
+      folder / FIRST['viton_hd']['garment'], folder / 'train/cloth/00001_01.jpg'
+  )
+  shutil.copy(
+      folder / FIRST['viton_hd']['mask'],
+      folder / 'train/cloth-mask/00001_01.jpg',
+  )
+  (folder / 'train_pairs.txt').write_text('00001_00.jpg 00001_01.jpg\n')
+  assert open_layout('viton_hd', folder).load(0).truth is None
+
+
+def test_cp_vton_tells_missing_joints_by_coordinates(copy):
+  folder = copy('cp_vton')
+  joints = np.full((18, 3), 30.0)
+  joints[2] = 1, 30, 0.9
+  joints[3] = 30, 30, 0
+  layout_folders.write_json(
+      folder / FIRST['cp_vton']['pose'], layout_folders.openpose(joints)
+  )
+  keypoints = open_layout('cp_vton', folder).load(0).keypoints
+  assert not keypoints[2].any() and keypoints[3, 2] > 0
+
+
 def test_cp_vton_plus_names_and_skin(copy, drawn):
   folder = copy('cp_vton')
   labels = drawn[1].parse.copy()
@@ -197,7 +222,8 @@ def test_a_top_labelled_as_coat_is_the_garment(copy, drawn, name):
 def test_a_coat_over_a_top_stays(copy, drawn):
   folder = copy('viton_hd')
   labels = drawn[1].parse.copy()
-  labels[:, 96:][labels[:, 96:] == 5] = 7
+  top = np.argwhere(labels == 5)
+  labels[tuple(top[: len(top) * 4 // 5].T)] = 7
   layout_folders.write_palette(folder / FIRST['viton_hd']['parse'], labels)
   parse = open_layout('viton_hd', folder).load(0).parse
   np.testing.assert_array_equal(parse, labels)
@@ -357,6 +383,9 @@ def test_wrong_lines_missing_lists_and_folders(copy, name):
   path = folder / 'train_wrong.txt'
   path.write_text('a.jpg b.jpg\na.jpg\n')
   with pytest.raises(InputError, match="train_wrong.txt, line 2: 'a.jpg' is"):
+    open_layout(name, folder, 'train_wrong.txt')
+  path.write_text('a\0.jpg b.jpg\n')
+  with pytest.raises(InputError, match='line 1: '):
     open_layout(name, folder, 'train_wrong.txt')
   with pytest.raises(InputError, match='nowhere.*: there is no such folder'):
     open_layout(name, folder / 'nowhere')

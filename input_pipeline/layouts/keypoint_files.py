@@ -143,7 +143,7 @@ def _read_json(path: pathlib.Path) -> dict:
 def _numbers(values, path: pathlib.Path):
   try:
     numbers = np.asarray(values, np.float64)
-  except (ValueError, TypeError) as error:
+  except (ValueError, TypeError, OverflowError) as error:
     raise InputError(
         f'{path}: the joints are not all numbers ({error}); write the pose '
         'again'

@@ -59,9 +59,11 @@ class LabelSet:
 
 LIP = LabelSet('LIP', _LIP, colours=True)
 # Label 20 of CP-VTON+: skin of neck and chest.
-LIP_AND_SKIN = LabelSet('LIP with 20 for skin', (*_LIP, SKIN), colours=True)
+LIP_AND_SKIN = LabelSet('LIP, 20 is skin', (*_LIP, SKIN), colours=True)
 # As LIP, but 10 is the skin of the torso and the neck.
-CIHP = LabelSet('CIHP', (*_LIP[:10], SKIN, *_LIP[11:]), colours=True)
+CIHP = LabelSet(
+    'CIHP, 10 is skin', (*_LIP[:10], SKIN, *_LIP[11:]), colours=True
+)
 ATR = LabelSet('ATR', tuple(ATR_TO_LIP.values()))
 
 
@@ -151,9 +153,12 @@ def decode_indices(data: bytes, name: str, *, colours: bool):
         f'{name}: this PNG has {depth} bits and colour type {kind}; labels '
         'must be palette indices or grey levels of 8 bits'
     )
-  indices = cv2.imdecode(
-      np.frombuffer(_as_grey(data), np.uint8), cv2.IMREAD_UNCHANGED
-  )
+  try:
+    indices = cv2.imdecode(
+        np.frombuffer(_as_grey(data), np.uint8), cv2.IMREAD_UNCHANGED
+    )
+  except cv2.error:
+    indices = None
   if indices is None or indices.ndim != 2:
     raise InputError(
         f'{name}: the image data are damaged; copy or export the file again'

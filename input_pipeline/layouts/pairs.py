@@ -40,7 +40,8 @@ def read_pairs(path: pathlib.Path, *, hint: str = ''):
     if not names:
       continue
     # A name with a folder could point outside the data.
-    if len(names) != 2 or any(pathlib.Path(n).name != n for n in names):
+    plain = all(pathlib.Path(n).name == n and '\0' not in n for n in names)
+    if len(names) != 2 or not plain:
       raise InputError(
           f"{path}, line {number}: '{line[:200]}' is not a pair; write "
           "'person.jpg garment.jpg', two file names without folders"
