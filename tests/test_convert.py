@@ -10,7 +10,7 @@ import network_goldens as goldens
 import numpy as np
 import pytest
 
-from viton_jax import checkpoints, convert, portable
+from viton_jax import checkpoints, convert, portable, tf1_checkpoints
 from viton_jax.errors import InputError
 
 
@@ -23,7 +23,7 @@ def tf1_values(*networks, features=2, seed=0):
         'generator/encoder_1/conv/filter': np.zeros((4, 4, 25, features)),
         'refine_generator/g_256_conv1/weights': np.zeros((3, 3, 6, 64)),
     }
-    for name, shape in convert.expected_shapes(network, first).items():
+    for name, shape in tf1_checkpoints.expected_shapes(network, first).items():
       values[name] = rng.normal(size=shape).astype(np.float32)
   return values
 
@@ -71,7 +71,8 @@ def assert_equal(a, b):
     ['', 'model-6000', 'model-6000.index', 'model-6000.data-00000-of-00001'],
 )
 def test_prefix_folder_and_files_all_name_the_checkpoint(folder, name):
-  assert convert.find_tf1_checkpoint(folder / name) == folder / 'model-6000'
+  found = tf1_checkpoints.find_tf1_checkpoint(folder / name)
+  assert found == folder / 'model-6000'
 
 
 def test_every_variable_has_its_place():
@@ -80,10 +81,10 @@ def test_every_variable_has_its_place():
   assert networks.keys() == sizes.keys()
   for network, variables in networks.items():
     flat = traverse_util.flatten_dict(variables)
-    assert set(flat) == set(convert.tf1_names(network).values())
+    assert set(flat) == set(tf1_checkpoints.tf1_names(network).values())
     assert len(flat) == sizes[network]
-  assert convert.features_of(networks['encoder_decoder']) == 8
-  assert convert.features_of(networks['refinement']) == 64
+  assert tf1_checkpoints.features_of(networks['encoder_decoder']) == 8
+  assert tf1_checkpoints.features_of(networks['refinement']) == 64
 
 
 @pytest.mark.parametrize('version', [1, 2])
@@ -101,11 +102,11 @@ def test_savers_of_both_versions_with_leftovers_of_training(
   save_tf1(tmp_path / 'model-77', values | extra, version=version)
   assert (tmp_path / 'model-77.index').exists() == (version == 2)
   for path in (tmp_path, tmp_path / 'model-77'):
-    found = convert.read_tf1(path)
+    found = tf1_checkpoints.read_tf1(path)
     assert list(found) == ['encoder_decoder']
     one = found['encoder_decoder']
     assert (one.step, one.features, one.fidelity) == (1234, 2, 'original')
-  for name, place in convert.tf1_names('encoder_decoder').items():
+  for name, place in tf1_checkpoints.tf1_names('encoder_decoder').items():
     collection, layer, variable = place
     np.testing.assert_array_equal(
         one.variables[collection][layer][variable], values[name]
@@ -118,16 +119,16 @@ def test_the_folder_gives_what_its_checkpoint_file_names(tmp_path):
       (tmp_path / f'model-{step}{ending}').touch()
   state = tmp_path / 'checkpoint'
   state.write_text('model_checkpoint_path: "/gone/away/model-40"\n')
-  assert convert.find_tf1_checkpoint(tmp_path).name == 'model-40'
+  assert tf1_checkpoints.find_tf1_checkpoint(tmp_path).name == 'model-40'
   state.unlink()
-  assert convert.find_tf1_checkpoint(tmp_path).name == 'model-300'
+  assert tf1_checkpoints.find_tf1_checkpoint(tmp_path).name == 'model-300'
 
 
 def test_there_and_back_is_bit_equal(tmp_path, folder, monkeypatch, capsys):
   a, b, c = (tmp_path / x for x in 'abc')
   assert run_main(monkeypatch, '--tf1_checkpoint', folder, '--out_dir', a) == 0
   printed = capsys.readouterr().out
-  for name in convert.tf1_names('refinement'):
+  for name in tf1_checkpoints.tf1_names('refinement'):
     assert name in printed
   assert '(4, 4, 25, 8)' in printed and 'step 6000' in printed
 
@@ -196,7 +197,9 @@ def test_leftovers_and_gaps_are_refused_by_name(monkeypatch, name, value,
   values = tf1_values() | {name: value}
   if value is None:
     del values[name]
-  monkeypatch.setattr(convert, '_read_values', lambda prefix: dict(values))
+  monkeypatch.setattr(
+      tf1_checkpoints, '_read_values', lambda prefix: dict(values)
+  )
   with pytest.raises(InputError, match=message):
     convert.read_tf1_checkpoint(goldens.CHECKPOINT)
 
@@ -209,7 +212,7 @@ def test_another_projects_checkpoint_is_refused(tmp_path):
 
 def test_safetensors_with_a_gap_are_refused_by_name(tmp_path):
   path = tmp_path / 'refinement.safetensors'
-  one = convert.read_tf1(goldens.CHECKPOINT)['refinement']
+  one = tf1_checkpoints.read_tf1(goldens.CHECKPOINT)['refinement']
   params = dict(one.variables['params'])
   del params['conv_2']
   broken = dataclasses.replace(one, variables={'params': params})

@@ -6,7 +6,9 @@ A workdir holds `checkpoints/<step>/` with two Orbax items:
     metadata  JSON: what network it is (`describe`), step, resolved config
 
 Orbax writes to a temporary name and renames, so a killed job never leaves half
-a checkpoint behind. Readers take a workdir (newest step) or a step's folder.
+a checkpoint behind. Readers take a workdir (newest step), a step's folder, a
+portable `.safetensors` file, or the folder that `convert` wrote, in which each
+network has a workdir or a file of its name.
 """
 
 import dataclasses
@@ -19,7 +21,9 @@ import orbax.checkpoint as ocp
 
 from viton_jax.errors import InputError
 
+NETWORKS = ('encoder_decoder', 'refinement')
 _FOLDER = 'checkpoints'
+_PORTABLE = '.safetensors'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Checkpoint:
   """A network as read from disk.
 
   Attributes:
-    path: the step's folder.
+    path: the step's folder, or the file.
     step: training steps behind it.
     network: 'encoder_decoder' or 'refinement'.
     features: channels of the first convolution (ngf).
@@ -126,19 +130,46 @@ def find(path: str | pathlib.Path) -> pathlib.Path:
       if child.name.isdigit() and (child / 'metadata').is_dir()
   ]
   if not steps:
+    if path.with_name(f'{path.name}.index').is_file():
+      raise InputError(
+          f'{path}: is a TensorFlow checkpoint; convert it with '
+          '`python -m viton_jax.convert` and give what that writes.'
+      )
     raise InputError(
         f'{path}: no checkpoint found; give a training workdir (a folder with '
-        f'{_FOLDER}/<step>/) or one step of it.'
+        f'{_FOLDER}/<step>/), one step of it, or what '
+        '`python -m viton_jax.convert` wrote.'
     )
   return max(steps, key=lambda child: int(child.name))
 
 
+def contents(path: str | pathlib.Path) -> dict[str, pathlib.Path]:
+  """What `convert` wrote into a folder: network -> its workdir or file."""
+  path = pathlib.Path(path)
+  return {
+      network: place
+      for network in NETWORKS
+      for place in (path / f'{network}{_PORTABLE}', path / network)
+      if place.exists()
+  }
+
+
 def read_metadata(path: str | pathlib.Path) -> dict[str, Any]:
-  """What `describe` wrote with a checkpoint.
+  """What `describe` wrote with a checkpoint of one network.
 
   Raises:
     InputError: no checkpoint, or not one of ours.
   """
+  if _is_portable(path):
+    one = _read_portable(path)
+    return describe(
+        one.network,
+        features=one.features,
+        fidelity=one.fidelity,
+        size=one.size,
+        step=one.step,
+        config=one.config,
+    )
   path = find(path)
   try:
     metadata = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(
@@ -157,19 +188,26 @@ def read(path: str | pathlib.Path, network: str) -> Checkpoint:
   """Reads parameters and statistics of a checkpoint, not the optimiser's.
 
   Args:
-    path: a workdir or a step's folder.
+    path: a workdir, a step's folder, a portable file, or `convert`'s folder.
     network: the one that is wanted, 'encoder_decoder' or 'refinement'.
 
   Raises:
     InputError: no checkpoint, a damaged one, or one of another network.
   """
+  inside = contents(path)
+  if inside and network not in inside:
+    raise InputError(
+        f'{path}: holds a {next(iter(inside))} where the {network} is wanted; '
+        'give the checkpoint of the other training stage.'
+    )
+  path = inside.get(network, path)
+  if _is_portable(path):
+    checkpoint = _read_portable(path)
+    _check_network(checkpoint.path, checkpoint.network, network)
+    return checkpoint
   metadata = read_metadata(path)
   path = find(path)
-  if metadata['network'] != network:
-    raise InputError(
-        f'{path}: holds a {metadata["network"]} where a {network} is wanted; '
-        'give the workdir of the other training stage.'
-    )
+  _check_network(path, metadata['network'], network)
   try:
     variables = read_tree(path / 'state', ('params', 'batch_stats'))
   except (KeyError, ValueError, OSError, AttributeError) as error:
@@ -187,6 +225,24 @@ def read(path: str | pathlib.Path, network: str) -> Checkpoint:
       variables=variables,
       config=metadata['config'],
   )
+
+
+def _check_network(path, network, wanted):
+  if network != wanted:
+    raise InputError(
+        f'{path}: holds a {network} where the {wanted} is wanted; give the '
+        'checkpoint of the other training stage.'
+    )
+
+
+def _is_portable(path):
+  return pathlib.Path(path).suffix == _PORTABLE
+
+
+def _read_portable(path):
+  from viton_jax import portable  # Here, because it needs `Checkpoint`.
+
+  return portable.read(path)
 
 
 def read_tree(

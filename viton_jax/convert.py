@@ -5,10 +5,11 @@
   python -m viton_jax.convert --checkpoint W1 --to safetensors --out_dir W
   python -m viton_jax.convert --safetensors refinement.safetensors --out_dir W
 
-Writes W/encoder_decoder and W/refinement, whichever are inside: folders that
-training (--config.warm_start), try-on (--checkpoint, --refine_checkpoint) and
-export read; or, with --to safetensors, one file for each network that needs
-no library of ours.
+Writes W/encoder_decoder and W/refinement, whichever are inside. Training
+(--config.warm_start, --config.coarse_checkpoint) and try-on (--checkpoint,
+--refine_checkpoint) read these folders, and W itself. With --to safetensors
+each network is one file, which they read too and which needs no library of
+ours.
 
 A TensorFlow saver's file may hold one network or both; the variables' names say
 which. Kernels keep TensorFlow's shapes, so nothing is transposed and nothing is
@@ -18,266 +19,17 @@ lost. Published weights have fidelity 'original'.
 import argparse
 import os
 import pathlib
-import re
 import tempfile
 import time
-from typing import Any
 
 from flax import traverse_util
-import numpy as np
 
 from viton_jax import checkpoints, errors, portable
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
-from viton_jax.models.shapes import abstract_variables
+from viton_jax.tf1_checkpoints import read_tf1, read_tf1_checkpoint, tf1_names
 
-_SIZE = (256, 192)  # What the released code works at.
-
-# What training with TensorFlow leaves in a file beside the networks.
-_BOOKKEEPING = re.compile(
-    r'(^|/)(global_step|beta[12]_power(_\d+)?)$|/Adam(_\d+)?$'
-)
-_STEP = 'global_step'
-
-_NORM = {
-    'batchnorm/Variable': ('params', 'scale'),
-    'batchnorm/Variable_1': ('params', 'bias'),
-    'batchnorm/Variable_2': ('batch_stats', 'mean'),
-    'batchnorm/Variable_3': ('batch_stats', 'var'),
-}
-
-
-def tf1_names(network: str) -> dict[str, tuple[str, str, str]]:
-  """TensorFlow's variable names and where each goes.
-
-  Args:
-    network: 'encoder_decoder' or 'refinement'.
-
-  Returns:
-    name -> (collection, layer, variable), e.g.
-    'generator/encoder_2/conv/filter' -> ('params', 'encoder_2', 'kernel').
-  """
-  names = {}
-  if network == 'encoder_decoder':
-    for side, kind in (('encoder', 'conv'), ('decoder', 'deconv')):
-      for k in range(1, 7):
-        layer = f'{side}_{k}'
-        prefix = f'generator/{layer}'
-        names[f'{prefix}/{kind}/filter'] = ('params', layer, 'kernel')
-        if k > 1:  # The outermost layers have no normalisation.
-          for name, (collection, variable) in _NORM.items():
-            names[f'{prefix}/{name}'] = (collection, f'{layer}_norm', variable)
-  elif network == 'refinement':
-    for k in (1, 2, 3):
-      prefix, layer = f'refine_generator/g_256_conv{k}', f'conv_{k}'
-      names[f'{prefix}/weights'] = ('params', layer, 'kernel')
-      names[f'{prefix}/LayerNorm/gamma'] = ('params', f'{layer}_norm', 'scale')
-      names[f'{prefix}/LayerNorm/beta'] = ('params', f'{layer}_norm', 'bias')
-    prefix = 'refine_generator/g_1024_final'
-    names[f'{prefix}/weights'] = ('params', 'final', 'kernel')
-    names[f'{prefix}/biases'] = ('params', 'final', 'bias')
-  else:
-    raise ValueError(f'network is {network!r}.')
-  return names
-
-
-def read_tf1_checkpoint(path: str | pathlib.Path) -> dict[str, dict[str, Any]]:
-  """Reads the networks in a TensorFlow-1 saver's file.
-
-  Args:
-    path: the prefix ('model/stage1/model-15000'), one of its files, or a folder
-      with a `checkpoint` file or a single saver's file. V1 and V2 files.
-
-  Returns:
-    'encoder_decoder' and 'refinement', whichever are inside, each the network's
-    variables as NumPy float32 arrays.
-
-  Raises:
-    InputError: no such file or a damaged one; none of our networks in it; a
-      variable that is missing, unknown or of a wrong shape.
-  """
-  return {
-      network: checkpoint.variables
-      for network, checkpoint in read_tf1(path).items()
-  }
-
-
-def read_tf1(path: str | pathlib.Path) -> dict[str, Checkpoint]:
-  """As `read_tf1_checkpoint`, with the step and what else is known."""
-  prefix = find_tf1_checkpoint(path)
-  values = _read_values(prefix)
-  step = int(values.pop(_STEP, max(_step_of(prefix), 0)))
-  networks = {
-      network: names
-      for network in ('encoder_decoder', 'refinement')
-      if (names := tf1_names(network)).keys() & values.keys()
-  }
-  if not networks:
-    found = ', '.join(sorted(values)[:3])
-    raise InputError(
-        f'{prefix}: holds none of VITON\'s networks (its variables are {found} '
-        '...); give a checkpoint of VITON\'s stage 1 or stage 2.'
-    )
-  known = {name for names in networks.values() for name in names}
-  unknown = sorted(
-      name for name in values.keys() - known if not _BOOKKEEPING.search(name)
-  )
-  if unknown:
-    raise InputError(
-        f'{prefix}: has variables that belong to no network of VITON: '
-        f'{_list(unknown)}; give a checkpoint as the released code wrote it.'
-    )
-  result = {}
-  for network, names in networks.items():
-    missing = sorted(names.keys() - values.keys())
-    if missing:
-      raise InputError(
-          f'{prefix}: the {network} lacks {_list(missing)}; give a complete '
-          'checkpoint.'
-      )
-    _check_shapes(prefix, network, values)
-    variables = {}
-    for name, (collection, layer, variable) in names.items():
-      variables.setdefault(collection, {}).setdefault(layer, {})[variable] = (
-          values[name]
-      )
-    result[network] = Checkpoint(
-        path=prefix,
-        step=step,
-        network=network,
-        features=features_of(variables),
-        fidelity='original',
-        size=_SIZE,
-        variables=variables,
-        config={},
-    )
-  return result
-
-
-def find_tf1_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
-  """The prefix of a saver's files, see `read_tf1_checkpoint`."""
-  path = pathlib.Path(path)
-  if path.is_dir():
-    return _newest_in(path)
-  prefix = path.with_name(
-      re.sub(r'\.(index|meta|data-\d+-of-\d+)$', '', path.name)
-  )
-  index, v1 = prefix.with_name(prefix.name + '.index'), prefix
-  if not (index.is_file() or v1.is_file()):
-    raise InputError(
-        f'{path}: no such TensorFlow checkpoint; give the prefix of its files, '
-        "e.g. model/stage1/model-15000, or the files' folder."
-    )
-  if index.is_file() and not list(
-      prefix.parent.glob(f'{_glob_escape(prefix.name)}.data-*')
-  ):
-    raise InputError(
-        f'{prefix}: its .data file is missing; copy it beside the .index file.'
-    )
-  return prefix
-
-
-def _newest_in(folder):
-  """What the folder's `checkpoint` file names, or the highest step."""
-  prefixes = {
-      file.with_suffix('') for file in folder.glob('*.index')
-  } | {  # V1 files have no ending of their own.
-      file for file in folder.glob('model-*') if file.name[6:].isdigit()
-  }
-  if not prefixes:
-    raise InputError(
-        f'{folder}: holds no TensorFlow checkpoint (no *.index file); give the '
-        'folder or the prefix of one.'
-    )
-  state = folder / 'checkpoint'
-  if state.is_file():
-    text = state.read_text(errors='replace')
-    named = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
-    # It may say where the files once were; their name is what counts.
-    chosen = folder / pathlib.PurePosixPath(named[1]).name if named else None
-    if chosen in prefixes:
-      return find_tf1_checkpoint(chosen)
-  return find_tf1_checkpoint(max(prefixes, key=lambda p: (_step_of(p), p.name)))
-
-
-def _step_of(prefix):
-  number = re.search(r'-(\d+)$', prefix.name)
-  return int(number[1]) if number else -1
-
-
-def _glob_escape(name):
-  return re.sub(r'([\[*?])', r'[\1]', name)
-
-
-def _read_values(prefix):
-  """name -> array of every variable but the optimiser's, and the step."""
-  # Only here: TensorFlow takes seconds to import and nobody else needs it.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  import tensorflow as tf
-
-  try:
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {
-        name: reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-        if name == _STEP or not _BOOKKEEPING.search(name)
-    }
-  except Exception as error:  # Its reader raises whatever C++ did.
-    reason = ' '.join(str(error).split())[:200]
-    raise InputError(
-        f'{prefix}: cannot be read as a TensorFlow checkpoint ({reason}); it '
-        'may be truncated: copy or download its files again.'
-    ) from error
-
-
-def _check_shapes(prefix, network, values):
-  """Every variable against the network whose width the file itself tells."""
-  expected = expected_shapes(network, values)
-  for name, shape in expected.items():
-    value = values[name]
-    if value.shape != shape:
-      raise InputError(
-          f'{prefix}: {name} is {value.shape}, but the rest of the {network} '
-          f'wants {shape}; give a checkpoint of one network.'
-      )
-    if value.dtype != np.float32:
-      raise InputError(
-          f'{prefix}: {name} is {value.dtype}, not float32; give a checkpoint '
-          'as the released code wrote it.'
-      )
-    if not np.isfinite(value).all():
-      raise InputError(
-          f'{prefix}: {name} holds numbers that are not finite; give an '
-          'earlier step.'
-      )
-
-
-def expected_shapes(
-    network: str, values: dict[str, np.ndarray]
-) -> dict[str, tuple[int, ...]]:
-  """TensorFlow's variable names -> shapes, for the ngf that the values have."""
-  first = {
-      'encoder_decoder': 'generator/encoder_1/conv/filter',
-      'refinement': 'refine_generator/g_256_conv1/weights',
-  }[network]
-  features = max(1, *values[first].shape[-1:])
-  variables = abstract_variables(network, features)
-  return {
-      name: variables[collection][layer][variable].shape
-      for name, (collection, layer, variable) in tf1_names(network).items()
-  }
-
-
-def features_of(variables: dict[str, Any]) -> int:
-  """Channels of the first convolution (ngf) of either network."""
-  params = variables['params']
-  first = params['encoder_1' if 'encoder_1' in params else 'conv_1']
-  return int(first['kernel'].shape[-1])
-
-
-def _list(names):
-  shown = ', '.join(names[:5])
-  return shown if len(names) <= 5 else f'{shown} and {len(names) - 5} more'
+__all__ = ['read_tf1_checkpoint', 'write_checkpoint']
 
 
 def write_checkpoint(
@@ -335,8 +87,11 @@ def main() -> int:
   elif arguments.safetensors:
     found = [portable.read(arguments.safetensors)]
   else:
-    network = checkpoints.read_metadata(arguments.checkpoint)['network']
-    found = [checkpoints.read(arguments.checkpoint, network)]
+    path = arguments.checkpoint
+    networks = checkpoints.contents(path) or [
+        checkpoints.read_metadata(path)['network']
+    ]
+    found = [checkpoints.read(path, network) for network in networks]
 
   out_dir = pathlib.Path(arguments.out_dir)
   ending = '.safetensors' if arguments.to == 'safetensors' else ''
