@@ -71,6 +71,7 @@ step 'try on' python -m viton_jax.infer \
   --checkpoint "$dir/stage1" --refine_checkpoint "$dir/stage2" \
   --out_dir "$dir/results"
 
+[ -z "${DRY_RUN:-}" ] || exit 0
 say 'where the time went (minutes:seconds)'
 printf '%s\n' "${report[@]}"
 printf '%-28s %3d:%02d\n' 'in all' $((SECONDS / 60)) $((SECONDS % 60))

@@ -14,7 +14,7 @@ from viton_jax.errors import InputError
 
 SEED, HEIGHT, WIDTH = 11, 192, 144
 TRAIN, TEST = 3, 3
-UPPER, HAIR, FACE, LEFT_ARM, RIGHT_ARM = 5, 2, 13, 14, 15
+UPPER, HAIR, FACE, LEFT_ARM, RIGHT_ARM, TORSO = 5, 2, 13, 14, 15, 10
 
 
 def _files(folder):
@@ -262,9 +262,9 @@ def test_joints_lie_in_their_limbs():
   # Either the limb itself or what is drawn over it.
   allowed = {
     people.NOSE: {FACE, 4}, people.R_EYE: {FACE, 4, HAIR},
-    people.L_EYE: {FACE, 4, HAIR}, people.NECK: {FACE, UPPER, HAIR},
-    people.R_SHOULDER: {UPPER, RIGHT_ARM, FACE, HAIR},
-    people.L_SHOULDER: {UPPER, LEFT_ARM, FACE, HAIR},
+    people.L_EYE: {FACE, 4, HAIR}, people.NECK: {FACE, UPPER, HAIR, TORSO},
+    people.R_SHOULDER: {UPPER, RIGHT_ARM, FACE, HAIR, TORSO},
+    people.L_SHOULDER: {UPPER, LEFT_ARM, FACE, HAIR, TORSO},
     people.R_ELBOW: {UPPER, RIGHT_ARM}, people.L_ELBOW: {UPPER, LEFT_ARM},
     people.R_WRIST: {UPPER, RIGHT_ARM, LEFT_ARM},
     people.L_WRIST: {UPPER, LEFT_ARM, RIGHT_ARM},

@@ -22,7 +22,7 @@ from input_pipeline.synthetic.people import make_person, visible_keypoints
 from viton_jax.errors import InputError
 
 MARKER = 'synthetic.json'
-VERSION = 1  # Of the drawings; grows when the same seed gives other pictures.
+VERSION = 2  # Of the drawings; grows when the same seed gives other pictures.
 JPEG_QUALITY = 95
 SEGMENT_SIZE = 641
 SEGMENT_LONG_SIDE = 640

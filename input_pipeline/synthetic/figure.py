@@ -12,6 +12,8 @@ from input_pipeline.synthetic.people import (
 )
 
 PANTS, SKIRT, FACE, LEFT_LEG, RIGHT_LEG = 9, 12, 13, 16, 17
+# Bare chest and belly: LIP-20 has no label for them; as CIHP and our layouts.
+TORSO_SKIN = 10
 SKIN_SHADOW = (0.70, 0.56, 0.52)
 BOTTOM_SHADOW = (0.42, 0.42, 0.47)
 
@@ -228,3 +230,6 @@ def draw_torso(canvas, person):
   canvas.paint_lit(
     window, alpha, base=person.skin, lit=lit, label=FACE, shadow=SKIN_SHADOW
   )
+  x0, y0, x1, y1 = window
+  drawn = canvas.parse[y0:y1, x0:x1]
+  drawn[(drawn == FACE) & ((s > 0.05) | (np.abs(t) > 0.3))] = TORSO_SKIN
