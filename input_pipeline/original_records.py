@@ -63,7 +63,9 @@ def open_original_records(data_dir, split: str = 'train') -> RecordFiles:
   return open_records(paths)
 
 
-def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
+def read_record(
+    data: bytes, name: str, *, fidelity: str, with_garment_mask: bool = True
+) -> dict:
   """Turns one of the original's records into a working example.
 
   Args:
@@ -72,6 +74,8 @@ def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
     fidelity: 'original': TensorFlow 1's resizing and its fast JPEG decoding,
       float32 images. 'fixed': antialiased uint8 images; joints whose box says
       "missing" are missing.
+    with_garment_mask: derives it, which takes about as long as all the rest;
+      training does not use it.
 
   Returns:
     the dict of `sample.working_example` at 256 x 192.
@@ -118,24 +122,18 @@ def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
     # What only reproduces the original's drawing is a missing joint.
     drawn_missing = (keypoints[:, :2] <= 0).all(axis=1)
     keypoints[drawn_missing] = 0
-  mask = _garment_mask(example['garment'], name, fidelity=fidelity)
-  example['garment_mask'] = mask.astype(np.uint8)
+  if with_garment_mask:
+    try:
+      example['garment_mask'] = sample.working_garment_mask(
+          photos[1], size=size, fidelity=fidelity
+      )
+    except InputError as error:
+      raise InputError(f'{name}, product_image: {error}') from error
   example['keypoints'] = keypoints
   example['control_points'] = points.reshape(2, 100).T * 2 - 1
   example['person_id'] = features['image_id'].bytes_list.value[0]
   example['garment_id'] = features['product_image_id'].bytes_list.value[0]
   return example
-
-
-def _garment_mask(garment, name: str, *, fidelity: str):
-  # Here, because it brings in JAX, which reading files does not need.
-  from viton_jax import geometry
-
-  photo = np.rint(garment).astype(np.uint8)
-  try:
-    return geometry.garment_mask(photo, fidelity=fidelity)
-  except InputError as error:
-    raise InputError(f'{name}, product_image: {error}') from error
 
 
 def keypoints_from_boxes(pose_map, limit, *, name: str):

@@ -74,6 +74,8 @@ def prepare_sample(
   """
   # Here, because it brings in JAX, which reading folders does not need.
   from viton_jax import geometry
+  from viton_jax.geometry import contour
+  from viton_jax.geometry.matching import MATCHING_SIZE
 
   if not pair.has_shoulders:
     raise InputError(
@@ -81,17 +83,25 @@ def prepare_sample(
         'found, so no garment can be placed; estimate the pose again or take '
         'the pair off the list'
     )
-  if pair.garment_mask is None:
-    mask = geometry.garment_mask(pair.garment, fidelity=fidelity)
+  if pair.garment_mask is None and fidelity == 'fixed':
+    mask = geometry.garment_mask(pair.garment)
     pair = dataclasses.replace(pair, garment_mask=mask)
   if pair.control_points is None:
-    # Matching is in the frame of the person; both frames become [-1, 1].
-    mask = images.resize_labels(
-        pair.garment_mask.astype(np.uint8), *pair.parse.shape
-    )
+    region = pair.parse == sample.GARMENT_LABEL
+    if pair.garment_mask is None:
+      # The original fills the mask's holes at the size it matches at.
+      mask = geometry.garment_mask(
+          pair.garment, fidelity=fidelity, size=MATCHING_SIZE
+      )
+      region = contour.resize_nearest(region, MATCHING_SIZE)
+    else:
+      # Matching is in the frame of the person; both frames become [-1, 1].
+      mask = images.resize_labels(
+          pair.garment_mask.astype(np.uint8), *pair.parse.shape
+      )
     fitted = geometry.fit_control_points(
         mask > 0,
-        pair.parse == sample.GARMENT_LABEL,
+        region,
         fidelity=fidelity,
         seed=seed,
         image_size=(height, width),

@@ -156,22 +156,15 @@ def working_example(
     InputError: an unusable size or fidelity.
   """
   check_settings(height, width, fidelity=fidelity)
-  mask = sample.garment_mask
-  if mask is None:
-    # Imported here, because layouts are read where JAX is not needed.
-    from viton_jax import geometry
-
-    mask = geometry.garment_mask(sample.garment, fidelity=fidelity)
   size = (height, width)
   shrink = shrink_original if fidelity == 'original' else shrink_fixed
   example = shrink(sample.person, sample.garment, sample.parse, size=size)
   if fidelity == 'original':
     for name in ('person', 'garment', 'head_mask'):
       example[name] = np.rint(example[name]).astype(np.uint8)
-    mask = images.resize_nearest_tf1(mask.astype(np.uint8), height, width)
-  else:
-    mask = images.resize_area(mask.astype(np.uint8) * 255, height, width) > 127
-  example['garment_mask'] = mask.astype(np.uint8)
+  example['garment_mask'] = working_garment_mask(
+      sample.garment, sample.garment_mask, size=size, fidelity=fidelity
+  )
   example['keypoints'] = working_keypoints(
       sample.keypoints, sample.person.shape[:2], size=size, fidelity=fidelity
   )
@@ -182,6 +175,43 @@ def working_example(
   example['person_id'] = sample.person_id
   example['garment_id'] = sample.garment_id
   return example
+
+
+def working_garment_mask(garment, mask=None, *, size, fidelity: str):
+  """The flat garment's mask at the working size.
+
+  At test time the original resizes its mask to 64 x 48, where it matches,
+  before it fills holes. So in 'original' a mask that is derived from the photo
+  is made at that size and every pixel of it repeated: the matching, which
+  takes the nearest pixels, gets it back unchanged.
+
+  Args:
+    garment: (hg, wg, 3) uint8, the photo.
+    mask: (hg, wg) bool, or None: derived from the photo.
+    size: (height, width) at work.
+    fidelity: 'fixed' or 'original'.
+
+  Returns:
+    (h, w) uint8, 0 or 1.
+
+  Raises:
+    InputError: no garment found in the photo.
+  """
+  original = fidelity == 'original'
+  if mask is None:
+    # Imported here, because layouts are read where JAX is not needed.
+    from viton_jax import geometry
+    from viton_jax.geometry.matching import ORIGINAL_TEST_SIZE
+
+    mask = geometry.garment_mask(
+        garment,
+        fidelity=fidelity,
+        size=ORIGINAL_TEST_SIZE if original else None,
+    )
+  mask = mask.astype(np.uint8)
+  if original:
+    return images.resize_nearest_tf1(mask, *size)
+  return (images.resize_area(mask * 255, *size) > 127).astype(np.uint8)
 
 
 def shrink_fixed(person, garment, parse, *, size) -> dict:

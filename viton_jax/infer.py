@@ -45,12 +45,17 @@ def parse_arguments() -> argparse.Namespace:
   add('--pairs',
       help='pair list: a file of data_dir, or a path (default: the test list '
       "of the layout); with ':paired' after it, all in their own garments")
-  add('--checkpoint', required=True, help='workdir of stage 1, or one step')
+  add('--checkpoint', required=True,
+      help='stage 1: its workdir, one step of it, a .safetensors file, or what '
+      '`python -m viton_jax.convert` wrote')
   add('--refine_checkpoint', required=True, help='the same of stage 2')
   add('--out_dir', required=True, help='where pictures and page go')
   add('--batch_size', type=int, default=8, help='default: %(default)s')
   add('--results_only', action='store_true',
       help='write the try-on pictures alone, without the steps to them')
+  add('--png_round_trip', action='store_true',
+      help="stretch stage 1's pictures to 8 bits before stage 2 sees them, as "
+      "the original's scripts did (docs/fidelity.md)")
   add('--page_pairs', type=int, default=500,
       help='pairs that index.html shows (default: %(default)s)')
   return parser.parse_args()
@@ -68,7 +73,9 @@ def main() -> int:
   print(layout.found)
   arguments.layout = layout.name  # What 'auto' found.
   checkpoint, run = try_on.make_try_on(
-      arguments.checkpoint, arguments.refine_checkpoint
+      arguments.checkpoint,
+      arguments.refine_checkpoint,
+      png_round_trip=arguments.png_round_trip,
   )
   out_dir = pathlib.Path(arguments.out_dir)
   claim(out_dir, arguments)
@@ -140,7 +147,9 @@ def claim(out_dir: pathlib.Path, arguments: argparse.Namespace) -> None:
   Raises:
     InputError: the folder holds results of something else.
   """
-  names = ('data_dir', 'layout', 'checkpoint', 'refine_checkpoint')
+  names = (
+      'data_dir', 'layout', 'checkpoint', 'refine_checkpoint', 'png_round_trip'
+  )
   ours = {name: getattr(arguments, name) for name in names}
   for name in ('data_dir', 'checkpoint', 'refine_checkpoint'):
     ours[name] = str(pathlib.Path(ours[name]).absolute())
@@ -149,7 +158,7 @@ def claim(out_dir: pathlib.Path, arguments: argparse.Namespace) -> None:
     if path.exists():
       theirs = json.loads(path.read_text())
       for name in names:
-        if theirs.get(name) != ours[name]:
+        if theirs.get(name, False) != ours[name]:
           raise InputError(
               f'{path}: these results were begun with {name} = '
               f'{theirs.get(name)}, not {ours[name]}; use another --out_dir.'

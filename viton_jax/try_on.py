@@ -46,6 +46,7 @@ def make_try_on(
     refine_checkpoint: str | pathlib.Path,
     *,
     workers: int | None = None,
+    png_round_trip: bool = False,
 ) -> tuple[checkpoints.Checkpoint, Callable[[dict], TryOnBatch]]:
   """Loads both networks.
 
@@ -53,6 +54,8 @@ def make_try_on(
     checkpoint: workdir, or one step of it, of a trained encoder-decoder.
     refine_checkpoint: the same of a refinement network.
     workers: threads for the matching; default: one a core.
+    png_round_trip: lets stage 2 see stage 1's picture and mask as the released
+      code does, see `through_png`. The matching has the mask as it is.
 
   Returns:
     The encoder-decoder's checkpoint (its size and fidelity say how examples
@@ -109,6 +112,8 @@ def make_try_on(
               mask[..., 0],
           )
       )
+    if png_round_trip:
+      coarse, mask = through_png(coarse) * 2 - 1, through_png(mask)
     refined = refine_step(
         refine_variables,
         {
@@ -128,6 +133,26 @@ def make_try_on(
     )
 
   return first, run
+
+
+def through_png(images: np.ndarray) -> np.ndarray:
+  """What is left of pictures that scipy.misc.imsave wrote and stage 2 reads.
+
+  imsave stretches each to its own range before it rounds to 8 bits, so that
+  its darkest value becomes 0 and its brightest 255.
+
+  Args:
+    images: (b, h, w, c) float32.
+
+  Returns:
+    (b, h, w, c) float32, multiples of 1/255 in [0, 1].
+  """
+  low, high = (
+      f(images, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max)
+  )
+  span = np.where(high > low, high - low, 1)
+  levels = np.floor((images - low) * (255 / span) + 0.5)
+  return (np.clip(levels, 0, 255) / 255).astype(np.float32)
 
 
 def match(
