@@ -141,12 +141,17 @@ def check_masks(
   return masks[0], masks[1]
 
 
-def _check_shape(inside: np.ndarray, name: str) -> None:
-  """Refuses what has too little outline for a warp."""
+def _check_shape(inside: np.ndarray, name: str, *, fidelity: str) -> None:
+  """Refuses what has too little outline for a warp.
+
+  'original' takes a mask that touches all borders, as the released code does,
+  unless it has no outline at all.
+  """
   if not inside.any():
     raise MatchingError(f'the {name} is empty')
   borders = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
-  if all(border.any() for border in borders):
+  touches = all(border.any() for border in borders)
+  if touches and (fidelity == 'fixed' or inside.all()):
     raise MatchingError(
         f'the {name} touches all four borders of the picture, so its outline '
         'is not in it'
@@ -178,7 +183,7 @@ def _fit_original(
   sampled = []
   for values, name in ((garment, _GARMENT), (person, _PERSON)):
     values = contour.resize_nearest(values, size)
-    _check_shape(values >= level, name)
+    _check_shape(values >= level, name, fidelity='original')
     points, tangents = contour.boundary_original(values, level)
     keep = contour.sample_original(points, POINTS, rng=rng)
     sampled += [points[keep], tangents[keep]]
@@ -270,7 +275,7 @@ def prepare_fixed(
   for values, name in ((garment, _GARMENT), (person, _PERSON)):
     values = contour.resize_area(values, MATCHING_SIZE)
     inside = values >= level
-    _check_shape(inside, name)
+    _check_shape(inside, name, fidelity='fixed')
     torsos.append(contour.torso(inside))
     # Takes the staircase off a binary mask; of a soft one it moves corners
     # by a fifth of a pixel.
