@@ -15,23 +15,23 @@ from configs import defaults
 def get_config(arg: str = 'stage1'):
   config = defaults.get_config()
   config.features = 16
-  config.batch_size = 4
+  config.batch_size = 8
   config.schedule = 'cosine'
   config.loss.perceptual = 0.0
-  config.norm_decay = 0.99
+  config.norm_decay = 0.98
   config.log_every = 100
   config.eval_every = 500
   config.sample_every = 500
   config.checkpoint_every = 500
   if arg == 'stage1':
     config.stage = 1
-    config.num_steps = 3_600
+    config.num_steps = 2_000
     config.learning_rate = 1e-3
     config.loss.mask = 1.0
     config.loss.image = 1.0
   elif arg == 'stage2':
     config.stage = 2
-    config.num_steps = 500
+    config.num_steps = 300
     config.learning_rate = 1e-3
     config.loss.image = 1.0
     config.loss.alpha = 0.05
