@@ -47,6 +47,8 @@ def test_every_pair_becomes_a_picture(dressed):
   assert f'{PAIRS} pairs dressed, 0 failed' in log
   assert 'pairs/s' in log and str(out_dir / 'index.html') in log
   assert not list(out_dir.rglob('*.partial'))
+  height, width, _ = cv2.imread(str(out_dir / 'sheet.png')).shape
+  assert height > PAIRS * 128 and width > 8 * 64
 
 
 class _Page(html.parser.HTMLParser):

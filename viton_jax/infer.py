@@ -4,10 +4,11 @@
       --pairs viton_test_pairs.txt --checkpoint W1 --refine_checkpoint W2 \\
       --out_dir RESULTS
 
-RESULTS/index.html shows every step of every pair; RESULTS/results/ holds the
-pictures alone; RESULTS/manifest.jsonl says of each pair what became of it. The
-same command goes on where it stopped. Exit code 3: some pairs failed, and the
-manifest says why.
+RESULTS/index.html shows every step of every pair, RESULTS/sheet.png the first
+few at a glance; RESULTS/results/ holds the pictures alone;
+RESULTS/manifest.jsonl says of each pair what became of it. The same command
+goes on where it stopped. Exit code 3: some pairs failed, and the manifest says
+why.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from viton_jax.errors import InputError
 COLUMNS = (
     'person', 'garment', 'coarse', 'mask', 'warped', 'alpha', 'result', 'truth'
 )
+_SHEET_ROWS = 6
 _READ_AHEAD = 3  # Batches that are read while one is computed.
 
 
@@ -303,6 +305,7 @@ def summarise(
       pairs=[page_entry(line, out_dir) for line in shown],
   )
   storage.write_file(out_dir / 'index.html', rendered.encode())
+  write_sheet(lines, out_dir)
 
   print('\n'.join(summary))
   if means:
@@ -313,6 +316,25 @@ def summarise(
     print(f'why they failed: {out_dir / "manifest.jsonl"}')
   print(f'open {out_dir / "index.html"}')
   return errors.EXIT_SOME_FAILED if failed else errors.EXIT_OK
+
+
+def write_sheet(lines: list[dict], out_dir: pathlib.Path) -> None:
+  """Writes sheet.png: the first pairs at a glance, where steps are there."""
+  rows = []
+  for line in lines:
+    pictures = page_entry(line, out_dir).get('pictures', {})
+    if len(rows) < _SHEET_ROWS and len(pictures) > 1:
+      rows.append({
+          column: images.decode_image((out_dir / place).read_bytes(), place)
+          for column, place in pictures.items()
+      })
+  # A sheet has one set of columns: those that all its rows have.
+  columns = [c for c in COLUMNS if rows and all(c in row for row in rows)]
+  if columns:
+    sheet = sheets.contact_sheet(
+        {column: np.stack([row[column] for row in rows]) for column in columns}
+    )
+    storage.write_file(out_dir / 'sheet.png', images.encode_png(sheet))
 
 
 def page_entry(line: dict, out_dir: pathlib.Path) -> dict:
