@@ -313,7 +313,7 @@ def _original_batches(files, order, fidelity):
   def read(index):
     name = files.name(index)
     return original_records.read_record(
-        files.read(index), name, fidelity=fidelity, with_garment_mask=False
+        files.read(index), name, fidelity=fidelity
     )
 
   def stack(futures):

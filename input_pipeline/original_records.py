@@ -7,6 +7,7 @@ floats). They become the same dict as `working_example` makes, except that in
 fidelity 'original' images and head mask stay float32 in 0..255, unrounded.
 """
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -63,9 +64,7 @@ def open_original_records(data_dir, split: str = 'train') -> RecordFiles:
   return open_records(paths)
 
 
-def read_record(
-    data: bytes, name: str, *, fidelity: str, with_garment_mask: bool = True
-) -> dict:
+def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
   """Turns one of the original's records into a working example.
 
   Args:
@@ -74,15 +73,55 @@ def read_record(
     fidelity: 'original': TensorFlow 1's resizing and its fast JPEG decoding,
       float32 images. 'fixed': antialiased uint8 images; joints whose box says
       "missing" are missing.
-    with_garment_mask: derives it, which takes about as long as all the rest;
-      training does not use it.
 
   Returns:
-    the dict of `sample.working_example` at 256 x 192.
+    the dict of `sample.working_example` at 256 x 192, but without
+    garment_mask, which training does not use.
 
   Raises:
     InputError: a feature is missing or has another size or content.
   """
+  content = read_content(data, name, fidelity=fidelity)
+  person, size = content.person, (HEIGHT, WIDTH)
+  original = fidelity == 'original'
+  shrink = sample.shrink_original if original else sample.shrink_fixed
+  example = shrink(person, content.garment, content.parse, size=size)
+  keypoints = content.keypoints
+  if original:
+    example['pose_limit'] = sample.pose_limit(person.shape[:2], size=size)
+  else:
+    keypoints[drawn_missing(keypoints)] = 0
+  example['keypoints'] = keypoints
+  example['control_points'] = content.control_points
+  example['person_id'] = content.person_id
+  example['garment_id'] = content.garment_id
+  return example
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+  """What one of the original's records holds, at the photos' size.
+
+  Attributes:
+    person_id, garment_id: file names, bytes.
+    person, garment: (h, w, 3) uint8 RGB, each of its own size.
+    parse: (h, w) uint8 LIP-20, of the person.
+    keypoints: (18, 3) float32 in pixels at 256 x 192, see
+      `keypoints_from_boxes`.
+    control_points: (100, 2) float32 x, y in [-1, 1].
+  """
+
+  person_id: bytes
+  garment_id: bytes
+  person: np.ndarray
+  garment: np.ndarray
+  parse: np.ndarray
+  keypoints: np.ndarray
+  control_points: np.ndarray
+
+
+def read_content(data: bytes, name: str, *, fidelity: str) -> Content:
+  """Takes a record apart; see `read_record`."""
   features = _parse(data, name)
   height, width = (int(features[key].int64_list.value[0])
                    for key in ('height', 'width'))
@@ -94,8 +133,8 @@ def read_record(
     )
   photos = []
   for key in ('image', 'product_image'):
-    data = features[key].bytes_list.value[0]
-    photos.append(_decode(data, f'{name}, {key}', fidelity=fidelity))
+    photo = features[key].bytes_list.value[0]
+    photos.append(_decode(photo, f'{name}, {key}', fidelity=fidelity))
   if photos[0].shape[:2] != (height, width):
     raise InputError(
         f'{name}: the image is {photos[0].shape[0]} x {photos[0].shape[1]}, '
@@ -109,31 +148,35 @@ def read_record(
         f'{name}: tps_control_points has {points.size} values instead of 200; '
         'write the record again'
     )
-  size = (HEIGHT, WIDTH)
-  original = fidelity == 'original'
-  shrink = sample.shrink_original if original else sample.shrink_fixed
-  example = shrink(*photos, parse, size=size)
-  limit = sample.pose_limit((height, width), size=size)
+  limit = sample.pose_limit((height, width), size=(HEIGHT, WIDTH))
   pose_map = _raw_map(features, 'pose_map', name, shape=_POSE_SHAPE)
-  keypoints = keypoints_from_boxes(pose_map, limit, name=name)
-  if original:
-    example['pose_limit'] = limit
-  else:
-    # What only reproduces the original's drawing is a missing joint.
-    drawn_missing = (keypoints[:, :2] <= 0).all(axis=1)
-    keypoints[drawn_missing] = 0
-  if with_garment_mask:
-    try:
-      example['garment_mask'] = sample.working_garment_mask(
-          photos[1], size=size, fidelity=fidelity
-      )
-    except InputError as error:
-      raise InputError(f'{name}, product_image: {error}') from error
-  example['keypoints'] = keypoints
-  example['control_points'] = points.reshape(2, 100).T * 2 - 1
-  example['person_id'] = features['image_id'].bytes_list.value[0]
-  example['garment_id'] = features['product_image_id'].bytes_list.value[0]
-  return example
+  return Content(
+      person_id=features['image_id'].bytes_list.value[0],
+      garment_id=features['product_image_id'].bytes_list.value[0],
+      person=photos[0],
+      garment=photos[1],
+      parse=parse,
+      keypoints=keypoints_from_boxes(pose_map, limit, name=name),
+      control_points=points.reshape(2, 100).T * 2 - 1,
+  )
+
+
+def read_names(data: bytes, name: str) -> tuple[str, str]:
+  """File names of a record's person and garment.
+
+  Raises:
+    InputError: one of them is missing.
+  """
+  features = _parse(data, name, _FEATURES[:2])
+  return tuple(
+      features[key].bytes_list.value[0].decode(errors='replace')
+      for key in _FEATURES[:2]
+  )
+
+
+def drawn_missing(keypoints):
+  """(18,) bool: joints whose box, or its lack, only says that they miss."""
+  return (keypoints[:, :2] <= 0).all(axis=1)
 
 
 def keypoints_from_boxes(pose_map, limit, *, name: str):
@@ -176,8 +219,8 @@ def keypoints_from_boxes(pose_map, limit, *, name: str):
   return keypoints
 
 
-def _parse(data: bytes, name: str):
-  """The features of a serialised example, all of them there."""
+def _parse(data: bytes, name: str, needed=_FEATURES):
+  """The features of a serialised example, the needed ones there."""
   tf = tensorflow()
   try:
     features = tf.train.Example.FromString(data).features.feature
@@ -186,7 +229,7 @@ def _parse(data: bytes, name: str):
     raise InputError(
         f'{name}: this is not a tf.train.Example; copy the file again'
     ) from error
-  for key in _FEATURES:
+  for key in needed:
     kind = features[key].WhichOneof('kind') if key in features else None
     if kind is None or not getattr(features[key], kind).value:
       raise InputError(

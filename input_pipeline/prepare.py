@@ -2,7 +2,9 @@
 
   python -m input_pipeline.prepare --layout viton --data_dir data \\
       --out_dir records --pairs viton_train_pairs.txt
+  python -m input_pipeline.prepare --from_records tfrecords --out_dir records
 
+The second form takes the TFRecords that the original's scripts have written.
 Pairs are worked off in parallel. Finished parts are kept in out_dir/parts
 until the end, so a run that was killed goes on where it stood when the same
 command is given again. out_dir/manifest.jsonl then has one line a pair: ok, or
@@ -25,7 +27,14 @@ import time
 
 from absl import logging
 
-from input_pipeline import images, layouts, original_records, parts, sample
+from input_pipeline import (
+    images,
+    layouts,
+    original_records,
+    original_samples,
+    parts,
+    sample,
+)
 from viton_jax import errors
 from viton_jax.errors import InputError
 
@@ -111,7 +120,7 @@ def _quiet():
 
 
 def prepare(
-    layout_name: str,
+    layout_name: str | None,
     data_dir,
     *,
     out_dir,
@@ -126,7 +135,8 @@ def prepare(
   """Makes records of all pairs of a list; see the module's docstring.
 
   Args:
-    layout_name: see `layouts.open_layout`.
+    layout_name: see `layouts.open_layout`; None: `data_dir` holds records of
+      the original.
     data_dir: the raw data.
     out_dir: where the records go.
     pairs: the pair list; None: the layout's training list.
@@ -154,12 +164,7 @@ def prepare(
         f'workers {workers} is negative; leave it out for one a core'
     )
   workers = os.cpu_count() if workers is None else workers
-  original = fidelity == 'original'
-  # The published weights were trained on pixels decoded by TensorFlow.
-  decode = original_records.decode_photo_tf if original else images.decode_image
-  layout = layouts.open_layout(
-      layout_name, data_dir, pairs, decode=decode, tps=original
-  )
+  layout = _open(layout_name, data_dir, pairs, fidelity=fidelity)
   print(layout.found)
   out_dir = pathlib.Path(out_dir)
   settings = {
@@ -215,6 +220,17 @@ def prepare(
       f'records in {out_dir}'
   )
   return _exit_code(manifest)
+
+
+def _open(layout_name, data_dir, pairs, *, fidelity) -> layouts.Layout:
+  if layout_name is None:
+    return original_samples.OriginalRecords(data_dir, fidelity=fidelity)
+  original = fidelity == 'original'
+  # The published weights were trained on pixels decoded by TensorFlow.
+  decode = original_records.decode_photo_tf if original else images.decode_image
+  return layouts.open_layout(
+      layout_name, data_dir, pairs, decode=decode, tps=original
+  )
 
 
 def _exit_code(manifest) -> int:
@@ -281,10 +297,14 @@ def main(argv: list[str] | None = None) -> int:
   add: Callable = parser.add_argument
   add(
       '--layout',
-      default='viton',
-      help=f'{", ".join(layouts.LAYOUTS)} (%(default)s)',
+      help=f'{", ".join(layouts.LAYOUTS)} (viton)',
   )
-  add('--data_dir', required=True, help='the folder with the raw data')
+  add('--data_dir', help='the folder with the raw data')
+  add(
+      '--from_records',
+      metavar='DIR',
+      help="the original's TFRecords, instead of --layout, --data_dir, --pairs",
+  )
   add('--out_dir', required=True, help='the folder for the records')
   add(
       '--pairs',
@@ -307,9 +327,16 @@ def main(argv: list[str] | None = None) -> int:
   add('--workers', type=int, help='processes (one a core)')
   add('--seed', type=int, default=0, help='(%(default)s)')
   arguments = vars(parser.parse_args(argv))
-  return prepare(
-      arguments.pop('layout'), arguments.pop('data_dir'), **arguments
+  layout, data_dir, from_records = (
+      arguments.pop(name) for name in ('layout', 'data_dir', 'from_records')
   )
+  if from_records is None:
+    if data_dir is None:
+      parser.error('give --data_dir, or --from_records')
+    return prepare(layout or 'viton', data_dir, **arguments)
+  if layout or data_dir or arguments['pairs']:
+    parser.error('--from_records goes without --layout, --data_dir, --pairs')
+  return prepare(None, from_records, **arguments)
 
 
 if __name__ == '__main__':
