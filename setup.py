@@ -48,6 +48,7 @@ setup(
     extras_require={
         'dev': [
             'pytest>=8.0',
+            'pytest-xdist>=3.6',
             'ruff>=0.8',
             'scikit-image>=0.24',  # reference for SSIM, a real photograph
         ],

@@ -7,7 +7,8 @@ usage() {
 usage: launch/test.sh [--dry_run] [PYTEST ARGUMENTS]
 
 Makes .venv if there is none, installs viton_jax with its development tools,
-and runs ruff and pytest. Everything behind the options goes to pytest:
+and runs ruff and pytest, a test process a core. Everything behind the options
+goes to pytest:
 
   launch/test.sh                       all of it, about 10 minutes on 2 cores
   launch/test.sh tests/test_models.py -k golden
@@ -24,4 +25,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 install_project dev
 cd "$ROOT"
 run "$VENV/bin/ruff" check .
-run "$VENV/bin/python" -m pytest "$@"
+run "$VENV/bin/python" -m pytest --numprocesses auto --dist loadfile "$@"
