@@ -1,9 +1,10 @@
 """How fast the input pipeline is, with nothing behind it.
 
-  python -m benchmarks.input --records records
+  python -m benchmarks.input --records records --original_records tfrecords
   python -m benchmarks.input --data_dir data --pairs viton_train_pairs.txt
 
-The first form reads training batches; the second times the steps of preparing
+The first form reads training batches of ours and of the original's records,
+and tells how large a record is; the second times the steps of preparing
 one pair in this process. "Per core" divides by the CPU time used, so that it
 holds on a busy machine too; an example is a person and a garment.
 """
@@ -21,9 +22,25 @@ from input_pipeline import batches, layouts, records, sample
 from viton_jax.errors import run
 
 
-def time_batches(folder: str, *, batch_size: int, seconds: float) -> None:
-  """Prints examples/s of training batches."""
-  stream = batches.train_batches(folder, batch_size=batch_size, seed=0)
+def time_batches(
+    folder: str,
+    *,
+    batch_size: int,
+    seconds: float,
+    fmt: str = 'records',
+    fidelity: str = 'original',
+) -> None:
+  """Prints examples/s of training batches, and the size of a record."""
+  info = batches.read_info(folder, fmt=fmt, fidelity=fidelity)
+  count = sum(info.num_examples.values())
+  size = sum(x.stat().st_size for x in info.folder.glob('*-?????-of-?????'))
+  print(
+      f'{fmt}, {info.fidelity}: {count} records of '
+      f'{size / count / 1000:.1f} kB'
+  )
+  stream = batches.train_batches(
+      folder, batch_size=batch_size, seed=0, fmt=fmt, fidelity=fidelity
+  )
   for _ in range(8):  # Past the start and the first prefetched batches.
     next(stream)
   wall, cpu, count = time.perf_counter(), time.process_time(), 0
@@ -81,19 +98,31 @@ def main() -> None:
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--records', help='prepared records to read')
+  parser.add_argument(
+      '--original_records', help="the original's records to read"
+  )
   parser.add_argument('--data_dir', help='raw data to prepare from')
   parser.add_argument('--pairs', default='viton_train_pairs.txt')
   parser.add_argument('--batch_size', type=int, default=16)
   parser.add_argument('--seconds', type=float, default=10)
   parser.add_argument('--count', type=int, default=40, help='pairs to prepare')
   arguments = parser.parse_args()
-  if not (arguments.records or arguments.data_dir):
-    parser.error('give --records, --data_dir or both')
+  theirs = arguments.original_records
+  if not (arguments.records or theirs or arguments.data_dir):
+    parser.error('give --records, --original_records or --data_dir')
   if arguments.records:
     time_batches(
         arguments.records,
         batch_size=arguments.batch_size,
         seconds=arguments.seconds,
+    )
+  for fidelity in ('original', 'fixed') if theirs else ():
+    time_batches(
+        theirs,
+        batch_size=arguments.batch_size,
+        seconds=arguments.seconds,
+        fmt='original_records',
+        fidelity=fidelity,
     )
   if arguments.data_dir:
     time_preparing(
