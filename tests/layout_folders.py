@@ -5,6 +5,7 @@ Label maps and photos are written by Pillow, so that the readers' own writers
 are not what they are tested with.
 """
 
+import dataclasses
 import json
 
 import numpy as np
@@ -36,8 +37,18 @@ LIP_TO_ATR = {
 
 
 def draw(height=256):
-  """The four pairs, by the person's number."""
-  return {k: render_pair(SEED, k, height) for k in (1, 2, 3, 4)}
+  """The four pairs, by the person's number.
+
+  Bare chest is the neck's label here, because ATR has none for it.
+  """
+  pairs = {k: render_pair(SEED, k, height) for k in (1, 2, 3, 4)}
+  return {
+      k: dataclasses.replace(
+          pair,
+          parse=np.where(pair.parse == 10, np.uint8(13), pair.parse),
+      )
+      for k, pair in pairs.items()
+  }
 
 
 def write_jpeg(path, image):
