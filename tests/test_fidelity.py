@@ -16,6 +16,7 @@ import pytest
 from test_convert import save_tf1
 
 from viton_jax import checkpoints, geometry, steps, tf1_checkpoints, try_on
+from viton_jax.geometry import contour
 from viton_jax.models import EncoderDecoder, Refinement, compose
 
 RAW = goldens.FOLDER / 'raw_seed0'
@@ -150,6 +151,19 @@ def test_png_round_trip_is_that_of_imsave():
   assert not got[1].any()  # Nothing to stretch: imsave writes black.
 
 
+def test_soft_masks_shrink_as_in_matlab():
+  """Inside as JAX's cubic resizing; at the borders the picture is mirrored."""
+  values = np.random.default_rng(0).normal(size=(256, 192)).astype(np.float32)
+  ours = contour.resize_cubic(values, (64, 48))
+  inner = np.s_[3:-3, 3:-3]
+  theirs = jax.image.resize(values, (64, 48), 'cubic')
+  np.testing.assert_allclose(ours[inner], theirs[inner], atol=1e-5)
+  mirrored = np.pad(values, 32, mode='symmetric')
+  np.testing.assert_allclose(
+      ours, contour.resize_cubic(mirrored, (80, 64))[8:-8, 8:-8], atol=1e-6
+  )
+
+
 def test_matching_is_that_of_test_time():
   """At 64 x 48, level 0.5 of the raw mask, integer grid points."""
   garment = np.zeros((256, 192), np.uint8)
@@ -166,10 +180,17 @@ def test_matching_is_that_of_test_time():
 
 def test_from_a_viton_folder_to_pictures(raw_dir, tmp_path):
   """With portable files; what stage 2 reads makes a difference."""
-  # Random weights see no garment, so make their mask channel larger.
+  # Random weights see no garment, so let the mask be the body's shape: one
+  # feature of the first layer is its mean, and the last reads only that.
   reader = tf1_checkpoints._read_values(goldens.CHECKPOINT)
-  last = 'generator/decoder_1/deconv/filter'
-  reader[last] = reader[last] * np.array([8, 1, 1, 1], np.float32)[:, None]
+  first, last = (
+      reader[f'generator/{name}/filter']
+      for name in ('encoder_1/conv', 'decoder_1/deconv')
+  )
+  first[..., -1] = 0
+  first[:, :, 3, -1] = 1 / 16
+  last[:, :, 0] = 0
+  last[:, :, 0, -1] = 1
   save_tf1(tmp_path / 'model-6000', reader)
   weights = tmp_path / 'weights'
   entry_points.run(

@@ -15,6 +15,7 @@ import threadpoolctl
 
 from viton_jax import checkpoints, geometry, parallel, steps
 from viton_jax.errors import InputError
+from viton_jax.geometry import contour
 from viton_jax.geometry.matching import ORIGINAL_TEST_SIZE
 from viton_jax.models import EncoderDecoder, Refinement
 
@@ -159,10 +160,13 @@ def match(
     garment_mask: np.ndarray, predicted_mask: np.ndarray, *, fidelity: str
 ) -> tuple[np.ndarray, str | None]:
   """Control points for one pair, or the regular grid and the reason why not."""
-  # VITON matches smaller pictures here than when it prepares data.
-  options = (
-      {'size': ORIGINAL_TEST_SIZE} if fidelity == 'original' else {}
-  )
+  options = {}
+  if fidelity == 'original':
+    # VITON matches smaller pictures here than when it prepares data. It takes
+    # the nearest pixels of the garment's mask, but not of the predicted one.
+    options['size'] = ORIGINAL_TEST_SIZE
+    garment_mask = contour.resize_nearest(garment_mask, ORIGINAL_TEST_SIZE)
+    predicted_mask = contour.resize_cubic(predicted_mask, ORIGINAL_TEST_SIZE)
   try:
     found = geometry.fit_control_points(
         garment_mask > 0, predicted_mask, fidelity=fidelity, **options
