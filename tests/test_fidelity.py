@@ -13,9 +13,18 @@ import jax
 import network_goldens as goldens
 import numpy as np
 import pytest
-from test_convert import save_tf1
+from test_convert import save_tf1, tf1_values
 
-from viton_jax import checkpoints, geometry, steps, tf1_checkpoints, try_on
+from viton_jax import (
+    checkpoints,
+    convert,
+    errors,
+    geometry,
+    inspect,
+    steps,
+    tf1_checkpoints,
+    try_on,
+)
 from viton_jax.geometry import contour
 from viton_jax.models import EncoderDecoder, Refinement, compose
 
@@ -256,3 +265,42 @@ def test_wrong_weights_are_refused(converted, tmp_path):
   )
   assert 'convert it with `python -m viton_jax.convert`' in message
   assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        ('another project', "none of VITON's networks"),
+        ('one missing', 'encoder_decoder lacks generator/decoder_4/batchnorm'),
+        ('mixed ngf', 'but the rest of the encoder_decoder wants'),
+        ('truncated', 'cannot be read as a TensorFlow checkpoint'),
+    ],
+)
+def test_bad_checkpoints_end_in_a_sentence(
+    change, message, tmp_path, monkeypatch, capsys
+):
+  values = tf1_values(features=2)
+  if change == 'another project':
+    values = {'dense/kernel': np.zeros((2, 2), np.float32)}
+  elif change == 'one missing':
+    del values['generator/decoder_4/batchnorm/Variable_2']
+  elif change == 'mixed ngf':
+    name = 'generator/encoder_5/conv/filter'
+    values[name] = tf1_values(features=4)[name]
+  prefix = tmp_path / 'model' / 'model-1'
+  save_tf1(prefix, values)
+  if change == 'truncated':
+    data = prefix.with_name('model-1.data-00000-of-00001')
+    data.write_bytes(data.read_bytes()[:-5000])
+  out_dir = tmp_path / 'out'
+  arguments = ['--tf1_checkpoint', str(prefix), '--out_dir', str(out_dir)]
+  for main, argv in (
+      (convert.main, arguments), (inspect.main, [str(prefix)])
+  ):
+    monkeypatch.setattr('sys.argv', ['command', *argv])
+    with pytest.raises(SystemExit) as stop:
+      errors.run(main)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f'error: {prefix}') and message in line
+  assert not out_dir.exists()
