@@ -138,9 +138,30 @@ def _conv(attributes, x, kernel):
 
 
 def _depthwise_conv(attributes, x, kernel):
-  """(kh, kw, c, m) kernels: output channel c * m + i comes from channel c."""
-  h, w, c, m = kernel.shape
-  return _conv(attributes, x, kernel.reshape(h, w, 1, c * m))
+  """(kh, kw, c, m) kernels: output channel c * m + i comes from channel c.
+
+  A sum of shifted products, which XLA fuses into one loop: on a CPU the whole
+  network is about ten times faster than with its grouped convolution.
+  """
+  _check_layout(attributes)
+  strides = _window(attributes, 'strides')
+  dilations = _window(attributes, 'dilations')
+  *sizes, channels, multiplier = kernel.shape
+  spans = [(n - 1) * d for n, d in zip(sizes, dilations, strict=True)]
+  pads = lax.padtype_to_pads(
+      x.shape[1:3], [n + 1 for n in spans], strides, _padding(attributes)
+  )
+  x = jnp.repeat(x, multiplier, axis=-1)
+  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+  ends = [n - span for n, span in zip(x.shape[1:3], spans, strict=True)]
+  total = jnp.zeros((), x.dtype)
+  for i, j in np.ndindex(*sizes):
+    top, left = i * dilations[0], j * dilations[1]
+    rows = slice(top, top + ends[0], strides[0])
+    columns = slice(left, left + ends[1], strides[1])
+    weight = kernel[i, j].reshape(channels * multiplier)
+    total = total + x[:, rows, columns] * weight
+  return total
 
 
 def _batch_norm(attributes, x, scale, offset, mean, variance):

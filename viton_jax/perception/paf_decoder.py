@@ -21,6 +21,7 @@ import functools
 import cv2
 import numpy as np
 from scipy import special
+import threadpoolctl
 
 NUM_PARTS = 18
 HEAT_CHANNELS = 19  # The parts and the background.
@@ -86,6 +87,11 @@ def smoothing_kernel() -> np.ndarray:
   return kernel / kernel.sum()
 
 
+@functools.cache
+def _thread_pools() -> threadpoolctl.ThreadpoolController:
+  return threadpoolctl.ThreadpoolController()
+
+
 @functools.lru_cache(maxsize=64)
 def _enlarge_and_smooth(size: int) -> np.ndarray:
   """(4 * size, size) float32; outside of the map are zeros."""
@@ -99,18 +105,16 @@ def _enlarge_and_smooth(size: int) -> np.ndarray:
 
 
 def smooth_heat(heat: np.ndarray) -> np.ndarray:
-  """Enlarges heat maps four times and smooths them.
+  """Enlarges a heat map four times and smooths it.
 
   Args:
-    heat: (h, w, c) float32.
+    heat: (h, w) float32.
 
   Returns:
-    (4 h, 4 w, c) float32.
+    (4 h, 4 w) float32.
   """
-  h, w, c = heat.shape
-  rows, columns = _enlarge_and_smooth(h), _enlarge_and_smooth(w)
-  wide = columns @ heat  # (h, 4 w, c)
-  return (rows @ wide.reshape(h, -1)).reshape(len(rows), len(columns), c)
+  rows, columns = (_enlarge_and_smooth(n) for n in heat.shape)
+  return rows @ heat @ columns.T
 
 
 def find_peaks(heat: np.ndarray) -> list[np.ndarray]:
@@ -123,18 +127,18 @@ def find_peaks(heat: np.ndarray) -> list[np.ndarray]:
     for each part, (n, 3) float32: x, y in pixels of the enlarged map, in
     reading order, and the unsmoothed heat there.
   """
-  smooth = smooth_heat(heat[..., :NUM_PARTS])
-  highest = cv2.dilate(smooth, np.ones((3, 3), np.uint8))
-  y, x, part = np.nonzero((smooth >= highest) & (smooth > _MIN_PEAK))
+  window = np.ones((3, 3), np.uint8)
   found = []
-  for k in range(NUM_PARTS):
-    py, px = y[part == k], x[part == k]
-    if len(px) > _MAX_PEAKS:
-      keep = np.argsort(-smooth[py, px, k], kind='stable')[:_MAX_PEAKS]
-      keep.sort()
-      py, px = py[keep], px[keep]
-    score = heat[py // _ENLARGE, px // _ENLARGE, k]
-    found.append(np.stack([px, py, score], -1).astype(np.float32))
+  for part in range(NUM_PARTS):
+    smooth = smooth_heat(heat[..., part])
+    highest = smooth >= cv2.dilate(smooth, window)
+    at = np.flatnonzero(highest & (smooth > _MIN_PEAK))
+    if len(at) > _MAX_PEAKS:
+      strongest = np.argsort(-smooth.ravel()[at], kind='stable')
+      at = np.sort(at[strongest[:_MAX_PEAKS]])
+    y, x = np.divmod(at, smooth.shape[1])
+    score = heat[y // _ENLARGE, x // _ENLARGE, part]
+    found.append(np.stack([x, y, score], -1).astype(np.float32))
   return found
 
 
@@ -195,7 +199,10 @@ def decode_people(maps: np.ndarray) -> list[Person]:
   if maps.ndim != 3 or maps.shape[-1] != NUM_CHANNELS:
     raise ValueError(f'maps must be (h, w, {NUM_CHANNELS}), not {maps.shape}')
   maps = np.asarray(maps, np.float32)
-  peaks = find_peaks(maps)
+  # The products are too small to share: threads double the time on an idle
+  # machine, and multiply it on a busy one.
+  with _thread_pools().limit(limits=1, user_api='blas'):
+    peaks = find_peaks(maps)
   # Peaks are numbered through all parts.
   first = np.cumsum([0] + [len(x) for x in peaks])
   groups: list[_Group] = []
