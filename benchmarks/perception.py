@@ -13,8 +13,8 @@ import time
 import cv2
 import jax.numpy as jnp
 import numpy as np
-from timing import device, milliseconds
 
+from benchmarks.timing import device, milliseconds
 from viton_jax import errors, perception
 from viton_jax.perception import paf_decoder
 
