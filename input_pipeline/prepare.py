@@ -25,8 +25,6 @@ import pathlib
 import shutil
 import time
 
-from absl import logging
-
 from input_pipeline import (
     images,
     layouts,
@@ -91,7 +89,7 @@ def _write_records(work: parts.Work, manifest, *, out_dir, held_out):
     shutil.rmtree(folder)
   tfds.disable_progress_bar()
   # TFDS tells of a download that there is not.
-  with _quiet(), contextlib.redirect_stdout(io.StringIO()):
+  with errors.log_errors_only(), contextlib.redirect_stdout(io.StringIO()):
     builder = TryOn(
         data_dir=os.fspath(out_dir),
         config=TryOnConfig(
@@ -106,17 +104,6 @@ def _write_records(work: parts.Work, manifest, *, out_dir, held_out):
         download_dir=os.fspath(work.parts_dir / 'downloads')
     )
   return sum(split.num_bytes for split in builder.info.splits.values())
-
-
-@contextlib.contextmanager
-def _quiet():
-  """Keeps TFDS from logging anything below an error."""
-  before = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)
-  try:
-    yield
-  finally:
-    logging.set_verbosity(before)
 
 
 def prepare(

@@ -19,6 +19,7 @@ from etils import epath
 import jax
 import orbax.checkpoint as ocp
 
+from viton_jax import errors
 from viton_jax.errors import InputError
 
 NETWORKS = ('encoder_decoder', 'refinement')
@@ -208,6 +209,13 @@ def read(path: str | pathlib.Path, network: str) -> Checkpoint:
   metadata = read_metadata(path)
   path = find(path)
   _check_network(path, metadata['network'], network)
+  for file in sorted((path / 'state').rglob('*')):
+    # A cut-off copy. Orbax would find out too, among many words of its threads.
+    if file.is_file() and not file.stat().st_size:
+      raise InputError(
+          f'{path}: the checkpoint is damaged ({file.name} is empty); copy it '
+          'again or give another step.'
+      )
   try:
     variables = read_tree(path / 'state', ('params', 'batch_stats'))
   except (KeyError, ValueError, OSError, AttributeError) as error:
@@ -254,7 +262,8 @@ def read_tree(
     path: the item's folder.
     names: branches to read; those that are not there are left out. None: all.
   """
-  with ocp.PyTreeCheckpointer() as checkpointer:
+  # Orbax misses metadata here that a step has and its items have not.
+  with errors.log_errors_only(), ocp.PyTreeCheckpointer() as checkpointer:
     tree = checkpointer.metadata(path).item_metadata.tree
     wanted = {
         name: jax.tree.map(

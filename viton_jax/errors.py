@@ -6,7 +6,10 @@ Anything else is a defect of ours and keeps its traceback.
 """
 
 from collections.abc import Callable
+import contextlib
 import sys
+
+from absl import logging
 
 EXIT_OK = 0
 EXIT_BAD_INPUT = 2
@@ -33,3 +36,14 @@ def run(main: Callable[[], int | None]) -> None:
     print('interrupted; run the same command to go on', file=sys.stderr)
     code = EXIT_INTERRUPTED
   sys.exit(code or EXIT_OK)
+
+
+@contextlib.contextmanager
+def log_errors_only():
+  """Keeps libraries from logging anything below an error."""
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
