@@ -64,8 +64,6 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   )
   check(config, info)
   stage = stages.build(config)
-  claim(workdir, config)
-  _lock = lock(workdir)  # Held until the process ends, however it ends.
 
   # ------------------------------------------------------- say derived facts
   per_process = config.batch_size // jax.process_count()
@@ -88,6 +86,11 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   )
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   say(f'{parameters:,} parameters')
+  if config.warm_start and not workdir.exists():
+    # Refused, if at all, before anything is written.
+    stages.warm_start(state, config.warm_start, stage)
+  claim(workdir, config)
+  _lock = lock(workdir)  # Held until the process ends, however it ends.
   manager = checkpoints.open_manager(workdir, keep=config.keep)
   start = manager.latest_step() or 0
   if start:
