@@ -3,8 +3,10 @@
 import dataclasses
 import pathlib
 import shutil
+import subprocess
 import sys
 
+import entry_points
 from flax import traverse_util
 import network_goldens as goldens
 import numpy as np
@@ -253,3 +255,32 @@ def test_help_and_errors_are_for_people(monkeypatch, capsys, tmp_path):
     run_main(
         monkeypatch, '--tf1_checkpoint', source, '--out_dir', file / 'below'
     )
+
+
+def test_a_published_size_converts_in_4_gb(tmp_path):
+  """Both networks with ngf 64, written by TensorFlow's own Saver."""
+  prefix = tmp_path / 'model-6000'
+  save_tf1(prefix, tf1_values('encoder_decoder', 'refinement', features=64))
+  limited = (
+      'import resource, runpy, sys\n'
+      'sys.argv = sys.argv[1:]\n'
+      'try:\n'
+      '  runpy.run_module(sys.argv[0], run_name="__main__")\n'
+      'finally:\n'
+      '  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
+      '  assert peak < 4 * 2**20, f"{peak} kB"\n'
+  )
+  done = subprocess.run(
+      [
+          *(sys.executable, '-c', limited, 'viton_jax.convert'),
+          *('--tf1_checkpoint', prefix, '--out_dir', tmp_path / 'out'),
+      ],
+      cwd=entry_points.ROOT,
+      env=entry_points.environment(),
+      capture_output=True,
+      text=True,
+      check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  checkpoint = checkpoints.read(tmp_path / 'out', 'encoder_decoder')
+  assert checkpoint.features == 64 and checkpoint.step == 6000
