@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-GARMENT_LABEL = 5  # LIP-20: upper clothes.
+from input_pipeline.sample import GARMENT_LABEL
+
 POSE_RADIUS_PX = 5
 NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
 
