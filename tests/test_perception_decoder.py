@@ -218,3 +218,19 @@ def test_the_largest_person_comes_first():
 def test_maps_of_another_shape_are_refused():
   with pytest.raises(ValueError, match='57'):
     paf_decoder.decode_people(np.zeros((8, 8, 56), np.float32))
+
+
+@pytest.mark.parametrize(('noses', 'count'), [((0, 1), 1), ((1, 2), 2)])
+def test_two_noses_keep_people_apart_unless_one_is_peak_zero(noses, count):
+  """A quirk of the original: peak 0 passes for a missing part."""
+  one = paf_decoder._Group({0: noses[0], 2: 10, 3: 11}, 3, np.float32(2))
+  two = paf_decoder._Group({0: noses[1], 16: 20, 14: 21}, 3, np.float32(3))
+  groups = [one, two]
+  paf_decoder._add_limb(
+      groups, (2, 10, np.float32(0.5)), (16, 20, np.float32(0.5)),
+      score=np.float32(1),
+  )
+  assert len(groups) == count
+  assert groups[0].peaks[0] == noses[0] and groups[0].peaks[16] == 20
+  assert groups[0].count == (6 if count == 1 else 4)
+  assert groups[0].score == (6 if count == 1 else 3.5)

@@ -39,15 +39,13 @@ _MIN_PARTS = 4
 _MIN_SCORE = np.float32(0.3)
 
 # The limbs in the order in which people are put together: parts at both ends,
-# and the field's channel of the x component (y is the next). The last two,
-# from shoulders to ears, join people but do not make new ones.
+# and the field's channel of the x component (y is the next).
 LIMBS = (
     (1, 2, 12), (1, 5, 20), (2, 3, 14), (3, 4, 16), (5, 6, 22), (6, 7, 24),
     (1, 8, 0), (8, 9, 2), (9, 10, 4), (1, 11, 6), (11, 12, 8), (12, 13, 10),
     (1, 0, 28), (0, 14, 30), (14, 16, 34), (0, 15, 32), (15, 17, 36),
     (2, 16, 18), (5, 17, 26),
 )
-_NUM_SEED_LIMBS = 17
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +204,7 @@ def decode_people(maps: np.ndarray) -> list[Person]:
   # Peaks are numbered through all parts.
   first = np.cumsum([0] + [len(x) for x in peaks])
   groups: list[_Group] = []
-  for limb, (part_a, part_b, channel) in enumerate(LIMBS):
+  for part_a, part_b, channel in LIMBS:
     if not len(peaks[part_a]) or not len(peaks[part_b]):
       continue
     channel += HEAT_CHANNELS
@@ -217,7 +215,6 @@ def decode_people(maps: np.ndarray) -> list[Person]:
           (part_a, int(first[part_a]) + i, peaks[part_a][i, 2]),
           (part_b, int(first[part_b]) + j, peaks[part_b][j, 2]),
           score=score,
-          may_start=limb < _NUM_SEED_LIMBS,
       )
   everything = np.concatenate(peaks)
   size = _ENLARGE * np.array(maps.shape[1::-1])
@@ -236,7 +233,7 @@ def decode_people(maps: np.ndarray) -> list[Person]:
   return people
 
 
-def _add_limb(groups: list[_Group], a, b, *, score, may_start) -> None:
+def _add_limb(groups: list[_Group], a, b, *, score) -> None:
   """Gives a limb to the people that have one of its ends.
 
   Args:
@@ -244,7 +241,6 @@ def _add_limb(groups: list[_Group], a, b, *, score, may_start) -> None:
     a: part, number and heat of the limb's first end.
     b: the same of its second.
     score: of the limb.
-    may_start: whether the limb can make a new person.
   """
   (part_a, number_a, heat_a), (part_b, number_b, heat_b) = a, b
   owners = [
@@ -252,9 +248,10 @@ def _add_limb(groups: list[_Group], a, b, *, score, may_start) -> None:
       if g.peaks.get(part_a) == number_a or g.peaks.get(part_b) == number_b
   ]
   if not owners:
-    if may_start:
-      peaks = {part_a: number_a, part_b: number_b}
-      groups.append(_Group(peaks, 2, heat_a + heat_b + score))
+    # The original starts nobody with the last two limbs, from shoulders to
+    # ears; such people would have two parts and be dropped in the end.
+    peaks = {part_a: number_a, part_b: number_b}
+    groups.append(_Group(peaks, 2, heat_a + heat_b + score))
   elif len(owners) <= 2:
     one = owners[0]
     if len(owners) == 2:
