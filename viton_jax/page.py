@@ -8,9 +8,11 @@ body { font: 15px/1.4 system-ui, sans-serif; margin: 2em; color: #222; }
 table { border-collapse: collapse; }
 th, td { padding: 4px 10px; text-align: right; }
 th { font-weight: 600; color: #555; }
-tr.pair td { padding: 3px; text-align: center; }
+table.pairs { margin-top: 2em; }
+table.pairs th { text-align: center; }
+table.pairs td { padding: 3px; text-align: left; }
 img { width: 144px; display: block; }
-.failed { color: #a00; max-width: 40em; text-align: left; }
+.failed { color: #a00; }
 small { color: #777; }
 """
 
@@ -47,10 +49,10 @@ def render(
       parts.append(f'<tr><th>{html.escape(method)}</th>')
       parts += [f'<td>{row[name]:.4g}</td>' for name in names]
     parts.append('</table>')
-  parts.append('<table><tr>')
+  parts.append('<table class="pairs"><tr>')
   parts += [f'<th>{html.escape(name)}</th>' for name in columns]
   for pair in pairs:
-    parts.append('<tr class="pair">')
+    parts.append('<tr>')
     name = html.escape(pair['name'])
     if 'reason' in pair:
       reason = html.escape(pair['reason'])
