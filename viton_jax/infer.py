@@ -25,7 +25,7 @@ import tqdm
 from input_pipeline import images
 from input_pipeline.layouts import LAYOUTS, open_layout
 from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
-from viton_jax import errors, figures, page, sheets, storage, try_on
+from viton_jax import errors, figures, page, sheets, storage, try_on_batch
 from viton_jax.errors import InputError
 
 COLUMNS = (
@@ -74,7 +74,7 @@ def main() -> int:
   )
   print(layout.found)
   arguments.layout = layout.name  # What 'auto' found.
-  checkpoint, run = try_on.make_try_on(
+  checkpoint, run = try_on_batch.make_try_on(
       arguments.checkpoint,
       arguments.refine_checkpoint,
       png_round_trip=arguments.png_round_trip,
