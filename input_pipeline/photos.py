@@ -1,0 +1,216 @@
+"""Photos as people have them: any orientation, format or depth -> upright RGB.
+
+Data sets go through `images`, which leaves pixels as they are stored; this is
+for pictures from telephones, shops and browsers.
+"""
+
+import os
+import pathlib
+import struct
+
+import cv2
+import numpy as np
+
+from input_pipeline import images
+from viton_jax.errors import InputError
+
+_REMEDY = 'save it as JPEG or PNG'
+# What a file starts with -> what it is and why it is not read.
+_REFUSED = (
+    (b'GIF8', 'a GIF, which may be animated and has 256 colours'),
+    (b'BM', 'a BMP picture'),
+    (b'II*\0', 'a TIFF or raw picture'),
+    (b'MM\0*', 'a TIFF or raw picture'),
+    (b'%PDF', 'a PDF document'),
+    (b'8BPS', 'a Photoshop document'),
+)
+_WEBP_ANIMATED = 0x02
+# EXIF orientation -> quarter turns counter-clockwise, then left-right flip.
+_TURNS = {
+    1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True),
+    5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False),
+}  # fmt: skip
+_ORIENTATION_TAG = 0x0112
+
+
+def read_photo(
+    photo: np.ndarray | str | os.PathLike,
+    what: str = 'photo',
+    *,
+    max_pixels: int = images.MAX_PIXELS,
+) -> tuple[np.ndarray, np.ndarray | None]:
+  """Reads a JPEG, PNG or WebP file, or takes an array.
+
+  Args:
+    photo: a file, or (h, w), (h, w, 3) or (h, w, 4) uint8, grey, RGB or RGBA.
+    what: what the photo is of, for errors.
+    max_pixels: a larger picture is refused before it is decoded.
+
+  Returns:
+    (h, w, 3) uint8 RGB, upright, before white where it is transparent; and
+    (h, w) uint8, its opacity, or None where it is opaque.
+
+  Raises:
+    InputError: it is missing, damaged, animated, too large or of another kind.
+  """
+  if isinstance(photo, np.ndarray):
+    if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or (
+        photo.ndim == 3 and photo.shape[2] not in (3, 4)
+    ):
+      raise InputError(
+          f'the {what} is an array of {photo.dtype} {photo.shape}; give uint8 '
+          'of shape (h, w, 3), RGB from 0 to 255'
+      )
+    return _flatten(photo)
+  name = os.fspath(photo)
+  try:
+    data = pathlib.Path(photo).read_bytes()
+  except OSError as error:
+    raise InputError(
+        f'{name}: the {what} cannot be read ({error.strerror}); give a JPEG '
+        'or PNG picture'
+    ) from error
+  return decode_photo(data, name, max_pixels=max_pixels)
+
+
+def decode_photo(
+    data: bytes, name: str, *, max_pixels: int = images.MAX_PIXELS
+) -> tuple[np.ndarray, np.ndarray | None]:
+  """As `read_photo`, from a file's bytes; `name` is for errors.
+
+  JPEG: RGB, grey or CMYK. PNG: grey or colour of up to 16 bits, palettes,
+  transparency. WebP: a still picture. A name's extension means nothing.
+  """
+  _refuse(data, name)
+  if data[:2] == b'\xff\xd8':
+    images.check_image(data, name, max_pixels=max_pixels)
+    # Turns by itself, and makes RGB of grey and CMYK.
+    bgr = _decode(data, name, cv2.IMREAD_COLOR)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), None
+  if data[:4] == b'RIFF':
+    _check_webp(data, name, max_pixels=max_pixels)
+    exif = _webp_exif(data)
+  else:
+    images.check_image(data, name, max_pixels=max_pixels)
+    exif = _png_exif(data, name)
+  pixels = _decode(data, name, cv2.IMREAD_UNCHANGED)
+  if pixels.dtype == np.uint16:
+    pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+  if pixels.ndim == 3:
+    order = (2, 1, 0, 3)[: pixels.shape[2]]
+    pixels = pixels[..., order]
+  turns, flip = _TURNS.get(_orientation(exif), (0, False))
+  pixels = np.rot90(pixels, turns)
+  return _flatten(pixels[:, ::-1] if flip else pixels)
+
+
+def _flatten(pixels):
+  """Grey, RGB or RGBA -> RGB before white, and the opacity or None."""
+  if pixels.ndim == 2:
+    pixels = np.repeat(pixels[..., None], 3, axis=2)
+  if pixels.shape[2] == 3 or (pixels[..., 3] == 255).all():
+    return np.ascontiguousarray(pixels[..., :3]), None
+  opacity = np.ascontiguousarray(pixels[..., 3])
+  share = opacity[..., None].astype(np.float32) / 255
+  white = pixels[..., :3] * share + 255 * (1 - share)
+  return np.rint(white).astype(np.uint8), opacity
+
+
+def _refuse(data, name):
+  for start, kind in _REFUSED:
+    if data.startswith(start):
+      raise InputError(f'{name}: this is {kind}; {_REMEDY}')
+  if data[4:8] == b'ftyp':
+    kind = data[8:12].decode('latin-1').strip()
+    raise InputError(
+        f'{name}: this is a HEIC, AVIF or video file ({kind!r}), as telephones '
+        f'write them; {_REMEDY}'
+    )
+
+
+def _decode(data, name, flags):
+  try:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+  except cv2.error:
+    pixels = None
+  if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+    raise InputError(
+        f'{name}: the image data are damaged; copy or export the file again'
+    )
+  return pixels
+
+
+def _check_webp(data, name, *, max_pixels):
+  try:
+    (length,) = struct.unpack_from('<I', data, 4)
+    kind = data[12:16]
+    if kind == b'VP8X':
+      flags, w, h = data[20], data[24:27], data[27:30]
+      size = [int.from_bytes(side, 'little') + 1 for side in (h, w)]
+      if flags & _WEBP_ANIMATED:
+        raise InputError(f'{name}: this WebP is animated; {_REMEDY}')
+    elif kind == b'VP8L':
+      (bits,) = struct.unpack_from('<I', data, 21)
+      size = [(bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1]
+    elif kind == b'VP8 ':
+      size = [side & 0x3FFF for side in struct.unpack_from('<HH', data, 26)]
+      size.reverse()
+    else:
+      size = None
+  except (struct.error, IndexError):
+    size, length = None, 0
+  if size is None or data[8:12] != b'WEBP' or len(data) < length + 8:
+    raise InputError(
+        f'{name}: the WebP file is truncated or damaged ({len(data)} bytes); '
+        'copy or download it again'
+    )
+  if size[0] * size[1] > max_pixels:
+    raise InputError(
+        f'{name}: {size[1]} x {size[0]} pixels is above the limit of '
+        f'{max_pixels / 1e6:g} megapixels; scale the picture down'
+    )
+
+
+def _webp_exif(data):
+  position = 12
+  while position + 8 <= len(data):
+    kind, length = struct.unpack_from('<4sI', data, position)
+    if kind == b'EXIF':
+      body = data[position + 8 : position + 8 + length]
+      return body.removeprefix(b'Exif\0\0')
+    position += 8 + length + length % 2
+  return b''
+
+
+def _png_exif(data, name):
+  """The EXIF chunk of a PNG that `check_image` has found whole."""
+  position, exif = 8, b''
+  while position < len(data):
+    length, kind = struct.unpack_from('>I4s', data, position)
+    if kind == b'acTL':
+      raise InputError(f'{name}: this PNG is animated; {_REMEDY}')
+    if kind == b'eXIf':
+      exif = data[position + 8 : position + 8 + length]
+    if kind == b'IEND':
+      break
+    position += length + 12
+  return exif
+
+
+def _orientation(exif: bytes) -> int:
+  """The orientation tag of an EXIF block, 1 (upright) where there is none."""
+  order = {b'II': '<', b'MM': '>'}.get(exif[:2])
+  if order is None:
+    return 1
+  try:
+    (start,) = struct.unpack_from(f'{order}I', exif, 4)
+    (count,) = struct.unpack_from(f'{order}H', exif, start)
+    for i in range(count):
+      tag, _, _, value = struct.unpack_from(
+          f'{order}HHIH', exif, start + 2 + 12 * i
+      )
+      if tag == _ORIENTATION_TAG:
+        return value
+  except struct.error:
+    pass  # A damaged note on the picture does not spoil the picture.
+  return 1
