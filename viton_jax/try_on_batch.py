@@ -27,6 +27,7 @@ class TryOnBatch:
   Attributes:
     coarse: (b, h, w, 3), the encoder-decoder's picture.
     mask: (b, h, w, 1) in [0, 1], where it puts the garment.
+    control_points: (b, 100, 2) float32 of the warp, see `geometry.warp_tps`.
     warped: (b, h, w, 3), the garment bent into that place.
     alpha: (b, h, w, 1) in [0, 1], how much of `warped` shows.
     output: (b, h, w, 3), the try-on.
@@ -36,6 +37,7 @@ class TryOnBatch:
 
   coarse: np.ndarray
   mask: np.ndarray
+  control_points: np.ndarray
   warped: np.ndarray
   alpha: np.ndarray
   output: np.ndarray
@@ -115,11 +117,12 @@ def make_try_on(
       )
     if png_round_trip:
       coarse, mask = through_png(coarse) * 2 - 1, through_png(mask)
+    control_points = np.stack([points for points, _ in matches])
     refined = refine_step(
         refine_variables,
         {
             'garment': batch['garment'],
-            'control_points': np.stack([points for points, _ in matches]),
+            'control_points': control_points,
             'mask': mask,
             'coarse': coarse,
         },
@@ -127,6 +130,7 @@ def make_try_on(
     return TryOnBatch(
         coarse=coarse,
         mask=np.clip(mask, 0, 1),
+        control_points=control_points,
         warped=refined['warped'],
         alpha=refined['alpha'],
         output=refined['output'],

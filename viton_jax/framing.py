@@ -1,0 +1,227 @@
+"""From any photo to the networks' frame around the upper body, and back.
+
+The networks know pictures of 3 : 4 with the head near the upper border and the
+hips at three quarters of the height, as the VITON data set frames people.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from viton_jax.errors import InputError
+
+# COCO-18 joints.
+NOSE, NECK, R_SHOULDER, L_SHOULDER, R_HIP, L_HIP = 0, 1, 2, 5, 8, 11
+_FACE = (0, 14, 15)  # Nose and eyes.
+# Medians of the drawn people, which are framed as VITON's: parts of the
+# frame's height from its upper border, and of shoulder width to height.
+_NECK_Y = 0.35
+_TORSO = 0.427
+_SHOULDERS = 0.258
+# A photo whose own frame is nearly that one is taken whole.
+_NEARLY = 0.15
+_FEATHER = 0.008  # Of the crop's height.
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+  """A rectangle of a photo in whole pixels; it may reach beyond the borders."""
+
+  left: int
+  top: int
+  width: int
+  height: int
+
+  def inside(self, frame: tuple[int, int]) -> 'Box':
+    """The part within a photo of (height, width)."""
+    left, top = max(self.left, 0), max(self.top, 0)
+    right = min(self.left + self.width, frame[1])
+    bottom = min(self.top + self.height, frame[0])
+    return Box(left, top, right - left, bottom - top)
+
+
+def choose_person(
+    people: list[np.ndarray], index: int, name: str
+) -> np.ndarray:
+  """One of the people that were found, or a sentence on why not.
+
+  Args:
+    people: (18, 3) each, largest first.
+    index: which one.
+    name: of the photo, for errors.
+
+  Raises:
+    InputError: nobody, or not so many.
+  """
+  if not people:
+    raise InputError(
+        f'{name}: nobody was found in the photo; give one that shows a person '
+        'from the front, upright and large, or the joints with --pose FILE'
+    )
+  if not 0 <= index < len(people):
+    raise InputError(
+        f'{name}: person_index is {index}, but the people found in the photo '
+        f'are 0 to {len(people) - 1} (0 is the largest); choose one of them, '
+        'or give the joints with --pose FILE'
+    )
+  return people[index]
+
+
+def check_view(
+    keypoints: np.ndarray, frame: tuple[int, int], name: str
+) -> None:
+  """Refuses people who do not show what is to be dressed.
+
+  Args:
+    keypoints: (18, 3) x, y in pixels, confidence.
+    frame: (height, width) of the photo.
+    name: of the photo, for errors.
+
+  Raises:
+    InputError: no shoulders, seen from behind, or mostly outside the photo.
+  """
+  seen = keypoints[:, 2] > 0
+  way_out = 'give another photo, or better joints with --pose FILE'
+  missing = [
+      what
+      for joint, what in (
+          (NECK, 'neck'), (R_SHOULDER, 'right shoulder'),
+          (L_SHOULDER, 'left shoulder'),
+      )
+      if not seen[joint]
+  ]
+  if missing:
+    raise InputError(
+        f'{name}: the {" and the ".join(missing)} cannot be seen, and without '
+        f'them nobody can be dressed; {way_out}'
+    )
+  # From the front a person's right is on the picture's left.
+  turned = keypoints[R_SHOULDER, 0] > keypoints[L_SHOULDER, 0]
+  if turned and not seen[list(_FACE)].any():
+    raise InputError(
+        f'{name}: the person seems to be seen from behind (no face, right '
+        f'shoulder on the right); try-on is made for front views; {way_out}'
+    )
+  x, y = keypoints[[NECK, R_SHOULDER, L_SHOULDER], :2].T
+  width = np.abs(np.diff(x[1:])).item()
+  below = frame[0] - y.mean()
+  if below < 0.6 * width:
+    raise InputError(
+        f'{name}: the photo ends {max(below, 0):.0f} pixels below the '
+        f'shoulders, which are {width:.0f} pixels wide, so there is no upper '
+        f'body to dress; {way_out}'
+    )
+
+
+def upper_body(
+    keypoints: np.ndarray, frame: tuple[int, int], aspect: float
+) -> Box:
+  """The networks' frame around a person.
+
+  Args:
+    keypoints: (18, 3) with neck and both shoulders.
+    frame: (height, width) of the photo.
+    aspect: width / height of the frame.
+
+  Returns:
+    the box; the whole photo where that is framed nearly so already.
+  """
+  points = keypoints[:, :2].astype(np.float64)
+  neck = points[NECK]
+  heights = [
+      np.linalg.norm(points[R_SHOULDER] - points[L_SHOULDER]) / _SHOULDERS
+  ]
+  hips = points[[j for j in (R_HIP, L_HIP) if keypoints[j, 2] > 0]]
+  centre = neck[0]
+  if len(hips):
+    # The larger of both: a turned person has narrow shoulders, one who
+    # leans forward a short torso.
+    heights.append(np.linalg.norm(hips.mean(axis=0) - neck) / _TORSO)
+    centre = (neck[0] + hips[:, 0].mean()) / 2
+  height = max(heights)
+  whole = Box(0, 0, frame[1], frame[0])
+  if (
+      abs(frame[1] / frame[0] / aspect - 1) < 0.02
+      and abs(height / frame[0] - 1) < _NEARLY
+      and abs(neck[1] / frame[0] - _NECK_Y) < _NEARLY
+  ):
+    return whole
+  width = height * aspect
+  return Box(
+      round(centre - width / 2),
+      round(neck[1] - _NECK_Y * height),
+      max(round(width), 1),
+      max(round(height), 1),
+  )
+
+
+def cut(image: np.ndarray, box: Box, *, fill: str) -> np.ndarray:
+  """The pixels of a box; beyond the photo 'edge' repeats its border, 'zero' 0.
+
+  Args:
+    image: (h, w) or (h, w, c).
+    box: within or partly outside the photo.
+    fill: 'edge' or 'zero'.
+  """
+  inner = box.inside(image.shape[:2])
+  part = image[
+      inner.top : inner.top + inner.height,
+      inner.left : inner.left + inner.width,
+  ]
+  before = inner.top - box.top, inner.left - box.left
+  after = (
+      box.height - inner.height - before[0],
+      box.width - inner.width - before[1],
+  )
+  margins = [*zip(before, after, strict=True)] + [(0, 0)] * (image.ndim - 2)
+  return np.pad(part, margins, mode='edge' if fill == 'edge' else 'constant')
+
+
+def change_mask(changed: np.ndarray, kept: np.ndarray) -> np.ndarray:
+  """How much of the new picture shows: 1 where it changes, soft at the rim.
+
+  Args:
+    changed: (h, w) bool, what is dressed or undressed.
+    kept: (h, w) bool, what stays whatever the networks say: head and hair.
+
+  Returns:
+    (h, w) float32 in [0, 1].
+  """
+  sigma = max(_FEATHER * changed.shape[0], 0.8)
+  reach = 2 * round(sigma) + 1
+  grown = cv2.dilate(
+      (changed & ~kept).astype(np.uint8),
+      cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)),
+  )
+  soft = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), sigma)
+  stays = cv2.GaussianBlur(kept.astype(np.float32), (0, 0), sigma / 2)
+  return soft * (1 - stays)
+
+
+def paste_back(
+    photo: np.ndarray, crop: np.ndarray, weight: np.ndarray, box: Box
+) -> np.ndarray:
+  """Lays a changed crop into its photo; where weight is 0 no pixel changes.
+
+  Args:
+    photo: (h, w, 3) uint8.
+    crop: (box.height, box.width, 3) uint8.
+    weight: (box.height, box.width) float32 in [0, 1].
+    box: where the crop is from.
+
+  Returns:
+    (h, w, 3) uint8.
+  """
+  inner = box.inside(photo.shape[:2])
+  rows = slice(inner.top, inner.top + inner.height)
+  columns = slice(inner.left, inner.left + inner.width)
+  part = (
+      slice(inner.top - box.top, inner.top - box.top + inner.height),
+      slice(inner.left - box.left, inner.left - box.left + inner.width),
+  )
+  share = weight[part][..., None]
+  old = photo[rows, columns].astype(np.float32)
+  result = photo.copy()
+  result[rows, columns] = np.rint(old + share * (crop[part] - old))
+  return result
