@@ -71,6 +71,7 @@ def perceptual_distances(
     reals_norm: jax.Array,
     *,
     dtype: Any = jnp.float32,
+    remat: bool = False,
 ) -> dict[str, jax.Array]:
   """Scaled distances of VGG19 features.
 
@@ -79,6 +80,7 @@ def perceptual_distances(
     fakes_norm: (b, h, w, 3) in [-1, 1].
     reals_norm: the same; takes no gradient.
     dtype: of VGG19's convolutions.
+    remat: see `vgg19.features`.
 
   Returns:
     Layer name -> (b,) float32.
@@ -90,7 +92,7 @@ def perceptual_distances(
   # Two passes, not one over both: the backward pass then runs over the fakes
   # alone and the real pictures' activations are not kept for it.
   of_reals = vgg19.features(vgg, jax.lax.stop_gradient(reals_norm), dtype=dtype)
-  of_fakes = vgg19.features(vgg, fakes_norm, dtype=dtype)
+  of_fakes = vgg19.features(vgg, fakes_norm, dtype=dtype, remat=remat)
   return {
       name: scale * absolute_error(of_fakes[name], of_reals[name])
       for name, scale in _PERCEPTUAL_SCALES.items()
@@ -106,6 +108,7 @@ def stage1_loss(
     weights: Any = Stage1Weights(),  # noqa: B008 - frozen
     vgg: Mapping[str, Any] | None = None,
     dtype: Any = jnp.float32,
+    remat: bool = False,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Loss of the encoder-decoder.
 
@@ -117,6 +120,7 @@ def stage1_loss(
     weights: has the fields of `Stage1Weights`.
     vgg: what `vgg19.load` returns; needed unless weights.perceptual is 0.
     dtype: of VGG19's convolutions.
+    remat: see `vgg19.features`.
 
   Returns:
     The weighted sum (b,) and its terms before weighting, 'mask', 'image' and,
@@ -132,7 +136,8 @@ def stage1_loss(
   total = weights.mask * terms['mask'] + weights.image * terms['image']
   if weights.perceptual:
     terms['perceptual'] = _perceptual(
-        vgg, coarse, image_norm, layers=_STAGE1_LAYERS, dtype=dtype
+        vgg, coarse, image_norm, layers=_STAGE1_LAYERS, dtype=dtype,
+        remat=remat,
     )
     total += weights.perceptual * terms['perceptual']
   return total, terms
@@ -146,6 +151,7 @@ def stage2_loss(
     weights: Any = Stage2Weights(),  # noqa: B008 - frozen
     vgg: Mapping[str, Any] | None = None,
     dtype: Any = jnp.float32,
+    remat: bool = False,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Loss of the refinement network.
 
@@ -157,6 +163,7 @@ def stage2_loss(
     weights: has the fields of `Stage2Weights`.
     vgg: what `vgg19.load` returns; needed unless weights.perceptual is 0.
     dtype: of VGG19's convolutions.
+    remat: see `vgg19.features`.
 
   Returns:
     The weighted sum (b,) and its terms before weighting, 'image', 'alpha', 'tv'
@@ -178,19 +185,22 @@ def stage2_loss(
   )
   if weights.perceptual:
     terms['perceptual'] = _perceptual(
-        vgg, output, image_norm, layers=_STAGE2_LAYERS, dtype=dtype
+        vgg, output, image_norm, layers=_STAGE2_LAYERS, dtype=dtype,
+        remat=remat,
     )
     total += weights.perceptual * terms['perceptual']
   return total, terms
 
 
-def _perceptual(vgg, fakes_norm, reals_norm, *, layers, dtype):
+def _perceptual(vgg, fakes_norm, reals_norm, *, layers, dtype, remat):
   if vgg is None:
     raise ValueError(
         'The perceptual weight is not 0, but no VGG19 was given: load one with '
         'vgg19.load, or set the weight to 0.'
     )
-  distances = perceptual_distances(vgg, fakes_norm, reals_norm, dtype=dtype)
+  distances = perceptual_distances(
+      vgg, fakes_norm, reals_norm, dtype=dtype, remat=remat
+  )
   return sum(distances[name] for name in layers) / (
       len(layers) * _PERCEPTUAL_UNIT
   )

@@ -7,9 +7,18 @@ of float32, so that several steps' add up.
 
 Randomness is a function of (seed, state.step) and of an example's place in the
 global batch, nothing else.
+
+With `accumulate` = n a training step goes through its batch in n parts, one
+after the other, and moves the parameters once, along the mean gradient. Part j
+of all devices together are examples j * b / n to (j + 1) * b / n - 1 of the
+global batch of b; a device's batch holds its share of part 0, then of part 1,
+and so on. Batch normalisation takes each part by itself (over all devices), and
+its moving averages move once a step, towards the mean of the parts' statistics.
+Without batch normalisation the result is that of the whole batch, but for
+rounding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -36,6 +45,8 @@ def stage1_train_step(
     vgg: Mapping[str, Any] | None = None,
     seed: int = 0,
     axis_name: str | None = None,
+    accumulate: int = 1,
+    remat: bool = False,
 ) -> tuple[TrainState, Metrics]:
   """One step of the encoder-decoder.
 
@@ -48,27 +59,37 @@ def stage1_train_step(
     vgg: what `vgg19.load` returns; needed if the perceptual loss counts.
     seed: of the dropout.
     axis_name: the mapped axis over which the batch is split, or None.
+    accumulate: parts of the batch, see the module.
+    remat: compute activations again in the backward pass; saves memory.
 
   Returns:
     The next state, and 'loss', its terms and 'gradient_norm'.
   """
-  inputs = network_inputs(batch, fidelity=fidelity)
   dropout = _dropout_key(seed, state.step)
 
-  def loss(params):
-    (garment_mask, coarse), updated = model.apply(
-        {'params': params, 'batch_stats': state.batch_stats},
-        inputs,
-        train=True,
-        mutable=['batch_stats'],
-        rngs={'dropout': dropout},
+  def loss(params, part, first_example):
+    def forward(params, inputs):
+      return model.apply(
+          {'params': params, 'batch_stats': state.batch_stats},
+          inputs,
+          train=True,
+          first_example=first_example,
+          mutable=['batch_stats'],
+          rngs={'dropout': dropout},
+      )
+
+    (garment_mask, coarse), updated = _maybe_remat(forward, remat)(
+        params, network_inputs(part, fidelity=fidelity)
     )
     total, terms = _stage1_loss(
-        garment_mask, coarse, batch, model=model, weights=loss_config, vgg=vgg
+        garment_mask, coarse, part, model=model, weights=loss_config, vgg=vgg,
+        remat=remat,
     )
     return total.mean(), (updated['batch_stats'], {'loss': total, **terms})
 
-  grads, (batch_stats, terms) = jax.grad(loss, has_aux=True)(state.params)
+  grads, batch_stats, terms = _gradients(
+      loss, state, batch, accumulate=accumulate, axis_name=axis_name
+  )
   return _finish(state, grads, batch_stats, terms, axis_name=axis_name)
 
 
@@ -84,7 +105,7 @@ def stage1_eval_step(
 ) -> Metrics:
   """Stage 1's loss and terms over the examples that `batch['valid']` marks."""
   garment_mask, coarse = predict_coarse(
-      state.variables, batch, model=model, fidelity=fidelity
+      state.trained_variables, batch, model=model, fidelity=fidelity
   )
   total, terms = _stage1_loss(
       garment_mask, coarse, batch, model=model, weights=loss_config, vgg=vgg
@@ -107,6 +128,8 @@ def stage2_train_step(
     vgg: Mapping[str, Any] | None = None,
     seed: int = 0,
     axis_name: str | None = None,
+    accumulate: int = 1,
+    remat: bool = False,
 ) -> tuple[TrainState, Metrics]:
   """One step of the refinement network on top of a frozen encoder-decoder.
 
@@ -127,39 +150,51 @@ def stage2_train_step(
     vgg: what `vgg19.load` returns; needed if the perceptual loss counts.
     seed: of that dropout.
     axis_name: the mapped axis over which the batch is split, or None.
+    accumulate: parts of the batch, see the module.
+    remat: compute activations again in the backward pass; saves memory.
 
   Returns:
     The next state, and 'loss', its terms and 'gradient_norm'.
   """
-  if coarse_train_mode:
-    (garment_mask, coarse), _ = coarse_model.apply(
+  def frozen_coarse(part, first_example):
+    if not coarse_train_mode:
+      return predict_coarse(
+          coarse_variables, part, model=coarse_model, fidelity=fidelity
+      )
+    outputs, _ = coarse_model.apply(
         coarse_variables,
-        network_inputs(batch, fidelity=fidelity),
+        network_inputs(part, fidelity=fidelity),
         train=True,
+        first_example=first_example,
         mutable=['batch_stats'],
         rngs={'dropout': _dropout_key(seed, state.step)},
     )
-  else:
-    garment_mask, coarse = predict_coarse(
-        coarse_variables, batch, model=coarse_model, fidelity=fidelity
-    )
-  warped = warp_garment(batch, batch['control_points'])
-  mask = _training_mask(batch, garment_mask, fidelity=fidelity)
+    return outputs
 
-  def loss(params):
-    alpha = mask * model.apply({'params': params}, warped, coarse)
+  def loss(params, part, first_example):
+    garment_mask, coarse = frozen_coarse(part, first_example)
+    warped = warp_garment(part, part['control_points'])
+    mask = _training_mask(part, garment_mask, fidelity=fidelity)
+
+    def forward(params, warped, coarse):
+      return model.apply({'params': params}, warped, coarse)
+
+    alpha = mask * _maybe_remat(forward, remat)(params, warped, coarse)
     total, terms = losses.stage2_loss(
         compose(alpha, warped, coarse),
         alpha,
-        image_norm=to_norm(batch['person']),
+        image_norm=to_norm(part['person']),
         weights=loss_config,
         vgg=vgg,
         dtype=model.dtype,
+        remat=remat,
     )
-    return total.mean(), {'loss': total, **terms}
+    return total.mean(), (state.batch_stats, {'loss': total, **terms})
 
-  grads, terms = jax.grad(loss, has_aux=True)(state.params)
-  return _finish(state, grads, state.batch_stats, terms, axis_name=axis_name)
+  grads, batch_stats, terms = _gradients(
+      loss, state, batch, accumulate=accumulate, axis_name=axis_name
+  )
+  return _finish(state, grads, batch_stats, terms, axis_name=axis_name)
 
 
 def stage2_eval_step(
@@ -179,7 +214,7 @@ def stage2_eval_step(
       coarse_variables, batch, model=coarse_model, fidelity=fidelity
   )
   pictures = predict_refined(
-      state.variables,
+      state.trained_variables,
       batch,
       batch['control_points'],
       _training_mask(batch, garment_mask, fidelity=fidelity),
@@ -263,7 +298,9 @@ def warp_garment(batch: Batch, control_points: jax.Array) -> jax.Array:
   )
 
 
-def _stage1_loss(garment_mask, coarse, batch, *, model, weights, vgg):
+def _stage1_loss(
+    garment_mask, coarse, batch, *, model, weights, vgg, remat=False
+):
   return losses.stage1_loss(
       garment_mask,
       coarse,
@@ -272,6 +309,7 @@ def _stage1_loss(garment_mask, coarse, batch, *, model, weights, vgg):
       weights=weights,
       vgg=vgg,
       dtype=model.dtype,
+      remat=remat,
   )
 
 
@@ -287,6 +325,46 @@ def _bounded(garment_mask, *, fidelity):
 
 def _dropout_key(seed, step):
   return jax.random.fold_in(jax.random.key(seed), step)
+
+
+def _maybe_remat(function: Callable, remat: bool) -> Callable:
+  return jax.checkpoint(function) if remat else function
+
+
+def _gradients(loss, state, batch, *, accumulate, axis_name):
+  """Gradients and statistics, means over the parts, and terms of each example.
+
+  Args:
+    loss: (params, part, place of its first example in the global batch) ->
+      (mean, (batch_stats, terms)).
+    state: whose parameters to derive by.
+    batch: this device's.
+    accumulate: the number of parts.
+    axis_name: the mapped axis, or None.
+  """
+  gradient = jax.grad(loss, has_aux=True)
+  if accumulate == 1:
+    grads, (batch_stats, terms) = gradient(state.params, batch, 0)
+    return grads, batch_stats, terms
+  parts = jax.tree.map(
+      lambda x: x.reshape(accumulate, -1, *x.shape[1:]), dict(batch)
+  )
+  size = len(parts['person'][0])
+  if axis_name is not None:
+    size *= lax.axis_size(axis_name)
+
+  def one_part(totals, number_and_part):
+    number, part = number_and_part
+    grads, (batch_stats, terms) = gradient(state.params, part, number * size)
+    return jax.tree.map(jnp.add, totals, (grads, batch_stats)), terms
+
+  totals, terms = lax.scan(
+      one_part,
+      jax.tree.map(jnp.zeros_like, (state.params, state.batch_stats)),
+      (jnp.arange(accumulate), parts),
+  )
+  grads, batch_stats = jax.tree.map(lambda x: x / accumulate, totals)
+  return grads, batch_stats, jax.tree.map(lambda x: x.reshape(-1), terms)
 
 
 def _finish(state, grads, batch_stats, terms, *, axis_name):

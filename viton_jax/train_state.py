@@ -20,31 +20,42 @@ class TrainState:
     params: float32 parameters.
     batch_stats: moving averages of batch normalisation; {} where there is none.
     opt_state: the optimiser's.
+    ema: {} or {'params': ..., 'batch_stats': ...}, their moving averages over
+      the steps.
     optimizer: what made `opt_state`; part of the type, not of the data.
+    ema_decay: weight of the old averages; 0: there are none.
   """
 
   step: jax.Array
   params: Any
   batch_stats: Any
   opt_state: Any
+  ema: Any
   optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
+  ema_decay: float = struct.field(pytree_node=False, default=0.0)
 
   @property
   def variables(self) -> dict[str, Any]:
     """What `model.apply` takes."""
     return {'params': self.params, 'batch_stats': self.batch_stats}
 
+  @property
+  def trained_variables(self) -> dict[str, Any]:
+    """What to evaluate and to use: the averages where there are any."""
+    return self.ema or self.variables
+
   def apply_gradients(self, grads: Any, batch_stats: Any) -> 'TrainState':
     """The state after one step along `grads`."""
     updates, opt_state = self.optimizer.update(
         grads, self.opt_state, self.params
     )
-    return self.replace(
+    state = self.replace(
         step=self.step + 1,
         params=optax.apply_updates(self.params, updates),
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
+    return state.replace(ema=_moved_averages(state)) if self.ema else state
 
 
 def create(
@@ -53,6 +64,7 @@ def create(
     *,
     size: tuple[int, int] = (256, 192),
     optimizer: optax.GradientTransformation | None = None,
+    ema_decay: float = 0.0,
 ) -> TrainState:
   """A state at step 0 with random parameters.
 
@@ -61,6 +73,7 @@ def create(
     key: of the random parameters.
     size: (h, w) of the pictures; a size that the network does not take fails.
     optimizer: None: `adam` with the published learning rate.
+    ema_decay: of the averages; 0: none.
   """
   if isinstance(model, EncoderDecoder):
     inputs = (jnp.zeros((1, *size, NUM_INPUT_CHANNELS)),)
@@ -69,28 +82,50 @@ def create(
   # Compiled, so that the network itself is never run: parameters need only
   # its shapes.
   variables = jax.jit(model.init)(key, *inputs)
-  return from_variables(variables, optimizer=optimizer)
+  return from_variables(
+      variables, optimizer=optimizer, ema_decay=ema_decay
+  )
 
 
 def from_variables(
     variables: dict[str, Any],
     *,
     optimizer: optax.GradientTransformation | None = None,
+    ema_decay: float = 0.0,
 ) -> TrainState:
   """A state at step 0 with given parameters, e.g. converted ones.
 
   Args:
     variables: `params` and, if the network has them, `batch_stats`.
     optimizer: None: `adam` with the published learning rate.
+    ema_decay: of the averages, which start at `variables`; 0: none.
   """
   optimizer = optimizer or adam()
   params = jax.tree.map(jnp.asarray, variables['params'])
+  batch_stats = jax.tree.map(jnp.asarray, variables.get('batch_stats', {}))
   return TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
-      batch_stats=jax.tree.map(jnp.asarray, variables.get('batch_stats', {})),
+      batch_stats=batch_stats,
       opt_state=optimizer.init(params),
+      ema={'params': params, 'batch_stats': batch_stats} if ema_decay else {},
       optimizer=optimizer,
+      ema_decay=ema_decay,
+  )
+
+
+def _moved_averages(state):
+  """The averages after this step.
+
+  The first steps count for more, as in TensorFlow's averages with
+  `num_updates`: the random start is forgotten whatever the decay.
+  """
+  step = state.step.astype(jnp.float32)
+  decay = jnp.minimum(state.ema_decay, (1.0 + step) / (10.0 + step))
+  return jax.tree.map(
+      lambda average, value: decay * average + (1.0 - decay) * value,
+      state.ema,
+      {'params': state.params, 'batch_stats': state.batch_stats},
   )
 
 

@@ -51,7 +51,10 @@ class EncoderDecoder(nn.Module):
 
   @nn.compact
   def __call__(
-      self, inputs: jax.Array, train: bool = False
+      self,
+      inputs: jax.Array,
+      train: bool = False,
+      first_example: jax.Array | int = 0,
   ) -> tuple[jax.Array, jax.Array]:
     """Predicts the garment's place and a coarse picture.
 
@@ -59,6 +62,7 @@ class EncoderDecoder(nn.Module):
       inputs: (b, h, w, 25), as `representation.network_inputs` makes them; h
         and w multiples of 64.
       train: use and update batch statistics, and drop out.
+      first_example: place of `inputs` (of all devices) within a larger batch.
 
     Returns:
       garment mask (b, h, w, 1) and coarse picture (b, h, w, 3), float32 in
@@ -89,7 +93,11 @@ class EncoderDecoder(nn.Module):
       x = self._norm(f'decoder_{k}_norm')(x, train)
       if k == DEPTH and train and self.dropout_rate > 0:
         x = drop_out(
-            x, self.dropout_rate, self.make_rng('dropout'), self.axis_name
+            x,
+            self.dropout_rate,
+            self.make_rng('dropout'),
+            self.axis_name,
+            first_example=first_example,
         )
       x = jnp.concatenate([x, skips.pop()], axis=-1)
     x = Up(4, name='decoder_1')(nn.relu(x))
@@ -127,7 +135,12 @@ class Up(nn.Module):
 
 
 def drop_out(
-    x: jax.Array, rate: float, key: jax.Array, axis_name: str | None
+    x: jax.Array,
+    rate: float,
+    key: jax.Array,
+    axis_name: str | None,
+    *,
+    first_example: jax.Array | int = 0,
 ) -> jax.Array:
   """Drops single values, the same ones however the batch is split.
 
@@ -139,8 +152,11 @@ def drop_out(
     rate: the share that is set to zero; the rest is scaled up by 1 / (1-rate).
     key: the same on all devices.
     axis_name: the mapped axis, or None.
+    first_example: place of the first device's first example.
   """
-  first = 0 if axis_name is None else lax.axis_index(axis_name) * len(x)
+  first = first_example
+  if axis_name is not None:
+    first += lax.axis_index(axis_name) * len(x)
   values = math.prod(x.shape[1:])  # Flat: see `initializers`.
   keep = jax.vmap(
       lambda i: jax.random.bernoulli(

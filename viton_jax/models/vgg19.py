@@ -59,7 +59,11 @@ WHERE_FROM = (
 
 
 def features(
-    params: dict[str, Any], images_norm: jax.Array, *, dtype: Any = jnp.float32
+    params: dict[str, Any],
+    images_norm: jax.Array,
+    *,
+    dtype: Any = jnp.float32,
+    remat: bool = False,
 ) -> dict[str, jax.Array]:
   """Runs VGG19 up to conv5_2.
 
@@ -67,6 +71,8 @@ def features(
     params: what `load` returns.
     images_norm: (b, h, w, 3) RGB in [-1, 1].
     dtype: of the convolutions and of the result.
+    remat: in the backward pass compute each block again instead of keeping
+      what lies between its input and its features.
 
   Returns:
     'conv1_2' (b, h, w, 64), 'conv2_2' (b, h/2, w/2, 128), 'conv3_2', 'conv4_2',
@@ -76,21 +82,32 @@ def features(
   x = (images_norm.astype(jnp.float32) + 1.0) * 127.5 - mean
   x = x.astype(dtype)
   found = {}
-  for name in LAYERS:
-    if name.endswith('_1') and name != 'conv1_1':
-      x = _average_pool(x)
-    layer = params[name]
+  for block, count in enumerate(_LAYERS_PER_BLOCK, start=1):
+    names = [f'conv{block}_{layer}' for layer in range(1, count + 1)]
+    run = jax.checkpoint(_run_block) if remat else _run_block
+    x, features_of_block = run(
+        x if block == 1 else _average_pool(x),
+        {name: params[name] for name in names},
+    )
+    found |= features_of_block
+  return found
+
+
+def _run_block(x, layers):
+  found = {}
+  for name in sorted(layers):
+    layer = layers[name]
     x = lax.conv_general_dilated(
         x,
-        jnp.asarray(layer['kernel'], dtype),
+        jnp.asarray(layer['kernel'], x.dtype),
         (1, 1),
         'SAME',
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     )
-    x = nn.relu(x + jnp.asarray(layer['bias'], dtype))
+    x = nn.relu(x + jnp.asarray(layer['bias'], x.dtype))
     if name in FEATURES:
       found[name] = x
-  return found
+  return x, found
 
 
 def _average_pool(x):
