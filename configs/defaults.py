@@ -4,11 +4,11 @@ Not a run of its own: stage1.py, stage2.py and demo.py start from it. Change a
 leaf on the command line with --config.<name>=<value>.
 """
 
-import ml_collections
+from viton_jax.config_dict import ConfigDict
 
 
-def get_config() -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict()
+def get_config() -> ConfigDict:
+  config = ConfigDict()
 
   # 1 trains the encoder-decoder, 2 the refinement network on top of it.
   config.stage = 1
@@ -23,21 +23,35 @@ def get_config() -> ml_collections.ConfigDict:
   # Weight of the old moving averages of batch normalisation.
   config.norm_decay = 0.999
 
-  config.data = ml_collections.ConfigDict()
+  config.data = ConfigDict()
   # The folder that `python -m input_pipeline.prepare` wrote.
   config.data.dir = ''
-  # 'records', or 'original_records': VITON's own TFRecords as they lie.
+  # 'records', 'packed', or 'original_records': VITON's own as they lie.
   config.data.format = 'records'
+  # Where training pictures lie: 'none' (on disk), 'host' or 'device' memory.
+  config.data.cache = 'none'
 
   # Over all devices of all processes.
   config.batch_size = 16
+  # A step goes through its batch in so many parts, to need less memory.
+  config.accumulate = 1
+  # Compute activations again in the backward pass, to need less memory.
+  config.remat = False
   config.num_steps = 15_000
   config.learning_rate = 2e-4
-  # 'constant', or 'cosine' (to zero at num_steps).
+  # 'constant', 'cosine' or 'linear' (both to zero at num_steps), or 'step':
+  # times schedule_factor at each of schedule_steps.
   config.schedule = 'constant'
+  config.schedule_steps = ()
+  config.schedule_factor = 0.1
+  # Steps over which the learning rate first rises from zero.
+  config.warmup_steps = 0
+  # Weight of the old values in the parameters' moving average, which is then
+  # what is evaluated and used; 0 keeps none. Usual: 0.999.
+  config.ema = 0.0
 
   # Weights of the loss's terms; each stage reads its own.
-  config.loss = ml_collections.ConfigDict()
+  config.loss = ConfigDict()
   # VGG19 weights; needed wherever config.loss.perceptual is not 0.
   config.vgg = ''
 
@@ -50,12 +64,19 @@ def get_config() -> ml_collections.ConfigDict:
   config.eval_every = 1_000
   config.sample_every = 1_000
   config.checkpoint_every = 1_000
-  # Checkpoints that stay.
+  # Newest checkpoints that stay.
   config.keep = 3
+  # And so many of those with the smallest validation loss.
+  config.keep_best = 0
+  # Steps to profile, e.g. '10:15'.
+  config.profile = ''
+  # Where compiled programs are kept: a folder, 'off', or 'auto' (in the user's
+  # cache with an accelerator, not at all without).
+  config.compile_cache = 'auto'
   return config
 
 
-def shrink_to_smoke(config: ml_collections.ConfigDict) -> None:
+def shrink_to_smoke(config: ConfigDict) -> None:
   """A few steps of a tiny network: does it run at all?"""
   config.features = 8
   config.batch_size = 8

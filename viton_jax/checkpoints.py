@@ -1,9 +1,10 @@
 """Checkpoints: what training writes and what everything else reads.
 
-A workdir holds `checkpoints/<step>/` with two Orbax items:
+A workdir holds `checkpoints/<step>/` with these Orbax items:
 
-    state     the whole TrainState: params, batch_stats, opt_state, step
+    state     the whole TrainState: params, batch_stats, opt_state, ema, step
     metadata  JSON: what network it is (`describe`), step, resolved config
+    metrics   JSON: {'loss': ...}, the validation loss, if it was measured
 
 Orbax writes to a temporary name and renames, so a killed job never leaves half
 a checkpoint behind. Readers take a workdir (newest step), a step's folder, a
@@ -17,6 +18,7 @@ from typing import Any
 
 from etils import epath
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from viton_jax import errors
@@ -38,7 +40,8 @@ class Checkpoint:
     features: channels of the first convolution (ngf).
     fidelity: 'original' or 'fixed'.
     size: (height, width) it was trained at.
-    variables: {'params': ..., 'batch_stats': ...}, NumPy arrays.
+    variables: {'params': ..., 'batch_stats': ...}, NumPy arrays; the moving
+      averages where the training kept some.
     config: the resolved training config, as a dict.
   """
 
@@ -52,15 +55,34 @@ class Checkpoint:
   config: dict[str, Any]
 
 
-def open_manager(workdir: str | pathlib.Path, *, keep: int | None):
-  """Opens `workdir`'s checkpoints for training; the newest `keep` stay.
+def open_manager(
+    workdir: str | pathlib.Path, *, keep: int | None, keep_best: int = 0
+) -> ocp.CheckpointManager:
+  """Opens `workdir`'s checkpoints for training.
 
   Half-written ones that a killed job left are removed.
+
+  Args:
+    workdir: of the run.
+    keep: so many of the newest stay; None: all.
+    keep_best: and so many of those with the smallest validation loss.
   """
+  policies = ocp.checkpoint_managers
+  policy = policies.LatestN(keep)
+  if keep_best:
+    policy = policies.AnyPreservationPolicy([
+        policy,
+        policies.BestN(
+            get_metric_fn=lambda metrics: metrics['loss'],
+            reverse=True,  # The last in order stay.
+            n=keep_best,
+            keep_checkpoints_without_metrics=False,
+        ),
+    ])
   return ocp.CheckpointManager(
       pathlib.Path(workdir).absolute() / _FOLDER,
       options=ocp.CheckpointManagerOptions(
-          max_to_keep=keep, cleanup_tmp_directories=True
+          preservation_policy=policy, cleanup_tmp_directories=True
       ),
   )
 
@@ -71,27 +93,62 @@ def save(
     state: Any,
     *,
     metadata: dict[str, Any],
+    validation_loss: float | None = None,
 ) -> None:
-  """Starts writing a checkpoint; returns when `state` may be donated."""
+  """Starts writing a checkpoint; returns when `state` may be donated.
+
+  With several processes all of them have to call it.
+  """
   if jax.process_count() > 1:
     # pmap's results belong to one process; Orbax saves global arrays.
-    state = ocp.utils.fully_replicated_host_local_array_to_global_array(state)
+    state = jax.tree.map(
+        ocp.utils.fully_replicated_host_local_array_to_global_array, state
+    )
   manager.save(
       step,
       args=ocp.args.Composite(
           state=ocp.args.StandardSave(state),
           metadata=ocp.args.JsonSave(metadata),
       ),
+      metrics=None if validation_loss is None else {'loss': validation_loss},
   )
+
+
+def best(manager: ocp.CheckpointManager) -> tuple[int, float] | None:
+  """(step, validation loss) of the best checkpoint that is there."""
+  losses = {
+      step: metrics['loss']
+      for step in manager.all_steps()
+      if (metrics := manager.metrics(step))
+  }
+  if not losses:
+    return None
+  step = min(losses, key=losses.get)
+  return step, losses[step]
 
 
 def restore_state(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
   """The TrainState of `step`, as NumPy arrays shaped as `like`."""
-  abstract = jax.tree.map(lambda x: ocp.utils.to_shape_dtype_struct(x), like)
-  restored = manager.restore(
-      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-  )
-  return restored['state']
+  # Read as plain arrays, on however many processes it was written.
+  tree = read_tree(pathlib.Path(manager.directory) / str(step) / 'state')
+
+  def find_leaf(path, leaf):
+    found = tree
+    try:
+      for key in path:
+        found = found[
+            getattr(key, 'key', getattr(key, 'name', getattr(key, 'idx', None)))
+        ]
+      if np.shape(found) == np.shape(leaf):
+        return found
+    except (KeyError, IndexError, TypeError):
+      pass
+    raise InputError(
+        f'{manager.directory}/{step}: {jax.tree_util.keystr(path)} is missing '
+        'or of another shape; give the config that the workdir was begun with.'
+    )
+
+  return jax.tree_util.tree_map_with_path(find_leaf, like)
 
 
 def describe(
@@ -217,7 +274,9 @@ def read(path: str | pathlib.Path, network: str) -> Checkpoint:
           'again or give another step.'
       )
   try:
-    variables = read_tree(path / 'state', ('params', 'batch_stats'))
+    variables = read_tree(path / 'state', ('ema',)).get('ema') or read_tree(
+        path / 'state', ('params', 'batch_stats')
+    )
   except (KeyError, ValueError, OSError, AttributeError) as error:
     raise InputError(
         f'{path}: the checkpoint is damaged ({type(error).__name__}: '

@@ -1,11 +1,14 @@
-"""What the training loop tells, when it stops, and how fast it is."""
+"""What the training loop tells, and how fast it is."""
 
 import contextlib
 import datetime
-import signal
+import pathlib
 import time
+from typing import Any
 
 import jax
+
+from viton_jax.errors import InputError
 
 
 def format_metrics(means: dict[str, float]) -> str:
@@ -18,17 +21,52 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-class StopSignal:
-  """Notes SIGTERM and SIGINT, so that the loop ends after a whole step."""
+class Trace:
+  """A profile of some steps, for TensorBoard's profile plugin."""
 
-  def __init__(self):
-    self.requested = False
-    for number in (signal.SIGTERM, signal.SIGINT):
-      signal.signal(number, self._request)
+  def __init__(self, steps: str, folder: pathlib.Path):
+    """Plans a trace.
 
-  def _request(self, number, frame):
-    del number, frame
-    self.requested = True
+    Args:
+      steps: 'FIRST:LAST', or '' for none.
+      folder: TensorBoard's log folder; the trace goes below it.
+
+    Raises:
+      InputError: `steps` is neither.
+    """
+    self._folder, self._running = folder, False
+    self.first = self.last = -1
+    if not steps:
+      return
+    try:
+      self.first, self.last = (int(x) for x in steps.split(':'))
+    except ValueError:
+      pass
+    if not 0 < self.first <= self.last:
+      raise InputError(
+          f'config.profile: {steps!r} is not FIRST:LAST; set e.g. '
+          '--config.profile=10:15.'
+      )
+
+  def before(self, step: int) -> None:
+    if step == self.first and jax.process_index() == 0:
+      jax.profiler.start_trace(str(self._folder))
+      self._running = True
+
+  def after(self, step: int, result: Any, *, stop: bool = False) -> None:
+    """Ends the trace after its last step, or if training stops here.
+
+    Args:
+      step: the step.
+      result: its result, to wait for.
+      stop: no step follows.
+    """
+    if self._running and (step >= self.last or stop):
+      jax.block_until_ready(result)
+      jax.profiler.stop_trace()
+      self._running = False
+      say(f'steps {self.first} to {step} are profiled in {self._folder}; '
+          'tensorboard --logdir shows them')
 
 
 class Clock:

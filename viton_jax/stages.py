@@ -14,10 +14,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from viton_jax import checkpoints, losses, parallel, sheets, steps
+from viton_jax.config_dict import ConfigDict
 from viton_jax.errors import InputError
 from viton_jax.models import EncoderDecoder, Refinement, vgg19
 from viton_jax.representation import garment_region, person_representation
@@ -60,7 +60,7 @@ class Stage:
     }
 
 
-def build(config: ml_collections.ConfigDict) -> Stage:
+def build(config: ConfigDict) -> Stage:
   """The stage that a config describes, with what it needs read from disk.
 
   Raises:
@@ -102,7 +102,13 @@ def _stage1(config, frozen) -> Stage:
 
   def train_step(state, frozen, batch):
     return steps.stage1_train_step(
-        state, batch, vgg=frozen.get('vgg'), seed=config.seed, **common
+        state,
+        batch,
+        vgg=frozen.get('vgg'),
+        seed=config.seed,
+        accumulate=config.accumulate,
+        remat=config.remat,
+        **common,
     )
 
   def eval_step(state, frozen, batch):
@@ -113,7 +119,7 @@ def _stage1(config, frozen) -> Stage:
   def sample_step(variables, batch):
     state, _ = variables
     mask, coarse = steps.predict_coarse(
-        state.variables, batch, model=model, fidelity=config.fidelity
+        state.trained_variables, batch, model=model, fidelity=config.fidelity
     )
     return {
         'input': _input_picture(batch, config.fidelity),
@@ -169,6 +175,8 @@ def _stage2(config, frozen) -> Stage:
         coarse_variables=frozen['coarse'],
         vgg=frozen.get('vgg'),
         seed=config.seed,
+        accumulate=config.accumulate,
+        remat=config.remat,
         **common,
     )
 
@@ -187,7 +195,7 @@ def _stage2(config, frozen) -> Stage:
         frozen['coarse'], batch, model=coarse_model, fidelity=config.fidelity
     )
     refined = steps.predict_refined(
-        state.variables,
+        state.trained_variables,
         batch,
         batch['control_points'],
         mask,
@@ -238,7 +246,8 @@ def warm_start(state: TrainState, path: str, stage: Stage) -> TrainState:
         f'{checkpoint.path}: its parameters do not have the shapes of '
         f'{stage.network}; give a checkpoint of this version.'
     )
-  return state.replace(
-      params=checkpoint.variables['params'],
-      batch_stats=checkpoint.variables.get('batch_stats', {}),
-  )
+  variables = {
+      'params': checkpoint.variables['params'],
+      'batch_stats': checkpoint.variables.get('batch_stats', {}),
+  }
+  return state.replace(**variables, ema=variables if state.ema else {})

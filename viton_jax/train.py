@@ -7,97 +7,122 @@
 
 RECORDS is what `python -m input_pipeline.prepare` wrote. Any field of the
 config can be set with --config.NAME=VALUE (configs/defaults.py explains them).
-The same command in the same workdir goes on where it stopped, to the bit.
+The same command in the same workdir goes on where it stopped, to the bit. On
+several machines, or with several processes on one, every process runs the same
+command; see docs/training.md.
+
+Exit codes: 0 done, or stopped by a signal and saved; 2 bad input; 4 the loss is
+not finite; 5 another process of the job is gone.
 """
 
-import fcntl
-import json
 import pathlib
 import sys
 
 from absl import app, flags, logging
-from clu import metric_writers
 import jax
-import ml_collections
-from ml_collections import config_flags
 import numpy as np
-import optax
 
 from input_pipeline import batches
 from input_pipeline.images import encode_png
 from viton_jax import (
     checkpoints,
+    compile_cache,
     errors,
+    feed,
+    metric_log,
     parallel,
+    schedules,
     sheets,
     stages,
+    stopping,
     storage,
     train_state,
 )
+from viton_jax import workdir as workdirs
+from viton_jax.config_dict import ConfigDict, define_config_file
 from viton_jax.errors import InputError
-from viton_jax.progress import Clock, StopSignal, format_metrics, say
+from viton_jax.progress import Clock, Trace, format_metrics, say
 
-_CONFIG = config_flags.DEFINE_config_file(
+_CONFIG = define_config_file(
     'config', None, 'Training config, e.g. configs/stage1.py.'
 )
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Where checkpoints, logs and samples go.'
 )
 
-# Fields that may differ when a workdir is gone on with.
-_MAY_CHANGE = (
-    'num_steps data.dir vgg log_every eval_every sample_every checkpoint_every '
-    'keep'
-).split()
 _SAMPLES = 4
+_STEPS_AHEAD = 8  # More would only fill the devices' memory with batches.
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def train(config: ConfigDict, workdir: pathlib.Path) -> None:
   """The whole run, from the checks to the last checkpoint.
 
   Raises:
     InputError: something in the config or on disk that a person can mend.
+    SystemExit: the loss is not finite.
   """
   # ------------------------------------------------ checks, before any work
-  info = batches.read_info(
-      config.data.dir, fmt=config.data.format, fidelity=config.fidelity
-  )
-  check(config, info)
-  stage = stages.build(config)
+  def read_inputs():
+    info = batches.read_info(
+        config.data.dir, fmt=config.data.format, fidelity=config.fidelity
+    )
+    check(config, info)
+    trace = Trace(config.profile, workdir / 'tensorboard')
+    return info, trace, schedules.learning_rate(config), stages.build(config)
+
+  info, trace, learning_rate, stage = parallel.together(read_inputs)
 
   # ------------------------------------------------------- say derived facts
-  per_process = config.batch_size // jax.process_count()
   epochs = config.num_steps * config.batch_size / info.num_examples['train']
   say(f'stage {config.stage}: {stage.network}, {config.features} features, '
       f'{config.fidelity}, {config.dtype}')
   say(f'{info.num_examples["train"]} training pairs of {info.height} x '
       f'{info.width}; {config.num_steps} steps of {config.batch_size} are '
       f'{epochs:.1f} epochs on {jax.device_count()} '
-      f'{jax.devices()[0].platform} device(s)')
+      f'{jax.devices()[0].platform} device(s) of {jax.process_count()} '
+      'process(es)')
   if not config.loss.perceptual:
     say('no perceptual loss: config.loss.perceptual is 0')
+  say(compile_cache.use(config.compile_cache))
 
   # ------------------- state: own workdir > warm start > scratch; say which
   state = train_state.create(
       stage.model,
       jax.random.key(config.seed),
       size=(info.height, info.width),
-      optimizer=train_state.adam(learning_rate(config)),
+      optimizer=train_state.adam(learning_rate),
+      ema_decay=config.ema,
   )
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   say(f'{parameters:,} parameters')
-  if config.warm_start and not workdir.exists():
-    # Refused, if at all, before anything is written.
-    stages.warm_start(state, config.warm_start, stage)
-  claim(workdir, config)
-  _lock = lock(workdir)  # Held until the process ends, however it ends.
-  manager = checkpoints.open_manager(workdir, keep=config.keep)
+
+  def enter():
+    if jax.process_index():
+      return None  # Process 0 speaks for all.
+    if config.warm_start and not workdir.exists():
+      # Refused, if at all, before anything is written.
+      stages.warm_start(state, config.warm_start, stage)
+    workdirs.claim(workdir, config)
+    held = workdirs.lock(workdir)
+    workdirs.check_space(
+        workdir, state, checkpoints=config.keep + config.keep_best + 1
+    )
+    return held
+
+  _lock = parallel.together(enter)  # Held until the process ends.
+  manager = checkpoints.open_manager(
+      workdir, keep=config.keep, keep_best=config.keep_best
+  )
   start = manager.latest_step() or 0
   if start:
-    state = checkpoints.restore_state(manager, start, state)
+    state = parallel.together(
+        lambda: checkpoints.restore_state(manager, start, state)
+    )
     say(f'goes on from step {start} of {workdir}')
   elif config.warm_start:
-    state = stages.warm_start(state, config.warm_start, stage)
+    state = parallel.together(
+        lambda: stages.warm_start(state, config.warm_start, stage)
+    )
     say(f'starts with the parameters of {config.warm_start}')
   else:
     say('starts from scratch')
@@ -106,98 +131,107 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     return
 
   # ------------------------------------------------------------ the parallel
+  arrays, data = parallel.together(
+      lambda: feed.open_feed(config, info, start_step=start)
+  )
   state = parallel.replicate(state)
   frozen = parallel.replicate(stage.frozen)
-  train_step = parallel.train(stage.train_step)
+  train_step = parallel.train(feed.reading(stage.train_step, config.data.cache))
   eval_step = parallel.evaluate(stage.eval_step)
   sample_step = parallel.predict(stage.sample_step)
-  writer = open_writer(workdir)
-  stop = StopSignal()
-  data = batches.train_batches(
-      config.data.dir,
-      batch_size=per_process,
-      seed=config.seed,
+  log = metric_log.MetricLog(
+      workdir,
       start_step=start,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
-      fmt=config.data.format,
-      fidelity=config.fidelity,
+      # Where pictures are packed, nothing loads TensorFlow.
+      tensorboard=config.data.format != 'packed',
   )
-
-  def save(step):
-    checkpoints.save(
-        manager,
-        step,
-        state,
-        metadata=checkpoints.describe(
-            stage.network,
-            features=config.features,
-            fidelity=config.fidelity,
-            size=(info.height, info.width),
-            step=step,
-            config=config.to_dict(),
-        ),
-    )
+  stop = stopping.StopSignal()
+  validates = bool(info.num_examples.get('validation'))
+  examples = None  # To draw; read when first drawn.
 
   # ----------------------------------------------------------------- the loop
   pending = []  # Metrics still on the device: fetching them would wait.
+  checked = start  # No step up to here gave a number that is not finite.
   clock = Clock(start, config.num_steps, config.batch_size)
   for step in range(start + 1, config.num_steps + 1):
+    trace.before(step)
     batch = next(data)
-    state, metrics = train_step(state, frozen, parallel.shard(batch))
+    state, metrics = train_step(state, frozen | {'data': arrays}, batch)
     pending.append(metrics)
-    last = step == config.num_steps or stop.requested
+    if len(pending) > _STEPS_AHEAD:
+      # Not to run away from the devices; they have enough to do meanwhile.
+      jax.block_until_ready(pending[-_STEPS_AHEAD])
+    last = stop.requested_at(step) or step == config.num_steps
+    trace.after(step, metrics, stop=last)
     at = {
         name: step % config[f'{name}_every'] == 0 or last
         for name in ('log', 'sample', 'eval', 'checkpoint')
     }
 
     if at['log'] or at['checkpoint'] or step == start + 1:
-      means = mean_metrics(pending)
-      pending = []
+      fetched, pending = jax.device_get(pending), []
+      bad = first_not_finite(fetched)
+      if bad is not None:
+        # The state of these steps is never saved.
+        manager.wait_until_finished()
+        end_not_finite(
+            checked + 1, step, bad=checked + 1 + bad, workdir=workdir,
+            last_good=manager.latest_step(),
+        )
+      checked = step
+      means = metric_log.means(fetched)
       speed, eta = clock.tick(step)
       say(f'step {step}/{config.num_steps}  {format_metrics(means)}  '
           f'{speed:.1f} images/s  ETA {eta}')
-      if not np.isfinite(means['loss']):
-        raise SystemExit(
-            f'error: the loss is {means["loss"]} at step {step}; the last good '
-            f'checkpoint of {workdir} is step {manager.latest_step()}.'
-        )
-      writer.write_scalars(
+      log.scalars(
           step,
           {f'train/{k}': v for k, v in means.items()}
-          | {'images_per_s': speed},
+          | {'images_per_s': speed, 'learning_rate': learning_rate(step - 1)},
       )
     with clock.resting():
-      if at['sample']:
-        few = {k: v[:_SAMPLES] for k, v in batch.items()}
-        write_samples(
-            stage, sample_step, state, frozen, few, workdir, writer, step=step
-        )
-      if at['eval'] and info.num_examples.get('validation'):
+      if at['sample'] and jax.process_index() == 0:
+        examples = examples or feed.few_examples(config, info, _SAMPLES)
+        pictures = sample_step((state, frozen), examples)
+        write_samples(stage, examples, pictures, workdir, log, step=step)
+      validation_loss = None
+      if validates and (at['eval'] or (config.keep_best and at['checkpoint'])):
         means = validate(eval_step, state, frozen, config)
+        validation_loss = means['loss']
         say(f'step {step}/{config.num_steps}  validation: '
             f'{format_metrics(means)}')
-        writer.write_scalars(
-            step, {f'validation/{k}': v for k, v in means.items()}
-        )
+        log.scalars(step, {f'validation/{k}': v for k, v in means.items()})
       if at['checkpoint']:
-        save(step)
-    if last:  # Not the signal itself: it may have come since.
+        checkpoints.save(
+            manager,
+            step,
+            state,
+            metadata=checkpoints.describe(
+                stage.network,
+                features=config.features,
+                fidelity=config.fidelity,
+                size=(info.height, info.width),
+                step=step,
+                config=config.to_dict(),
+            ),
+            validation_loss=validation_loss,
+        )
+    if last:
       break
 
   # --------------------------------------------------------------------- end
   manager.wait_until_finished()
+  log.close()
+  if best := config.keep_best and checkpoints.best(manager):
+    say(f'best: step {best[0]} with a validation loss of {best[1]:.4g}, '
+        f'{workdir}/checkpoints/{best[0]}')
   manager.close()
-  writer.flush()
-  writer.close()
-  if stop.requested and step < config.num_steps:
+  if step < config.num_steps:
     say(f'stopped by a signal; step {step} is saved, the same command goes on')
   else:
     say(f'done: step {step} in {workdir}; {clock.summary()}')
 
 
-def check(config: ml_collections.ConfigDict, info: batches.RecordsInfo) -> None:
+def check(config: ConfigDict, info: batches.RecordsInfo) -> None:
   """Config against data and devices.
 
   Raises:
@@ -209,139 +243,80 @@ def check(config: ml_collections.ConfigDict, info: batches.RecordsInfo) -> None:
         f'config says {config.fidelity!r}; set --config.fidelity or prepare '
         'the data again.'
     )
-  if config.batch_size % jax.device_count():
-    raise InputError(
-        f'config.batch_size: {config.batch_size} does not divide over '
-        f'{jax.device_count()} devices; set a multiple of it.'
-    )
-  for name in ('num_steps', 'batch_size', 'log_every', 'eval_every',
-               'sample_every', 'checkpoint_every', 'keep'):
+  for name in ('num_steps', 'batch_size', 'accumulate', 'log_every',
+               'eval_every', 'sample_every', 'checkpoint_every', 'keep'):
     if config[name] < 1:
       raise InputError(
           f'config.{name}: {config[name]} is not positive; set 1 or more.'
       )
-
-
-def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
-  """Writes the resolved config into a new workdir, or checks an old one's.
-
-  Raises:
-    InputError: the workdir was begun with another config, or is not writable.
-  """
-  path = workdir / 'config.json'
-  ours = json.loads(config.to_json())
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-      storage.write_json(path, ours)
-      return
-    theirs = json.loads(path.read_text())
-  except OSError as error:
+  if config.batch_size % (jax.device_count() * config.accumulate):
+    parts = f' in {config.accumulate} parts' if config.accumulate > 1 else ''
     raise InputError(
-        f'{workdir}: cannot be used as workdir ({error.strerror}); give a '
-        'folder that can be written.'
-    ) from error
-  ours, theirs = flatten(ours), flatten(theirs)
-  for name in sorted(ours.keys() | theirs.keys()):
-    if name not in _MAY_CHANGE and ours.get(name) != theirs.get(name):
-      raise InputError(
-          f'{path}: this workdir was begun with {name} = '
-          f'{theirs.get(name)!r}, the config now says {ours.get(name)!r}; use '
-          'another --workdir or the old value.'
-      )
-
-
-def lock(workdir: pathlib.Path):
-  """Keeps other trainings out of a workdir while the returned file is open.
-
-  Raises:
-    InputError: another process trains there now.
-  """
-  file = (workdir / '.lock').open('w')
-  try:
-    # Processes of one job share the workdir; the first one speaks for them.
-    if jax.process_index() == 0:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError as error:
+        f'config.batch_size: {config.batch_size} does not divide over '
+        f'{jax.device_count()} devices{parts}; set a multiple of it.'
+    )
+  if not 0 <= config.ema < 1:
     raise InputError(
-        f'{workdir}: another process is training in this workdir; wait for it '
-        'or give another --workdir.'
-    ) from error
-  return file
+        f'config.ema: {config.ema} is not within 0 and 1; set e.g. 0.999.'
+    )
+  if config.data.cache not in feed.CACHES:
+    raise InputError(
+        f'config.data.cache: {config.data.cache!r} is unknown; set one of '
+        f'{", ".join(feed.CACHES)}.'
+    )
+  if config.keep_best < 0 or (
+      config.keep_best and not info.num_examples.get('validation')
+  ):
+    raise InputError(
+        f'config.keep_best: {config.keep_best}, but {config.data.dir} has '
+        f'{info.num_examples.get("validation", 0)} held-out pairs to tell the '
+        'best by; set --config.keep_best=0.'
+    )
 
 
-def flatten(tree: dict, prefix: str = '') -> dict:
-  """{'a': {'b': 1}} -> {'a.b': 1}."""
-  flat = {}
-  for name, value in tree.items():
-    if isinstance(value, dict):
-      flat |= flatten(value, f'{prefix}{name}.')
-    else:
-      flat[prefix + name] = value
-  return flat
+def first_not_finite(metrics: list[dict]) -> int | None:
+  """The first of several steps whose loss or gradient is not finite."""
+  for i, one in enumerate(metrics):
+    if not all(np.isfinite(total) for total, _ in one.values()):
+      return i
+  return None
 
 
-def learning_rate(config: ml_collections.ConfigDict):
-  """The learning rate as a function of the step.
-
-  Raises:
-    InputError: an unknown schedule.
-  """
-  if config.schedule == 'constant':
-    return optax.constant_schedule(config.learning_rate)
-  if config.schedule == 'cosine':
-    return optax.cosine_decay_schedule(config.learning_rate, config.num_steps)
-  raise InputError(
-      f'config.schedule: {config.schedule!r} is unknown; set constant or '
-      'cosine.'
+def end_not_finite(first, last, *, bad, workdir, last_good):
+  """Ends the run with a sentence that says where numbers broke down."""
+  kept = (
+      f'the last good checkpoint of {workdir} is step {last_good}'
+      if last_good
+      else f'{workdir} has no checkpoint yet'
   )
-
-
-def mean_metrics(metrics: list[dict]) -> dict[str, float]:
-  """Sums of (sum, count) over steps or batches -> means."""
-  totals = {}
-  for one in jax.device_get(metrics):
-    for name, (total, count) in one.items():
-      t, c = totals.get(name, (0.0, 0.0))
-      totals[name] = (t + float(total), c + float(count))
-  return {name: t / c for name, (t, c) in totals.items()}
+  if jax.process_index() == 0:
+    print(
+        f'error: the loss or its gradient is not finite at step {bad}, between '
+        f'the checks of steps {first} and {last}; {kept}. Start another '
+        '--workdir with a smaller --config.learning_rate, '
+        '--config.warmup_steps or --config.dtype=float32, and with '
+        '--config.warm_start to go on from there.',
+        file=sys.stderr,
+    )
+  raise SystemExit(errors.EXIT_NOT_FINITE)
 
 
 def validate(eval_step, state, frozen, config) -> dict[str, float]:
-  """Mean metrics over this process's share of the held-out pairs."""
-  return mean_metrics([
+  """Mean metrics over the held-out pairs, each counted once."""
+  batch_size = config.batch_size // jax.process_count()
+  return metric_log.means(jax.device_get([
       eval_step(state, frozen, parallel.shard(batch))
-      for batch in batches.eval_batches(
-          config.data.dir,
-          split='validation',
-          batch_size=config.batch_size // jax.process_count(),
-          process_index=jax.process_index(),
-          process_count=jax.process_count(),
-      )
-  ])
+      for batch in feed.validation_batches(config, batch_size, share=True)
+  ]))
 
 
-def write_samples(
-    stage, sample_step, state, frozen, batch, workdir, writer, *, step
-):
+def write_samples(stage, batch, pictures, workdir, log, *, step):
   """Writes what the network makes of a few examples, as one sheet."""
-  if jax.process_index():
-    return
-  columns = stage.columns(batch, sample_step((state, frozen), batch))
-  sheet = sheets.contact_sheet(columns)
+  sheet = sheets.contact_sheet(stage.columns(batch, pictures))
   folder = workdir / 'samples'
   folder.mkdir(exist_ok=True)
   storage.write_file(folder / f'step_{step:07d}.png', encode_png(sheet))
-  writer.write_images(step, {'samples': sheet[None]})
-
-
-def open_writer(workdir: pathlib.Path) -> metric_writers.MetricWriter:
-  """TensorBoard's event files, written by process 0 alone."""
-  if jax.process_index():
-    return metric_writers.MultiWriter([])
-  return metric_writers.AsyncWriter(
-      metric_writers.SummaryWriter(str(workdir / 'tensorboard'))
-  )
+  log.picture(step, 'samples', sheet)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -358,7 +333,19 @@ def main(argv: list[str]) -> None:
   del argv
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # Orbax says a lot.
-  errors.run(lambda: train(_CONFIG.value, pathlib.Path(_WORKDIR.value)))
+
+  def run():
+    try:
+      from viton_jax import distributed, environment
+      distributed.initialize()
+      say(environment.report())
+    except ImportError:
+      pass
+    stopping.explain_lost_peers()
+    with stopping.leaving_at_once():
+      train(_CONFIG.value, pathlib.Path(_WORKDIR.value))
+
+  errors.run(run)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,131 @@
+"""A run's folder: whose it is, who is in it now, and whether it has room."""
+
+import fcntl
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+
+from viton_jax import storage
+from viton_jax.errors import InputError
+
+# Fields that may differ when a workdir is gone on with: they change how long,
+# how often and where from, but no number of the training.
+_MAY_CHANGE = (
+    'num_steps data.dir data.cache vgg log_every eval_every sample_every '
+    'checkpoint_every keep keep_best compile_cache profile'
+).split()
+# What fields mean for workdirs that were begun before there were such fields.
+_BEFORE = {
+    'accumulate': 1,
+    'ema': 0.0,
+    'remat': False,
+    'warmup_steps': 0,
+    'schedule_steps': [],
+    'schedule_factor': 0.1,
+}
+_OVERHEAD = 1.02  # Of a checkpoint's files over its arrays.
+
+
+def claim(workdir: pathlib.Path, config: Any) -> None:
+  """Writes the resolved config into a new workdir, or checks an old one's.
+
+  Raises:
+    InputError: the workdir was begun with another config, or is not writable.
+  """
+  path = workdir / 'config.json'
+  ours = json.loads(config.to_json())
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+      storage.write_json(path, ours)
+      return
+    theirs = json.loads(path.read_text())
+    probe = workdir / '.probe'
+    storage.write_file(probe, b'can be written')
+    probe.unlink()
+  except OSError as error:
+    raise InputError(
+        f'{workdir}: cannot be used as workdir ({error.strerror}); give a '
+        'folder that can be written.'
+    ) from error
+  except json.JSONDecodeError as error:
+    raise InputError(
+        f'{path}: is damaged ({error}); restore it or give another --workdir.'
+    ) from error
+  ours, theirs = _flatten(ours), _BEFORE | _flatten(theirs)
+  for name in sorted(ours.keys() | theirs.keys()):
+    if name not in _MAY_CHANGE and ours.get(name) != theirs.get(name):
+      raise InputError(
+          f'{path}: this workdir was begun with {name} = '
+          f'{theirs.get(name)!r}, the config now says {ours.get(name)!r}; use '
+          'another --workdir or the old value.'
+      )
+
+
+def lock(workdir: pathlib.Path):
+  """Keeps other trainings out of a workdir while the returned file is open.
+
+  Raises:
+    InputError: another process trains there now, or it is not writable.
+  """
+  try:
+    file = (workdir / '.lock').open('w')
+  except OSError as error:
+    raise InputError(
+        f'{workdir}: cannot be written ({error.strerror}); give another '
+        '--workdir.'
+    ) from error
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    file.close()
+    raise InputError(
+        f'{workdir}: another process is training in this workdir; wait for it '
+        'or give another --workdir.'
+    ) from error
+  return file
+
+
+def check_space(workdir: pathlib.Path, state: Any, *, checkpoints: int) -> None:
+  """Compares the disk's free space with what the checkpoints will take.
+
+  Args:
+    workdir: of the run; what its checkpoints take already counts as theirs.
+    state: what each checkpoint holds.
+    checkpoints: how many stay at a time, and the one in the making.
+
+  Raises:
+    InputError: they will not fit.
+  """
+  each = sum(x.nbytes for x in jax.tree.leaves(state)) * _OVERHEAD
+  taken = sum(
+      path.stat().st_size
+      for path in (workdir / 'checkpoints').rglob('*')
+      if path.is_file()
+  )
+  needed = each * checkpoints - taken
+  free = shutil.disk_usage(workdir).free
+  if free < needed:
+    raise InputError(
+        f'{workdir}: {_gigabytes(free)} are free, but {checkpoints} '
+        f'checkpoints of {_gigabytes(each)} need {_gigabytes(needed)} more; '
+        'make room, set a smaller --config.keep or give another --workdir.'
+    )
+
+
+def _gigabytes(count: float) -> str:
+  return f'{count / 1e9:.2f} GB'
+
+
+def _flatten(tree: dict, prefix: str = '') -> dict:
+  """{'a': {'b': 1}} -> {'a.b': 1}."""
+  flat = {}
+  for name, value in tree.items():
+    if isinstance(value, dict):
+      flat |= _flatten(value, f'{prefix}{name}.')
+    else:
+      flat[prefix + name] = value
+  return flat
