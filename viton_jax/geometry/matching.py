@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
@@ -164,7 +163,7 @@ def _check_shape(inside: np.ndarray, name: str, *, fidelity: str) -> None:
         f'{inside.shape[0]} x {inside.shape[1]}, fewer than {POINTS}: it is '
         'too small'
     )
-  if not cv2.erode(inside.astype(np.uint8), np.ones((3, 3))).any():
+  if not contour.has_core(inside):
     raise MatchingError(
         f'the {name} is nowhere three pixels wide at {inside.shape[0]} x '
         f'{inside.shape[1]}: it is too thin to carry a warp'
@@ -228,9 +227,15 @@ def _fit_fixed(
       alignment.align(start, outlines, alignment.COARSE) for start in starts
   ]
   scores = [alignment.score(warp, outlines) for warp in warps]
-  warp = warps[int(np.argmax(scores))]
-  warp = alignment.finish(warp, outlines, MATCHING_SIZE)
-  return finish_fixed(prepared, warp, image_size=image_size)
+  near = max(scores) * alignment.NEAR_BEST
+  warps = [
+      alignment.finish(warp, outlines, MATCHING_SIZE)
+      for warp, score in zip(warps, scores, strict=True)
+      if score >= near
+  ]
+  if len(warps) > 1:
+    warps.sort(key=lambda warp: alignment.score(warp, outlines))
+  return finish_fixed(prepared, warps[-1], image_size=image_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,7 +284,7 @@ def prepare_fixed(
     torsos.append(contour.torso(inside))
     # Takes the staircase off a binary mask; of a soft one it moves corners
     # by a fifth of a pixel.
-    values = cv2.GaussianBlur(values, (0, 0), _BLUR_PX)
+    values = contour.blur(values, _BLUR_PX)
     contours.append(contour.trace(values, level))
     if not contours[-1]:
       raise MatchingError(f'the {name} is too thin to be matched')
