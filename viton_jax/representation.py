@@ -137,7 +137,7 @@ def body_shape(
   _check_fidelity(fidelity)
   body = body.astype(jnp.float32)
   if fidelity == 'fixed':
-    body = jax.image.resize(body, (len(body), *size), 'bilinear')
+    body = jax.image.resize(body, (body.shape[0], *size), 'bilinear')
   else:
     rows = jnp.asarray(_tf1_bilinear(body.shape[1], size[0]))
     columns = jnp.asarray(_tf1_bilinear(body.shape[2], size[1]))

@@ -17,6 +17,7 @@ import numpy as np
 
 from viton_jax.errors import InputError, run
 from viton_jax.geometry import contour, matching, tps
+from viton_jax.geometry.garment import garment_mask
 
 _SCALE = 5
 _HEIGHT, _WIDTH = matching.MATCHING_SIZE
@@ -209,7 +210,7 @@ def main(argv: list[str] | None = None) -> None:
     photo = cv2.imread(str(args.garment_photo))
     if photo is None:
       raise InputError(f'{args.garment_photo}: not a readable image')
-    garment = contour.garment_mask(
+    garment = garment_mask(
         cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), fidelity=args.fidelity
     )
   try:
