@@ -21,6 +21,8 @@ _TORSO = 0.427
 _SHOULDERS = 0.258
 # A photo whose own frame is nearly that one is taken whole.
 _NEARLY = 0.15
+# By how much of its height the frame gives way to the photo's borders.
+_NUDGE = 0.06
 _FEATHER = 0.008  # Of the crop's height.
 
 
@@ -148,9 +150,13 @@ def upper_body(
   ):
     return whole
   width = height * aspect
+  top = neck[1] - _NECK_Y * height
+  # Rather a little off than beyond the photo, where there is nothing to see.
+  beyond = max(top + height - frame[0], 0) or min(top, 0)
+  top -= np.clip(beyond, -_NUDGE * height, _NUDGE * height)
   return Box(
       round(centre - width / 2),
-      round(neck[1] - _NECK_Y * height),
+      round(top),
       max(round(width), 1),
       max(round(height), 1),
   )

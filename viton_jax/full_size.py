@@ -5,11 +5,141 @@ the garment's photo itself, so that its pattern stays sharp however large the
 photos are.
 """
 
+from collections.abc import Callable
+import dataclasses
+import functools
+import os
+import pathlib
+
 import cv2
 import numpy as np
 from scipy import ndimage
 
-from viton_jax import geometry
+from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
+from viton_jax import geometry, sheets, try_on_batch
+from viton_jax.errors import InputError
+
+PASTE_SIZE = (256, 192)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dressed:
+  """A person at the size of the photo.
+
+  Attributes:
+    picture: (h, w, 3) uint8.
+    changed: (h, w) bool, where it is dressed or undressed.
+    steps: pictures on the way to it, (h', w', 3) uint8, by name.
+  """
+
+  picture: np.ndarray
+  changed: np.ndarray
+  steps: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+  """Both networks, ready to dress one person.
+
+  Attributes:
+    size: (h, w) at work.
+    dress: Sample -> Dressed; raises InputError where it cannot be matched.
+  """
+
+  size: tuple[int, int]
+  dress: Callable[[Sample], Dressed]
+
+
+def load_networks(
+    checkpoint: str | os.PathLike,
+    refine_checkpoint: str | os.PathLike | None = None,
+) -> Networks:
+  """Loads both networks from any of the places where they lie together.
+
+  Args:
+    checkpoint: a folder with workdirs stage1/ and stage2/, as the demo leaves
+      it; a folder that `viton_jax.convert` wrote; or an encoder-decoder.
+    refine_checkpoint: the refinement network where it lies elsewhere.
+
+  Raises:
+    InputError: see `try_on_batch.make_try_on`.
+  """
+  folder = pathlib.Path(checkpoint)
+  if refine_checkpoint is None and (folder / 'stage2').is_dir():
+    checkpoint, refine_checkpoint = folder / 'stage1', folder / 'stage2'
+  first, run = try_on_batch.make_try_on(
+      checkpoint, refine_checkpoint or checkpoint, workers=1
+  )
+  size, fidelity = first.size, first.fidelity
+  return Networks(
+      size, functools.partial(_dress, run=run, working=size, fidelity=fidelity)
+  )
+
+
+def _dress(sample: Sample, *, run, working, fidelity) -> Dressed:
+  """The networks' try-on, enlarged, with the garment at its own sharpness."""
+  height, width = working
+  example = working_example(
+      sample, height=height, width=width, fidelity=fidelity
+  )
+  batch = {
+      name: value[None]
+      for name, value in example.items()
+      if isinstance(value, np.ndarray)
+  }
+  tried = run(batch)
+  if tried.failures[0]:
+    raise InputError(f'{sample.name}: {tried.failures[0]}')
+  size = sample.parse.shape
+  warped = warp_photo(
+      spread_garment(sample.garment, sample.garment_mask),
+      tried.control_points[0],
+      working_size=working,
+      out_size=size,
+  )
+  coarse = enlarge((tried.coarse[0] + 1) * 127.5, size).clip(0, 255)
+  alpha = enlarge(tried.alpha[0][..., 0], size).clip(0, 1)
+  mask = enlarge(tried.mask[0][..., 0], size)
+  picture = coarse + alpha[..., None] * (warped - coarse)
+  return Dressed(
+      picture=np.rint(picture).astype(np.uint8),
+      changed=(sample.parse == GARMENT_LABEL) | (mask > 0.5),
+      steps={
+          'coarse': sheets.to_rgb(tried.coarse[0], (-1, 1)),
+          'mask': sheets.to_rgb(tried.mask[0], (0, 1)),
+          'warped': warped,
+          'alpha': sheets.to_rgb(tried.alpha[0], (0, 1)),
+          'composed': np.rint(picture).astype(np.uint8),
+      },
+  )
+
+
+def paste(sample: Sample) -> Dressed:
+  """The garment, bent onto the one that the person wears."""
+  height, width = PASTE_SIZE
+  example = working_example(
+      sample, height=height, width=width, fidelity='fixed'
+  )
+  worn = (example['parse'] == GARMENT_LABEL).astype(np.float32)
+  points, reason = try_on_batch.match(
+      example['garment_mask'], worn, fidelity='fixed'
+  )
+  if reason:
+    raise InputError(f'{sample.name}: {reason}')
+  size = sample.parse.shape
+  warped = warp_photo(
+      spread_garment(sample.garment, sample.garment_mask),
+      points,
+      working_size=PASTE_SIZE,
+      out_size=size,
+  )
+  share = smooth_region(sample.parse, (GARMENT_LABEL,))[..., None]
+  picture = sample.person + share * (warped.astype(np.float32) - sample.person)
+  return Dressed(
+      picture=np.rint(picture).astype(np.uint8),
+      changed=sample.parse == GARMENT_LABEL,
+      steps={'warped': warped},
+  )
 
 
 def warp_photo(
@@ -74,7 +204,7 @@ def spread_garment(photo: np.ndarray, garment_mask: np.ndarray) -> np.ndarray:
   rows, columns = ndimage.distance_transform_edt(
       ~inner, return_distances=False, return_indices=True
   )
-  return np.where(garment_mask[..., None], photo, photo[rows, columns])
+  return photo[rows, columns]
 
 
 def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""Garments at the size of the photo against the networks' own warp."""
+
+import cv2
+import numpy as np
+from scipy import interpolate
+import skimage.data
+
+from viton_jax import full_size, geometry
+
+
+def bent_points():
+  points = geometry.regular_grid(10).astype(np.float32)
+  x, y = points.T
+  return np.stack([0.9 * x + 0.1 * y**2, 0.85 * y - 0.1 * x * y], axis=1)
+
+
+def test_is_the_networks_warp_where_sizes_are_equal():
+  photo = cv2.GaussianBlur(skimage.data.astronaut()[:256, :192], (0, 0), 2)
+  points = bent_points()
+  got = full_size.warp_photo(
+      photo, points, working_size=(256, 192), out_size=(256, 192)
+  )
+  expected = np.asarray(
+      geometry.warp_tps(photo[None].astype(np.float32), points[None])
+  )[0]
+  # Cubic here, linear there.
+  assert np.abs(got - expected).max() < 4
+
+
+def test_is_the_same_map_at_any_size_of_garment_and_person():
+  """Reference: the exact spline at every pixel, sampled by OpenCV."""
+  photo = cv2.GaussianBlur(skimage.data.astronaut(), (0, 0), 3)
+  photo = cv2.resize(photo, (600, 800), interpolation=cv2.INTER_LINEAR)
+  points = bent_points()
+  h, w = 512, 384
+  # Pixel centres of the big picture in [-1, 1] between the small one's.
+  ys = ((np.arange(h) + 0.5) * 256 / h - 0.5) / 255 * 2 - 1
+  xs = ((np.arange(w) + 0.5) * 192 / w - 0.5) / 191 * 2 - 1
+  spline = interpolate.RBFInterpolator(
+      geometry.regular_grid(10), points, kernel='thin_plate_spline'
+  )
+  gx, gy = np.meshgrid(xs, ys)
+  norm = spline(np.stack([gx.ravel(), gy.ravel()], 1)).reshape(h, w, 2)
+  px = ((norm + 1) / 2 * (191, 255) + 0.5) * (600 / 192, 800 / 256) - 0.5
+  expected = cv2.remap(
+      photo,
+      *np.float32(np.moveaxis(px, -1, 0)),
+      cv2.INTER_CUBIC,
+      borderMode=cv2.BORDER_REPLICATE,
+  )
+  got = full_size.warp_photo(
+      photo, points, working_size=(256, 192), out_size=(h, w)
+  )
+  difference = np.abs(got.astype(int) - expected)[8:-8, 8:-8]
+  assert difference.max() <= 6 and difference.mean() < 0.4
+
+
+def test_a_much_larger_photo_is_averaged_not_skipped():
+  stripes = np.zeros((2048, 1536, 3), np.uint8)
+  stripes[::2] = 255  # Finer than the output can show: grey.
+  got = full_size.warp_photo(
+      stripes,
+      geometry.regular_grid(10).astype(np.float32),
+      working_size=(256, 192),
+      out_size=(256, 192),
+  )
+  assert np.abs(got.astype(int) - 127).max() < 8
+
+
+def test_background_takes_the_colour_of_the_nearest_cloth():
+  photo = np.full((60, 80, 3), 255, np.uint8)
+  mask = np.zeros((60, 80), bool)
+  mask[20:40, 20:60] = True
+  photo[20:40, 20:40] = (200, 0, 0)
+  photo[20:40, 40:60] = (0, 0, 200)
+  got = full_size.spread_garment(photo, mask)
+  assert (got[:, :35] == (200, 0, 0)).all()
+  assert (got[:, 45:] == (0, 0, 200)).all()
