@@ -333,6 +333,8 @@ def read_tree(
         for name, branch in tree.items()
         if names is None or name in names
     }
+    if not wanted:  # Orbax takes an empty tree for another kind of one.
+      return {}
     return checkpointer.restore(
         path,
         args=ocp.args.PyTreeRestore(
