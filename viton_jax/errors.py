@@ -9,8 +9,6 @@ from collections.abc import Callable
 import contextlib
 import sys
 
-from absl import logging
-
 EXIT_OK = 0
 EXIT_BAD_INPUT = 2
 EXIT_SOME_FAILED = 3  # A batch job finished, but some of its items failed.
@@ -43,6 +41,8 @@ def run(main: Callable[[], int | None]) -> None:
 @contextlib.contextmanager
 def log_errors_only():
   """Keeps libraries from logging anything below an error."""
+  from absl import logging  # Here, because a loaded try-on has JAX alone.
+
   before = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)
   try:
