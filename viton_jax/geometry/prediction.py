@@ -1,0 +1,48 @@
+"""The matching of a try-on: a flat garment and a network's mask of its place.
+
+What stands between the two networks, on the host. It needs NumPy and SciPy
+alone, so that the live try-on and an exported one run the same lines.
+"""
+
+import numpy as np
+
+from viton_jax.geometry import contour, tps
+from viton_jax.geometry.matching import (
+    ORIGINAL_TEST_SIZE,
+    MatchingError,
+    fit_control_points,
+)
+
+
+def match(
+    garment_mask: np.ndarray, predicted_mask: np.ndarray, *, fidelity: str
+) -> tuple[np.ndarray, str | None]:
+  """Control points for one pair, or the regular grid and the reason why not.
+
+  Args:
+    garment_mask: (h, w) 0 or 1, of the flat garment.
+    predicted_mask: (h, w) float32, as the encoder-decoder gives it.
+    fidelity: 'fixed' or 'original'.
+
+  Returns:
+    (100, 2) float32, see `tps.warp_tps`, and None or a sentence.
+  """
+  options = {}
+  if fidelity == 'original':
+    # VITON matches smaller pictures here than when it prepares data. It takes
+    # the nearest pixels of the garment's mask, but not of the predicted one.
+    options['size'] = ORIGINAL_TEST_SIZE
+    garment_mask = contour.resize_nearest(garment_mask, ORIGINAL_TEST_SIZE)
+    predicted_mask = contour.resize_cubic(predicted_mask, ORIGINAL_TEST_SIZE)
+  try:
+    found = fit_control_points(
+        garment_mask > 0, predicted_mask, fidelity=fidelity, **options
+    )
+    return found.points_norm, None
+  except MatchingError as error:
+    return no_points(), str(error)
+
+
+def no_points() -> np.ndarray:
+  """(100, 2) float32: control points that leave the garment as it is."""
+  return tps.regular_grid(10).astype(np.float32)
