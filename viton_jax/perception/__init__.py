@@ -1,6 +1,7 @@
 """Perception: what try-on must know of a photo, from models that users bring.
 
   people = viton_jax.perception.estimate_pose('me.jpg', 'graph_opt.pb')
+  labels = viton_jax.perception.parse_person('me.jpg', people[0])
 
 See docs/perception.md, and `python -m viton_jax.perception list`.
 """
@@ -10,17 +11,22 @@ from viton_jax.perception.keypoints import (
     openpose_json,
     write_openpose_json,
 )
+from viton_jax.perception.parsing import choose_parser, parse_person
 from viton_jax.perception.pose import (
+    choose_pose,
     estimate_pose,
     load_pose_model,
     read_photo,
 )
 
 __all__ = [
+    'choose_parser',
+    'choose_pose',
     'draw_people',
     'estimate_pose',
     'load_pose_model',
     'openpose_json',
+    'parse_person',
     'read_photo',
     'write_openpose_json',
 ]

@@ -1,19 +1,34 @@
-"""Pose estimation from the command line.
+"""Pose estimation and human parsing from the command line.
 
   python -m viton_jax.perception list
       which models are known, and which of their files are there
 
-  python -m viton_jax.perception pose --image me.jpg --model graph_opt.pb \\
-      --out keypoints.json --show skeleton.png
+  python -m viton_jax.perception pose --image me.jpg --out keypoints.json \\
+      --show skeleton.png
       the joints of the people in a photo, in OpenPose's JSON format
+
+  python -m viton_jax.perception parse --image me.jpg --out labels.png \\
+      --show coloured.png
+      which garment or part of the body each pixel is, as LIP's 20 labels
 """
 
 import argparse
+import pathlib
 import time
 
+import numpy as np
+
+from input_pipeline.layouts import keypoint_files
 from viton_jax import errors
 from viton_jax.errors import InputError
-from viton_jax.perception import keypoints, pose, specs
+from viton_jax.perception import keypoints, parsing, pose, specs
+
+_NAMES = (
+    'background', 'hat', 'hair', 'glove', 'sunglasses', 'upper clothes',
+    'dress', 'coat', 'socks', 'trousers', 'jumpsuit or bare torso', 'scarf',
+    'skirt', 'face', 'left arm', 'right arm', 'left leg', 'right leg',
+    'left shoe', 'right shoe',
+)  # fmt: skip
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -30,7 +45,8 @@ def parse_arguments() -> argparse.Namespace:
   }
   listing = commands.add_parser(
       'list', help='show the known models and which files are found',
-      description='Shows the known models and which files are found.',
+      description='Shows the known models and which files are found, those '
+                  'first that are taken first where none is named.',
   )
   listing.add_argument('--models_dir', **folder)
   finding = commands.add_parser(
@@ -42,12 +58,32 @@ def parse_arguments() -> argparse.Namespace:
                   '      --model graph_opt.pb --out keypoints.json',
   )
   add = finding.add_argument
-  add('--image', required=True, help='JPEG or PNG photo')
-  add('--model', help='model file, or the name of a known model (default: '
-      f'{specs.DEFAULT_POSE})')
+  add('--image', required=True, help='JPEG, PNG or WebP photo')
+  add('--model', help='model file (.pb, .onnx), a spec (.toml), or the name of '
+      'a known model (default: the first of `list` that is found)')
   add('--models_dir', **folder)
   add('--out', required=True, help='JSON file to write')
   add('--show', help='PNG file to write: the photo with skeletons')
+  parsing_ = commands.add_parser(
+      'parse', help='label the garments and parts of the body in a photo',
+      formatter_class=form,
+      description='Labels each pixel of a photo: garment, part of the body or '
+                  'background (LIP, 20 labels).\n\nexample:\n'
+                  '  python -m viton_jax.perception parse --image me.jpg \\\n'
+                  '      --out labels.png --show coloured.png',
+  )
+  add = parsing_.add_argument
+  add('--image', required=True, help='JPEG, PNG or WebP photo of one person')
+  add('--model', help="model file (.onnx, SS-NAN's .h5), a spec (.toml), the "
+      "name of a known model, or 'grabcut', which needs no model but joints "
+      '(default: the first of `list` that is found, else grabcut)')
+  add('--models_dir', **folder)
+  add('--pose', help='joints for grabcut: an OpenPose JSON file, or a pose '
+      'model (default: the first of `list`)')
+  add('--person_index', type=int, default=0,
+      help='which of several people grabcut labels, 0 the largest (default)')
+  add('--out', required=True, help='PNG file to write: the label numbers')
+  add('--show', help='PNG file to write: the labels in colours over the photo')
   return parser.parse_args()
 
 
@@ -58,30 +94,35 @@ def list_models(arguments: argparse.Namespace) -> None:
   for spec in specs.known_specs().values():
     state = specs.status(spec, folder)
     found += state != 'missing'
+    if state != 'missing' and not specs.can_run(spec):
+      state += f', but needs onnxruntime: {specs.INSTALL_ONNX}'
     print(
         f'\n{spec.name}: {state}\n'
         f'  task     {spec.task} ({spec.backend})\n'
         f'  about    {spec.summary}\n'
         f'  place    {folder / spec.file}\n'
-        f'  size     {spec.size} bytes, sha256 {spec.sha256}\n'
+        f'  size     {specs.size_text(spec)}, sha256 '
+        f'{spec.sha256 or "not known"}\n'
         f'  licence  {spec.licence}\n'
         f'  source   {spec.source}'
     )
-  print(f'\n{found} of {len(specs.known_specs())} known models found')
+  for task, otherwise in (
+      ('pose', 'none; give --model or key points'), ('parsing', 'grabcut')
+  ):
+    first = specs.first_found(task, folder)
+    print(f'\n{task} where no model is named: '
+          f'{first.name if first else otherwise}', end='')
+  print(f'\n\n{found} of {len(specs.known_specs())} known models found')
 
 
 def find_pose(arguments: argparse.Namespace) -> None:
   image = pose.read_photo(arguments.image)
+  pose.check_photo(image)
   start = time.perf_counter()
-  people = pose.estimate_pose(
-      image, arguments.model, models_dir=arguments.models_dir
-  )
+  estimator = pose.choose_pose(arguments.model, arguments.models_dir)
+  print(f'pose model: {estimator.description}')
+  people = _people(estimator, image, arguments.image)
   seconds = time.perf_counter() - start
-  if not people:
-    raise InputError(
-        f'{arguments.image}: nobody was found in it; give a photo that shows '
-        'one person upright and large, or key points from another program'
-    )
   keypoints.write_openpose_json(arguments.out, people)
   if arguments.show:
     keypoints.write_drawing(arguments.show, image, people)
@@ -95,12 +136,70 @@ def find_pose(arguments: argparse.Namespace) -> None:
   )
 
 
+def _people(estimator, image, name) -> list[np.ndarray]:
+  people = estimator.find(image)
+  if not people:
+    raise InputError(
+        f'{name}: nobody was found in it; give a photo that shows one person '
+        'upright and large, or key points from another program'
+    )
+  return people
+
+
+def label_person(arguments: argparse.Namespace) -> None:
+  image = pose.read_photo(arguments.image)
+  pose.check_photo(image)
+  start = time.perf_counter()
+  parser = parsing.choose_parser(arguments.model, arguments.models_dir)
+  print(f'parser: {parser.description}')
+  joints = None
+  if parser.needs_keypoints:
+    joints = _joints_for_parsing(arguments, image)
+  labels = parser.parse(image, joints)
+  seconds = time.perf_counter() - start
+  keypoints.write_png(arguments.out, labels)
+  if arguments.show:
+    keypoints.write_png(arguments.show, parsing.colour_labels(image, labels))
+  shares = np.bincount(labels.ravel(), minlength=20) / labels.size
+  print(', '.join(
+      f'{_NAMES[x]} ({x}) {shares[x]:.1%}' for x in np.flatnonzero(shares)
+  ))
+  height, width = labels.shape
+  print(
+      f'{arguments.image} ({width} x {height}): {np.count_nonzero(shares)} '
+      f'labels, {seconds:.1f} s with loading; written: '
+      + ', '.join(filter(None, (arguments.out, arguments.show)))
+  )
+
+
+def _joints_for_parsing(arguments, image) -> np.ndarray:
+  """The key points that GrabCut starts from."""
+  if pathlib.Path(arguments.pose or '').suffix.lower() == '.json':
+    print(f'joints: of {arguments.pose}')
+    return keypoint_files.read_openpose(
+        pathlib.Path(arguments.pose), image.shape[:2]
+    )
+  try:
+    estimator = pose.choose_pose(arguments.pose, arguments.models_dir)
+  except InputError as error:
+    raise InputError(
+        f'{error}; or give the joints with --pose FILE (OpenPose JSON), or a '
+        'parser with --model'
+    ) from error
+  print(f'joints: found by {estimator.description}')
+  people = _people(estimator, image, arguments.image)
+  if not 0 <= arguments.person_index < len(people):
+    raise InputError(
+        f'{arguments.image}: there is no person {arguments.person_index} among '
+        f'the {len(people)} found; --person_index counts from 0'
+    )
+  return people[arguments.person_index]
+
+
 def main() -> None:
   arguments = parse_arguments()
-  if arguments.command == 'list':
-    list_models(arguments)
-  else:
-    find_pose(arguments)
+  commands = {'list': list_models, 'pose': find_pose, 'parse': label_person}
+  commands[arguments.command](arguments)
 
 
 if __name__ == '__main__':

@@ -76,9 +76,14 @@ def write_drawing(
     path: str | os.PathLike, image: np.ndarray, people: list[np.ndarray]
 ) -> None:
   """Writes `draw_people` as a PNG file, whole or not at all."""
+  write_png(path, draw_people(image, people))
+
+
+def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
+  """Writes (h, w, 3) RGB or (h, w) uint8 as PNG, whole or not at all."""
   from input_pipeline import images
 
-  data = images.encode_png(draw_people(image, people))
+  data = images.encode_png(pixels)
   _write(path, lambda p: storage.write_file(p, data))
 
 

@@ -1,12 +1,13 @@
 """From heat maps and part affinity fields to people.
 
-The decoder of tf-pose-estimation (Cao et al. 2017, "Realtime Multi-Person 2D
-Pose Estimation using Part Affinity Fields", sections 2.2 to 2.4, with that
-project's smoothing, thresholds and scores), written anew in NumPy:
+Cao et al. 2017, "Realtime Multi-Person 2D Pose Estimation using Part Affinity
+Fields", sections 2.2 to 2.4, written anew in NumPy with the smoothing,
+thresholds and scores of two programs (`Rules`): tf-pose-estimation's compiled
+decoder, and OpenPose's in Python, which reads maps as large as the photo.
 
-1. The maps are enlarged four times by repetition and the heat maps smoothed.
-   Both are linear, so one small matrix an axis does both.
-2. Peaks are where the smoothed map equals its 3 x 3 maximum.
+1. The heat maps are smoothed; tf-pose-estimation first enlarges them four times
+   by repetition. Both are linear, so one small matrix an axis does both.
+2. Peaks are where the smoothed map equals the maximum around.
 3. A pair of peaks that a limb may join is scored by the field along the line
    between them; the best pairs are taken, one to one.
 4. Limbs that share a peak make a person.
@@ -20,7 +21,7 @@ import functools
 
 import cv2
 import numpy as np
-from scipy import special
+from scipy import ndimage, special
 import threadpoolctl
 
 NUM_PARTS = 18
@@ -30,13 +31,10 @@ NUM_CHANNELS = 57
 _ENLARGE = 4
 _KERNEL_SIZE = 25
 _KERNEL_SIGMAS = 3.0
-_MIN_PEAK = 0.05
 _MAX_PEAKS = 256  # A part; more are noise, and pairs grow with the square.
 _NUM_SAMPLES = 10
 _MIN_SAMPLE = 0.05
-_MIN_GOOD_SAMPLES = 7
 _MIN_PARTS = 4
-_MIN_SCORE = np.float32(0.3)
 
 # The limbs in the order in which people are put together: parts at both ends,
 # and the field's channel of the x component (y is the next).
@@ -49,6 +47,38 @@ LIMBS = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Rules:
+  """In what the two programs differ.
+
+  Attributes:
+    enlarge: how many times the heat maps are repeated before they are smoothed
+      with tf-pose-estimation's kernel; 1: a Gaussian of 3 pixels instead.
+    min_peak: smoothed heat of a part, at least.
+    corners: whether a peak must not be below its diagonal neighbours either.
+    last_step: at which of the samples along a limb its end lies.
+    min_good_samples: of ten, that must agree with the field.
+    min_score: of a person.
+  """
+
+  enlarge: int
+  min_peak: float
+  corners: bool
+  last_step: int
+  min_good_samples: int
+  min_score: float
+
+
+TF_POSE = Rules(
+    enlarge=4, min_peak=0.05, corners=True, last_step=10, min_good_samples=7,
+    min_score=0.3,
+)
+OPENPOSE = Rules(
+    enlarge=1, min_peak=0.1, corners=False, last_step=9, min_good_samples=9,
+    min_score=0.4,
+)
+
+
+@dataclasses.dataclass(frozen=True)
 class Person:
   """A person found.
 
@@ -56,7 +86,7 @@ class Person:
     keypoints: (18, 3) float32 in COCO-18 order: x and y as fractions of the
       image's width and height, in [0, 1), and the confidence, which is the
       heat map's value there; all 0 for a part that was not found.
-    score: mean over the parts of confidences and limb scores; at least 0.3.
+    score: mean over the parts of confidences and limb scores.
   """
 
   keypoints: np.ndarray
@@ -115,38 +145,46 @@ def smooth_heat(heat: np.ndarray) -> np.ndarray:
   return rows @ heat @ columns.T
 
 
-def find_peaks(heat: np.ndarray) -> list[np.ndarray]:
+def find_peaks(heat: np.ndarray, rules: Rules = TF_POSE) -> list[np.ndarray]:
   """Finds where parts may be.
 
   Args:
     heat: (h, w, 18 or more) float32 heat maps.
+    rules: of which program.
 
   Returns:
     for each part, (n, 3) float32: x, y in pixels of the enlarged map, in
     reading order, and the unsmoothed heat there.
   """
-  window = np.ones((3, 3), np.uint8)
+  shape = cv2.MORPH_RECT if rules.corners else cv2.MORPH_CROSS
+  window = cv2.getStructuringElement(shape, (3, 3))
   found = []
   for part in range(NUM_PARTS):
-    smooth = smooth_heat(heat[..., part])
+    if rules.enlarge == 1:
+      smooth = ndimage.gaussian_filter(heat[..., part], _KERNEL_SIGMAS)
+    else:
+      smooth = smooth_heat(heat[..., part])
     highest = smooth >= cv2.dilate(smooth, window)
-    at = np.flatnonzero(highest & (smooth > _MIN_PEAK))
+    at = np.flatnonzero(highest & (smooth > rules.min_peak))
     if len(at) > _MAX_PEAKS:
       strongest = np.argsort(-smooth.ravel()[at], kind='stable')
       at = np.sort(at[strongest[:_MAX_PEAKS]])
     y, x = np.divmod(at, smooth.shape[1])
-    score = heat[y // _ENLARGE, x // _ENLARGE, part]
+    score = heat[y // rules.enlarge, x // rules.enlarge, part]
     found.append(np.stack([x, y, score], -1).astype(np.float32))
   return found
 
 
-def match_limb(a, b, field) -> list[tuple[int, int, np.float32]]:
+def match_limb(
+    a, b, field, *, rules: Rules = TF_POSE
+) -> list[tuple[int, int, np.float32]]:
   """Joins the peaks of two parts.
 
   Args:
     a: (n, 3) float32 peaks of one part (`find_peaks`).
     b: (m, 3) float32 peaks of the other.
     field: (h, w, 2) float32, the limb's affinity field.
+    rules: of which program.
 
   Returns:
     (index in a, index in b, score) of the joined, best first.
@@ -154,23 +192,23 @@ def match_limb(a, b, field) -> list[tuple[int, int, np.float32]]:
   delta = b[None, :, :2] - a[:, None, :2]
   length = np.sqrt(np.square(delta).sum(-1))
   unit = delta / np.maximum(length, np.float32(1e-6))[..., None]
-  step = delta / np.float32(_NUM_SAMPLES)
+  step = delta / np.float32(rules.last_step)
   total = np.zeros(length.shape, np.float32)
   good = np.zeros(length.shape, int)
   for i in range(_NUM_SAMPLES):
     at = a[:, None, :2] + np.float32(i) * step
-    at = (at.astype(np.float64) + 0.5).astype(int) // _ENLARGE
+    at = (at.astype(np.float64) + 0.5).astype(int) // rules.enlarge
     sample = field[at[..., 1], at[..., 0]]
     along = unit[..., 0] * sample[..., 0] + unit[..., 1] * sample[..., 1]
     total += along
     good += along > _MIN_SAMPLE
   # A limb longer than half the map's height loses score.
-  height = _ENLARGE * field.shape[0]
+  height = rules.enlarge * field.shape[0]
   far = 0.5 * height / np.maximum(length.astype(np.float64), 1e-6) - 1
   score = (total / np.float32(_NUM_SAMPLES) + np.minimum(far, 0)).astype(
       np.float32
   )
-  usable = (good >= _MIN_GOOD_SAMPLES) & (score > 0) & (length > 0)
+  usable = (good >= rules.min_good_samples) & (score > 0) & (length > 0)
   first, second = np.nonzero(usable)
   joined, used = [], (set(), set())
   for k in np.argsort(-score[first, second], kind='stable'):
@@ -182,11 +220,12 @@ def match_limb(a, b, field) -> list[tuple[int, int, np.float32]]:
   return joined
 
 
-def decode_people(maps: np.ndarray) -> list[Person]:
+def decode_people(maps: np.ndarray, rules: Rules = TF_POSE) -> list[Person]:
   """Finds the people in a network's output.
 
   Args:
     maps: (h, w, 57) float32: 18 parts, background, 19 fields of x and y.
+    rules: of which program.
 
   Returns:
     the people, in no particular order; none is an empty list.
@@ -200,7 +239,7 @@ def decode_people(maps: np.ndarray) -> list[Person]:
   # The products are too small to share: threads double the time on an idle
   # machine, and multiply it on a busy one.
   with _thread_pools().limit(limits=1, user_api='blas'):
-    peaks = find_peaks(maps)
+    peaks = find_peaks(maps, rules)
   # Peaks are numbered through all parts.
   first = np.cumsum([0] + [len(x) for x in peaks])
   groups: list[_Group] = []
@@ -209,7 +248,8 @@ def decode_people(maps: np.ndarray) -> list[Person]:
       continue
     channel += HEAT_CHANNELS
     field = maps[..., channel : channel + 2]
-    for i, j, score in match_limb(peaks[part_a], peaks[part_b], field):
+    limbs = match_limb(peaks[part_a], peaks[part_b], field, rules=rules)
+    for i, j, score in limbs:
       _add_limb(
           groups,
           (part_a, int(first[part_a]) + i, peaks[part_a][i, 2]),
@@ -217,11 +257,11 @@ def decode_people(maps: np.ndarray) -> list[Person]:
           score=score,
       )
   everything = np.concatenate(peaks)
-  size = _ENLARGE * np.array(maps.shape[1::-1])
+  size = rules.enlarge * np.array(maps.shape[1::-1])
   people = []
   for group in groups:
     mean = group.score / np.float32(group.count)
-    if group.count < _MIN_PARTS or mean < _MIN_SCORE:
+    if group.count < _MIN_PARTS or mean < np.float32(rules.min_score):
       continue
     keypoints = np.zeros((NUM_PARTS, 3), np.float32)
     for part, number in group.peaks.items():

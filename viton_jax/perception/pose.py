@@ -7,19 +7,21 @@ import os
 import pathlib
 from typing import Any
 
-import cv2
 import jax
 import numpy as np
 
 from viton_jax.errors import InputError
-from viton_jax.perception import frozen_graph, graphdef, paf_decoder
+from viton_jax.perception import (
+    fitting,
+    frozen_graph,
+    graphdef,
+    onnx_model,
+    onnx_pose,
+    paf_decoder,
+)
 from viton_jax.perception import specs as specs_lib
 
 _MIN_SIDE = 16
-# A photo that is more than this many times larger than the network's input is
-# first averaged down to twice the input: cubic interpolation reads 4 x 4
-# pixels and would miss most of it. Below, exactly what the original does.
-_MAX_SHRINK = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +59,19 @@ def load_pose_model(
     InputError: the file is missing, damaged or no such graph.
   """
   spec, path = specs_lib.find(model, models_dir, task='pose')
+  if spec is None or spec.backend != 'tf_graph':
+    raise InputError(
+        f'{path}: not a frozen graph (.pb) of tf-pose-estimation; give one'
+    )
   stat = path.stat()
-  return _load(spec.name, path.resolve(), stat.st_mtime_ns, stat.st_size)
+  return _load(spec, path.resolve(), stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=2)
-def _load(name: str, path: pathlib.Path, mtime: int, size: int) -> PoseModel:
+def _load(
+    spec: specs_lib.Spec, path: pathlib.Path, mtime: int, size: int
+) -> PoseModel:
   del mtime, size  # They make a changed file another key of the cache.
-  spec = specs_lib.known_specs()[name]
   try:
     nodes = graphdef.read_graph(path.read_bytes())
     weights, function = frozen_graph.build(
@@ -110,34 +117,61 @@ def _check_shapes(spec, weights, function) -> None:
 
 
 def network_image(image: np.ndarray, spec: specs_lib.Spec) -> np.ndarray:
-  """Resizes a photo to what the network takes.
+  """Resizes a photo to what a graph takes: `fitting.keep_height`."""
+  return fitting.keep_height(image, spec.input)
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseEstimator:
+  """A pose model of any kind.
+
+  Attributes:
+    description: which model, of which file, and how it is used.
+    find: (h, w, 3) uint8 RGB -> (18, 3) of each person, largest first.
+  """
+
+  description: str
+  find: Callable[[np.ndarray], list[np.ndarray]]
+
+
+def choose_pose(
+    model: str | os.PathLike | None = None,
+    models_dir: str | os.PathLike | None = None,
+) -> PoseEstimator:
+  """Opens a pose model.
 
   Args:
-    image: (h, w, 3) uint8 RGB.
-    spec: of the network.
+    model: a '.pb' file of tf-pose-estimation, an '.onnx' file, a spec of the
+      user's own ('.toml'), the name of a known model, or None: the first known
+      one whose file is there (`python -m viton_jax.perception list` shows the
+      order).
+    models_dir: where known models are; None: $VITON_JAX_MODELS, or
+      ~/.cache/viton_jax/models.
 
   Returns:
-    (h', w', 3) uint8 BGR: h' as the spec says, w' the multiple of 8 that is
-    nearest to the photo's aspect.
+    what finds people.
+
+  Raises:
+    InputError: the file is missing, damaged or of another kind.
   """
-  multiple, target = spec.input['multiple_of'], spec.input['height']
-
-  def rounded(value):
-    return max(round(value / multiple), 1) * multiple
-
-  h, w = image.shape[:2]
-  height, width = target, rounded(target * w / h)
-  if width > spec.input['max_width']:
-    width = spec.input['max_width']
-    height = rounded(width * h / w)
-  bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-  if min(h / height, w / width) > _MAX_SHRINK:
-    bgr = cv2.resize(
-        bgr, (2 * width, 2 * height), interpolation=cv2.INTER_AREA
+  spec, path = specs_lib.find(model, models_dir, task='pose')
+  if spec is None or spec.backend == 'onnx':
+    loaded = onnx_model.load(path, spec, task='pose')
+    find, how = onnx_pose.finder(loaded, models_dir)
+    return PoseEstimator(
+        f'{loaded.spec.name} ({path}, onnxruntime on {loaded.device}{how})',
+        lambda image: largest_first(find(image)),
     )
-  if bgr.shape[:2] == (height, width):
-    return bgr
-  return cv2.resize(bgr, (width, height), interpolation=cv2.INTER_CUBIC)
+  graph = load_pose_model(model, models_dir)
+
+  def find_people(image):
+    maps = graph.maps(graph.weights, network_image(image, graph.spec)[None])
+    people = paf_decoder.decode_people(np.asarray(maps[0]))
+    return in_pixels(people, image.shape[:2])
+
+  known = path.stat().st_size == spec.size
+  name = spec.name if known else 'a graph of tf-pose-estimation'
+  return PoseEstimator(f'{name} ({path}, in JAX)', find_people)
 
 
 def estimate_pose(
@@ -149,10 +183,9 @@ def estimate_pose(
   """Finds the people in a photo and their joints.
 
   Args:
-    image: (h, w, 3) uint8 RGB, or a JPEG or PNG file, which is turned upright
-      as its EXIF orientation says.
-    model: a '.pb' file of tf-pose-estimation, the name of a known model
-      (`python -m viton_jax.perception list`), or None for the default one.
+    image: (h, w, 3) uint8 RGB, or a file, which is turned upright as its EXIF
+      orientation says.
+    model: see `choose_pose`.
     models_dir: where known models are; None: $VITON_JAX_MODELS, or
       ~/.cache/viton_jax/models.
 
@@ -167,6 +200,12 @@ def estimate_pose(
   """
   if not isinstance(image, np.ndarray):
     image = read_photo(image)
+  check_photo(image)
+  return choose_pose(model, models_dir).find(image)
+
+
+def check_photo(image: np.ndarray) -> None:
+  """Raises InputError unless it is (h, w, 3) uint8 and large enough."""
   if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
     raise InputError(
         'the image must be (h, w, 3) uint8 RGB, but it is '
@@ -177,30 +216,32 @@ def estimate_pose(
         f'the image is {image.shape[1]} x {image.shape[0]} pixels; give one '
         f'of at least {_MIN_SIDE} x {_MIN_SIDE}'
     )
-  loaded = load_pose_model(model, models_dir)
-  maps = loaded.maps(loaded.weights, network_image(image, loaded.spec)[None])
-  people = paf_decoder.decode_people(np.asarray(maps[0]))
-  return in_pixels(people, image.shape[:2])
 
 
 def in_pixels(
     people: list[paf_decoder.Person], size: tuple[int, int]
 ) -> list[np.ndarray]:
   """Scales people to an image of (height, width), largest first."""
+  scale = np.array([*size[::-1], 1], np.float32)
+  return largest_first([(x.keypoints * scale, x.score) for x in people])
+
+
+def largest_first(
+    people: list[tuple[np.ndarray, float]]
+) -> list[np.ndarray]:
+  """Sorts (key points, score) by the box that the joints span, then score."""
   found = []
-  for person in people:
-    keypoints = person.keypoints.copy()
-    keypoints[:, :2] *= np.array(size[::-1], np.float32)
+  for keypoints, score in people:
     extent = np.ptp(keypoints[keypoints[:, 2] > 0, :2], axis=0)
-    found.append((-float(extent[0] * extent[1]), -person.score, keypoints))
+    found.append((-float(extent[0] * extent[1]), -score, keypoints))
   return [x[2] for x in sorted(found, key=lambda x: x[:2])]
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:
-  """Reads a JPEG or PNG file, upright as its EXIF orientation says.
+  """Reads a picture, upright as its EXIF orientation says.
 
   Args:
-    path: of the file.
+    path: a JPEG, PNG or WebP file.
 
   Returns:
     (h, w, 3) uint8 RGB.
@@ -208,23 +249,6 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
   Raises:
     InputError: it is missing, damaged, too large or of another kind.
   """
-  from input_pipeline import images
+  from input_pipeline import photos
 
-  name = os.fspath(path)
-  try:
-    data = pathlib.Path(path).read_bytes()
-  except OSError as error:
-    raise InputError(
-        f'{name}: cannot be read ({error.strerror}); give a JPEG or PNG '
-        'picture'
-    ) from error
-  images.check_image(data, name)
-  try:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-  except cv2.error:
-    image = None
-  if image is None:
-    raise InputError(
-        f'{name}: the image data are damaged; copy or export the file again'
-    )
-  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+  return photos.read_photo(path)[0]

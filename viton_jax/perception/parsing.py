@@ -1,0 +1,291 @@
+"""Which part of the body or which garment each pixel is: LIP-20 labels."""
+
+from collections.abc import Callable
+import dataclasses
+import os
+
+import numpy as np
+
+from viton_jax.errors import InputError
+from viton_jax.perception import fitting, onnx_model, pose
+from viton_jax.perception import specs as specs_lib
+
+GRABCUT = 'grabcut'
+
+
+@dataclasses.dataclass(frozen=True)
+class Parser:
+  """A parser of any kind.
+
+  Attributes:
+    description: which model, of which file; or GrabCut, and why.
+    parse: (h, w, 3) uint8 RGB and (18, 3) key points in its pixels, or None ->
+      (h, w) uint8 LIP-20 labels.
+    needs_keypoints: whether the key points must be given.
+  """
+
+  description: str
+  parse: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+  needs_keypoints: bool = False
+
+
+def parse_person(
+    image: np.ndarray | str | os.PathLike,
+    keypoints: np.ndarray | None = None,
+    model: str | os.PathLike | None = None,
+    *,
+    models_dir: str | os.PathLike | None = None,
+) -> np.ndarray:
+  """Labels each pixel of a person's photo.
+
+  Args:
+    image: (h, w, 3) uint8 RGB, or a file.
+    keypoints: (18, 3) COCO-18 key points in its pixels; GrabCut needs them.
+    model: see `choose_parser`.
+    models_dir: where known models are; None: $VITON_JAX_MODELS, or
+      ~/.cache/viton_jax/models.
+
+  Returns:
+    (h, w) uint8 LIP-20 labels.
+
+  Raises:
+    InputError: the image, the model or the key points cannot be used.
+  """
+  if not isinstance(image, np.ndarray):
+    image = pose.read_photo(image)
+  pose.check_photo(image)
+  return choose_parser(model, models_dir).parse(image, keypoints)
+
+
+def choose_parser(
+    model: str | os.PathLike | None = None,
+    models_dir: str | os.PathLike | None = None,
+) -> Parser:
+  """Chooses what parses.
+
+  Args:
+    model: an '.onnx' file, SS-NAN's '.h5' weights, a spec of the user's own
+      ('.toml'), the name of a known model, or 'grabcut'. None: the first known
+      parser whose file is in the models folder (`python -m viton_jax.perception
+      list` shows the order), else GrabCut.
+    models_dir: where known models are.
+
+  Returns:
+    the parser, which says what it is.
+
+  Raises:
+    InputError: the file is missing, damaged or of another kind.
+  """
+  if model is None:
+    folder = specs_lib.models_folder(models_dir)
+    found = specs_lib.first_found('parsing', folder)
+    if found is None:
+      return _grabcut(f'GrabCut, because {_why_none(folder)}')
+    model = found.name
+  if os.fspath(model) == GRABCUT:
+    return _grabcut('GrabCut, as asked')
+  return load_parser(model, models_dir)
+
+
+def load_parser(
+    model: str | os.PathLike, models_dir: str | os.PathLike | None = None
+) -> Parser:
+  """Opens a parser's file; `choose_parser` without GrabCut."""
+  spec, path = specs_lib.find(model, models_dir, task='parsing')
+  if spec is not None and spec.backend == 'ss_nan':
+    from viton_jax.perception import ss_nan
+
+    network = ss_nan.load(path, spec)
+    return Parser(
+        f'{spec.name} ({path}, in JAX)',
+        lambda image, _: parse_by_ss_nan(network, spec, image),
+    )
+  loaded = onnx_model.load(path, spec, task='parsing')
+  return Parser(
+      f'{loaded.spec.name} ({path}, onnxruntime on {loaded.device})',
+      lambda image, _: parse_by_onnx(loaded, image),
+  )
+
+
+def _why_none(folder) -> str:
+  """Why no parser is used, in words."""
+  there = [
+      x.file for x in specs_lib.known_specs().values()
+      if x.task == 'parsing' and (folder / x.file).is_file()
+  ]
+  if there:
+    return (
+        f'{there[0]} needs onnxruntime, which is not installed: '
+        f'{specs_lib.INSTALL_ONNX}'
+    )
+  return (
+      f'there is no parser in {folder} (`python -m viton_jax.perception list` '
+      'tells where to get one)'
+  )
+
+
+def _grabcut(description: str) -> Parser:
+
+  def parse(image, keypoints):
+    from viton_jax.perception import grabcut
+
+    if keypoints is None:
+      raise InputError(
+          'parsing without a parser model (GrabCut) needs the key points of '
+          'the person; give them, or a parser model'
+      )
+    return grabcut.parse_person_grabcut(image, keypoints)
+
+  return Parser(description, parse, needs_keypoints=True)
+
+
+def parse_by_onnx(model: onnx_model.OnnxModel, image) -> np.ndarray:
+  """Runs a parser on a photo: (h, w, 3) uint8 RGB -> (h, w) uint8 LIP-20."""
+  spec = model.spec
+  placed, place = fitting.fit_photo(image, spec.input)
+  (out, *_) = model.run(fitting.to_tensor(placed, spec.input))
+  if spec.output['kind'] == 'labels':
+    classes = nearest_labels(_one_map(out, model), place)
+  else:
+    classes = labels_of_logits(onnx_model.planes(out, spec), place, spec)
+  return to_lip20(classes, spec, str(model.path))
+
+
+def _one_map(out: np.ndarray, model) -> np.ndarray:
+  """The label map in an output that may have axes of length 1 around it."""
+  squeezed = out.reshape(out.shape[-2:]) if out.size == (
+      out.shape[-2] * out.shape[-1]
+  ) else np.squeeze(out)
+  if squeezed.ndim != 2:
+    raise InputError(
+        f'{model.path}: the output has shape {out.shape}, which is not one map '
+        "of labels; write a spec with another 'tensors' or 'kind'"
+    )
+  return squeezed
+
+
+def parse_by_ss_nan(network, spec, image) -> np.ndarray:
+  """As `parse_by_onnx`, with SS-NAN."""
+  placed, place = fitting.fit_photo(image, spec.input)
+  logits = network(fitting.to_tensor(placed, spec.input))
+  # The original labels the padded input and then resizes the labels.
+  rows, columns = (
+      fitting.linear_weights(
+          fitting.enlarge_positions(n, size, spec.output['align']), n
+      )
+      for n, size in zip(logits.shape[:2], place.size, strict=True)
+  )
+  classes = _argmax_of(logits.transpose(2, 0, 1), rows, columns)
+  return to_lip20(nearest_labels(classes, place), spec, spec.name)
+
+
+def labels_of_logits(
+    logits: np.ndarray, place: fitting.Placement, spec: specs_lib.Spec
+) -> np.ndarray:
+  """The likeliest class of each pixel of the photo.
+
+  The logits of a photo that fills the input are enlarged in one step. Else, and
+  where corners lie on corners, the logits are enlarged to the input's size, and
+  that is read where the photo's pixels are, with zeros outside, as SCHP does.
+
+  Args:
+    logits: (c, h, w) float32.
+    place: where the photo went.
+    spec: of the model.
+
+  Returns:
+    (height, width) uint8 classes.
+  """
+  align, matrices = spec.output['align'], []
+  for axis, n in enumerate(logits.shape[1:]):
+    if spec.input['fit'] == 'stretch' and align == 'centers':
+      at = fitting.enlarge_positions(n, place.photo[axis], align)
+      matrices.append(fitting.linear_weights(at, n))
+      continue
+    enlarge = fitting.linear_weights(
+        fitting.enlarge_positions(n, place.size[axis], align), n
+    )
+    back = fitting.linear_weights(
+        place.positions(axis),
+        place.size[axis],
+        border='clamp' if spec.input['fit'] == 'stretch' else 'zero',
+    )
+    matrices.append(back @ enlarge)
+  return _argmax_of(logits, *matrices)
+
+
+def _argmax_of(planes, rows, columns) -> np.ndarray:
+  """argmax over c of rows @ planes[c] @ columns.T, one plane at a time."""
+  best = classes = None
+  for number, plane in enumerate(planes):
+    enlarged = rows @ plane @ columns.T
+    if best is None:
+      best, classes = enlarged, np.zeros(enlarged.shape, np.uint8)
+      continue
+    better = enlarged > best
+    classes[better] = number
+    np.maximum(best, enlarged, out=best)
+  return classes
+
+
+def nearest_labels(
+    classes: np.ndarray, place: fitting.Placement
+) -> np.ndarray:
+  """Reads a map of labels where the photo's pixels are.
+
+  Args:
+    classes: (h, w) labels of the whole input, of its size or smaller.
+    place: where the photo went.
+
+  Returns:
+    (height, width) of the photo, the same type.
+  """
+  at = []
+  for axis, n in enumerate(classes.shape):
+    in_map = (place.positions(axis) + 0.5) * (n / place.size[axis])
+    at.append(np.clip(np.floor(in_map).astype(int), 0, n - 1))
+  return classes[np.ix_(*at)]
+
+
+def to_lip20(classes, spec: specs_lib.Spec, name: str) -> np.ndarray:
+  """A model's classes as LIP-20 labels.
+
+  Args:
+    classes: (h, w) whole numbers.
+    spec: of the model, with the table.
+    name: of the model, for the error.
+
+  Returns:
+    (h, w) uint8.
+
+  Raises:
+    InputError: a class that the table does not have.
+  """
+  table = np.array(spec.to_lip20, np.uint8)
+  low, high = classes.min(), classes.max()
+  if low < 0 or high >= len(table) or low != low // 1 or high != high // 1:
+    raise InputError(
+        f'{name}: it gives the label {high if high >= len(table) else low}, '
+        f"but the spec '{spec.name}' has labels from 0 to {len(table) - 1}; "
+        'extend to_lip20 in a spec of your own'
+    )
+  return table[classes.astype(int)]
+
+
+def colour_labels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """A picture to look at: the labels in LIP's colours over the photo.
+
+  Args:
+    image: (h, w, 3) uint8 RGB.
+    labels: (h, w) uint8 LIP-20.
+
+  Returns:
+    (h, w, 3) uint8 RGB; the background keeps the photo, in grey.
+  """
+  from input_pipeline.layouts.label_maps import LIP_COLOURS
+
+  colours = np.array(LIP_COLOURS, np.float32)[labels]
+  grey = image.mean(-1, keepdims=True, dtype=np.float32)
+  there = (labels > 0)[..., None]
+  mixed = np.where(there, 0.65 * colours + 0.35 * grey, 0.5 * grey + 127)
+  return np.clip(mixed, 0, 255).astype(np.uint8)
