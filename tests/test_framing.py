@@ -72,7 +72,7 @@ def test_pasting_changes_no_pixel_where_the_weight_is_nought():
   box = Box(-10, 20, 50, 60)
   crop = np.full((60, 50, 3), 200, np.uint8)
   weight = np.zeros((60, 50), np.float32)
-  weight[5:15, 20:30] = 1
+  weight[5:15, 20:30] = 1  # The box ends far enough away.
   weight[15:20, 20:30] = 0.5
   result = framing.paste_back(photo, crop, weight, box)
   expected = photo.copy()
@@ -131,3 +131,18 @@ def test_who_can_be_dressed_is_let_through():
   framing.check_view(
       joints(j2=(620, 305), j5=(600, 305)), FRAME, 'me.jpg'
   )
+
+
+def test_a_change_fades_out_where_the_frame_cuts_the_photo():
+  photo = np.zeros((600, 700, 3), np.uint8)
+  box = Box(100, -50, 300, 500)
+  result = framing.paste_back(
+      photo,
+      np.full((500, 300, 3), 200, np.uint8),
+      np.ones((500, 300), np.float32),
+      box,
+  )
+  assert (result[0, 150:350] == 200).all()  # The photo's own border is hard.
+  row = result[200, 95:115, 0].astype(int)
+  assert (np.diff(row) >= 0).all() and row[0] == 0 and row[-1] == 200
+  assert np.diff(row).max() < 120

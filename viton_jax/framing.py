@@ -23,7 +23,9 @@ _SHOULDERS = 0.258
 _NEARLY = 0.15
 # By how much of its height the frame gives way to the photo's borders.
 _NUDGE = 0.06
-_FEATHER = 0.008  # Of the crop's height.
+# Of the crop's height. Wide enough for a soft rim, narrow enough not to show
+# the background that the networks make up beside the person.
+_FEATHER = 0.004
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +197,7 @@ def change_mask(changed: np.ndarray, kept: np.ndarray) -> np.ndarray:
     (h, w) float32 in [0, 1].
   """
   sigma = max(_FEATHER * changed.shape[0], 0.8)
-  reach = 2 * round(sigma) + 1
+  reach = 2 * round(sigma / 2) + 1
   grown = cv2.dilate(
       (changed & ~kept).astype(np.uint8),
       cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)),
@@ -226,8 +228,23 @@ def paste_back(
       slice(inner.top - box.top, inner.top - box.top + inner.height),
       slice(inner.left - box.left, inner.left - box.left + inner.width),
   )
-  share = weight[part][..., None]
+  share = (weight[part] * _fade(inner, photo.shape[:2]))[..., None]
   old = photo[rows, columns].astype(np.float32)
   result = photo.copy()
   result[rows, columns] = np.rint(old + share * (crop[part] - old))
   return result
+
+
+def _fade(inner: Box, frame: tuple[int, int]) -> np.ndarray:
+  """1 within a box, falling to 0 at sides that run through the photo."""
+  reach = max(2 * _FEATHER * inner.height, 1.0)
+  sides = []
+  for start, length, end in (
+      (inner.top, inner.height, frame[0]),
+      (inner.left, inner.width, frame[1]),
+  ):
+    at = np.arange(length) + 0.5
+    low = at / reach if start > 0 else np.ones(length)
+    high = (length - at) / reach if start + length < end else np.ones(length)
+    sides.append(np.minimum(np.minimum(low, high), 1).astype(np.float32))
+  return sides[0][:, None] * sides[1]

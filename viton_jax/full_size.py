@@ -16,8 +16,9 @@ import numpy as np
 from scipy import ndimage
 
 from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
-from viton_jax import geometry, sheets, try_on_batch
+from viton_jax import geometry, sheets
 from viton_jax.errors import InputError
+from viton_jax.geometry import prediction
 
 PASTE_SIZE = (256, 192)
 
@@ -64,6 +65,8 @@ def load_networks(
   Raises:
     InputError: see `try_on_batch.make_try_on`.
   """
+  from viton_jax import try_on_batch  # Not for those who only paste.
+
   folder = pathlib.Path(checkpoint)
   if refine_checkpoint is None and (folder / 'stage2').is_dir():
     checkpoint, refine_checkpoint = folder / 'stage1', folder / 'stage2'
@@ -121,7 +124,7 @@ def paste(sample: Sample) -> Dressed:
       sample, height=height, width=width, fidelity='fixed'
   )
   worn = (example['parse'] == GARMENT_LABEL).astype(np.float32)
-  points, reason = try_on_batch.match(
+  points, reason = prediction.match(
       example['garment_mask'], worn, fidelity='fixed'
   )
   if reason:
