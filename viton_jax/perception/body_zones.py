@@ -115,7 +115,17 @@ class Zones:
     if len(points) < 2:
       return None
     along, distance = limb_place(points, pixels, self.body.unit)
-    return along, distance / np.interp(along, *radii).astype(np.float32)
+    distance = distance / np.interp(along, *radii).astype(np.float32)
+    if len(points) > 2:
+      return along, distance
+    # The rest of the limb goes anywhere from the last known joint.
+    off = pixels - points[1].astype(np.float32)
+    off = np.hypot(off[..., 0], off[..., 1]) / np.float32(self.body.unit)
+    rest = 0.95 + 0.9 * off
+    return (
+        np.where(rest < distance, 1 + off, along),
+        np.minimum(distance, rest),
+    )
 
   def trunk(self, spread: float, *, top: float = 0.0) -> np.ndarray:
     """(h, w) bool, the torso widened by `spread` heads, to below the hips."""

@@ -55,6 +55,13 @@ class Colours:
       self.parts = kept
     return self
 
+  def like(self, other) -> bool:
+    """Whether most of it looks like a part of another model."""
+    return other is not None and 0.5 < sum(
+        weight for weight, mean, _ in self.parts
+        if other.near(mean[None].astype(np.float32))[0]
+    )
+
   def near(self, colours: np.ndarray, deviations: float = 2.8):
     """(m,) bool: which colours lie within a part's `deviations`."""
     found = np.zeros(len(colours), bool)

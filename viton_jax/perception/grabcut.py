@@ -137,10 +137,10 @@ def _label(
         cost[k, y, x] = model.cost(colours)
     cost -= cost.min(axis=0)
     cost = np.minimum(cost, _MAX_COLOUR)
-    if lower is not None:
-      hem = _find_hem(zones, person, cost)
-    else:
+    if lower is None or (not zones.body.hips_seen and lower.like(upper)):
       hem = _NO_HEM
+    else:
+      hem = _find_hem(zones, person, cost)
     cuffs = [_find_cuff(arm, person, cost) for arm in zones.arms]
     ankles = [
         _find_ankle(leg, person, cost) if lower is not None else 0.0
@@ -350,7 +350,7 @@ def _is_skirt(lower, labels, *, zones: Zones, person, hem) -> bool:
   if lower.sum() < 0.2 * unit**2:
     return False
   end = np.quantile(s[lower], 0.98)
-  between = (np.abs(zones.t) < 0.12) & (s > TORSO + 0.6) & (s < end)
+  between = (np.abs(zones.t) < 0.12) & (s > TORSO + 0.6) & (s < end - 0.2)
   gap = (between & ~person).sum() > 0.05 * between.sum()
   bare = np.isin(labels, LEGS).sum() > 0.1 * unit**2
 

@@ -78,6 +78,7 @@ def _seeds(zones: Zones, *, plain: bool) -> tuple[np.ndarray, np.ndarray]:
   """
   body, shape = zones.body, zones.shape
   near, far, aside = (0.9, 1.5, 0.85) if plain else (0.75, 1.15, 0.6)
+  limb = 2.2 if plain else 1.6
   maybe = (zones.head < far) | zones.trunk(0.55, top=-0.4)
   maybe |= (np.abs(zones.t) < aside) & (zones.s > -1) & (zones.s < 1.3)
   # Wide skirts.
@@ -92,7 +93,7 @@ def _seeds(zones: Zones, *, plain: bool) -> tuple[np.ndarray, np.ndarray]:
       outside = zones.t * (2 * k - 1) > 0
       maybe |= outside & zones.trunk(1.1)
   for _, distance in [arm for arm in zones.arms if arm] + zones.legs:
-    maybe |= distance < 2.2
+    maybe |= distance < limb
     likely |= distance < 0.9
   bones = np.zeros(shape, np.uint8)
   limbs = [body.arm(k) for k in (0, 1)]
