@@ -169,6 +169,12 @@ def encode_jpeg(image, *, quality: int = 95) -> bytes:
   return _encode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
+def encode_webp(image, *, quality: int = 90) -> bytes:
+  """Encodes (h, w, 3) uint8 RGB as WebP; lossy, whatever the quality."""
+  bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+  return _encode('.webp', bgr, [cv2.IMWRITE_WEBP_QUALITY, quality])
+
+
 def encode_png(image, *, compression: int = 6) -> bytes:
   """Encodes (h, w), (h, w, 3) RGB or (h, w, 4) RGBA uint8 as PNG."""
   if image.ndim == 3:

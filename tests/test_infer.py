@@ -45,7 +45,8 @@ def test_every_pair_becomes_a_picture(dressed):
     picture = cv2.imread(str(out_dir / 'results' / f'{line["name"]}.png'))
     assert picture.shape == (128, 64, 3) and picture.std() > 5
   assert f'{PAIRS} pairs dressed, 0 failed' in log
-  assert 'pairs/s' in log and str(out_dir / 'index.html') in log
+  assert 'images/s; ' in log and 'idle' in log
+  assert str(out_dir / 'index.html') in log
   assert not list(out_dir.rglob('*.partial'))
   height, width, _ = cv2.imread(str(out_dir / 'sheet.png')).shape
   assert height > PAIRS * 128 and width > 8 * 64

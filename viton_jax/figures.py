@@ -10,7 +10,6 @@ window of 11 x 11 with sigma 1.5 and data range 255, the mean over RGB. Both
 over the whole picture and over the garment's region in the true picture.
 """
 
-from collections.abc import Sequence
 import functools
 
 import jax
@@ -72,15 +71,29 @@ def _compare(picture, truth, region):
   }
 
 
-def mean(pairs: Sequence[dict]) -> dict[str, dict[str, float]]:
-  """The mean over pairs of what `compare` gives."""
-  return {
-      method: {
-          name: float(np.mean([pair[method][name] for pair in pairs]))
-          for name in FIGURES
-      }
-      for method in METHODS
-  }
+class Mean:
+  """The mean over pairs of what `compare` gives, one pair after the other.
+
+  Attributes:
+    count: pairs so far.
+  """
+
+  def __init__(self):
+    self.count = 0
+    self._sums = {method: dict.fromkeys(FIGURES, 0.0) for method in METHODS}
+
+  def add(self, pair: dict[str, dict[str, float]]) -> None:
+    self.count += 1
+    for method, row in self._sums.items():
+      for name in row:
+        row[name] += pair[method][name]
+
+  def values(self) -> dict[str, dict[str, float]]:
+    """Method -> figure -> mean; there must be a pair."""
+    return {
+        method: {name: total / self.count for name, total in row.items()}
+        for method, row in self._sums.items()
+    }
 
 
 def table(means: dict[str, dict[str, float]]) -> str:

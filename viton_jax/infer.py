@@ -6,33 +6,47 @@
 
 RESULTS/index.html shows every step of every pair, RESULTS/sheet.png the first
 few at a glance; RESULTS/results/ holds the pictures alone;
-RESULTS/manifest.jsonl says of each pair what became of it. The same command
-goes on where it stopped. Exit code 3: some pairs failed, and the manifest says
-why.
+RESULTS/manifest.jsonl says of each pair what became of it.
+
+A million pairs overnight: leave the steps out, write records, and give each
+task of an array its own part; whoever is last merges the manifests.
+
+  python -m viton_jax.infer ... --results_only --output tfrecord --shard 3/16
+  python -m viton_jax.infer --merge --out_dir RESULTS
+
+The same command goes on where it stopped, whatever stopped it, also with
+another number of shards: every pair is written exactly once. docs/inference.md
+tells more.
+
+Exit codes: 0 all pairs are dressed; 2 bad input or a full disk; 3 done, but
+some pairs failed and the manifest says why; 130 stopped by a signal.
 """
 
 import argparse
-from collections.abc import Iterator
-from concurrent import futures
-import itertools
-import json
+import os
 import pathlib
-import time
+import signal
+import threading
 
-import numpy as np
-import tqdm
+import jax
 
-from input_pipeline import images
 from input_pipeline.layouts import LAYOUTS, open_layout
-from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
-from viton_jax import errors, figures, page, sheets, storage, try_on_batch
+from viton_jax import (
+    compile_cache,
+    errors,
+    job_folder,
+    pipeline,
+    progress_bar,
+    results,
+    shards,
+    summary,
+    try_on_batch,
+    workers,
+)
 from viton_jax.errors import InputError
 
-COLUMNS = (
-    'person', 'garment', 'coarse', 'mask', 'warped', 'alpha', 'result', 'truth'
-)
-_SHEET_ROWS = 6
-_READ_AHEAD = 3  # Batches that are read while one is computed.
+_PROCESSES_FROM = 500  # Pairs; starting processes takes seconds.
+_BATCH = {'cpu': 8}  # Of a device; others: 32.
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,319 +56,284 @@ def parse_arguments() -> argparse.Namespace:
       formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
-  add('--data_dir', required=True, help='data set folder')
+  add('--out_dir', required=True, help='where pictures and page go')
+
+  add = parser.add_argument_group('what to try on').add_argument
+  add('--data_dir', help='data set folder')
   add('--layout', default='viton', choices=LAYOUTS)
   add('--pairs',
       help='pair list: a file of data_dir, or a path (default: the test list '
       "of the layout); with ':paired' after it, all in their own garments")
-  add('--checkpoint', required=True,
+
+  add = parser.add_argument_group('the networks').add_argument
+  add('--checkpoint',
       help='stage 1: its workdir, one step of it, a .safetensors file, or what '
-      '`python -m viton_jax.convert` wrote')
-  add('--refine_checkpoint', required=True, help='the same of stage 2')
-  add('--out_dir', required=True, help='where pictures and page go')
-  add('--batch_size', type=int, default=8, help='default: %(default)s')
-  add('--results_only', action='store_true',
-      help='write the try-on pictures alone, without the steps to them')
+      '`python -m viton_jax.convert` wrote; averaged parameters are taken '
+      'where training kept them')
+  add('--refine_checkpoint', help='the same of stage 2')
+  add('--dtype', default='float32', choices=('float32', 'bfloat16'),
+      help='of the convolutions; bfloat16 is faster on accelerators and within '
+      'a grey level or two (default: %(default)s)')
+  add('--batch_size', type=int,
+      help='over all devices of this process, rounded up to a multiple of '
+      'them (default: 8 a device on processors, else 32)')
   add('--png_round_trip', action='store_true',
       help="stretch stage 1's pictures to 8 bits before stage 2 sees them, as "
       "the original's scripts did (docs/fidelity.md)")
+
+  add = parser.add_argument_group('what to write').add_argument
+  add('--output', default='png', choices=(*results.FORMATS, results.TFRECORD),
+      help='a picture file for each try-on, or TFRecord files of '
+      'tf.train.Example (default: %(default)s)')
+  add('--quality', type=int,
+      help='1 to 100, of jpeg (95) and webp (90); png loses nothing')
+  add('--record_format', default='png', choices=results.FORMATS,
+      help='how pictures are encoded in TFRecords (default: %(default)s)')
+  add('--records_per_file', type=int, default=1000,
+      help='in a TFRecord file; what a kill can cost (default: %(default)s)')
+  add('--results_only', action='store_true',
+      help='write the try-on pictures alone, without the steps to them')
   add('--page_pairs', type=int, default=500,
       help='pairs that index.html shows (default: %(default)s)')
+
+  add = parser.add_argument_group('many processes').add_argument
+  add('--shard', metavar='I/N',
+      help='do part I of N of the list, 0 <= I < N (default: the place in a '
+      'SLURM array, else all; several processes of one job share it)')
+  add('--merge', action='store_true',
+      help='gather the manifests of all shards and say what is missing; needs '
+      '--out_dir alone, may be done at any time and again')
+  add('--workers', type=int,
+      help='processes that read pairs and match masks; 0: threads (default: '
+      f'one a core from {_PROCESSES_FROM} pairs on, else 0)')
   return parser.parse_args()
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+  """Raises InputError where a number or a name is wrong or missing."""
+  for name in ('data_dir', 'checkpoint', 'refine_checkpoint'):
+    if getattr(arguments, name) is None:
+      raise InputError(f'--{name} is missing; see --help for an example.')
+  for name, low, high in (
+      ('batch_size', 1, 2**16),
+      ('records_per_file', 1, 10**6),
+      ('quality', 1, 100),
+      ('workers', 0, 1024),
+      ('page_pairs', 0, 10**6),
+  ):
+    value = getattr(arguments, name)
+    if value is not None and not low <= value <= high:
+      raise InputError(f'--{name} {value} is not in {low} to {high}.')
+  kind = arguments.output
+  if kind == results.TFRECORD:
+    kind = arguments.record_format
+  if kind == 'png' and arguments.quality is not None:
+    raise InputError(
+        f'--quality {arguments.quality}: png has no quality; give --output '
+        'jpeg or webp, or leave --quality out.'
+    )
 
 
 def main() -> int:
   arguments = parse_arguments()
-  if arguments.batch_size < 1:
-    raise InputError(
-        f'--batch_size {arguments.batch_size} is not positive; give 1 or more.'
-    )
+  out_dir = pathlib.Path(arguments.out_dir)
+  if arguments.merge:
+    return merge(arguments, out_dir)
+  check_arguments(arguments)
+  compile_cache.use('auto')
+  shard = shards.find(
+      arguments.shard,
+      os.environ,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+  )
   layout = open_layout(
       arguments.layout, arguments.data_dir, arguments.pairs, split='test'
   )
   print(layout.found)
-  arguments.layout = layout.name  # What 'auto' found.
-  checkpoint, run = try_on_batch.make_try_on(
+  names = job_folder.unique_pairs(layout.pairs)
+  steps = try_on_batch.make_steps(
       arguments.checkpoint,
       arguments.refine_checkpoint,
+      dtype=arguments.dtype,
       png_round_trip=arguments.png_round_trip,
   )
-  out_dir = pathlib.Path(arguments.out_dir)
-  claim(out_dir, arguments)
-  manifest = storage.Manifest(out_dir / 'manifest.jsonl')
-  done = {
-      line['name']
-      for line in manifest.lines
-      if line['status'] == 'ok'
-      and (out_dir / 'results' / f'{line["name"]}.png').exists()
+  claim = job_folder.claim(
+      out_dir, settings_of(arguments, layout, names), shard
+  )
+  all_names = list(names)
+  todo = {
+      all_names[rank]: names[all_names[rank]]
+      for rank in shards.places(len(names), shard)
   }
-  # By name: a pair that is listed twice is dressed once.
-  indices = {pair_name(*pair): i for i, pair in enumerate(layout.pairs)}
-  todo = [(i, name) for name, i in indices.items() if name not in done]
-  if done:
-    print(f'{len(done)} pairs are done already, {len(todo)} to go')
+  of_shard = len(todo)
+  del all_names
+  for name in job_folder.done_names(out_dir):
+    todo.pop(name, None)
+  if shard.count > 1:
+    print(f'shard {shard}: {of_shard} of {len(names)} pairs')
+  if len(todo) < of_shard:
+    print(f'{of_shard - len(todo)} pairs are done already, {len(todo)} to go')
 
-  begin = time.monotonic()
-  with (
-      futures.ThreadPoolExecutor(thread_name_prefix='read') as readers,
-      futures.ThreadPoolExecutor(thread_name_prefix='write') as writers,
-      tqdm.tqdm(total=len(todo), unit='pair', desc='try on') as progress,
-  ):
-    size, fidelity = checkpoint.size, checkpoint.fidelity
-
-    def load(item):
-      index, name = item
-      try:
-        sample = layout.load(index)
-        height, width = size
-        example = working_example(
-            sample, height=height, width=width, fidelity=fidelity
-        )
-        return name, (example, truth_of(sample, size)), None
-      except InputError as error:
-        return name, None, str(error)
-
-    writing = []
-    for group in read_ahead(readers, load, todo, arguments.batch_size):
-      good = [(name, loaded) for name, loaded, reason in group if loaded]
-      for name, _, reason in group:
-        if reason:
-          manifest.add({'name': name, 'status': 'failed', 'reason': reason})
-      for line in finished(writing):
-        manifest.add(line)
-      if good:
-        writing = dress(
-            run, good, out_dir, writers,
-            batch_size=arguments.batch_size,
-            with_steps=not arguments.results_only,
-        )
-      progress.update(len(group))
-    for line in finished(writing):
-      manifest.add(line)
-  manifest.close()
-
-  newest = {line['name']: line for line in manifest.lines}
-  return summarise(
-      [newest[name] for name in indices],
-      out_dir,
-      seconds=time.monotonic() - begin,
-      now=len(todo),
-      page_pairs=arguments.page_pairs,
-  )
-
-
-def claim(out_dir: pathlib.Path, arguments: argparse.Namespace) -> None:
-  """Notes in a new folder what it is for, or checks an old one's note.
-
-  Raises:
-    InputError: the folder holds results of something else.
-  """
-  names = (
-      'data_dir', 'layout', 'checkpoint', 'refine_checkpoint', 'png_round_trip'
-  )
-  ours = {name: getattr(arguments, name) for name in names}
-  for name in ('data_dir', 'checkpoint', 'refine_checkpoint'):
-    ours[name] = str(pathlib.Path(ours[name]).absolute())
-  path = out_dir / 'settings.json'
-  try:
-    if path.exists():
-      theirs = json.loads(path.read_text())
-      for name in names:
-        if theirs.get(name, False) != ours[name]:
-          raise InputError(
-              f'{path}: these results were begun with {name} = '
-              f'{theirs.get(name)}, not {ours[name]}; use another --out_dir.'
-          )
-    for folder in ('results', 'steps'):
-      (out_dir / folder).mkdir(parents=True, exist_ok=True)
-    storage.write_json(path, ours)
-  except OSError as error:
-    raise InputError(
-        f'{out_dir}: cannot be written ({error.strerror}); give another '
-        '--out_dir.'
-    ) from error
-
-
-def pair_name(person_id: str, garment_id: str) -> str:
-  """What a pair's files are called: '000001_0_000234_1'."""
-  return f'{pathlib.Path(person_id).stem}_{pathlib.Path(garment_id).stem}'
-
-
-def truth_of(sample: Sample, size: tuple[int, int]):
-  """The true picture and its garment region at working size, or None."""
-  if sample.truth is None or sample.truth_parse is None:
-    return None
-  return (
-      images.resize_area(sample.truth, *size),
-      images.resize_labels(sample.truth_parse, *size) == GARMENT_LABEL,
-  )
-
-
-def read_ahead(
-    pool: futures.Executor, load, todo: list, batch_size: int
-) -> Iterator[list]:
-  """Loads items in threads, a few batches ahead of who takes them."""
-  todo = iter(todo)
-  ahead = [
-      pool.submit(load, item)
-      for item in itertools.islice(todo, _READ_AHEAD * batch_size)
-  ]
-  while ahead:
-    group, ahead = ahead[:batch_size], ahead[batch_size:]
-    yield [future.result() for future in group]
-    ahead += [
-        pool.submit(load, item) for item in itertools.islice(todo, batch_size)
-    ]
-
-
-def dress(
-    run, group, out_dir, writers, *, batch_size: int, with_steps: bool
-) -> list[futures.Future]:
-  """Tries on one batch and starts writing; futures give manifest lines."""
-  names = [name for name, _ in group]
-  examples = [example for _, (example, _) in group]
-  # The last batch is filled up, so that nothing is compiled for its size.
-  padded = examples + examples[-1:] * (batch_size - len(examples))
-  batch = {
-      key: np.stack([example[key] for example in padded])
-      for key in padded[0]
-      if isinstance(padded[0][key], np.ndarray)
-  }
-  tried = run(batch)
-
-  truths = [truth for _, (_, truth) in group]
-  compared = [None] * len(group)
-  known = [i for i, truth in enumerate(truths) if truth is not None]
-  if known:
-    height, width = batch['person'].shape[1:3]
-    truth = np.zeros((batch_size, height, width, 3), np.uint8)
-    region = np.zeros((batch_size, height, width), bool)
-    for i in known:
-      truth[i], region[i] = truths[i]
-    rows = figures.compare(tried, truth, region)
-    for i in known:
-      compared[i] = rows[i]
-
-  def write(i):
-    line = {'name': names[i]}
-    if tried.failures[i]:
-      return line | {'status': 'failed', 'reason': tried.failures[i]}
-    pictures = {
-        'person': batch['person'][i],
-        'garment': batch['garment'][i],
-        'coarse': sheets.to_rgb(tried.coarse[i], (-1, 1)),
-        'mask': sheets.to_rgb(tried.mask[i], (0, 1)),
-        'warped': sheets.to_rgb(tried.warped[i], (-1, 1)),
-        'alpha': sheets.to_rgb(tried.alpha[i], (0, 1)),
-    }
-    if truths[i] is not None:
-      pictures['truth'] = truths[i][0]
-    if with_steps:
-      for column, picture in pictures.items():
-        storage.write_file(
-            out_dir / 'steps' / f'{names[i]}_{column}.jpg',
-            images.encode_jpeg(np.ascontiguousarray(picture, np.uint8)),
-        )
-    storage.write_file(
-        out_dir / 'results' / f'{names[i]}.png',
-        images.encode_png(sheets.to_rgb(tried.output[i], (-1, 1))),
+  written, failed = 0, 0
+  if todo:
+    written, failed = try_on(arguments, layout, steps, claim, todo)
+  if written < len(todo):
+    print(
+        f'stopped by a signal after {written} of {len(todo)} pairs; the same '
+        'command goes on'
     )
-    line['status'] = 'ok'
-    if compared[i] and truths[i][1].any():
-      line['figures'] = compared[i]
-    return line
-
-  return [writers.submit(write, i) for i in range(len(group))]
-
-
-def finished(writing: list[futures.Future]) -> Iterator[dict]:
-  for future in writing:
-    yield future.result()
-
-
-def summarise(
-    lines: list[dict],
-    out_dir: pathlib.Path,
-    *,
-    seconds: float,
-    now: int,
-    page_pairs: int,
-) -> int:
-  """Writes index.html and figures.json, prints both; gives the exit code."""
-  failed = [line for line in lines if line['status'] != 'ok']
-  compared = [line['figures'] for line in lines if 'figures' in line]
-  means = figures.mean(compared) if compared else None
-  summary = [f'{len(lines) - len(failed)} pairs dressed, {len(failed)} failed.']
-  if means:
-    summary.append(
-        f'Against the truth, mean over {len(compared)} pairs. L1 in grey '
-        'levels of 255; SSIM Gaussian, 11 x 11, sigma 1.5, mean over RGB. '
-        'paste: the warped garment wherever the mask is at least 1/2.'
-    )
-    storage.write_json(
-        out_dir / 'figures.json', {'pairs': len(compared), 'mean': means}
-    )
-  shown = lines[:page_pairs]
-  if len(shown) < len(lines):
-    summary.append(f'The first {len(shown)} pairs of {len(lines)}.')
-  rendered = page.render(
-      'Try-on results',
-      summary,
-      figures=means,
-      columns=COLUMNS,
-      pairs=[page_entry(line, out_dir) for line in shown],
+    return errors.EXIT_INTERRUPTED
+  with results.sentence_if_unwritable(out_dir):
+    last = job_folder.finish(claim, claim.settings['list'])
+    if last:
+      return report(out_dir, names, claim.settings, arguments.page_pairs)
+  print(
+      f'shard {shard}: {of_shard - failed} pairs dressed, {failed} failed; '
+      'the shard that is last merges the manifests'
   )
-  storage.write_file(out_dir / 'index.html', rendered.encode())
-  write_sheet(lines, out_dir)
-
-  print('\n'.join(summary))
-  if means:
-    print(figures.table(means))
-  if now:
-    print(f'{now} pairs in {seconds:.0f} s: {now / seconds:.1f} pairs/s')
-  if failed:
-    print(f'why they failed: {out_dir / "manifest.jsonl"}')
-  print(f'open {out_dir / "index.html"}')
   return errors.EXIT_SOME_FAILED if failed else errors.EXIT_OK
 
 
-def write_sheet(lines: list[dict], out_dir: pathlib.Path) -> None:
-  """Writes sheet.png: the first pairs at a glance, where steps are there."""
-  rows = []
-  for line in lines:
-    pictures = page_entry(line, out_dir).get('pictures', {})
-    if len(rows) < _SHEET_ROWS and len(pictures) > 1:
-      rows.append({
-          column: images.decode_image((out_dir / place).read_bytes(), place)
-          for column, place in pictures.items()
-      })
-  # A sheet has one set of columns: those that all its rows have.
-  columns = [c for c in COLUMNS if rows and all(c in row for row in rows)]
-  if columns:
-    sheet = sheets.contact_sheet(
-        {column: np.stack([row[column] for row in rows]) for column in columns}
-    )
-    storage.write_file(out_dir / 'sheet.png', images.encode_png(sheet))
-
-
-def page_entry(line: dict, out_dir: pathlib.Path) -> dict:
-  """A pair's row of the page, with the pictures that are there."""
-  if line['status'] != 'ok':
-    return {'name': line['name'], 'reason': line['reason']}
-  places = {
-      column: f'results/{line["name"]}.png'
-      if column == 'result'
-      else f'steps/{line["name"]}_{column}.jpg'
-      for column in COLUMNS
-  }
+def settings_of(arguments, layout, names) -> dict:
+  """What a job is; its folder takes no other."""
   return {
-      'name': line['name'],
-      'pictures': {
-          column: place
-          for column, place in places.items()
-          if (out_dir / place).exists()
-      },
+      'data_dir': str(pathlib.Path(arguments.data_dir).absolute()),
+      'layout': layout.name,  # What 'auto' found.
+      'pairs': arguments.pairs,
+      'list': job_folder.digest(names),
+      'checkpoint': str(pathlib.Path(arguments.checkpoint).absolute()),
+      'refine_checkpoint': str(
+          pathlib.Path(arguments.refine_checkpoint).absolute()
+      ),
+      'png_round_trip': arguments.png_round_trip,
+      'dtype': arguments.dtype,
+      'output': arguments.output,
+      'quality': arguments.quality,
+      'record_format': arguments.record_format,
+      'folders': (
+          results.FOLDERS if len(names) >= results.MANY_PAIRS else 1
+      ),
   }
+
+
+def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
+  """Does the pairs `todo`; returns how many are written, and failures of them.
+
+  Fewer than all are written where a signal stopped it.
+  """
+  devices = jax.local_device_count()
+  platform = jax.devices()[0].platform
+  batch_size = arguments.batch_size or devices * _BATCH.get(platform, 32)
+  batch_size += -batch_size % devices
+  processes = arguments.workers
+  if processes is None:
+    processes = workers.cores() if len(todo) >= _PROCESSES_FROM else 0
+  stop = stop_signal()
+  clock = pipeline.Clock()
+  failed = 0
+  if claim.settings['output'] == results.TFRECORD:
+    writer = results.RecordWriter(
+        claim,
+        arguments.record_format,
+        quality=arguments.quality,
+        records_per_file=arguments.records_per_file,
+    )
+  else:
+    writer = results.PictureWriter(
+        claim, arguments.output, quality=arguments.quality
+    )
+  work = workers.work_of(layout, steps.checkpoint)
+  bar = progress_bar.progress(len(todo), 'try on')
+  written = 0
+  with (
+      workers.open_pool(work, processes) as pool,
+      results.writing(writer, claim.out_dir, threads=workers.cores()) as write,
+  ):
+
+    def write_and_count(group):
+      nonlocal failed
+      failed += sum(one.reason is not None for one in group)
+      return write(group)
+
+    for count in pipeline.run(
+        ((name, layout.pairs[index]) for name, index in todo.items()),
+        pool,
+        steps,
+        write_and_count,
+        batch_size=batch_size,
+        with_steps=not arguments.results_only,
+        clock=clock,
+        stop=stop.is_set,
+    ):
+      written += count
+      bar.update(count, clock.waits())
+    seconds, idle = clock.seconds, clock.idle
+  bar.close()
+  print(
+      f'{written} pairs in {seconds:.1f} s: {written / seconds:.1f} images/s; '
+      f'compiled before in {clock.compiled_s:.1f} s\n'
+      f'devices: {devices} x {platform}, idle {100 * idle:.1f} % of the time; '
+      f'batches of {batch_size}, {processes or "no"} worker processes\n'
+      f'{clock.waits()}'
+  )
+  return written, failed
+
+
+def stop_signal() -> threading.Event:
+  """Is set by SIGTERM or Ctrl-C; the second of these ends the process."""
+  event = threading.Event()
+
+  def note(number, frame):
+    del frame
+    event.set()
+    signal.signal(number, before[number])
+
+  before = {
+      number: signal.signal(number, note)
+      for number in (signal.SIGTERM, signal.SIGINT)
+  }
+  return event
+
+
+def merge(arguments, out_dir: pathlib.Path) -> int:
+  """The command --merge."""
+  settings = job_folder.read_settings(out_dir)
+  if settings is None:
+    raise InputError(
+        f'{out_dir}: has no settings.json, so nothing was begun here; give the '
+        '--out_dir of a job.'
+    )
+  layout = open_layout(
+      settings['layout'],
+      arguments.data_dir or settings['data_dir'],
+      arguments.pairs or settings.get('pairs'),
+      split='test',
+  )
+  names = job_folder.unique_pairs(layout.pairs)
+  defaults = {'output': 'png', 'folders': 1}
+  with results.sentence_if_unwritable(out_dir):
+    return report(
+        out_dir, names, defaults | settings, arguments.page_pairs
+    )
+
+
+def report(out_dir, names, settings, page_pairs: int) -> int:
+  """Merges, writes page and figures, prints them; gives the exit code."""
+  merged = job_folder.merge(out_dir, names)
+  summary.summarise(out_dir, merged, settings, page_pairs=page_pairs)
+  if merged.missing:
+    more = ' ...' if merged.missing > len(merged.first_missing) else ''
+    print(
+        f'{merged.missing} of {len(names)} pairs are missing: '
+        f'{", ".join(merged.first_missing)}{more}'
+    )
+    for tag, who in merged.working.items():
+      print(f'shard {tag} is being worked on by {who}')
+    if not merged.working:
+      print('give the command that began them again to go on')
+  bad = merged.failed or merged.missing
+  return errors.EXIT_SOME_FAILED if bad else errors.EXIT_OK
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Contact sheets: labelled columns of pictures, a row for each example."""
 
 from collections.abc import Mapping
+import pathlib
 
 import cv2
 import numpy as np
@@ -15,6 +16,12 @@ def to_rgb(picture: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
   scaled = (np.asarray(picture, np.float32) - low) * (255.0 / (high - low))
   rgb = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
   return np.broadcast_to(rgb, (*rgb.shape[:2], 3))
+
+
+def read_picture(path: pathlib.Path) -> np.ndarray:
+  """(h, w, 3) uint8 RGB of a picture of ours, of any format we write."""
+  data = np.frombuffer(path.read_bytes(), np.uint8)
+  return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def contact_sheet(columns: Mapping[str, np.ndarray]) -> np.ndarray:

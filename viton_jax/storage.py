@@ -1,17 +1,49 @@
-"""Files that are never half-written, and the manifest of a batch job."""
+"""Files that are never half-written, the manifest of a job, and its lock."""
 
 from collections.abc import Iterator
+import contextlib
+import errno
+import fcntl
 import json
 import os
 import pathlib
+import socket
 from typing import Any
 
+# What a file system says that has no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
-def write_file(path: pathlib.Path, data: bytes) -> None:
-  """Writes under a temporary name, then renames."""
-  partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-  partial.write_bytes(data)
-  os.replace(partial, path)
+
+@contextlib.contextmanager
+def partial_file(
+    path: pathlib.Path, *, partial_dir: pathlib.Path | None = None
+) -> Iterator[pathlib.Path]:
+  """Gives a temporary name to write under; what is there is then renamed.
+
+  Args:
+    path: the file.
+    partial_dir: a folder of the same file system for the temporary file, so
+      that what a killed job leaves is found there; None: beside the file.
+  """
+  name = f'.{path.name}.{os.getpid()}.partial'
+  partial = (partial_dir or path.parent) / name
+  try:
+    yield partial
+    os.replace(partial, path)
+  except BaseException:
+    partial.unlink(missing_ok=True)
+    raise
+
+
+def write_file(
+    path: pathlib.Path,
+    data: bytes,
+    *,
+    partial_dir: pathlib.Path | None = None,
+) -> None:
+  """Writes `data` under a temporary name, then renames; see `partial_file`."""
+  with partial_file(path, partial_dir=partial_dir) as partial:
+    partial.write_bytes(data)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -21,36 +53,126 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 class Manifest:
-  """What became of each item of a job: JSON lines, appended one by one.
+  """What became of each item of a job: JSON lines, appended.
 
-  A line is written after its item's files are in place. A killed job may leave
-  half a last line; it is dropped, so that item is done again.
+  A line is written after its item's files are in place. Half a last line, which
+  a killed job may leave, is cut off when the manifest is opened, so that item
+  is done again. Nothing is kept in memory: `read_lines` reads them.
   """
 
   def __init__(self, path: pathlib.Path):
     self.path = path
-    whole = list(_read_lines(path))
-    if path.exists():
-      text = ''.join(json.dumps(line) + '\n' for line in whole)
-      if text.encode() != path.read_bytes():
-        write_file(path, text.encode())
-    self.lines = whole
-    self._file = path.open('a', encoding='utf-8')
+    cut_torn_line(path)
+    self._file = path.open('ab', buffering=0)
 
-  def add(self, line: dict) -> None:
-    self.lines.append(line)
-    self._file.write(json.dumps(line) + '\n')
-    self._file.flush()
+  def add(self, *lines: dict) -> None:
+    """Appends lines, all of them or none.
+
+    Raises:
+      OSError: they could not be written, because the disk is full, say.
+    """
+    data = ''.join(json.dumps(line) + '\n' for line in lines).encode()
+    before = self._file.seek(0, os.SEEK_END)
+    try:
+      written = self._file.write(data)
+      if written != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+    except OSError:
+      self._file.truncate(before)
+      raise
 
   def close(self) -> None:
+    os.fsync(self._file.fileno())
     self._file.close()
 
 
-def _read_lines(path: pathlib.Path) -> Iterator[dict]:
+def cut_torn_line(path: pathlib.Path) -> None:
+  """Cuts off what stands after the last newline of a file, if it exists."""
   if not path.exists():
     return
-  for text in path.read_text(encoding='utf-8', errors='replace').splitlines():
+  with path.open('r+b') as file:
+    end = size = file.seek(0, os.SEEK_END)
+    kept = 0
+    while end and not kept:
+      start = max(end - 65536, 0)
+      file.seek(start)
+      kept = start + 1 + file.read(end - start).rfind(b'\n')
+      kept, end = (0, start) if kept == start else (kept, start)
+    if kept != size:
+      file.truncate(kept)
+
+
+def read_lines(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+  """(byte offset, line) of a manifest, one by one; torn lines are left out."""
+  if not path.exists():
+    return
+  with path.open('rb') as file:
+    offset = 0
+    for text in file:
+      try:
+        line = json.loads(text)
+      except ValueError:  # JSONDecodeError and UnicodeDecodeError.
+        line = None
+      if isinstance(line, dict) and text.endswith(b'\n'):
+        yield offset, line
+      offset += len(text)
+
+
+class Lock:
+  """A lock that ends with its process, however that ends.
+
+  Attributes:
+    path: its file, which stays.
+    held: whether the file system has locks at all.
+  """
+
+  def __init__(self, path: pathlib.Path, *, wait: bool = False):
+    """Takes the lock.
+
+    Args:
+      path: its file.
+      wait: until who holds it lets go; otherwise that is an error.
+
+    Raises:
+      BlockingIOError: another process holds it.
+    """
+    self.path = path
+    self.held = True
+    self._file = path.open('a+')
     try:
-      yield json.loads(text)
-    except json.JSONDecodeError:
-      continue
+      fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+      if error.errno not in _NO_LOCKS:
+        self._file.close()
+        raise
+      self.held = False
+    if not wait:
+      self._file.truncate(0)
+      self._file.write(f'process {os.getpid()} on {socket.gethostname()}')
+      self._file.flush()
+
+  def release(self) -> None:
+    self._file.close()
+
+  def __enter__(self) -> 'Lock':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.release()
+
+
+def holder(path: pathlib.Path) -> str | None:
+  """Who holds the lock of this file, in words; None: nobody."""
+  try:
+    file = path.open('r')
+  except FileNotFoundError:
+    return None
+  with file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+      return file.read() or 'another process'
+    except OSError as error:
+      if error.errno not in _NO_LOCKS:
+        raise
+  return None

@@ -2,6 +2,8 @@
 
 Two jitted functions with the matching between them, on the host: it follows
 the contour of the predicted garment mask, which has no fixed length.
+`make_try_on` calls them one after the other; `make_steps` leaves that to a job
+which does several batches at once.
 """
 
 from collections.abc import Callable
@@ -10,14 +12,20 @@ import dataclasses
 import functools
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import threadpoolctl
 
-from viton_jax import checkpoints, geometry, parallel, steps
+from viton_jax import checkpoints, parallel, steps
 from viton_jax.errors import InputError
-from viton_jax.geometry import contour
-from viton_jax.geometry.matching import ORIGINAL_TEST_SIZE
+from viton_jax.geometry.prediction import match, no_points
 from viton_jax.models import EncoderDecoder, Refinement
+
+__all__ = [
+    'TryOnBatch', 'TryOnSteps', 'make_steps', 'make_try_on', 'match',
+    'no_points', 'pure_steps', 'read_both', 'through_png',
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +52,109 @@ class TryOnBatch:
   failures: list[str | None]
 
 
+@dataclasses.dataclass(frozen=True)
+class TryOnSteps:
+  """The compiled halves of a try-on; what they give stays on the devices.
+
+  Both return at once, before anything is computed. Batches are split over the
+  devices, see `parallel.shard`; `parallel.unshard` fetches results.
+
+  Attributes:
+    checkpoint: the encoder-decoder's; its size and fidelity say how examples
+      have to be made.
+    coarse: split batch of working examples -> `mask` (d, b/d, h, w, 1) and
+      `coarse` (d, b/d, h, w, 3), float32.
+    refine: (split batch, control points (b, 100, 2), what `coarse` gave) ->
+      `values`, the float32 pictures `coarse`, `mask`, `warped`, `alpha` and
+      `output` of a TryOnBatch, and `pictures`, the same as uint8.
+  """
+
+  checkpoint: checkpoints.Checkpoint
+  coarse: Callable[[dict], dict]
+  refine: Callable[[dict, np.ndarray, dict], dict]
+
+
+# What the first network reads of a working example.
+_COARSE_INPUTS = (
+    'person', 'garment', 'head_mask', 'body', 'keypoints', 'pose_limit'
+)
+RANGES = {
+    'coarse': (-1, 1),
+    'mask': (0, 1),
+    'warped': (-1, 1),
+    'alpha': (0, 1),
+    'output': (-1, 1),
+}
+
+
+def make_steps(
+    checkpoint: str | pathlib.Path,
+    refine_checkpoint: str | pathlib.Path,
+    *,
+    dtype: str = 'float32',
+    png_round_trip: bool = False,
+) -> TryOnSteps:
+  """Loads both networks for a job that keeps the devices busy.
+
+  Args:
+    checkpoint: see `make_try_on`.
+    refine_checkpoint: see `make_try_on`.
+    dtype: 'float32', or 'bfloat16': of the convolutions.
+    png_round_trip: see `make_try_on`.
+
+  Raises:
+    InputError: see `make_try_on`.
+  """
+  first, second = read_both(checkpoint, refine_checkpoint)
+  coarse_step, refine_step = pure_steps(first, second, dtype=dtype)
+
+  def coarse_named(variables, batch):
+    mask, coarse = coarse_step(variables, batch)
+    return {'mask': mask, 'coarse': coarse}
+
+  def refine_all(variables, batch):
+    values = refine_step(variables, batch) | {
+        'coarse': batch['coarse'], 'mask': jnp.clip(batch['mask'], 0, 1)
+    }
+    pictures = {
+        name: to_levels(value, *RANGES[name])
+        for name, value in values.items()
+    }
+    return {'values': values, 'pictures': pictures}
+
+  coarse_all = parallel.predict_split(coarse_named)
+  refine_all = parallel.predict_split(refine_all)
+  coarse_variables = parallel.replicate(first.variables)
+  refine_variables = parallel.replicate(second.variables)
+
+  def coarse(batch):
+    return coarse_all(
+        coarse_variables,
+        {name: batch[name] for name in _COARSE_INPUTS if name in batch},
+    )
+
+  def refine(batch, control_points, predicted):
+    if png_round_trip:
+      mask, coarse = (
+          through_png(parallel.unshard(predicted[name]))
+          for name in ('mask', 'coarse')
+      )
+      predicted = parallel.shard({'mask': mask, 'coarse': coarse * 2 - 1})
+    points = parallel.shard({'control_points': control_points})
+    return refine_all(
+        refine_variables, {'garment': batch['garment'], **points, **predicted}
+    )
+
+  return TryOnSteps(first, coarse, refine)
+
+
 def make_try_on(
     checkpoint: str | pathlib.Path,
     refine_checkpoint: str | pathlib.Path,
     *,
     workers: int | None = None,
     png_round_trip: bool = False,
+    dtype: str = 'float32',
 ) -> tuple[checkpoints.Checkpoint, Callable[[dict], TryOnBatch]]:
   """Loads both networks.
 
@@ -59,6 +164,7 @@ def make_try_on(
     workers: threads for the matching; default: one a core.
     png_round_trip: lets stage 2 see stage 1's picture and mask as the released
       code does, see `through_png`. The matching has the mask as it is.
+    dtype: 'float32', or 'bfloat16': of the convolutions.
 
   Returns:
     The encoder-decoder's checkpoint (its size and fidelity say how examples
@@ -69,37 +175,11 @@ def make_try_on(
     InputError: a checkpoint is missing, damaged, of the wrong network, or the
       two do not belong together.
   """
-  first = checkpoints.read(checkpoint, 'encoder_decoder')
-  second = checkpoints.read(refine_checkpoint, 'refinement')
-  for name in ('fidelity', 'size'):
-    if getattr(first, name) != getattr(second, name):
-      raise InputError(
-          f'{second.path}: trained with {name} {getattr(second, name)}, the '
-          f'encoder-decoder {first.path} with {getattr(first, name)}; give two '
-          'checkpoints that belong together.'
-      )
+  first, second = read_both(checkpoint, refine_checkpoint)
   fidelity = first.fidelity
-  encoder_decoder = EncoderDecoder(features=first.features)
-  refinement = Refinement(features=second.features)
-
-  def coarse_step(variables, batch):
-    return steps.predict_coarse(
-        variables, batch, model=encoder_decoder, fidelity=fidelity
-    )
-
-  def refine_step(variables, batch):
-    return steps.predict_refined(
-        variables,
-        batch,
-        batch['control_points'],
-        batch['mask'],
-        batch['coarse'],
-        model=refinement,
-        fidelity=fidelity,
-    )
-
-  coarse_step = parallel.predict(coarse_step)
-  refine_step = parallel.predict(refine_step)
+  coarse_step, refine_step = map(
+      parallel.predict, pure_steps(first, second, dtype=dtype)
+  )
   coarse_variables = parallel.replicate(first.variables)
   refine_variables = parallel.replicate(second.variables)
   pool = futures.ThreadPoolExecutor(workers, 'matching')
@@ -140,6 +220,61 @@ def make_try_on(
   return first, run
 
 
+def read_both(checkpoint, refine_checkpoint):
+  """Reads the two checkpoints; raises InputError unless they fit."""
+  first = checkpoints.read(checkpoint, 'encoder_decoder')
+  second = checkpoints.read(refine_checkpoint, 'refinement')
+  for name in ('fidelity', 'size'):
+    if getattr(first, name) != getattr(second, name):
+      raise InputError(
+          f'{second.path}: trained with {name} {getattr(second, name)}, the '
+          f'encoder-decoder {first.path} with {getattr(first, name)}; give two '
+          'checkpoints that belong together.'
+      )
+  return first, second
+
+
+def pure_steps(first, second, *, dtype):
+  """Both steps as pure functions of (variables, batch).
+
+  Args:
+    first, second: checkpoints of encoder-decoder and refinement network.
+    dtype: 'float32' or 'bfloat16', of the convolutions.
+
+  Returns:
+    `steps.predict_coarse` and `steps.predict_refined` for these networks; the
+    second takes `garment`, `control_points`, `mask` and `coarse` as its batch.
+  """
+  fidelity = first.fidelity
+  dtype = jnp.dtype(dtype)
+  encoder_decoder = EncoderDecoder(features=first.features, dtype=dtype)
+  refinement = Refinement(features=second.features, dtype=dtype)
+
+  def coarse_step(variables, batch):
+    return steps.predict_coarse(
+        variables, batch, model=encoder_decoder, fidelity=fidelity
+    )
+
+  def refine_step(variables, batch):
+    return steps.predict_refined(
+        variables,
+        batch,
+        batch['control_points'],
+        batch['mask'],
+        batch['coarse'],
+        model=refinement,
+        fidelity=fidelity,
+    )
+
+  return coarse_step, refine_step
+
+
+def to_levels(values: jax.Array, low: float, high: float) -> jax.Array:
+  """Numbers within [low, high] -> uint8, as `sheets.to_rgb` does."""
+  scaled = (values.astype(jnp.float32) - low) * (255.0 / (high - low))
+  return jnp.clip(jnp.round(scaled), 0, 255).astype(jnp.uint8)
+
+
 def through_png(images: np.ndarray) -> np.ndarray:
   """What is left of pictures that scipy.misc.imsave wrote and stage 2 reads.
 
@@ -158,23 +293,3 @@ def through_png(images: np.ndarray) -> np.ndarray:
   span = np.where(high > low, high - low, 1)
   levels = np.floor((images - low) * (255 / span) + 0.5)
   return (np.clip(levels, 0, 255) / 255).astype(np.float32)
-
-
-def match(
-    garment_mask: np.ndarray, predicted_mask: np.ndarray, *, fidelity: str
-) -> tuple[np.ndarray, str | None]:
-  """Control points for one pair, or the regular grid and the reason why not."""
-  options = {}
-  if fidelity == 'original':
-    # VITON matches smaller pictures here than when it prepares data. It takes
-    # the nearest pixels of the garment's mask, but not of the predicted one.
-    options['size'] = ORIGINAL_TEST_SIZE
-    garment_mask = contour.resize_nearest(garment_mask, ORIGINAL_TEST_SIZE)
-    predicted_mask = contour.resize_cubic(predicted_mask, ORIGINAL_TEST_SIZE)
-  try:
-    found = geometry.fit_control_points(
-        garment_mask > 0, predicted_mask, fidelity=fidelity, **options
-    )
-    return found.points_norm, None
-  except geometry.MatchingError as error:
-    return geometry.regular_grid(10).astype(np.float32), str(error)

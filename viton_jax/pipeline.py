@@ -1,0 +1,354 @@
+"""Keeps the devices busy: several batches at once, each at another step.
+
+While the devices work on the coarse pictures of batch k + 1, batch k is matched
+on the processors, the pictures of batch k - 1 are fetched and encoded, and
+batches k + 2 and on are read. One thread, the caller's, starts all computations
+in order; what it waits for is the bottleneck and is measured.
+"""
+
+import collections
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+import contextlib
+import dataclasses
+import itertools
+import threading
+import time
+
+import jax
+import numpy as np
+
+from viton_jax import figures, parallel, try_on_batch
+from viton_jax.workers import Loaded, Pool
+
+_READ_AHEAD = 3  # Batches that are read before they are needed.
+_COARSE_AHEAD = 2  # Batches on the devices while one is matched.
+_WRITING = 3  # Batches that are fetched, encoded and written.
+WAITS = ('reading', 'device', 'matching', 'writing')
+
+
+class Clock:
+  """What a run's time went into.
+
+  A device is busy from when a computation is handed to it until its result is
+  ready, as seen from here: the union of these spans, which includes sending the
+  inputs. Everything else is idle: results ready, and nothing handed over yet.
+  With several devices, one that works is enough.
+
+  Attributes:
+    waited: seconds that the starting thread waited, by what for.
+    compiled_s: seconds before `restart`.
+  """
+
+  def __init__(self):
+    self._lock = threading.Lock()
+    self._running = 0
+    self._busy = 0.0
+    self.compiled_s = 0.0
+    self.waited = dict.fromkeys(WAITS, 0.0)
+    self._begin = self._since = time.monotonic()
+
+  def restart(self) -> None:
+    """Forgets what was; compiling belongs to no one."""
+    with self._lock:
+      self.compiled_s = self.seconds
+      self._busy = 0.0
+      self.waited = dict.fromkeys(WAITS, 0.0)
+      self._begin = self._since = time.monotonic()
+
+  def handed_over(self) -> None:
+    """A computation is about to be given to the devices."""
+    with self._lock:
+      if not self._running:
+        self._since = time.monotonic()
+      self._running += 1
+
+  def ready(self) -> None:
+    """One of them is done."""
+    with self._lock:
+      self._running -= 1
+      if not self._running:
+        self._busy += time.monotonic() - self._since
+
+  @contextlib.contextmanager
+  def waiting(self, what: str):
+    """The time inside is a wait for `what`, one of WAITS."""
+    begin = time.monotonic()
+    try:
+      yield
+    finally:
+      self.waited[what] += time.monotonic() - begin
+
+  def waits(self) -> str:
+    """What was waited for, in words; most of it is the bottleneck."""
+    shares = ', '.join(
+        f'{what} {seconds:.1f} s' for what, seconds in self.waited.items()
+    )
+    return f'waited for {shares}'
+
+  @property
+  def seconds(self) -> float:
+    """Since the start."""
+    return time.monotonic() - self._begin
+
+  @property
+  def idle(self) -> float:
+    """The share of the time in which no device worked, 0..1."""
+    with self._lock:
+      busy = self._busy
+      if self._running:
+        busy += time.monotonic() - self._since
+    return min(max(1 - busy / max(self.seconds, 1e-9), 0.0), 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dressed:
+  """One try-on, as it is written.
+
+  Attributes:
+    name: what its files are called.
+    pair: (person, garment) file names.
+    pictures: column -> (h, w, 1 or 3) uint8; 'result' is the try-on.
+    control_points: (100, 2) float32.
+    figures: against the truth, see `figures.compare`, or None.
+    reason: why there is no try-on, or None.
+  """
+
+  name: str
+  pair: tuple[str, str]
+  pictures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  control_points: np.ndarray | None = None
+  figures: dict | None = None
+  reason: str | None = None
+
+
+@dataclasses.dataclass
+class _Started:
+  """A batch whose coarse pictures are on their way."""
+
+  group: list[Loaded]
+  batch: dict[str, np.ndarray]  # Split over the devices.
+  predicted: dict[str, jax.Array]
+  matches: futures.Future  # Of a list of `Pool.match`'s futures.
+
+
+def run(
+    items: Iterable[tuple[str, tuple[str, str]]],
+    pool: Pool,
+    steps: try_on_batch.TryOnSteps,
+    write: Callable[[list[Dressed]], int],
+    *,
+    batch_size: int,
+    with_steps: bool,
+    clock: Clock,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[int]:
+  """Tries on all items; yields how many more are written, as it goes.
+
+  Args:
+    items: (name, (person, garment)) of each pair.
+    pool: reads and matches.
+    steps: the networks.
+    write: takes the try-ons of a batch, or a pair that could not be read, in
+      one thread, and returns how many are written.
+    batch_size: a multiple of the number of devices.
+    with_steps: fetch the pictures of every step, not the try-on alone.
+    clock: is restarted when everything is compiled.
+    stop: asked before every batch; what is begun is finished.
+
+  Raises:
+    whatever `write` raises.
+  """
+  started = collections.deque()
+  writing = collections.deque()
+  with contextlib.ExitStack() as stack:
+    fetcher, writer, masks = (
+        stack.enter_context(futures.ThreadPoolExecutor(1, name))
+        for name in ('fetch', 'write', 'masks')
+    )
+    # On an error nothing more is fetched or written.
+    stack.callback(lambda: [future.cancel() for future in writing])
+
+    def start(group):
+      batch = parallel.shard(stack_examples(group, batch_size))
+      clock.handed_over()
+      predicted = steps.coarse(batch)
+      matches = masks.submit(_match, predicted['mask'], group, pool, clock)
+      started.append(_Started(group, batch, predicted, matches))
+
+    def finish():
+      one = started.popleft()
+      with clock.waiting('device'):
+        matches = one.matches.result()
+      with clock.waiting('matching'):
+        matches = [future.result() for future in matches]
+      points = np.stack([points for points, _ in matches])
+      missing = np.repeat(points[-1:], batch_size - len(points), axis=0)
+      points = np.concatenate([points, missing])
+      clock.handed_over()
+      refined = steps.refine(one.batch, points, one.predicted)
+      fetched = fetcher.submit(
+          _fetch, refined, one, matches, clock, with_steps=with_steps
+      )
+      writing.append(writer.submit(lambda: write(fetched.result())))
+
+    def written(at_most):
+      while len(writing) > at_most:
+        with clock.waiting('writing'):
+          yield writing.popleft().result()
+
+    batches = good_batches(
+        read_ahead(items, pool, batch_size, clock, stop), batch_size
+    )
+    compiled = False
+    for group, failed in batches:
+      if failed:
+        lost = [
+            Dressed(one.name, one.pair, reason=one.reason) for one in failed
+        ]
+        writing.append(writer.submit(write, lost))
+      if group:
+        if not compiled:
+          compile_steps(steps, group, batch_size)
+          compiled = True
+          clock.restart()
+        start(group)
+      if len(started) > _COARSE_AHEAD:
+        finish()
+      yield from written(_WRITING)
+    while started:
+      finish()
+      yield from written(_WRITING)
+    yield from written(0)
+
+
+def compile_steps(steps, group: list[Loaded], batch_size: int) -> None:
+  """Runs everything once, for nothing."""
+  batch = parallel.shard(stack_examples(group, batch_size))
+  points = np.stack([try_on_batch.no_points()] * batch_size)
+  refined = steps.refine(batch, points, steps.coarse(batch))
+  jax.block_until_ready(refined)
+  if any(one.truth is not None for one in group):
+    _compare(parallel.unshard(refined['values']), group)
+
+
+def read_ahead(
+    items, pool: Pool, batch_size: int, clock: Clock, stop
+) -> Iterator[list[Loaded]]:
+  """Reads in the background, a few batches ahead of who takes them."""
+  items = iter(items)
+
+  def begin(count):
+    return [pool.read(*item) for item in itertools.islice(items, count)]
+
+  ahead = collections.deque(begin(_READ_AHEAD * batch_size))
+  while ahead and not stop():
+    with clock.waiting('reading'):
+      group = [
+          ahead.popleft().result() for _ in range(min(batch_size, len(ahead)))
+      ]
+    ahead += begin(batch_size)
+    yield group
+
+
+def good_batches(
+    groups: Iterable[list[Loaded]], batch_size: int
+) -> Iterator[tuple[list[Loaded], list[Loaded]]]:
+  """Fills batches with what could be read; gives what could not beside them."""
+  good = []
+  for group in groups:
+    failed = [one for one in group if one.reason]
+    good += [one for one in group if not one.reason]
+    full = good[:batch_size] if len(good) >= batch_size else []
+    good = good[len(full) :]
+    if full or failed:
+      yield full, failed
+  if good:
+    yield good, []
+
+
+def stack_examples(
+    group: list[Loaded], batch_size: int
+) -> dict[str, np.ndarray]:
+  """Stacks what the devices read.
+
+  The last example fills the batch up, so that nothing is compiled for its size.
+  """
+  examples = [one.example for one in group]
+  examples += examples[-1:] * (batch_size - len(examples))
+  return {
+      key: np.stack([example[key] for example in examples])
+      for key in examples[0]
+      if key != 'garment_mask'  # The matching's.
+  }
+
+
+def _match(mask, group, pool: Pool, clock: Clock) -> list[futures.Future]:
+  """Fetches the predicted masks and starts their matching."""
+  jax.block_until_ready(mask)
+  clock.ready()
+  masks = parallel.unshard(mask)[..., 0]
+  return [
+      pool.match(one.example['garment_mask'], predicted)
+      for one, predicted in zip(group, masks, strict=False)
+  ]
+
+
+def _fetch(
+    refined, one: _Started, matches, clock: Clock, *, with_steps: bool
+) -> list[Dressed]:
+  """Brings what is wanted of a finished batch from the devices."""
+  jax.block_until_ready(refined)
+  clock.ready()
+  pictures = dict(refined['pictures'])
+  pictures['result'] = pictures.pop('output')
+  if not with_steps:
+    pictures = {'result': pictures['result']}
+  pictures = parallel.unshard(pictures)
+  compared = [None] * len(one.group)
+  if any(item.truth is not None for item in one.group):
+    compared = _compare(parallel.unshard(refined['values']), one.group)
+  dressed = []
+  for i, (item, (points, reason)) in enumerate(
+      zip(one.group, matches, strict=True)
+  ):
+    columns = {}
+    if not reason:
+      columns = {name: value[i] for name, value in pictures.items()}
+      if with_steps:
+        for name in ('person', 'garment'):
+          columns[name] = item.example[name]
+        if item.truth is not None:
+          columns['truth'] = item.truth[0]
+    dressed.append(
+        Dressed(
+            item.name,
+            item.pair,
+            pictures=columns,
+            control_points=points,
+            figures=compared[i],
+            reason=reason,
+        )
+    )
+  return dressed
+
+
+def _compare(values, group: list[Loaded]) -> list[dict | None]:
+  """Figures of those whose truth is known and shows the garment."""
+  shape = values['output'].shape[:3]
+  truth, region = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
+  for i, one in enumerate(group):
+    if one.truth is not None:
+      truth[i], region[i] = one.truth
+  rows = figures.compare(
+      try_on_batch.TryOnBatch(
+          **values, control_points=None, failures=[None] * len(group)
+      ),
+      truth,
+      region,
+  )
+  known = [one.truth is not None and one.truth[1].any() for one in group]
+  return [
+      row if is_known else None
+      for row, is_known in zip(rows, known, strict=False)
+  ]

@@ -1,0 +1,260 @@
+"""Writing try-ons, each whole or not at all, and a manifest line for each.
+
+    results/NAME.png                         pictures: png, jpg or webp
+    steps/NAME_coarse.jpg ...                the steps to them, if wanted
+    results/try_on-SHARD-00000.tfrecord      or records, see `RecordWriter`
+
+Jobs of many pairs have their pictures in 256 folders, results/7f/NAME.png, by
+a checksum of the name. A manifest line says where: `file`.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent import futures
+import contextlib
+import os
+import pathlib
+import re
+import zlib
+
+import numpy as np
+
+from input_pipeline import images
+from viton_jax import storage, tfrecords
+from viton_jax.errors import InputError
+from viton_jax.job_folder import MANIFEST, Claim
+from viton_jax.pipeline import Dressed
+
+FORMATS = ('png', 'jpeg', 'webp')
+TFRECORD = 'tfrecord'
+QUALITY = {'png': None, 'jpeg': 95, 'webp': 90}
+SUFFIXES = {'png': '.png', 'jpeg': '.jpg', 'webp': '.webp'}
+MANY_PAIRS = 50_000  # From here on pictures are spread over folders.
+FOLDERS = 256
+STEP_COLUMNS = (
+    'person', 'garment', 'coarse', 'mask', 'warped', 'alpha', 'truth'
+)
+_RECORD_STEPS = ('coarse', 'mask', 'warped', 'alpha')
+
+
+def encode(picture: np.ndarray, kind: str, quality: int | None) -> bytes:
+  """A picture as a file.
+
+  Args:
+    picture: (h, w, 3) or (h, w, 1) uint8 RGB or grey.
+    kind: one of FORMATS.
+    quality: 1..100 of 'jpeg' and 'webp', None: the default; 'png' has none.
+  """
+  picture = np.ascontiguousarray(
+      np.broadcast_to(picture, (*picture.shape[:2], 3))
+  )
+  if kind == 'png':
+    return images.encode_png(picture)
+  quality = quality or QUALITY[kind]
+  if kind == 'jpeg':
+    return images.encode_jpeg(picture, quality=quality)
+  return images.encode_webp(picture, quality=quality)
+
+
+def place_of(name: str, column: str, *, kind: str, folders: int) -> str:
+  """Where a picture of a pair lies, relative to the job's folder."""
+  folder = 'results' if column == 'result' else 'steps'
+  if folders > 1:
+    folder += f'/{zlib.crc32(name.encode()) % folders:02x}'
+  if column == 'result':
+    return f'{folder}/{name}{SUFFIXES[kind]}'
+  return f'{folder}/{name}_{column}.jpg'
+
+
+class PictureWriter:
+  """A file for each try-on, and for the steps to it if they come along."""
+
+  def __init__(self, claim: Claim, kind: str, *, quality: int | None):
+    """Writes for `claim`; kind and quality: see `encode`."""
+    self._claim, self._kind, self._quality = claim, kind, quality
+
+  def encode(self, one: Dressed) -> dict:
+    """Writes a pair's pictures, the try-on last; returns the manifest line.
+
+    May be called in many threads.
+    """
+    if one.reason:
+      return failed_line(one)
+    columns = [name for name in STEP_COLUMNS if name in one.pictures]
+    place = None
+    for column in (*columns, 'result'):
+      place = place_of(
+          one.name,
+          column,
+          kind=self._kind,
+          folders=self._claim.settings['folders'],
+      )
+      data = encode(
+          one.pictures[column],
+          self._kind if column == 'result' else 'jpeg',
+          quality=self._quality if column == 'result' else None,
+      )
+      self._write(self._claim.out_dir / place, data)
+    return ok_line(one, place)
+
+  def _write(self, path, data):
+    try:
+      storage.write_file(path, data, partial_dir=self._claim.partial_dir)
+    except FileNotFoundError:  # The first file of its folder.
+      path.parent.mkdir(parents=True, exist_ok=True)
+      storage.write_file(path, data, partial_dir=self._claim.partial_dir)
+
+  def commit(self, lines: list[dict]) -> None:
+    """Notes that pairs are done; in one thread."""
+    self._claim.manifest.add(*lines)
+
+  def close(self) -> None:
+    """Nothing is held back."""
+
+
+class RecordWriter:
+  """TFRecord files of try-ons, as tf.train.Example.
+
+  Features: `name`, `person`, `garment` (file names), `format` ('png', ...),
+  `result` (the encoded picture), `height`, `width`, `control_points` (200
+  floats: x, y of 100 points in [-1, 1]), and `coarse`, `mask`, `warped`,
+  `alpha` (JPEG) if the steps come along.
+
+  A file grows under a temporary name. When it is full it is made durable and
+  renamed, and then its pairs get their manifest lines, so that a record is read
+  by others exactly when it is noted. A killed job does the pairs of the file
+  that it was at again.
+  """
+
+  def __init__(
+      self,
+      claim: Claim,
+      kind: str,
+      *,
+      quality: int | None,
+      records_per_file: int,
+  ):
+    """Writes for `claim`; kind and quality: see `encode`."""
+    self._claim, self._kind, self._quality = claim, kind, quality
+    self._per_file = records_per_file
+    self._lines = []
+    self._file = None
+    folder = claim.out_dir / 'results'
+    pattern = re.compile(rf'try_on-{claim.shard.tag}-(\d+)\.tfrecord')
+    found = map(pattern.fullmatch, os.listdir(folder))
+    # Lines of a file that somebody deleted must not be taken for another's.
+    listed = (
+        pattern.search(line.get('file', ''))
+        for path in (claim.manifest.path, claim.out_dir / MANIFEST)
+        for _, line in storage.read_lines(path)
+    )
+    numbers = [
+        int(match.group(1)) for match in (*found, *listed) if match
+    ]
+    self._number = max(numbers, default=-1) + 1
+
+  def encode(self, one: Dressed) -> tuple[dict, bytes | None]:
+    """A pair's manifest line and framed record; may be called in many threads.
+    """
+    if one.reason:
+      return failed_line(one), None
+    result = one.pictures['result']
+    height, width = result.shape[:2]
+    features = {
+        'name': one.name,
+        'person': one.pair[0],
+        'garment': one.pair[1],
+        'format': self._kind,
+        'result': encode(result, self._kind, quality=self._quality),
+        'height': height,
+        'width': width,
+        'control_points': one.control_points.ravel(),
+    }
+    for column in _RECORD_STEPS:
+      if column in one.pictures:
+        features[column] = encode(one.pictures[column], 'jpeg', quality=None)
+    return ok_line(one, ''), tfrecords.frame(tfrecords.encode_example(features))
+
+  def commit(self, encoded: list[tuple[dict, bytes | None]]) -> None:
+    """Appends records; in one thread."""
+    for line, record in encoded:
+      if record is None:
+        self._claim.manifest.add(line)
+        continue
+      if self._file is None:
+        self._file = (self._claim.partial_dir / self._name).open('wb')
+      self._file.write(record)
+      line |= {'file': f'results/{self._name}', 'record': len(self._lines)}
+      self._lines.append(line)
+      if len(self._lines) == self._per_file:
+        self.close()
+
+  @property
+  def _name(self) -> str:
+    return f'try_on-{self._claim.shard.tag}-{self._number:05d}.tfrecord'
+
+  def close(self) -> None:
+    """Finishes the file that is being written, if any."""
+    if self._file is None:
+      return
+    with self._file as file:
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(
+        self._claim.partial_dir / self._name,
+        self._claim.out_dir / 'results' / self._name,
+    )
+    self._claim.manifest.add(*self._lines)
+    self._file, self._lines = None, []
+    self._number += 1
+
+
+def failed_line(one: Dressed) -> dict:
+  """The manifest line of a pair without a try-on."""
+  return {'name': one.name, 'status': 'failed', 'reason': one.reason}
+
+
+def ok_line(one: Dressed, place: str) -> dict:
+  """The manifest line of a pair whose try-on lies at `place`."""
+  line = {'name': one.name, 'status': 'ok', 'file': place}
+  if one.figures:
+    line['figures'] = one.figures
+  return line
+
+
+@contextlib.contextmanager
+def writing(
+    writer: PictureWriter | RecordWriter,
+    out_dir: pathlib.Path,
+    *,
+    threads: int,
+) -> Iterator[Callable[[list[Dressed]], int]]:
+  """Gives a function that writes try-ons and returns how many.
+
+  It is to be called in one thread; it encodes in several. What is held back is
+  written at the end, unless the job broke off.
+
+  Raises:
+    InputError: the disk is full, or the like.
+  """
+  with futures.ThreadPoolExecutor(threads, 'encode') as pool:
+
+    def write(group):
+      with sentence_if_unwritable(out_dir):
+        writer.commit(list(pool.map(writer.encode, group)))
+      return len(group)
+
+    yield write
+    with sentence_if_unwritable(out_dir):
+      writer.close()
+
+
+@contextlib.contextmanager
+def sentence_if_unwritable(path: pathlib.Path):
+  """Says what the system says of a write, in the words of a user's error."""
+  try:
+    yield
+  except OSError as error:
+    raise InputError(
+        f'{path}: cannot be written ({error.strerror}); what is finished '
+        'stays, so make room and give the same command again to go on.'
+    ) from error

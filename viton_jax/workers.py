@@ -1,0 +1,233 @@
+"""The processors' part of a try-on job: reading pairs and matching masks.
+
+Both are many short steps in NumPy and SciPy that hold Python's lock. Measured
+on 2 cores: one thread matches 39 pairs/s, four match 32, two processes 83. So
+long jobs have worker processes, which do both as it comes; short ones save
+their start and use threads.
+"""
+
+from collections.abc import Iterator
+from concurrent import futures
+import contextlib
+import dataclasses
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+
+import cv2
+import numpy as np
+import threadpoolctl
+
+from input_pipeline import images
+from input_pipeline.layouts import Layout
+from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
+from viton_jax.checkpoints import Checkpoint
+from viton_jax.errors import InputError
+from viton_jax.geometry import prediction
+
+_ONE_THREAD = {
+    'OMP_NUM_THREADS': '1',
+    'OPENBLAS_NUM_THREADS': '1',
+    'MKL_NUM_THREADS': '1',
+    'JAX_PLATFORMS': 'cpu',  # Nothing is computed with JAX there.
+}
+_MATCHING_THREADS = 2  # More take turns at Python's lock and get slower.
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+  """What reading needs to know; picklable.
+
+  Attributes:
+    layout: the data set, without its pairs: they come one by one.
+    size: (height, width) at work.
+    fidelity: 'fixed' or 'original'.
+  """
+
+  layout: Layout
+  size: tuple[int, int]
+  fidelity: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """A pair as read, or why it could not be.
+
+  Attributes:
+    name: what its files are called.
+    pair: (person, garment) file names.
+    example: arrays of the working example.
+    truth: the true picture (h, w, 3) uint8 and the garment's region in it
+      (h, w) bool, or None where nobody knows it.
+    reason: why there is no example.
+  """
+
+  name: str
+  pair: tuple[str, str]
+  example: dict[str, np.ndarray] | None = None
+  truth: tuple[np.ndarray, np.ndarray] | None = None
+  reason: str | None = None
+
+
+def work_of(layout: Layout, checkpoint: Checkpoint) -> Work:
+  """What reading for a network needs to know."""
+  return Work(
+      dataclasses.replace(layout, pairs=()),
+      checkpoint.size,
+      checkpoint.fidelity,
+  )
+
+
+def read(work: Work, name: str, pair: tuple[str, str]) -> Loaded:
+  """Reads one pair. Whatever is wrong with it is its own affair."""
+  try:
+    sample = dataclasses.replace(work.layout, pairs=(pair,)).load(0)
+    height, width = work.size
+    example = working_example(
+        sample, height=height, width=width, fidelity=work.fidelity
+    )
+  except InputError as error:
+    return Loaded(name, pair, reason=str(error))
+  except Exception as error:  # A file that nobody foresaw; others are fine.
+    return Loaded(name, pair, reason=f'{" ".join(pair)}: {_name(error)}')
+  arrays = {
+      key: value
+      for key, value in example.items()
+      if isinstance(value, np.ndarray) and key != 'parse'  # Not read here.
+  }
+  return Loaded(name, pair, arrays, truth_of(sample, work.size))
+
+
+def truth_of(sample: Sample, size: tuple[int, int]):
+  """The true picture and its garment region at working size, or None."""
+  if sample.truth is None or sample.truth_parse is None:
+    return None
+  return (
+      images.resize_area(sample.truth, *size),
+      images.resize_labels(sample.truth_parse, *size) == GARMENT_LABEL,
+  )
+
+
+def match(
+    garment_mask: np.ndarray, predicted_mask: np.ndarray, fidelity: str
+) -> tuple[np.ndarray, str | None]:
+  """`prediction.match`, in which a defect costs one pair alone."""
+  try:
+    return prediction.match(garment_mask, predicted_mask, fidelity=fidelity)
+  except Exception as error:
+    return prediction.no_points(), _name(error)
+
+
+def _name(error: Exception) -> str:
+  return f'unexpected {type(error).__name__}: {error}'
+
+
+class Pool:
+  """Reads and matches in the background; see `open_pool`."""
+
+  def __init__(self, work: Work, reading, matching, initialised: bool):
+    self._work, self._initialised = work, initialised
+    self._reading, self._matching = reading, matching
+
+  def read(self, name: str, pair: tuple[str, str]) -> futures.Future:
+    """A future `Loaded`."""
+    if self._initialised:
+      return self._reading.submit(_read, name, pair)
+    return self._reading.submit(read, self._work, name, pair)
+
+  def match(self, garment_mask, predicted_mask) -> futures.Future:
+    """A future ((100, 2) control points, why they are the regular grid)."""
+    return self._matching.submit(
+        match, garment_mask, predicted_mask, self._work.fidelity
+    )
+
+
+@contextlib.contextmanager
+def open_pool(work: Work, workers: int) -> Iterator[Pool]:
+  """Starts the workers; on an error, what waits is not begun.
+
+  Args:
+    work: the data set.
+    workers: processes; 0: threads of this one.
+
+  Raises:
+    InputError: a worker process died.
+  """
+  if workers:
+    # Spawned processes read these when they start.
+    with _environment(_ONE_THREAD):
+      pool = futures.ProcessPoolExecutor(
+          workers,
+          # A forked JAX may deadlock.
+          mp_context=multiprocessing.get_context('spawn'),
+          initializer=_start_worker,
+          initargs=(work,),
+      )
+      for number in range(workers):  # Each starts one.
+        pool.submit(abs, number)
+    opened = [pool]
+    limits = contextlib.nullcontext()
+  else:
+    opened = [
+        futures.ThreadPoolExecutor(cores(), 'read'),
+        futures.ThreadPoolExecutor(_MATCHING_THREADS, 'match'),
+    ]
+    # Matching solves many small systems: more threads for each only wait.
+    limits = threadpoolctl.threadpool_limits(1, user_api='blas')
+  try:
+    with limits:
+      yield Pool(work, opened[0], opened[-1], bool(workers))
+  except futures.process.BrokenProcessPool as error:
+    raise InputError(
+        'a worker process died, perhaps for lack of memory; give the same '
+        f'command with fewer --workers than {workers} to go on.'
+    ) from error
+  finally:
+    for executor in opened:
+      executor.shutdown(cancel_futures=True)
+
+
+def cores() -> int:
+  """The cores that this process may use."""
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _environment(values):
+  before = {name: os.environ.get(name) for name in values}
+  os.environ.update(values)
+  try:
+    yield
+  finally:
+    for name, value in before.items():
+      if value is None:
+        del os.environ[name]
+      else:
+        os.environ[name] = value
+
+
+_work: Work | None = None  # Of this worker process.
+
+
+def _start_worker(work: Work) -> None:
+  global _work
+  _work = work
+  cv2.setNumThreads(1)
+  # The parent ends the work; workers finish what they are at.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  # A killed parent cannot tell its workers, which would wait forever.
+  parent = multiprocessing.parent_process()
+
+  def end_with_parent():
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+  threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _read(name, pair) -> Loaded:
+  return read(_work, name, pair)
