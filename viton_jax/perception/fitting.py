@@ -221,15 +221,12 @@ def pad_multiple(
     (h', w', 3) uint8 in the spec's colour order, both sides multiples; and
     (height, width) of the photo in it.
   """
-  factor = scale * rules['height'] / image.shape[0]
+  h, w = image.shape[:2]
+  factor = scale * rules['height'] / h
+  h, w = (max(round(side * factor), 1) for side in (h, w))
   resized = cv2.resize(
-      image,
-      (0, 0),
-      fx=factor,
-      fy=factor,
-      interpolation=_INTERPOLATION[rules['interpolation']],
+      image, (w, h), interpolation=_INTERPOLATION[rules['interpolation']]
   )
-  h, w = resized.shape[:2]
   multiple = rules['multiple_of']
   placed = cv2.copyMakeBorder(
       resized, 0, -h % multiple, 0, -w % multiple, cv2.BORDER_CONSTANT,
