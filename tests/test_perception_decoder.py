@@ -67,8 +67,10 @@ def random_figures(rng, shape=(40, 44)):
   return figures
 
 
-def slow_peaks(heat):
+def slow_peaks(heat, openpose=False):
   """[part] -> list of (x, y, score), pixel by pixel."""
+  if openpose:
+    return [slow_openpose_peaks(heat[..., part]) for part in range(18)]
   sigma, size = 3, 25
   half = (2 * sigma + 1) / size / 2
   k = np.diff(stats.norm.cdf(np.linspace(-sigma - half, sigma + half, 26)))
@@ -89,8 +91,26 @@ def slow_peaks(heat):
   return found
 
 
-def slow_limb(a_peaks, b_peaks, field):
+def slow_openpose_peaks(heat):
+  """OpenPose in Python: smoothed by 3 pixels, above 0.1, four neighbours."""
+  # SciPy's 'reflect' repeats the border pixel, as OpenCV's BORDER_REFLECT.
+  smooth = cv2.GaussianBlur(
+      heat, (25, 25), 3, borderType=cv2.BORDER_REFLECT
+  )
+  padded = np.pad(smooth, 1)
+  return [
+      (int(x), int(y), heat[y, x])
+      for y, x in np.argwhere(smooth > 0.1)
+      if smooth[y, x] >= max(
+          padded[y, x + 1], padded[y + 2, x + 1], padded[y + 1, x],
+          padded[y + 1, x + 2],
+      )
+  ]
+
+
+def slow_limb(a_peaks, b_peaks, field, openpose=False):
   """[(score, i, j)] of one limb, pair by pair."""
+  steps, enlarge, least = (9, 1, 9) if openpose else (10, 4, 7)
   pairs = []
   for i, (ax, ay, _) in enumerate(a_peaks):
     for j, (bx, by, _) in enumerate(b_peaks):
@@ -100,13 +120,14 @@ def slow_limb(a_peaks, b_peaks, field):
       samples = []
       for t in range(10):
         # Single precision decides which way a half is rounded.
-        at_x = np.float32(ax) + t * (np.float32(bx - ax) / np.float32(10))
-        at_y = np.float32(ay) + t * (np.float32(by - ay) / np.float32(10))
-        vx, vy = field[int(float(at_y) + .5) // 4, int(float(at_x) + .5) // 4]
+        at_x = np.float32(ax) + t * (np.float32(bx - ax) / np.float32(steps))
+        at_y = np.float32(ay) + t * (np.float32(by - ay) / np.float32(steps))
+        vx, vy = field[int(float(at_y) + .5) // enlarge,
+                       int(float(at_x) + .5) // enlarge]
         samples.append((vx * (bx - ax) + vy * (by - ay)) / length)
       score = sum(samples) / 10
-      score += min(0, 0.5 * 4 * len(field) / length - 1)
-      if sum(s > 0.05 for s in samples) > 6 and score > 0:
+      score += min(0, 0.5 * enlarge * len(field) / length - 1)
+      if sum(s > 0.05 for s in samples) >= least and score > 0:
         pairs.append((score, i, j))
   chosen = []
   for score, i, j in sorted(pairs, reverse=True):
@@ -115,9 +136,9 @@ def slow_limb(a_peaks, b_peaks, field):
   return chosen
 
 
-def slow_people(maps):
+def slow_people(maps, openpose=False):
   """[(keypoints (18, 3), score)], by the book."""
-  peaks = slow_peaks(maps)
+  peaks = slow_peaks(maps, openpose)
   numbers, everything = [], []
   for part in peaks:
     numbers.append(range(len(everything), len(everything) + len(part)))
@@ -125,7 +146,7 @@ def slow_people(maps):
   rows = []  # 18 peak numbers or -1, score, count
   for limb, ((a, b), channels) in enumerate(zip(_PAIRS, _FIELDS, strict=True)):
     field = maps[..., [19 + c for c in channels]].astype(np.float64)
-    for score, i, j in slow_limb(peaks[a], peaks[b], field):
+    for score, i, j in slow_limb(peaks[a], peaks[b], field, openpose):
       end_a, end_b = numbers[a][i], numbers[b][j]
       gain = everything[end_b][2] + score
       having = [r for r in rows if r[a] == end_a or r[b] == end_b]
@@ -151,12 +172,13 @@ def slow_people(maps):
           rows = [r for r in rows if r is not two]
   people = []
   for row in rows:
-    if row[19] >= 4 and row[18] / row[19] >= 0.3:
+    if row[19] >= 4 and row[18] / row[19] >= (0.4 if openpose else 0.3):
       keypoints = np.zeros((18, 3))
       for part, number in enumerate(row[:18]):
         if number >= 0:
           x, y, score = everything[number]
-          width, height = 4 * maps.shape[1], 4 * maps.shape[0]
+          enlarge = 1 if openpose else 4
+          width, height = enlarge * maps.shape[1], enlarge * maps.shape[0]
           keypoints[part] = x / width, y / height, max(score, 1e-3)
       people.append((keypoints, row[18] / row[19]))
   return people
@@ -176,6 +198,30 @@ def test_people_equal_a_slow_implementation():
       )
       assert person.score == pytest.approx(score, abs=1e-5)
   assert crowds > 100  # Or nothing was put together wrongly by chance.
+
+
+def test_people_equal_a_slow_openpose():
+  """The other program's rules, on maps as large as a photo."""
+  crowds = 0
+  for seed in range(25):
+    rng = np.random.default_rng(1000 + seed)
+    small = draw_maps(rng, random_figures(rng), missing=0.08)
+    # Blobs as wide as those of the network, which spread over 8 pixels.
+    maps = cv2.resize(
+        np.stack([cv2.GaussianBlur(x, (0, 0), 1) for x in
+                  small.transpose(2, 0, 1)], -1),
+        (0, 0), fx=4, fy=4, interpolation=cv2.INTER_CUBIC,
+    ) * np.float32(1.6)
+    people = paf_decoder.decode_people(maps, paf_decoder.OPENPOSE)
+    expected = slow_people(maps, openpose=True)
+    assert len(people) == len(expected), seed
+    crowds += len(people) > 1
+    for person, (keypoints, score) in zip(people, expected, strict=True):
+      np.testing.assert_allclose(
+          person.keypoints, keypoints, atol=1e-6, err_msg=str(seed)
+      )
+      assert person.score == pytest.approx(score, abs=1e-5)
+  assert crowds > 8
 
 
 def test_a_drawn_person_is_found_where_it_was_drawn():
