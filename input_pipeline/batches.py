@@ -4,40 +4,39 @@ Batch k of a run is a function of (seed, k) alone. Every epoch is a permutation
 of all records, drawn from (seed, epoch); the permutations follow each other
 without a gap, and batch k of all processes together is a slice of that row.
 So a run that resumes asks for `start_step` and nothing before it is read, and
-the number of processes does not change what is seen when.
+neither the number of processes, nor the format, nor where the examples are
+kept changes what is seen when.
 """
 
-import collections
 from collections.abc import Iterator
-import concurrent.futures
 import dataclasses
 import functools
-import itertools
 import json
-import os
 import pathlib
 
 import numpy as np
 
-from input_pipeline import original_records, records
+from input_pipeline import original_records, packed, streams
 from input_pipeline.record_files import RecordFiles, open_records
 from viton_jax.errors import InputError
+from viton_jax.progress_bar import progress
 
-FORMATS = ('records', 'original_records')
-_PREFETCH = 4  # Batches made ahead of the one in use.
+FORMATS = ('records', 'packed', 'original_records')
+CACHES = ('none', 'host')
+_READ_AT_ONCE = 32  # Examples, when a whole split is read.
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordsInfo:
-  """What prepared records are.
+  """What prepared data are.
 
   Attributes:
     height: working height in pixels.
     width: working width in pixels.
     fidelity: 'fixed' or 'original'.
-    num_examples: split -> number of records; splits are 'train' and, if any
+    num_examples: split -> number of examples; splits are 'train' and, if any
       were held out, 'validation'.
-    folder: where the record files lie.
+    folder: where the files lie.
     shards: split -> number of files.
   """
 
@@ -57,17 +56,23 @@ def read_info(
   Args:
     data_dir: the folder given to prepare as --out_dir, or the one with the
       original's records.
-    fmt: 'records' (made by prepare) or 'original_records'.
-    fidelity: how 'original_records' will be read; prepared records have their
+    fmt: 'records' or 'packed' (made by prepare), or 'original_records'.
+    fidelity: how 'original_records' will be read; prepared data have their
       own.
 
   Returns:
     sizes, fidelity and counts; the original's records are all for training.
 
   Raises:
-    InputError: no finished records there, or an unknown format.
+    InputError: no finished data there, or an unknown format.
   """
-  _check_format(fmt)
+  if fmt not in FORMATS:
+    raise InputError(
+        f"data of the format '{fmt}' are unknown; use one of "
+        f'{", ".join(FORMATS)}'
+    )
+  if fmt == 'packed':
+    return _read_packed_info(pathlib.Path(data_dir))
   if fmt == 'original_records':
     files = original_records.open_original_records(data_dir)
     return RecordsInfo(
@@ -82,10 +87,7 @@ def read_info(
   # While TFDS writes, its folder has a longer name: that does not count.
   found = sorted(data_dir.glob('try_on/*/?.?.?/dataset_info.json'))
   if not found:
-    remedy = 'make them with python -m input_pipeline.prepare'
-    if (data_dir / 'prepare.json').exists():
-      remedy = 'prepare has not finished; run the same command to go on'
-    raise InputError(f'{data_dir}: there are no finished records; {remedy}')
+    raise _nothing_there(data_dir, fmt)
   folder = found[-1].parent
   try:
     info = json.loads(found[-1].read_text())
@@ -106,6 +108,56 @@ def read_info(
     ) from error
 
 
+def _read_packed_info(data_dir: pathlib.Path) -> RecordsInfo:
+  headers = [
+      packed.read_header(path)
+      for path in sorted(data_dir.glob(f'*{packed.SUFFIX}'))
+  ]
+  if not headers:
+    raise _nothing_there(data_dir, 'packed')
+  first = headers[0]
+  for split in first.num_examples:
+    path = packed.path_of(data_dir, split)
+    if split not in [header.split for header in headers]:
+      raise InputError(
+          f'{path}: this file is missing, which belongs to '
+          f'{packed.path_of(data_dir, first.split).name}; copy it too or '
+          'prepare the data again'
+      )
+  for header in headers[1:]:
+    same = ('height', 'width', 'fidelity', 'num_examples')
+    if any(getattr(header, x) != getattr(first, x) for x in same):
+      raise InputError(
+          f'{data_dir}: {first.split}{packed.SUFFIX} and {header.split}'
+          f'{packed.SUFFIX} were not prepared together; copy both again'
+      )
+  return RecordsInfo(
+      height=first.height,
+      width=first.width,
+      fidelity=first.fidelity,
+      num_examples=first.num_examples,
+      folder=data_dir,
+      shards=dict.fromkeys(first.num_examples, 1),
+  )
+
+
+def _nothing_there(data_dir: pathlib.Path, fmt: str) -> InputError:
+  """What to say where there are no finished data of a format."""
+  other = {
+      'records': any(data_dir.glob('try_on/*/?.?.?/dataset_info.json')),
+      'packed': any(data_dir.glob(f'*{packed.SUFFIX}')),
+  }
+  options = ' --format packed' if fmt == 'packed' else ''
+  what = 'packed files' if fmt == 'packed' else 'records'
+  remedy = f'make them with python -m input_pipeline.prepare{options}'
+  for name, there in other.items():
+    if there:
+      remedy = f"what is there is of the format '{name}', so read it as that"
+  if (data_dir / 'prepare.json').exists() and not any(other.values()):
+    remedy = 'prepare has not finished; run the same command to go on'
+  return InputError(f'{data_dir}: there are no finished {what}; {remedy}')
+
+
 def train_batches(
     data_dir,
     *,
@@ -116,43 +168,147 @@ def train_batches(
     process_count: int = 1,
     fmt: str = 'records',
     fidelity: str = 'original',
+    cache: str = 'none',
 ) -> Iterator[dict]:
   """Yields shuffled batches without end.
 
   Args:
-    data_dir: prepared records, or the original's.
+    data_dir: prepared data, or the original's records.
     batch_size: examples a batch and process.
     seed: of the shuffling.
     start_step: the first batch to yield; nothing before it is read.
     process_index: of this process.
     process_count: how many processes share each global batch.
-    fmt: 'records' (made by prepare) or 'original_records'.
-    fidelity: how to read 'original_records'; prepared records have their own.
+    fmt: 'records' or 'packed' (made by prepare), or 'original_records'.
+    fidelity: how to read 'original_records'; prepared data have their own.
+    cache: 'host': the whole split is read into memory first, see `read_all`,
+      and batches are copied from there; 'none': batches are read as they are
+      needed.
 
   Returns:
     an iterator of dicts, see `sample.working_example`; each array has a
     leading axis of batch_size, ids are bytes.
 
   Raises:
-    InputError: no records, an unknown format, or a record that is damaged.
+    InputError: no data, an unknown format or cache, or a record that is
+      damaged.
   """
-  _check_format(fmt)
-  if fmt == 'original_records':
-    files = original_records.open_original_records(data_dir)
-  else:
-    info = read_info(data_dir)
-    files = _split_files(info, 'train')
+  if cache not in CACHES:
+    raise InputError(
+        f"the cache '{cache}' is unknown; use one of {', '.join(CACHES)}"
+    )
+  info = read_info(data_dir, fmt=fmt, fidelity=fidelity)
+  place = {
+      'batch_size': batch_size,
+      'seed': seed,
+      'start_step': start_step,
+      'process_index': process_index,
+      'process_count': process_count,
+  }
+  if cache == 'host':
+    arrays = read_all(data_dir, split='train', fmt=fmt, fidelity=fidelity)
+    if fmt == 'packed':  # Else it is in memory already.
+      arrays = {name: array.copy() for name, array in arrays.items()}
+    order = _train_order(info.num_examples['train'], **place)
+    return streams.array_batches(arrays, order)
+  return _split_batches(
+      info, 'train', lambda count: _train_order(count, **place), fmt=fmt
+  )
+
+
+def train_indices(
+    num_examples: int,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[np.ndarray]:
+  """Yields which examples `train_batches` puts into each batch.
+
+  Args:
+    num_examples: of the training split.
+    batch_size: examples a batch and process.
+    seed: of the shuffling.
+    start_step: the first batch.
+    process_index: of this process.
+    process_count: how many processes share each global batch.
+
+  Returns:
+    an endless iterator of (batch_size,) int32: rows of `read_all`'s arrays.
+  """
   order = _train_order(
-      len(files),
-      batch_size,
+      num_examples,
+      batch_size=batch_size,
       seed=seed,
       start_step=start_step,
       process_index=process_index,
       process_count=process_count,
   )
-  if fmt == 'original_records':
-    return _original_batches(files, order, fidelity)
-  return _batches(info, files, order)
+  return (indices.astype(np.int32) for indices, _ in order)
+
+
+def read_all(
+    data_dir,
+    *,
+    split: str = 'train',
+    fmt: str = 'records',
+    fidelity: str = 'original',
+) -> dict[str, np.ndarray]:
+  """Reads a whole split.
+
+  Args:
+    data_dir: prepared data, or the original's records.
+    split: 'train' or 'validation'.
+    fmt: 'records', 'packed' or 'original_records'.
+    fidelity: how to read 'original_records'; prepared data have their own.
+
+  Returns:
+    name -> (n, ...) array, see `sample.working_example`; ids are fixed-width
+    bytes. Packed files are mapped into memory, read-only; the others are
+    decoded into it, 0.45 MB an example at 256 x 192.
+
+  Raises:
+    InputError: no data, no such split, too little memory, or a record that is
+      damaged.
+  """
+  info = read_info(data_dir, fmt=fmt, fidelity=fidelity)
+  _check_split(info, split)
+  if fmt == 'packed':
+    return packed.open_arrays(packed.path_of(data_dir, split))
+  stream = _split_batches(
+      info,
+      split,
+      lambda count: _eval_order(count, min(count, _READ_AT_ONCE), 0, 1),
+      fmt=fmt,
+  )
+  count = info.num_examples[split]
+  arrays, names, done = {}, {}, 0
+  bar = progress(count, f'read {split}', unit='pair')
+  for batch in stream:
+    size = min(len(batch['person']), count - done)
+    for name, rows in batch.items():
+      if rows.dtype == object:  # Their widths are not known beforehand.
+        names.setdefault(name, []).extend(rows[:size])
+        continue
+      if name not in arrays:
+        arrays[name] = _empty((count, *rows.shape[1:]), rows.dtype)
+      arrays[name][done : done + size] = rows[:size]
+    done += size
+    bar.update(size)
+  bar.close()
+  return arrays | {name: np.array(values) for name, values in names.items()}
+
+
+def _empty(shape, dtype) -> np.ndarray:
+  try:
+    return np.empty(shape, dtype)
+  except MemoryError as error:
+    raise InputError(
+        f'{shape[0]} examples do not fit into the memory of this machine '
+        f'({error}); read them from disk instead, with the cache none'
+    ) from error
 
 
 def eval_batches(
@@ -162,45 +318,63 @@ def eval_batches(
     batch_size: int,
     process_index: int = 0,
     process_count: int = 1,
+    fmt: str = 'records',
 ) -> Iterator[dict]:
-  """Yields each record of a split once, in order.
+  """Yields each example of a split once, in order.
 
   Args:
-    data_dir: prepared records.
+    data_dir: prepared data.
     split: 'validation' or 'train'.
     batch_size: examples a batch and process.
     process_index: of this process.
     process_count: how many processes share each global batch.
+    fmt: 'records' or 'packed'.
 
   Returns:
     an iterator of dicts as `train_batches`, with `valid` (batch_size,) bool:
-    False marks a row that repeats the last record to fill the batch. All
+    False marks a row that repeats the last example to fill the batch. All
     processes get the same number of batches.
 
   Raises:
-    InputError: no records, no such split, or a record that is damaged.
+    InputError: no data, no such split, or a record that is damaged.
   """
-  info = read_info(data_dir)
-  files = _split_files(info, split)
-  order = _eval_order(len(files), batch_size, process_index, process_count)
-  return _batches(info, files, order, with_valid=True)
+  return _split_batches(
+      read_info(data_dir, fmt=fmt),
+      split,
+      lambda count: _eval_order(
+          count, batch_size, process_index, process_count
+      ),
+      fmt=fmt,
+      with_valid=True,
+  )
 
 
-def _check_format(fmt: str) -> None:
-  if fmt not in FORMATS:
-    raise InputError(
-        f"records of the format '{fmt}' are unknown; use one of "
-        f'{", ".join(FORMATS)}'
+def _split_batches(info, split, make_order, *, fmt, with_valid=False):
+  """Yields batches of a split in the order of `make_order(its size)`."""
+  _check_split(info, split)
+  order = make_order(info.num_examples[split])
+  if fmt == 'packed':
+    arrays = packed.open_arrays(packed.path_of(info.folder, split))
+    return streams.array_batches(arrays, order, with_valid=with_valid)
+  if fmt == 'original_records':
+    files = original_records.open_original_records(info.folder)
+    return streams.original_batches(
+        info, files, order, with_valid=with_valid
     )
+  files = _split_files(info, split)
+  return streams.record_batches(info, files, order, with_valid=with_valid)
 
 
-def _split_files(info: RecordsInfo, split: str) -> RecordFiles:
+def _check_split(info: RecordsInfo, split: str) -> None:
   if not info.num_examples.get(split):
     have = ', '.join(info.num_examples)
     raise InputError(
         f"{info.folder}: there is no split '{split}', only {have}; prepare the "
-        'records again with a larger --validation_fraction'
+        'data again with a larger --validation_fraction'
     )
+
+
+def _split_files(info: RecordsInfo, split: str) -> RecordFiles:
   total = info.shards[split]
   files = open_records([
       info.folder / f'try_on-{split}.tfrecord-{i:05d}-of-{total:05d}'
@@ -216,8 +390,8 @@ def _split_files(info: RecordsInfo, split: str) -> RecordFiles:
 
 def _train_order(
     num_records: int,
-    batch_size: int,
     *,
+    batch_size: int,
     seed: int,
     start_step: int,
     process_index: int,
@@ -246,88 +420,3 @@ def _eval_order(num_records, batch_size, process_index, process_count):
     start = first + process_index * batch_size
     places = np.arange(start, start + batch_size)
     yield np.minimum(places, num_records - 1), places < num_records
-
-
-def _batches(info, files, order, *, with_valid=False):
-  """Yields batches of prepared records; TensorFlow decodes on all cores."""
-  tf = original_records.tensorflow()
-  asked = collections.deque()  # Batches read but not yet yielded.
-
-  def serialized():
-    for indices, valid in order:
-      asked.append(indices)
-      yield [files.read(i) for i in indices], valid
-
-  def unpack(record, valid):
-    example = records.unpack(tf, record, info)
-    return {**example, 'valid': valid} if with_valid else example
-
-  # Batches reach TensorFlow whole, because each call into Python costs.
-  first = next(order, None)
-  if first is None:
-    return
-  order = itertools.chain([first], order)
-  batch_size = len(first[0])
-  dataset = tf.data.Dataset.from_generator(
-      serialized,
-      output_signature=(
-          tf.TensorSpec([batch_size], tf.string),
-          tf.TensorSpec([batch_size], tf.bool),
-      ),
-  )
-  dataset = (
-      dataset.unbatch()
-      .map(unpack, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-      .batch(batch_size, drop_remainder=True)
-      .prefetch(_PREFETCH)
-  )
-  iterator = dataset.as_numpy_iterator()
-  while True:
-    try:
-      batch = next(iterator)
-    except StopIteration:
-      return
-    except tf.errors.OpError as error:
-      name = _damaged_record(files, asked[0], unpack) if asked else info.folder
-      raise InputError(
-          f'{name}: the record is damaged; copy or prepare the records again'
-      ) from error
-    asked.popleft()
-    yield batch
-
-
-def _damaged_record(files, indices, unpack) -> str:
-  """The name of the first record of a batch that cannot be unpacked."""
-  tf = original_records.tensorflow()
-  for index in indices:
-    try:
-      unpack(tf.constant(files.read(index)), True)
-    except tf.errors.OpError:
-      return files.name(index)
-  return str(files.paths[0].parent)
-
-
-def _original_batches(files, order, fidelity):
-  """Yields batches of the original's records; threads decode them."""
-
-  def read(index):
-    name = files.name(index)
-    return original_records.read_record(
-        files.read(index), name, fidelity=fidelity
-    )
-
-  def stack(futures):
-    examples = [future.result() for future in futures]
-    return {
-        key: np.stack([example[key] for example in examples])
-        if isinstance(examples[0][key], np.ndarray)
-        else np.array([example[key] for example in examples], object)
-        for key in examples[0]
-    }
-
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    ahead = collections.deque()
-    for indices, _ in order:
-      ahead.append([threads.submit(read, int(i)) for i in indices])
-      if len(ahead) > _PREFETCH:
-        yield stack(ahead.popleft())

@@ -285,9 +285,19 @@ def decode_photo_tf(data: bytes, name: str):
 
 @functools.cache
 def tensorflow():
-  """Imports TensorFlow, which only feeds data: it must take no accelerator."""
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  import tensorflow as tf
+  """Imports TensorFlow, which only feeds data: it must take no accelerator.
 
+  Raises:
+    InputError: it is not installed.
+  """
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  try:
+    import tensorflow as tf
+  except ImportError as error:
+    raise InputError(
+        'TensorFlow is not installed, with which TFRecords are read and '
+        'written and the photos of fidelity original decoded; install '
+        "tensorflow-cpu, or prepare with --format packed in fidelity 'fixed'"
+    ) from error
   tf.config.set_visible_devices([], 'GPU')
   return tf

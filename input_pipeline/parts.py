@@ -1,10 +1,11 @@
-"""The costly part of preparing: pairs to packed records, in parallel.
+"""The costly part of preparing: pairs to examples, in parallel.
 
 Pairs are worked off in chunks. Each finished chunk is one file, its part,
 which appears whole or not at all: what is there need not be done again.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import json
@@ -17,11 +18,13 @@ import threading
 
 import cv2
 import numpy as np
-import tqdm
 
 from input_pipeline import images, layouts, records, sample
+from viton_jax import storage
 from viton_jax.errors import InputError
+from viton_jax.progress_bar import progress
 
+FORMATS = ('records', 'packed')
 CHUNK = 16  # Pairs in a part: what a kill may cost each worker.
 _ONE_THREAD = (
     'OMP_NUM_THREADS',
@@ -43,6 +46,8 @@ class Work:
     fidelity: 'fixed' or 'original'.
     seed: of the point sampling in matching.
     parts_dir: where finished parts go.
+    fmt: what is made of them: 'records', whose photos are JPEG, or 'packed',
+      the arrays themselves.
   """
 
   layout: layouts.Layout
@@ -51,12 +56,30 @@ class Work:
   fidelity: str
   seed: int
   parts_dir: pathlib.Path
+  fmt: str = 'records'
+
+  @property
+  def num_chunks(self) -> int:
+    return -(-len(self.layout) // CHUNK)
+
+  def missing(self) -> list[int]:
+    """Numbers of the chunks whose parts are not there."""
+    return [
+        number
+        for number in range(self.num_chunks)
+        if not part_path(self.parts_dir, number).exists()
+    ]
+
+  def num_pairs(self, numbers) -> int:
+    """How many pairs are in these chunks."""
+    total = len(self.layout)
+    return sum(min(CHUNK, total - number * CHUNK) for number in numbers)
 
 
 def prepare_sample(
     pair: sample.Sample, *, height: int, width: int, fidelity: str, seed: int
 ) -> dict:
-  """Makes the packed record of one pair.
+  """Makes the working example of one pair, with control points.
 
   Args:
     pair: the sample; its control points are kept if it has them.
@@ -66,7 +89,7 @@ def prepare_sample(
     seed: of the point sampling in matching.
 
   Returns:
-    see `records.pack`.
+    see `sample.working_example`.
 
   Raises:
     InputError: the person has neither neck nor shoulders, or the garment
@@ -108,10 +131,9 @@ def prepare_sample(
     )
     points = np.asarray(fitted.points_norm, np.float32)
     pair = dataclasses.replace(pair, control_points=points)
-  example = sample.working_example(
+  return sample.working_example(
       pair, height=height, width=width, fidelity=fidelity
   )
-  return records.pack(example)
 
 
 def prepare_chunk(work: Work, number: int) -> list[str]:
@@ -130,7 +152,7 @@ def prepare_chunk(work: Work, number: int) -> list[str]:
     person_id, garment_id = work.layout.pairs[index]
     line = {'person_id': person_id, 'garment_id': garment_id, 'status': 'ok'}
     try:
-      packed = prepare_sample(
+      example = prepare_sample(
           work.layout.load(index),
           height=work.height,
           width=work.width,
@@ -143,19 +165,19 @@ def prepare_chunk(work: Work, number: int) -> list[str]:
         reason = f'{person_id} {garment_id}: {reason}'
       line |= {'status': 'failed', 'reason': reason}
     else:
-      for name, value in packed.items():
+      if work.fmt == 'records':
+        example = records.pack(example)
+      for name, value in example.items():
         if isinstance(value, bytes):
           value = np.frombuffer(value, np.uint8)
         arrays[f'{index - start}/{name}'] = np.asarray(value)
     lines.append(line)
   # Renamed when whole, so that a part is there or it is not.
   path = part_path(work.parts_dir, number)
-  unfinished = path.with_suffix(f'.{os.getpid()}.tmp')
-  with unfinished.open('wb') as file:
+  with storage.partial_file(path) as partial, partial.open('wb') as file:
     np.savez(file, manifest=json.dumps(lines), **arrays)
     file.flush()
     os.fsync(file.fileno())
-  unfinished.replace(path)
   return [line['status'] for line in lines]
 
 
@@ -168,20 +190,20 @@ def read_manifest(parts_dir: pathlib.Path, number: int) -> list[dict]:
     return json.loads(str(part['manifest']))
 
 
-def read_packed(parts_dir, number: int, wanted: set[int]):
-  """Yields the packed examples of a part whose places in it are wanted."""
+def read_examples(parts_dir, number: int, wanted: set[int]):
+  """Yields the examples of a part whose places in it are wanted."""
   with np.load(part_path(parts_dir, number)) as part:
-    packed = {place: {} for place in sorted(wanted)}
+    examples = {place: {} for place in sorted(wanted)}
     for key in part.files:
       place, _, name = key.partition('/')
-      if name and int(place) in packed:
+      if name and int(place) in examples:
         value = part[key]
         if value.ndim == 0:
           value = value.item()
-        elif value.dtype == np.uint8:
+        elif value.dtype == np.uint8 and value.ndim == 1:  # A JPEG or PNG.
           value = value.tobytes()
-        packed[int(place)][name] = value
-  yield from packed.values()
+        examples[int(place)][name] = value
+  yield from examples.values()
 
 
 _work: Work | None = None  # Of this worker process.
@@ -207,28 +229,33 @@ def _work_on(number: int) -> list[str]:
   return prepare_chunk(_work, number)
 
 
-def prepare_parts(work: Work, *, workers: int):
-  """Prepares all parts that are not there yet, with a progress bar."""
-  num_chunks = -(-len(work.layout) // CHUNK)
-  missing = [
-      number
-      for number in range(num_chunks)
-      if not part_path(work.parts_dir, number).exists()
-  ]
-  done = len(work.layout) - sum(
-      min(CHUNK, len(work.layout) - number * CHUNK) for number in missing
-  )
+def prepare_parts(work: Work, *, workers: int, run=None) -> int:
+  """Prepares all parts that are not there yet, telling the progress.
+
+  Args:
+    work: the job.
+    workers: processes; 0: none beside this one.
+    run: another way of running `prepare_chunk`: (work, numbers) -> iterator of
+      the statuses of chunks.
+
+  Returns:
+    how many pairs were prepared now.
+
+  Raises:
+    InputError: a worker died.
+  """
+  missing = work.missing()
+  done = len(work.layout) - work.num_pairs(missing)
   if done:
     print(f'{done} of {len(work.layout)} pairs were done before; going on')
-  with tqdm.tqdm(
-      total=len(work.layout), initial=done, unit='pair', desc='prepare'
-  ) as bar:
-    failed = 0
-    for statuses in _run_chunks(work, missing, workers=workers):
-      failed += statuses.count('failed')
-      if failed:
-        bar.set_postfix(failed=failed, refresh=False)
-      bar.update(len(statuses))
+  bar = progress(len(work.layout), 'prepare', unit='pair')
+  bar.update(done)
+  failed = 0
+  run = run or functools.partial(_run_chunks, workers=workers)
+  for statuses in run(work, missing):
+    failed += statuses.count('failed')
+    bar.update(len(statuses), f'{failed} failed' if failed else '')
+  bar.close()
   return len(work.layout) - done
 
 
@@ -236,17 +263,17 @@ def _run_chunks(work: Work, numbers, *, workers: int):
   if not (workers and numbers):
     yield from map(functools.partial(prepare_chunk, work), numbers)
     return
-  # Workers share the cores among themselves, not with their own threads.
-  before = {name: os.environ.get(name) for name in _ONE_THREAD}
-  os.environ.update(dict.fromkeys(_ONE_THREAD, '1'))
   try:
-    with concurrent.futures.ProcessPoolExecutor(
-        min(workers, len(numbers)),
-        # A forked JAX or TensorFlow may deadlock.
-        mp_context=multiprocessing.get_context('spawn'),
-        initializer=_start_worker,
-        initargs=(work,),
-    ) as pool:
+    with (
+        one_thread_each(),
+        concurrent.futures.ProcessPoolExecutor(
+            min(workers, len(numbers)),
+            # A forked JAX or TensorFlow may deadlock.
+            mp_context=multiprocessing.get_context('spawn'),
+            initializer=_start_worker,
+            initargs=(work,),
+        ) as pool,
+    ):
       futures = [pool.submit(_work_on, number) for number in numbers]
       try:
         for future in concurrent.futures.as_completed(futures):
@@ -259,6 +286,15 @@ def _run_chunks(work: Work, numbers, *, workers: int):
         'a worker process died, perhaps for lack of memory; run the same '
         f'command with fewer --workers than {workers} to go on'
     ) from error
+
+
+@contextlib.contextmanager
+def one_thread_each():
+  """Processes that are started inside compute with one thread each."""
+  before = {name: os.environ.get(name) for name in _ONE_THREAD}
+  os.environ.update(dict.fromkeys(_ONE_THREAD, '1'))
+  try:
+    yield
   finally:
     for name, value in before.items():
       if value is None:

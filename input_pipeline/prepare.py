@@ -2,23 +2,26 @@
 
   python -m input_pipeline.prepare --layout viton --data_dir data \\
       --out_dir records --pairs viton_train_pairs.txt
+  python -m input_pipeline.prepare --data_dir data --out_dir packed \\
+      --format packed
   python -m input_pipeline.prepare --from_records tfrecords --out_dir records
 
-The second form takes the TFRecords that the original's scripts have written.
-Pairs are worked off in parallel. Finished parts are kept in out_dir/parts
-until the end, so a run that was killed goes on where it stood when the same
-command is given again. out_dir/manifest.jsonl then has one line a pair: ok, or
-failed and why.
+The first form writes TFRecords, photos as JPEG. The second writes one
+memory-mapped file a split, ten times as large, with nothing to decode, and
+needs no TensorFlow, nor does training on it. The third takes the TFRecords that
+the original's scripts have written.
+Pairs are worked off in parallel, with --beam by Apache Beam. Finished parts are
+kept in out_dir/parts until the end, so a run that was killed goes on where it
+stood when the same command is given again. out_dir/manifest.jsonl then has one
+line a pair: ok, or failed and why.
 
 Exit codes: 0 all pairs are in, 2 bad input, 3 done but some pairs failed.
 """
 
 import argparse
 from collections.abc import Callable
-import contextlib
 import functools
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -26,6 +29,7 @@ import shutil
 import time
 
 from input_pipeline import (
+    gather,
     images,
     layouts,
     original_records,
@@ -33,7 +37,7 @@ from input_pipeline import (
     parts,
     sample,
 )
-from viton_jax import errors
+from viton_jax import errors, storage
 from viton_jax.errors import InputError
 
 
@@ -62,50 +66,6 @@ def validation_persons(
   return frozenset(persons[: min(count, len(persons) - 1)])
 
 
-def _write_records(work: parts.Work, manifest, *, out_dir, held_out):
-  """Gathers the parts into the record files; returns the record's mean size."""
-  original_records.tensorflow()  # First, so that it leaves the GPU alone.
-  import tensorflow_datasets as tfds
-
-  from input_pipeline.try_on.try_on_dataset_builder import TryOn, TryOnConfig
-
-  numbers = range(0, len(manifest), parts.CHUNK)
-
-  def examples(validation: bool):
-    for number, start in enumerate(numbers):
-      wanted = {
-          place
-          for place, line in enumerate(manifest[start : start + parts.CHUNK])
-          if line['status'] == 'ok'
-          and (line['person_id'] in held_out) == validation
-      }
-      yield from parts.read_packed(work.parts_dir, number, wanted)
-
-  splits = {'train': functools.partial(examples, False)}
-  if held_out:
-    splits['validation'] = functools.partial(examples, True)
-  # What a killed run has left half-written.
-  for folder in out_dir.glob('try_on/*/*incomplete*'):
-    shutil.rmtree(folder)
-  tfds.disable_progress_bar()
-  # TFDS tells of a download that there is not.
-  with errors.log_errors_only(), contextlib.redirect_stdout(io.StringIO()):
-    builder = TryOn(
-        data_dir=os.fspath(out_dir),
-        config=TryOnConfig(
-            name=f'{work.height}x{work.width}_{work.fidelity}',
-            height=work.height,
-            width=work.width,
-            fidelity=work.fidelity,
-        ),
-        splits=splits,
-    )
-    builder.download_and_prepare(
-        download_dir=os.fspath(work.parts_dir / 'downloads')
-    )
-  return sum(split.num_bytes for split in builder.info.splits.values())
-
-
 def prepare(
     layout_name: str | None,
     data_dir,
@@ -118,8 +78,10 @@ def prepare(
     validation_fraction: float = 0.02,
     workers: int | None = None,
     seed: int = 0,
+    fmt: str = 'records',
+    beam_options: str | None = None,
 ) -> int:
-  """Makes records of all pairs of a list; see the module's docstring.
+  """Prepares all pairs of a list; see the module's docstring.
 
   Args:
     layout_name: see `layouts.open_layout`; None: `data_dir` holds records of
@@ -133,12 +95,16 @@ def prepare(
     validation_fraction: of the persons to hold out.
     workers: processes; None: one a core; 0: none beside this one.
     seed: of matching and of the choice of held-out persons.
+    fmt: 'records' or 'packed'.
+    beam_options: runs on Apache Beam with these, see `beam_job.parse_options`;
+      '' for its DirectRunner; None: no Beam.
 
   Returns:
     an exit code: 0, or 3 if some pairs failed.
 
   Raises:
-    InputError: bad settings or data, or out_dir has other settings.
+    InputError: bad settings or data, out_dir has other settings, the disk is
+      too full, or a library is missing.
   """
   sample.check_settings(height, width, fidelity=fidelity)
   if not 0 <= validation_fraction < 1:
@@ -151,8 +117,23 @@ def prepare(
         f'workers {workers} is negative; leave it out for one a core'
     )
   workers = os.cpu_count() if workers is None else workers
+  if fmt not in parts.FORMATS:
+    raise InputError(
+        f"format '{fmt}' is unknown; use one of {', '.join(parts.FORMATS)}"
+    )
+  run, on_beam = None, {}
+  if beam_options is not None:
+    from input_pipeline import beam_job
+
+    flags = beam_job.parse_options(beam_options, workers=workers)
+    options = beam_job.pipeline_options(flags)
+    run = functools.partial(beam_job.run_chunks, options=options)
+    on_beam = {'on_beam': beam_job.read_on_beam, 'beam_options': options}
+    print(f'on Apache Beam: {" ".join(flags)}')
   layout = _open(layout_name, data_dir, pairs, fidelity=fidelity)
   print(layout.found)
+  if fmt == 'records':  # Now, not after an hour's work.
+    gather.check_tfds()
   out_dir = pathlib.Path(out_dir)
   settings = {
       'layout': layout.name,
@@ -162,29 +143,31 @@ def prepare(
       'fidelity': fidelity,
       'validation_fraction': validation_fraction,
       'seed': seed,
+      'format': fmt,
   }
   if _claim(out_dir, settings):
     manifest_path = out_dir / 'manifest.jsonl'
-    manifest = [
-        json.loads(line) for line in manifest_path.read_text().splitlines()
-    ]
+    manifest = [line for _, line in storage.read_lines(manifest_path)]
     print(f'{out_dir}: prepared before with the same settings; nothing to do')
     return _exit_code(manifest)
-  work = parts.Work(layout, height, width, fidelity, seed, out_dir / 'parts')
+  work = parts.Work(
+      layout, height, width, fidelity, seed, out_dir / 'parts', fmt
+  )
+  if fmt == 'packed':
+    gather.check_room_for_packed(work, out_dir)
   work.parts_dir.mkdir(exist_ok=True)
   start = time.monotonic()
-  count = parts.prepare_parts(work, workers=workers)
+  count = parts.prepare_parts(work, workers=workers, run=run)
   seconds = time.monotonic() - start
 
-  num_chunks = -(-len(layout) // parts.CHUNK)
   manifest = [
       line
-      for number in range(num_chunks)
+      for number in range(work.num_chunks)
       for line in parts.read_manifest(work.parts_dir, number)
   ]
-  _write_atomically(
+  storage.write_file(
       out_dir / 'manifest.jsonl',
-      ''.join(json.dumps(line) + '\n' for line in manifest),
+      ''.join(json.dumps(line) + '\n' for line in manifest).encode(),
   )
   persons = [m['person_id'] for m in manifest if m['status'] == 'ok']
   if not persons:
@@ -193,8 +176,14 @@ def prepare(
         f"first because {manifest[0]['reason']}; see manifest.jsonl"
     )
   held_out = validation_persons(persons, validation_fraction, seed=seed)
-  size = _write_records(work, manifest, out_dir=out_dir, held_out=held_out)
-  _write_atomically(out_dir / 'prepare.json', _dump(settings, done=True))
+  slices = gather.split_slices(manifest, held_out)
+  if fmt == 'packed':
+    size = gather.write_packed(work, manifest, slices, out_dir=out_dir)
+  else:
+    size = gather.write_records(work, slices, out_dir=out_dir, **on_beam)
+  storage.write_json(
+      out_dir / 'prepare.json', {'settings': settings, 'done': True}
+  )
   shutil.rmtree(work.parts_dir)
 
   num_validation = sum(person in held_out for person in persons)
@@ -203,8 +192,8 @@ def prepare(
       f'({count / max(seconds, 1e-9):.1f} pairs/s): {len(persons)} ok '
       f'({len(persons) - num_validation} train, {num_validation} validation), '
       f'{len(manifest) - len(persons)} failed\n'
-      f'{size / len(persons) / 1000:.1f} kB a record on average\n'
-      f'records in {out_dir}'
+      f'{size / len(persons) / 1000:.1f} kB a pair on average\n'
+      f'{"packed files" if fmt == "packed" else "records"} in {out_dir}'
   )
   return _exit_code(manifest)
 
@@ -234,17 +223,13 @@ def _hash(pairs) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _dump(settings, *, done: bool) -> str:
-  return json.dumps({'settings': settings, 'done': done}, indent=2) + '\n'
-
-
 def _claim(out_dir: pathlib.Path, settings: dict) -> bool:
   """Marks out_dir with the settings; returns whether it is finished."""
   path = out_dir / 'prepare.json'
   if not path.exists():
     try:
       out_dir.mkdir(parents=True, exist_ok=True)
-      _write_atomically(path, _dump(settings, done=False))
+      storage.write_json(path, {'settings': settings, 'done': False})
     except OSError as error:
       raise InputError(
           f'{out_dir}: cannot be written ({error.strerror}); give another '
@@ -259,6 +244,7 @@ def _claim(out_dir: pathlib.Path, settings: dict) -> bool:
         f'{path}: the file is damaged; give another --out_dir or delete this '
         'one'
     ) from error
+  before = {'format': 'records'} | before  # The only one there was.
   for name, value in settings.items():
     if before.get(name) != value:
       raise InputError(
@@ -266,12 +252,6 @@ def _claim(out_dir: pathlib.Path, settings: dict) -> bool:
           f'{value}; give another --out_dir or delete this one'
       )
   return done
-
-
-def _write_atomically(path: pathlib.Path, text: str):
-  unfinished = path.with_suffix('.tmp')
-  unfinished.write_text(text)
-  unfinished.replace(path)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -292,7 +272,15 @@ def main(argv: list[str] | None = None) -> int:
       metavar='DIR',
       help="the original's TFRecords, instead of --layout, --data_dir, --pairs",
   )
-  add('--out_dir', required=True, help='the folder for the records')
+  add('--out_dir', required=True, help='the folder for what is prepared')
+  add(
+      '--format',
+      dest='fmt',
+      metavar='FORMAT',
+      default='records',
+      help="'records': TFRecords; 'packed': raw arrays in one file a split "
+      '(%(default)s)',
+  )
   add(
       '--pairs',
       help="pair list in data_dir, or an absolute path (the layout's own "
@@ -313,7 +301,18 @@ def main(argv: list[str] | None = None) -> int:
   )
   add('--workers', type=int, help='processes (one a core)')
   add('--seed', type=int, default=0, help='(%(default)s)')
+  add('--beam', action='store_true', help='run on Apache Beam')
+  add(
+      '--beam_options',
+      metavar='NAME=VALUE,...',
+      help="options of Beam's pipeline: runner=FlinkRunner,parallelism=8 "
+      '(DirectRunner with --workers processes)',
+  )
   arguments = vars(parser.parse_args(argv))
+  if arguments.pop('beam'):
+    arguments['beam_options'] = arguments['beam_options'] or ''
+  elif arguments['beam_options'] is not None:
+    parser.error('--beam_options goes with --beam')
   layout, data_dir, from_records = (
       arguments.pop(name) for name in ('layout', 'data_dir', 'from_records')
   )

@@ -5,53 +5,21 @@ import shutil
 
 import numpy as np
 import pytest
+import small_sets
+from small_sets import make_example
 import tensorflow_datasets as tfds
 
-from input_pipeline import batches, records
+from input_pipeline import batches
 from input_pipeline.record_files import RecordFiles
-from input_pipeline.try_on.try_on_dataset_builder import TryOn, TryOnConfig
 from viton_jax.errors import InputError
 
-NUM_TRAIN, NUM_VALIDATION = 23, 7
-
-
-def make_example(index):
-  rng = np.random.default_rng(index)
-
-  def smooth(*shape):
-    image = rng.integers(0, 256, (4, 4, *shape), np.uint8)
-    return image.repeat(16, 0).repeat(16, 1)
-
-  return {
-      'person': rng.integers(0, 256, (64, 64, 3), np.uint8),
-      'garment': smooth(3),
-      'head_mask': smooth() * (smooth() > 128),
-      'parse': smooth() % 20,
-      'body': rng.random((4, 4), np.float32),
-      'keypoints': rng.random((18, 3), np.float32),
-      'garment_mask': smooth() % 2,
-      'control_points': rng.random((100, 2), np.float32),
-      'person_id': f'{index:06d}_0.jpg',
-      'garment_id': f'{index:06d}_1.jpg',
-  }
+NUM_TRAIN, NUM_VALIDATION = small_sets.NUM_EXAMPLES.values()
 
 
 @pytest.fixture(scope='module')
 def data_dir(tmp_path_factory):
   folder = tmp_path_factory.mktemp('records')
-
-  def pack(start, stop):
-    return lambda: (records.pack(make_example(i)) for i in range(start, stop))
-
-  tfds.disable_progress_bar()
-  TryOn(
-      data_dir=str(folder),
-      config=TryOnConfig(name='64x64_fixed', height=64, width=64),
-      splits={
-          'train': pack(0, NUM_TRAIN),
-          'validation': pack(NUM_TRAIN, NUM_TRAIN + NUM_VALIDATION),
-      },
-  ).download_and_prepare()
+  small_sets.write_records(folder)
   return folder
 
 
@@ -150,6 +118,44 @@ def test_skipped_steps_are_not_read(data_dir, monkeypatch):
   take(data_dir, 1, batch_size=2, start_step=10**9)
   # The batch, what was prefetched, and what was on its way.
   assert 2 <= len(reads) < 100
+
+
+def test_kept_in_memory_nothing_is_read_again(data_dir, monkeypatch):
+  want = take(data_dir, 3 * NUM_TRAIN // 4, batch_size=4, start_step=2)
+  reads = []
+  read = RecordFiles.read
+
+  def counted(self, index):
+    reads.append(int(index))
+    return read(self, index)
+
+  monkeypatch.setattr(RecordFiles, 'read', counted)
+  options = {'batch_size': 4, 'start_step': 2, 'cache': 'host'}
+  assert_equal(take(data_dir, len(want), **options), want)
+  assert sorted(set(reads)) == list(range(NUM_TRAIN))
+  # The last batch is filled up with its last example.
+  assert len(reads) <= 2 * NUM_TRAIN
+  with pytest.raises(InputError, match="cache 'disk' is unknown; use one of"):
+    take(data_dir, 1, batch_size=4, cache='disk')
+
+
+@pytest.mark.parametrize('process_count', [1, 2])
+def test_indices_are_rows_of_the_whole_split(data_dir, process_count):
+  arrays = batches.read_all(data_dir, split='train', fmt='records')
+  assert len(arrays['person_id']) == NUM_TRAIN
+  place = {
+      'batch_size': 4,
+      'seed': 5,
+      'start_step': 4,
+      'process_index': process_count - 1,
+      'process_count': process_count,
+  }
+  rows = list(itertools.islice(batches.train_indices(NUM_TRAIN, **place), 9))
+  assert all(row.dtype == np.int32 for row in rows)
+  want = take(data_dir, 9, **place)
+  for row, batch in zip(rows, want, strict=True):
+    for name, values in batch.items():
+      np.testing.assert_array_equal(arrays[name][row], values)
 
 
 @pytest.mark.parametrize('process_count', [1, 2, 4])

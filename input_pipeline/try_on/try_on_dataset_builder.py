@@ -8,6 +8,7 @@ with `tfds.builder_from_directory` where only TFDS is at hand.
 
 from collections.abc import Callable, Iterable
 import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -39,13 +40,14 @@ class TryOn(tfds.core.GeneratorBasedBuilder):
   def __init__(
       self,
       *,
-      splits: dict[str, Callable[[], Iterable[dict]]] | None = None,
+      splits: dict[str, Callable[[], Iterable[dict]] | Any] | None = None,
       **kwargs,
   ):
     """Makes the builder.
 
     Args:
-      splits: split -> function that yields packed examples in order; needed
+      splits: split -> function that yields packed examples in order, or an
+        Apache Beam transform to (place in the split, packed example); needed
         to write records, not to read them.
       **kwargs: of TFDS; `config` is a `TryOnConfig`, `data_dir` the folder.
     """
@@ -86,6 +88,8 @@ class TryOn(tfds.core.GeneratorBasedBuilder):
     del dl_manager
     return {
         name: self._generate_examples(examples)
+        if callable(examples)
+        else examples
         for name, examples in self._splits.items()
     }
 
