@@ -10,6 +10,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -191,6 +192,39 @@ def test_shards_of_changing_number_do_every_pair_once(job, whole, tmp_path):
   merged = (out_dir / 'manifest.jsonl').read_bytes()
   entry_points.run('viton_jax.infer', '--merge', '--out_dir', out_dir)
   assert (out_dir / 'manifest.jsonl').read_bytes() == merged
+
+
+def test_processes_of_one_job_share_it(job, whole, tmp_path):
+  """Two real processes, as a launcher starts them, each half of a shard."""
+  out_dir = tmp_path / 'out'
+  command = entry_points.command(
+      'viton_jax.infer', *arguments(job, out_dir, '--shard', '0/3')
+  )
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    address = f'localhost:{free.getsockname()[1]}'
+  started = [
+      subprocess.Popen(
+          command,
+          cwd=entry_points.ROOT,
+          env=entry_points.environment() | {
+              'VITON_JAX_NUM_PROCESSES': '2',
+              'VITON_JAX_PROCESS_ID': str(number),
+              'VITON_JAX_COORDINATOR': address,
+          },
+          stdout=subprocess.PIPE,
+          stderr=subprocess.STDOUT,
+          text=True,
+      )
+      for number in range(2)
+  ]
+  for number, process in enumerate(started):
+    log = process.communicate()[0]
+    assert process.returncode == 0, log
+    assert f'shard {number}/6: 12 pairs dressed, 0 failed' in log
+  pictures = pictures_of(out_dir)
+  assert len(pictures) == PAIRS // 3
+  assert all(whole[name] == data for name, data in pictures.items())
 
 
 def test_one_process_a_shard(job, tmp_path):

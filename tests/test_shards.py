@@ -48,6 +48,8 @@ def test_the_shard_comes_from_the_flag_the_array_and_the_process():
       for j in range(4)
   }
   assert parts == {Shard(i, 12) for i in range(12)}
+  assert shards.peers(Shard(6, 12), 4) == [Shard(i, 12) for i in range(4, 8)]
+  assert shards.peers(Shard(3, 16), 1) == [Shard(3, 16)]
   assert Shard(3, 16).tag == '00003-of-00016'
 
 

@@ -33,12 +33,16 @@ import jax
 from input_pipeline.layouts import LAYOUTS, open_layout
 from viton_jax import (
     compile_cache,
+    distributed,
+    environment,
     errors,
     job_folder,
+    parallel,
     pipeline,
     progress_bar,
     results,
     shards,
+    stopping,
     summary,
     try_on_batch,
     workers,
@@ -140,6 +144,15 @@ def main() -> int:
   if arguments.merge:
     return merge(arguments, out_dir)
   check_arguments(arguments)
+  distributed.initialize()
+  stopping.explain_lost_peers()
+  with stopping.leaving_at_once():
+    return infer(arguments, out_dir)
+
+
+def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
+  """Does a shard of a list; returns the exit code."""
+  print(environment.report())
   compile_cache.use('auto')
   shard = shards.find(
       arguments.shard,
@@ -161,6 +174,7 @@ def main() -> int:
   claim = job_folder.claim(
       out_dir, settings_of(arguments, layout, names), shard
   )
+  parallel.wait_for_all('every process has its shard')
   all_names = list(names)
   todo = {
       all_names[rank]: names[all_names[rank]]
@@ -186,6 +200,8 @@ def main() -> int:
     return errors.EXIT_INTERRUPTED
   with results.sentence_if_unwritable(out_dir):
     last = job_folder.finish(claim, claim.settings['list'])
+    # JAX takes it badly if processes of one job end minutes apart.
+    job_folder.wait_for(out_dir, shards.peers(shard, jax.process_count()))
     if last:
       return report(out_dir, names, claim.settings, arguments.page_pairs)
   print(

@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 
 import numpy as np
 
@@ -157,6 +158,16 @@ def finish(claim: Claim, digest: str) -> bool:
         _mark(jobs / f'{Shard(i, claim.shard.count).tag}.done') == digest
         for i in range(claim.shard.count)
     )
+
+
+def wait_for(out_dir: pathlib.Path, shards: list[Shard]) -> None:
+  """Returns when nobody works on any of these shards any more."""
+  while True:
+    with storage.Lock(out_dir / _JOBS / 'claim.lock', wait=True):
+      live = _live(out_dir)
+    if not any(shard.tag in live for shard in shards):
+      return
+    time.sleep(0.5)
 
 
 @dataclasses.dataclass

@@ -73,6 +73,12 @@ def find(
   )
 
 
+def peers(shard: Shard, process_count: int) -> list[Shard]:
+  """The shards of all processes that were started together with this one."""
+  first = shard.index - shard.index % process_count
+  return [Shard(first + i, shard.count) for i in range(process_count)]
+
+
 def _of_slurm_array(environ) -> Shard:
   names = ('ID', 'MIN', 'MAX', 'STEP', 'COUNT')
   try:

@@ -8,6 +8,7 @@ their start and use threads.
 
 from collections.abc import Iterator
 from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
 import contextlib
 import dataclasses
 import multiprocessing
@@ -179,7 +180,7 @@ def open_pool(work: Work, workers: int) -> Iterator[Pool]:
   try:
     with limits:
       yield Pool(work, opened[0], opened[-1], bool(workers))
-  except futures.process.BrokenProcessPool as error:
+  except BrokenProcessPool as error:
     raise InputError(
         'a worker process died, perhaps for lack of memory; give the same '
         f'command with fewer --workers than {workers} to go on.'
