@@ -3,6 +3,7 @@
 import pathlib
 
 import cv2
+import scipy.io
 
 from input_pipeline import images
 from viton_jax.errors import InputError
@@ -19,6 +20,18 @@ def read_file(path: pathlib.Path, what: str) -> bytes:
     raise InputError(
         f'{path}: the {what} cannot be read ({error.strerror}); add it or '
         'take the pair off the list'
+    ) from error
+
+
+def read_mat(path: pathlib.Path) -> dict:
+  """Reads a MATLAB file of version 5 to 7.2: its variables by name."""
+  try:
+    return scipy.io.loadmat(path)
+  # SciPy raises anything from ValueError to zlib.error on a damaged file.
+  except Exception as error:
+    raise InputError(
+        f'{path}: the MATLAB file cannot be read ({error}); write it again in '
+        'the format of version 5 to 7.2'
     ) from error
 
 

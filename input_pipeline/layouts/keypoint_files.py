@@ -50,7 +50,35 @@ def read_openpose(
     InputError: no such file, not OpenPose's JSON, nobody in it, another
       model, or a joint outside the photo.
   """
-  people = _read_json(path).get('people')
+  people = _people(_read_json(path), path)
+  # As the loaders of all these data sets do; OpenPose does not sort people.
+  _, joints = _person(people[0], path, model)
+  return _there(joints, frame, path, coordinates_tell)
+
+
+def read_openpose_people(path: pathlib.Path, frame):
+  """Reads everybody in an OpenPose file.
+
+  Args:
+    path: the JSON file.
+    frame: (height, width) of the photo that the joints are in, in pixels.
+
+  Returns:
+    (18, 3) float32 of each who has a joint, as `read_openpose`; and 'COCO-18'
+    or 'BODY_25', which of them the file has.
+
+  Raises:
+    InputError: as `read_openpose`.
+  """
+  found, people = 'COCO-18', []
+  for person in _people(_read_json(path), path):
+    found, joints = _person(person, path, None)
+    people.append(_there(joints, frame, path, False))
+  return [x for x in people if x.any()], found
+
+
+def _people(content: dict, path) -> list:
+  people = content.get('people')
   if not isinstance(people, list):
     raise InputError(
         f"{path}: there is no list 'people'; write the file with OpenPose's "
@@ -61,12 +89,17 @@ def read_openpose(
         f'{path}: nobody was detected in this photo (people is empty); take '
         'the pair off the list or estimate the pose again'
     )
-  # As the loaders of all these data sets do; OpenPose does not sort people.
-  person = people[0] if isinstance(people[0], dict) else {}
+  return people
+
+
+def _person(person, path, model: str | None):
+  """('COCO-18' or 'BODY_25', (18, 3) float64) of one person."""
+  if not isinstance(person, dict):
+    person = {}
   key = next((key for key in _POSE_KEYS if key in person), None)
   if key is None:
     raise InputError(
-        f"{path}: the first person has neither 'pose_keypoints_2d' nor "
+        f"{path}: a person has neither 'pose_keypoints_2d' nor "
         "'pose_keypoints'; write the file with OpenPose's --write_json"
     )
   numbers = _numbers(person[key], path)
@@ -85,6 +118,10 @@ def read_openpose(
   joints = numbers.reshape(-1, 3)
   if found == 'BODY_25':
     joints = joints[list(COCO_18_FROM_BODY_25)]
+  return found, joints
+
+
+def _there(joints, frame, path, coordinates_tell: bool):
   if coordinates_tell:
     there = (joints[:, :2] > 1).all(axis=1)
   else:
@@ -123,6 +160,12 @@ def read_dress_code(path: pathlib.Path, frame):
   )
 
 
+def is_dress_code(path: pathlib.Path) -> bool:
+  """Whether a JSON file has DressCode's 'keypoints' and nobody else's."""
+  content = _read_json(path)
+  return 'keypoints' in content and 'people' not in content
+
+
 def _read_json(path: pathlib.Path) -> dict:
   data = files.read_file(path, 'pose')
   try:
@@ -155,22 +198,34 @@ def _numbers(values, path: pathlib.Path):
   return numbers
 
 
-def _keypoints(
-    joints, there, frame, path,
-    remedy='give the joints in pixels of this very photo',
-):
-  """Joints as (18, 3) float32, zero where missing; none outside the photo."""
+def check_inside(
+    joints, frame, path, remedy='give the joints in pixels of this very photo'
+) -> None:
+  """Raises InputError if a joint that is there lies outside the photo.
+
+  Args:
+    joints: (18, 3) x, y in pixels, confidence (0: missing).
+    frame: (height, width) of the photo.
+    path: of the file, for the error.
+    remedy: what to do about it.
+  """
   height, width = frame
   margin = np.array([width, height]) * _MARGIN
   points = joints[:, :2]
   outside = (points < -margin) | (points > [width, height] + margin)
-  for joint in np.flatnonzero(there & outside.any(axis=1)):
+  for joint in np.flatnonzero((joints[:, 2] > 0) & outside.any(axis=1)):
     x, y = points[joint]
     raise InputError(
         f'{path}: joint {joint} is at ({x:g}, {y:g}), outside the photo of '
         f'{width} x {height} pixels; {remedy}'
     )
+
+
+def _keypoints(joints, there, frame, path, **remedy):
+  """Joints as (18, 3) float32, zero where missing; none outside the photo."""
   # A joint that is there keeps a confidence above 0, whatever its score.
   confidence = np.maximum(joints[:, 2:], 1e-6)
-  keypoints = np.concatenate([points, confidence], axis=1)
-  return np.where(there[:, None], keypoints, 0).astype(np.float32)
+  keypoints = np.concatenate([joints[:, :2], confidence], axis=1)
+  keypoints = np.where(there[:, None], keypoints, 0)
+  check_inside(keypoints, frame, path, **remedy)
+  return keypoints.astype(np.float32)

@@ -38,6 +38,8 @@ LIP_COLOURS = (
     (0, 255, 255), (85, 255, 170), (170, 255, 85), (255, 255, 0),
     (255, 170, 0),
 )  # fmt: skip
+# LIP_SSL's colour map is stored as fractions, which come out one lower.
+_ROUNDED = ((254, 255), (169, 170), (220, 221))
 # LIP-20: dress and coat.
 _DRESS_AND_COAT = (6, 7)
 
@@ -101,6 +103,13 @@ def read_label_map(path: pathlib.Path, labels: LabelSet, *, shape):
         'the labels first, or check whether this is the layout of the data'
     )
   return table[indices]
+
+
+def png_kind(path: pathlib.Path) -> str:
+  """'palette indices', 'grey levels' or 'colours', of a PNG that was read."""
+  with path.open('rb') as file:
+    header = file.read(26)
+  return {0: 'grey levels', 2: 'colours'}.get(header[25], 'palette indices')
 
 
 def settle_garment(parse):
@@ -183,6 +192,8 @@ def _as_grey(data: bytes) -> bytes:
 
 
 def _labels_of_colours(image, name: str):
+  for written, meant in _ROUNDED:
+    image = np.where(image == written, np.uint8(meant), image)
   codes = image.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
   palette = np.array(LIP_COLOURS) @ np.array([65536, 256, 1])
   order = np.argsort(palette)

@@ -19,7 +19,6 @@ import pathlib
 
 import cv2
 import numpy as np
-import scipy.io
 
 from input_pipeline import images
 from input_pipeline.layouts import files, poses
@@ -98,7 +97,7 @@ class VitonLayout:
           f'{path}: the pose of {stem} is neither here nor in pose.pkl; '
           'estimate it or take the pair off the list'
       )
-    return poses.pose_to_keypoints(_read_mat(path), str(path))
+    return poses.pose_to_keypoints(files.read_mat(path), str(path))
 
   def _control_points(self, person_id: str, garment_id: str):
     path = self.data_dir / 'tps' / f'{pathlib.PurePath(person_id).stem}.mat'
@@ -106,7 +105,7 @@ class VitonLayout:
     paired = pair_lists.same_number(person_id, garment_id)
     if not (self.tps and paired and path.exists()):
       return None
-    points = _read_mat(path).get('control_points')
+    points = files.read_mat(path).get('control_points')
     if np.shape(points) != (2, 10, 10):
       raise InputError(
           f"{path}: 'control_points' must have shape (2, 10, 10), not "
@@ -188,17 +187,6 @@ def seen(data_dir: pathlib.Path) -> str | None:
   return None
 
 
-def _read_mat(path: pathlib.Path) -> dict:
-  try:
-    return scipy.io.loadmat(path)
-  # SciPy raises anything from ValueError to zlib.error on a damaged file.
-  except Exception as error:
-    raise InputError(
-        f'{path}: the MATLAB file cannot be read ({error}); write it again in '
-        'the format of version 5 to 7.2'
-    ) from error
-
-
 def read_segment(path: pathlib.Path, height: int, width: int):
   """Reads a label map and brings it into the frame of its photo.
 
@@ -221,7 +209,7 @@ def read_segment(path: pathlib.Path, height: int, width: int):
         f'{path}: the label map is missing; add it or take the pair off the '
         'list'
     )
-  segment = np.asarray(_read_mat(path).get('segment', ()))
+  segment = np.asarray(files.read_mat(path).get('segment', ()))
   if segment.ndim != 2 or segment.shape[0] != segment.shape[1]:
     raise InputError(
         f"{path}: 'segment' has shape {segment.shape}; it must be square, as "

@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from input_pipeline.layouts import keypoint_files
+from input_pipeline.layouts import any_file
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.perception import keypoints, parsing, pose, specs
@@ -78,8 +78,8 @@ def parse_arguments() -> argparse.Namespace:
       "name of a known model, or 'grabcut', which needs no model but joints "
       '(default: the first of `list` that is found, else grabcut)')
   add('--models_dir', **folder)
-  add('--pose', help='joints for grabcut: an OpenPose JSON file, or a pose '
-      'model (default: the first of `list`)')
+  add('--pose', help='joints for grabcut: a file (OpenPose JSON, VITON .mat or '
+      '.pkl), or a pose model (default: the first of `list`)')
   add('--person_index', type=int, default=0,
       help='which of several people grabcut labels, 0 the largest (default)')
   add('--out', required=True, help='PNG file to write: the label numbers')
@@ -174,20 +174,22 @@ def label_person(arguments: argparse.Namespace) -> None:
 
 def _joints_for_parsing(arguments, image) -> np.ndarray:
   """The key points that GrabCut starts from."""
-  if pathlib.Path(arguments.pose or '').suffix.lower() == '.json':
-    print(f'joints: of {arguments.pose}')
-    return keypoint_files.read_openpose(
-        pathlib.Path(arguments.pose), image.shape[:2]
+  path = pathlib.Path(arguments.pose or '')
+  if path.suffix.lower() in ('.json', '.mat', '.pkl'):
+    people, rule = any_file.read_people(
+        path, image.shape[:2], person=pathlib.Path(arguments.image).stem
     )
-  try:
-    estimator = pose.choose_pose(arguments.pose, arguments.models_dir)
-  except InputError as error:
-    raise InputError(
-        f'{error}; or give the joints with --pose FILE (OpenPose JSON), or a '
-        'parser with --model'
-    ) from error
-  print(f'joints: found by {estimator.description}')
-  people = _people(estimator, image, arguments.image)
+    print(f'joints: of {path}, {rule}')
+  else:
+    try:
+      estimator = pose.choose_pose(arguments.pose, arguments.models_dir)
+    except InputError as error:
+      raise InputError(
+          f'{error}; or give the joints with --pose FILE (OpenPose JSON), or a '
+          'parser with --model'
+      ) from error
+    print(f'joints: found by {estimator.description}')
+    people = _people(estimator, image, arguments.image)
   if not 0 <= arguments.person_index < len(people):
     raise InputError(
         f'{arguments.image}: there is no person {arguments.person_index} among '
