@@ -1,0 +1,169 @@
+"""Joints, labels and garment masks from whatever a user gives.
+
+Each may be an array, a file, a model, or nothing: then the default finds it.
+Every function also says in words what it has used.
+"""
+
+from collections.abc import Callable
+import os
+import pathlib
+
+import numpy as np
+
+from input_pipeline.layouts import keypoint_files, label_maps
+from input_pipeline.photos import read_photo
+from input_pipeline.sample import NUM_KEYPOINTS, NUM_LABELS
+from viton_jax.errors import InputError
+
+LABEL_SETS = {
+    'lip': label_maps.LIP,
+    'cihp': label_maps.CIHP,
+    'atr': label_maps.ATR,
+}
+Given = np.ndarray | str | os.PathLike | None
+
+
+def people_of(
+    pose: Given, photo: np.ndarray, name: str, *, models_dir: Given = None
+) -> tuple[list[np.ndarray], str]:
+  """The joints of the people in a photo.
+
+  Args:
+    pose: (18, 3) x, y in pixels of the photo and confidence; an OpenPose JSON
+      file; a pose model or its name; None: the default model.
+    photo: (h, w, 3) uint8 RGB, upright.
+    name: of the photo, for errors.
+    models_dir: see `perception.estimate_pose`.
+
+  Returns:
+    (18, 3) float32 for each person, largest first; and where from.
+
+  Raises:
+    InputError: unusable, or joints that are not of this photo.
+  """
+  if isinstance(pose, np.ndarray):
+    return [_joints(pose, name)], 'given'
+  suffix = pathlib.Path(pose).suffix.lower() if pose else ''
+  if suffix == '.json':
+    joints = keypoint_files.read_openpose(pathlib.Path(pose), photo.shape[:2])
+    return [joints], f'of {pose}'
+  from viton_jax import perception
+
+  try:
+    people = perception.estimate_pose(photo, pose, models_dir=models_dir)
+  except InputError as error:
+    if pose is not None:
+      raise
+    raise InputError(
+        f'{error}; or give the joints of {name} with --pose FILE (OpenPose '
+        'JSON)'
+    ) from error
+  return people, 'found by ' + (str(pose) if pose else 'the default pose model')
+
+
+def _joints(pose: np.ndarray, name: str) -> np.ndarray:
+  if pose.shape != (NUM_KEYPOINTS, 3) or not np.isfinite(pose).all():
+    raise InputError(
+        f'{name}: pose is an array of shape {pose.shape}; give (18, 3) finite '
+        'numbers: x, y in pixels and confidence in COCO-18 order'
+    )
+  return pose.astype(np.float32)
+
+
+def labels_of(
+    parse: Given,
+    photo: np.ndarray,
+    name: str,
+    *,
+    labels: str,
+    cut: Callable[[np.ndarray], np.ndarray],
+    keypoints: np.ndarray,
+    models_dir: Given = None,
+) -> tuple[np.ndarray, str]:
+  """LIP-20 labels of the part of a photo that is dressed.
+
+  Args:
+    parse: (h, w) uint8 LIP-20 labels of the whole photo; a PNG file of labels;
+      a parser's model file or name; None: the default parser.
+    photo: (h, w, 3) uint8 RGB.
+    name: of the photo, for errors.
+    labels: what a file's numbers mean, of `LABEL_SETS`.
+    cut: cuts the part out of an (h, w) map of the photo.
+    keypoints: (18, 3) in pixels of that part.
+    models_dir: where known models are.
+
+  Returns:
+    (h', w') uint8 of the part; and where from.
+
+  Raises:
+    InputError: unusable, or labels that are not of this photo.
+  """
+  frame = photo.shape[:2]
+  if isinstance(parse, np.ndarray):
+    if parse.shape != frame or parse.dtype != np.uint8 or (
+        parse.max() >= NUM_LABELS
+    ):
+      raise InputError(
+          f'{name}: parse is an array of {parse.dtype} {parse.shape} up to '
+          f'{parse.max()}; give uint8 LIP-20 labels (0 to 19) of shape {frame}'
+      )
+    return cut(parse), 'given'
+  if parse and pathlib.Path(parse).suffix.lower() in ('.png', '.jpg', '.jpeg'):
+    found = label_maps.read_label_map(
+        pathlib.Path(parse), LABEL_SETS[labels], shape=frame
+    )
+    return cut(found), f'of {parse} ({LABEL_SETS[labels].name})'
+  from viton_jax.perception import parsing
+
+  parser = parsing.choose_parser(parse, models_dir)
+  return parser.parse(cut(photo), keypoints), parser.description
+
+
+def garment_mask_of(
+    mask: Given,
+    garment: np.ndarray,
+    opacity: np.ndarray | None,
+    name: str,
+) -> tuple[np.ndarray, str]:
+  """Which pixels of a garment's photo are the garment.
+
+  Args:
+    mask: (h, w) bool, or a PNG file that is light where the garment is; None:
+      found in the photo.
+    garment: (h, w, 3) uint8 RGB.
+    opacity: (h, w) uint8 where the photo is a cut-out, else None.
+    name: of the photo, for errors.
+
+  Returns:
+    (h, w) bool; and where from.
+
+  Raises:
+    InputError: no garment, or a mask of another size.
+  """
+  if mask is None and opacity is None:
+    from viton_jax.perception import flat_garment
+
+    try:
+      return flat_garment.segment_garment(garment), 'found in its photo'
+    except InputError as error:
+      raise InputError(f'{name}: {error}') from error
+  if mask is None:
+    found, source = opacity > 127, "the photo's own transparency"
+  elif isinstance(mask, np.ndarray):
+    found, source = mask > 0, 'given'
+  else:
+    grey, _ = read_photo(mask, 'garment mask')
+    found, source = grey[..., 0] > 127, f'of {mask}'
+  if found.shape != garment.shape[:2]:
+    raise InputError(
+        f'{name}: the garment mask is {found.shape[1]} x {found.shape[0]} '
+        f'pixels, the photo {garment.shape[1]} x {garment.shape[0]}; make '
+        'both the same size'
+    )
+  if not found.any() or found.all():
+    raise InputError(
+        f'{name}: the garment mask marks {"all" if found.all() else "none"} '
+        'of the photo; give one that is white on the garment and black beside'
+    )
+  return found, source
+
