@@ -32,6 +32,6 @@ install_project() {
     return
   fi
   run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --editable "$ROOT[$extras]"
+    --editable "${ROOT}[$extras]"
   [ -n "${DRY_RUN:-}" ] || cp "$ROOT/setup.py" "$stamp"
 }

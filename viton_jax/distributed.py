@@ -100,7 +100,9 @@ def _start(plan: Plan, timeout_s: int) -> None:
         # Longer than ours: JAX's end is an abort, with its stack.
         initialization_timeout=timeout_s + 60,
     )
-  except (ValueError, TypeError, OSError, ImportError) as error:
+  except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+    if 'must be called before' in str(error):
+      raise
     raise InputError(
         f'{plan.source}: JAX cannot tell the processes apart '
         f'({_sentence(error)}); set {COORDINATOR}, {NUM_PROCESSES} and '
