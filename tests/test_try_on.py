@@ -8,6 +8,7 @@ import numpy as np
 import photograph
 from PIL import Image
 import pytest
+import scipy.io
 import skimage.data
 
 from input_pipeline.layouts import open_layout
@@ -202,3 +203,27 @@ def test_the_command_refuses_with_exit_code_2(files, tmp_path):
       *('--out', tmp_path / 'a.png'),
   )
   assert 'graph_opt.pb' in line and '--pose FILE' in line
+
+
+def test_other_files_of_joints_and_labels(files, astronaut, tmp_path):
+  """VITON's own MATLAB files, in the frame that it has."""
+  photo, joints, labels = astronaut
+  seen = np.flatnonzero(joints[:, 2])
+  candidate = np.column_stack([joints[seen], np.arange(len(seen))])
+  subset = np.full((2, 20), -1.0)  # A smaller person comes first in the file.
+  subset[0, [1, 2, 5]] = [list(seen).index(j) for j in (1, 2, 5)]
+  subset[1, seen] = np.arange(len(seen))
+  scipy.io.savemat(
+      tmp_path / 'pose.mat', {'candidate': candidate, 'subset': subset}
+  )
+  square = cv2.resize(labels, (641, 641), interpolation=cv2.INTER_NEAREST)
+  scipy.io.savemat(tmp_path / 'parse.mat', {'segment': square.T})
+  result = viton_jax.try_on(
+      photo, files / 'shirt.jpg', method='paste', pose=tmp_path / 'pose.mat',
+      parse=tmp_path / 'parse.mat',
+  )
+  np.testing.assert_allclose(result.keypoints[seen], joints[seen], atol=1e-3)
+  check_dressed(result.picture, astronaut, least=0.9)
+  assert any('VITON .mat (candidate, subset)' in x for x in result.notes)
+  assert any('of person 0 of 2' in x for x in result.notes)
+  assert any('VITON .mat (segment)' in x for x in result.notes)

@@ -29,6 +29,7 @@ import types
 import numpy as np
 
 from input_pipeline import images
+from input_pipeline.layouts import any_file
 from input_pipeline.photos import read_photo
 from input_pipeline.sample import GARMENT_LABEL, HEAD_LABELS, Sample
 from viton_jax import errors, framing, full_size, sheets, storage
@@ -92,10 +93,11 @@ def try_on(
       beside it, or what `viton_jax.export` wrote.
     method: 'viton', or 'paste': the garment bent onto the one that is worn,
       without any network (the paper's non-parametric baseline).
-    pose: joints of the person: (18, 3) x, y in pixels and confidence, an
-      OpenPose JSON file, or a pose model; None: the default model.
-    parse: labels of the person's photo: (h, w) uint8 LIP-20, a PNG file, or a
-      parser model; None: a known parser if its file is there, else GrabCut.
+    pose: joints of the person: (18, 3) x, y in pixels and confidence; a file
+      (OpenPose JSON and others); or a pose model; None: the default model.
+    parse: labels of the person's photo: (h, w) uint8 LIP-20; a PNG or
+      .mat file; or a parser model; None: a known parser if its file is there,
+      else GrabCut.
     refine_checkpoint: the refinement network where it lies elsewhere.
     labels: what a parse file's numbers mean: 'lip', 'cihp' or 'atr'.
     garment_mask: (hg, wg) bool or a picture, light on the garment; None: found
@@ -232,10 +234,11 @@ def parse_arguments() -> argparse.Namespace:
       help="trained networks: the demo's folder, a folder that "
       '`python -m viton_jax.convert` or `export` wrote, or stage 1')
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
-  add('--pose', help='joints: an OpenPose JSON file, or a pose model')
-  add('--parse', help='labels: a PNG file of the size of the photo, or a '
+  add('--pose', help='joints: a file (OpenPose JSON, VITON .mat ...), or a '
+      'pose model')
+  add('--parse', help='labels: a PNG or .mat file for the photo, or a '
       'parser model; default: a parser if there is one, else GrabCut')
-  add('--labels', choices=tuple(given.LABEL_SETS), default='lip',
+  add('--labels', choices=tuple(any_file.LABEL_SETS), default='lip',
       help='what the numbers of --parse mean (default: %(default)s)')
   add('--garment_mask', help='picture that is white where the garment is')
   add('--person_index', type=int, default=0,

@@ -10,16 +10,15 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline.layouts import keypoint_files, label_maps
+from input_pipeline.layouts import any_file
 from input_pipeline.photos import read_photo
 from input_pipeline.sample import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.errors import InputError
+from viton_jax.perception import flat_garment, parsing
+from viton_jax.perception import pose as pose_lib
 
-LABEL_SETS = {
-    'lip': label_maps.LIP,
-    'cihp': label_maps.CIHP,
-    'atr': label_maps.ATR,
-}
+_POSE_FILES = ('.json', '.mat', '.pkl', '.pickle')
+_LABEL_FILES = ('.png', '.jpg', '.jpeg', '.mat')
 Given = np.ndarray | str | os.PathLike | None
 
 
@@ -29,8 +28,9 @@ def people_of(
   """The joints of the people in a photo.
 
   Args:
-    pose: (18, 3) x, y in pixels of the photo and confidence; an OpenPose JSON
-      file; a pose model or its name; None: the default model.
+    pose: (18, 3) x, y in pixels of the photo and confidence; a file that
+      `any_file.read_people` knows; a pose model or its name; None: the default
+      model.
     photo: (h, w, 3) uint8 RGB, upright.
     name: of the photo, for errors.
     models_dir: see `perception.estimate_pose`.
@@ -43,14 +43,17 @@ def people_of(
   """
   if isinstance(pose, np.ndarray):
     return [_joints(pose, name)], 'given'
-  suffix = pathlib.Path(pose).suffix.lower() if pose else ''
-  if suffix == '.json':
-    joints = keypoint_files.read_openpose(pathlib.Path(pose), photo.shape[:2])
-    return [joints], f'of {pose}'
-  from viton_jax import perception
-
+  path = pathlib.Path(pose) if pose is not None else None
+  if path and path.suffix.lower() in _POSE_FILES:
+    people, rule = any_file.read_people(
+        path, photo.shape[:2], person=pathlib.Path(name).stem
+    )
+    return (
+        pose_lib.largest_first([(one, 0.0) for one in people]),
+        f'of {path}, {rule}',
+    )
   try:
-    people = perception.estimate_pose(photo, pose, models_dir=models_dir)
+    finder = pose_lib.choose_pose(pose, models_dir)
   except InputError as error:
     if pose is not None:
       raise
@@ -58,7 +61,7 @@ def people_of(
         f'{error}; or give the joints of {name} with --pose FILE (OpenPose '
         'JSON)'
     ) from error
-  return people, 'found by ' + (str(pose) if pose else 'the default pose model')
+  return finder.find(photo), f'found by {finder.description}'
 
 
 def _joints(pose: np.ndarray, name: str) -> np.ndarray:
@@ -87,7 +90,7 @@ def labels_of(
       a parser's model file or name; None: the default parser.
     photo: (h, w, 3) uint8 RGB.
     name: of the photo, for errors.
-    labels: what a file's numbers mean, of `LABEL_SETS`.
+    labels: what a file's numbers mean, of `any_file.LABEL_SETS`.
     cut: cuts the part out of an (h, w) map of the photo.
     keypoints: (18, 3) in pixels of that part.
     models_dir: where known models are.
@@ -108,13 +111,10 @@ def labels_of(
           f'{parse.max()}; give uint8 LIP-20 labels (0 to 19) of shape {frame}'
       )
     return cut(parse), 'given'
-  if parse and pathlib.Path(parse).suffix.lower() in ('.png', '.jpg', '.jpeg'):
-    found = label_maps.read_label_map(
-        pathlib.Path(parse), LABEL_SETS[labels], shape=frame
-    )
-    return cut(found), f'of {parse} ({LABEL_SETS[labels].name})'
-  from viton_jax.perception import parsing
-
+  path = pathlib.Path(parse) if parse is not None else None
+  if path and path.suffix.lower() in _LABEL_FILES:
+    found, rule = any_file.read_labels(path, frame, labels=labels)
+    return cut(found), f'of {path}, {rule}'
   parser = parsing.choose_parser(parse, models_dir)
   return parser.parse(cut(photo), keypoints), parser.description
 
@@ -141,8 +141,6 @@ def garment_mask_of(
     InputError: no garment, or a mask of another size.
   """
   if mask is None and opacity is None:
-    from viton_jax.perception import flat_garment
-
     try:
       return flat_garment.segment_garment(garment), 'found in its photo'
     except InputError as error:
