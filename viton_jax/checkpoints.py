@@ -73,7 +73,7 @@ def open_manager(
     policy = policies.AnyPreservationPolicy([
         policy,
         policies.BestN(
-            get_metric_fn=lambda metrics: metrics['loss'],
+            get_metric_fn=_loss,
             reverse=True,  # The last in order stay.
             n=keep_best,
             keep_checkpoints_without_metrics=False,
@@ -82,9 +82,17 @@ def open_manager(
   return ocp.CheckpointManager(
       pathlib.Path(workdir).absolute() / _FOLDER,
       options=ocp.CheckpointManagerOptions(
-          preservation_policy=policy, cleanup_tmp_directories=True
+          preservation_policy=policy,
+          # Without it Orbax does not write what it is to compare.
+          best_fn=_loss if keep_best else None,
+          best_mode='min',
+          cleanup_tmp_directories=True,
       ),
   )
+
+
+def _loss(metrics):
+  return metrics['loss']
 
 
 def save(

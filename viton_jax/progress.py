@@ -12,7 +12,9 @@ from viton_jax.errors import InputError
 
 
 def format_metrics(means: dict[str, float]) -> str:
-  return '  '.join(f'{name} {value:.4g}' for name, value in means.items())
+  """'loss 0.41  image 0.3  mask 0.1': the loss first."""
+  names = sorted(means, key=lambda name: (name != 'loss', name))
+  return '  '.join(f'{name} {means[name]:.4g}' for name in names)
 
 
 def say(line: str) -> None:

@@ -27,6 +27,8 @@ from input_pipeline.images import encode_png
 from viton_jax import (
     checkpoints,
     compile_cache,
+    distributed,
+    environment,
     errors,
     feed,
     metric_log,
@@ -335,12 +337,8 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # Orbax says a lot.
 
   def run():
-    try:
-      from viton_jax import distributed, environment
-      distributed.initialize()
-      say(environment.report())
-    except ImportError:
-      pass
+    distributed.initialize()
+    say(environment.report())
     stopping.explain_lost_peers()
     with stopping.leaving_at_once():
       train(_CONFIG.value, pathlib.Path(_WORKDIR.value))

@@ -1,0 +1,119 @@
+"""Trainings as processes, for tests: started, killed, compared."""
+
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import time
+
+import entry_points
+import jax
+import numpy as np
+
+from viton_jax import checkpoints
+
+
+def pack(raw_dir: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+  """The raw pairs as packed data of 64 x 64, ten to train on, two held out."""
+  entry_points.run(
+      'input_pipeline.prepare',
+      *('--layout', 'viton', '--data_dir', raw_dir, '--out_dir', folder),
+      *('--height', 64, '--width', 64, '--validation_fraction', 0.2),
+      *('--format', 'packed'),
+  )
+  return folder
+
+
+def arguments(packed: pathlib.Path, workdir: pathlib.Path, **options) -> list:
+  """Of a tiny stage 1; `options` are fields, with __ for a dot."""
+  fields = {
+      'data.dir': packed,
+      'data.format': 'packed',
+      'features': 4,
+      'eval_every': 1000,
+      'sample_every': 1000,
+      **{name.replace('__', '.'): value for name, value in options.items()},
+  }
+  return [
+      *('--config', 'configs/stage1.py:smoke', '--workdir', workdir),
+      *(f'--config.{name}={value}' for name, value in fields.items()),
+  ]
+
+
+def start(
+    arguments: list, *, env: dict | None = None, devices: int = 1
+) -> subprocess.Popen:
+  return subprocess.Popen(
+      entry_points.command('viton_jax.train', *arguments),
+      cwd=entry_points.ROOT,
+      env=entry_points.environment(devices) | (env or {}),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+  )
+
+
+def start_many(arguments: list, count: int) -> list[subprocess.Popen]:
+  """As many processes of one job, each with one device."""
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    address = f'localhost:{free.getsockname()[1]}'
+  return [
+      start(
+          arguments,
+          env={
+              'VITON_JAX_COORDINATOR': address,
+              'VITON_JAX_NUM_PROCESSES': str(count),
+              'VITON_JAX_PROCESS_ID': str(i),
+          },
+      )
+      for i in range(count)
+  ]
+
+
+def wait_for(process: subprocess.Popen, beginning: str) -> str:
+  """Reads the process's lines up to the one with this beginning."""
+  lines = []
+  for line in process.stdout:
+    lines.append(line)
+    if line.startswith(beginning):
+      return ''.join(lines)
+  raise AssertionError(''.join(lines) + process.stderr.read())
+
+
+def kill_somewhere(process: subprocess.Popen, rng: random.Random) -> str:
+  """kill -9 at a random moment: in the start, or some steps into the loop."""
+  if rng.random() < 0.25:
+    time.sleep(rng.uniform(0.0, 4.0))
+    where = 'while it starts'
+  else:
+    steps = rng.randint(1, 4)
+    where = 'before its first step'
+    for line in process.stdout:
+      if line.startswith('step '):
+        where = line.split()[1]
+        steps -= 1
+        if not steps:
+          break
+    time.sleep(rng.uniform(0.0, 0.15))
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  return where
+
+
+def whole_state(workdir: pathlib.Path) -> dict:
+  """Everything of the newest checkpoint, optimiser included."""
+  return checkpoints.read_tree(checkpoints.find(workdir) / 'state')
+
+
+def assert_bit_equal(a: pathlib.Path, b: pathlib.Path) -> None:
+  first, second = whole_state(a), whole_state(b)
+  assert first['step'] == second['step']
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def kills_wanted() -> int:
+  """VITON_JAX_KILLS, for a longer test than is run every time."""
+  return int(os.environ.get('VITON_JAX_KILLS', '2'))
