@@ -46,7 +46,7 @@ def _recut_head(image: np.ndarray, zones: Zones, person) -> np.ndarray:
       z[box] for z in (zones.face, zones.head, zones.hx, zones.hy)
   )
   seeds = np.full(face.shape, cv2.GC_BGD, np.uint8)
-  seeds[head < 1.15] = cv2.GC_PR_BGD
+  seeds[head < 1.0] = cv2.GC_PR_BGD
   seeds[np.hypot(hx / 0.44, (hy - 0.47) / 0.52) < 1] = cv2.GC_PR_FGD
   seeds[(face < 0.75) | _crown(hx, hy)] = cv2.GC_FGD
   # Below the chin the body is no background.
