@@ -1,0 +1,90 @@
+"""An exported try-on against the live model, and against its SavedModel.
+
+  python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 \\
+      --out_dir E --format stablehlo,savedmodel
+  python -m benchmarks.export --checkpoint W1 --refine_checkpoint W2 --artifact E
+
+Everything in one process and in turns, so ratios hold on a busy machine too.
+The SavedModel is left out where there is none, or no TensorFlow.
+"""
+
+import argparse
+import importlib.util
+import pathlib
+import statistics
+import time
+
+import numpy as np
+
+from benchmarks import timing
+from viton_jax import try_on_batch
+from viton_jax.serving import artifact
+
+
+def random_batch(manifest: dict, count: int) -> dict:
+  """Pictures of noise; a disc each for garment mask and head."""
+  rng = np.random.default_rng(0)
+  h, w = manifest['height'], manifest['width']
+  y, x = np.mgrid[:h, :w]
+  disc = np.hypot((y - h / 2) / h, (x - w / 2) / w) < 0.3
+  batch = {}
+  for name, spec in manifest['inputs'].items():
+    shape = (count, *spec['shape'][1:])
+    if name in ('garment_mask', 'head_mask'):
+      batch[name] = np.broadcast_to(disc, shape).astype(np.uint8)
+    elif spec['dtype'] == 'uint8':
+      batch[name] = rng.integers(0, 256, shape, np.uint8)
+    else:
+      batch[name] = rng.uniform(0, 1, shape).astype(np.float32)
+  return batch
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  add = parser.add_argument
+  add('--checkpoint', required=True)
+  add('--refine_checkpoint', required=True)
+  add('--artifact', required=True, type=pathlib.Path)
+  add('--batch_sizes', type=int, nargs='+', default=[1, 8])
+  add('--repeats', type=int, default=7)
+  arguments = parser.parse_args()
+  begin = time.perf_counter()
+  loaded = artifact.load(arguments.artifact)
+  print(f'loading the artifact: {time.perf_counter() - begin:.2f} s')
+  _, live = try_on_batch.make_try_on(
+      arguments.checkpoint,
+      arguments.refine_checkpoint,
+      dtype=loaded.manifest['dtype'],
+  )
+  calls = {'live model': live, 'artifact': loaded}
+  if importlib.util.find_spec('tensorflow'):
+    from viton_jax.serving import saved_model
+
+    if (arguments.artifact / saved_model.FOLDER).exists():
+      calls['SavedModel'] = saved_model.load(
+          arguments.artifact, loaded.fidelity
+      )
+  h, w = loaded.size
+  print(f'{timing.device()}, {h} x {w}, {loaded.manifest["dtype"]}; ms a batch')
+  for count in arguments.batch_sizes:
+    batch = random_batch(loaded.manifest, count)
+    for name, call in calls.items():
+      begin = time.perf_counter()
+      call(batch)
+      print(f'  batch {count}, {name}: first call '
+            f'{time.perf_counter() - begin:.1f} s')
+    times = {name: [] for name in calls}
+    for _ in range(arguments.repeats):
+      for name, call in calls.items():
+        begin = time.perf_counter()
+        call(batch)
+        times[name].append(1e3 * (time.perf_counter() - begin))
+    for name, taken in times.items():
+      print(f'  batch {count}, {name:12} median '
+            f'{statistics.median(taken):8.1f}, least {min(taken):8.1f}')
+
+
+if __name__ == '__main__':
+  main()

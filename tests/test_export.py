@@ -1,0 +1,411 @@
+"""Export: the artifact and the SavedModel give the live model's pictures."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import entry_points
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from input_pipeline.layouts import open_layout
+from input_pipeline.sample import Sample, working_example
+from viton_jax import export, try_on_batch
+from viton_jax.errors import InputError
+from viton_jax.geometry.prediction import match
+from viton_jax.models import EncoderDecoder, Refinement
+from viton_jax.portable import write as write_portable
+from viton_jax.serving import artifact, programs, weights
+
+SIZE = (128, 64)
+PAIRS = 3
+
+# Runs a module where only these can be imported, beside Python's own.
+_ALONE = """
+import runpy, sys
+allowed = {
+    'jax', 'jaxlib', 'numpy', 'scipy', 'ml_dtypes', 'opt_einsum', 'flatbuffers'
+}
+class Blocker:
+  def find_spec(self, name, path=None, target=None):
+    first = name.split('.')[0]
+    if first == 'viton_jax' or first in allowed | sys.stdlib_module_names:
+      return None
+    if first.startswith('_sysconfigdata'):  # Python's own, named by platform.
+      return None
+    raise ModuleNotFoundError(f'{name} is blocked', name=name)
+sys.meta_path.insert(0, Blocker())
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+"""
+
+
+def arguments(networks, out_dir, *more):
+  return (
+      *('--checkpoint', networks[0], '--refine_checkpoint', networks[1]),
+      *('--out_dir', out_dir, *more),
+  )
+
+
+@pytest.fixture(scope='module')
+def exported(networks, tmp_path_factory):
+  out_dir = tmp_path_factory.mktemp('export') / 'exported'
+  done = entry_points.run(
+      'viton_jax.export',
+      *arguments(networks, out_dir, '--format', 'stablehlo,savedmodel'),
+  )
+  return out_dir, done.stdout
+
+
+@pytest.fixture(scope='module')
+def batch(raw_dir):
+  layout = open_layout('viton', raw_dir, None, split='test')
+  examples = [
+      working_example(
+          layout.load(i), height=SIZE[0], width=SIZE[1], fidelity='fixed'
+      )
+      for i in range(PAIRS)
+  ]
+  return {
+      name: np.stack([example[name] for example in examples])
+      for name in programs.describe_inputs(SIZE, 'fixed')
+  }
+
+
+@pytest.fixture(scope='module')
+def live(networks, batch):
+  """The live model's try-on, and its picture in grey levels."""
+  _, run = try_on_batch.make_try_on(*networks)
+  tried = run(batch)
+  assert tried.failures == [None] * PAIRS  # Else this tests too little.
+  levels = np.clip(np.rint((tried.output + 1) * 127.5), 0, 255)
+  return tried, levels.astype(int)
+
+
+def test_the_export_says_how_close_it_is(exported):
+  out_dir, log = exported
+  for what in ('stablehlo, fresh process', 'SavedModel, TensorFlow'):
+    assert f'{what}, against the live model' in log
+  apart = [int(x) for x in re.findall(r'largest difference (\d+)', log)]
+  assert len(apart) == 2 * 5 and max(apart) <= 2
+  assert sorted(os.listdir(out_dir.parent)) == ['exported']
+
+
+def test_manifest_lists_every_file(exported):
+  out_dir, _ = exported
+  manifest = json.loads((out_dir / 'manifest.json').read_text())
+  files = {
+      str(path.relative_to(out_dir)): path.read_bytes()
+      for path in out_dir.rglob('*')
+      if path.is_file() and path.name != 'manifest.json'
+  }
+  assert manifest['files'] == {
+      name: {'bytes': len(data), 'sha256': hashlib.sha256(data).hexdigest()}
+      for name, data in files.items()
+  }
+  assert manifest['platforms'] == ['cpu', 'cuda', 'tpu']
+  assert (manifest['height'], manifest['width']) == SIZE
+  assert manifest['fidelity'] == 'fixed' and manifest['dtype'] == 'float32'
+  assert manifest['versions']['jax'] == jax.__version__
+  assert manifest['inputs']['person'] == {
+      'shape': ['b', 128, 64, 3], 'dtype': 'uint8', 'range': [0, 255],
+      'what': 'photo of the person, RGB',
+  }
+  outputs = manifest['programs']['refine']['outputs']
+  assert outputs['output']['shape'] == ['b', 128, 64, 3]
+  assert outputs['output']['dtype'] == 'uint8'
+  assert 'licence' in manifest
+  names = sorted(files)
+  assert 'coarse.stablehlo' in names and 'refinement.safetensors' in names
+
+
+@pytest.mark.parametrize('pairs', [PAIRS, 1])
+def test_jax_and_numpy_alone_give_the_live_picture(
+    exported, batch, live, tmp_path, pairs
+):
+  inputs, outputs = tmp_path / 'batch.npz', tmp_path / 'tried.npz'
+  np.savez(inputs, **{name: x[:pairs] for name, x in batch.items()})
+  done = subprocess.run(
+      [
+          *(sys.executable, '-c', _ALONE, 'viton_jax.serving.artifact'),
+          *(exported[0], '--inputs', inputs, '--outputs', outputs),
+      ],
+      cwd=entry_points.ROOT,
+      env=entry_points.environment(),
+      capture_output=True,
+      text=True,
+      check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  assert f'{pairs} pairs, 0 failed' in done.stdout
+  tried = np.load(outputs)
+  assert tried['output'].dtype == np.uint8
+  assert np.abs(tried['output'] - live[1][:pairs]).max() <= 2
+  assert live[1].std() > 10  # Pictures, not grey.
+  np.testing.assert_allclose(
+      tried['control_points'], live[0].control_points[:pairs], atol=1e-4
+  )
+
+
+def test_blocked_imports_do_block():
+  done = subprocess.run(
+      [sys.executable, '-c', _ALONE, 'viton_jax.export'],
+      cwd=entry_points.ROOT, capture_output=True, text=True, check=False,
+  )
+  assert 'is blocked' in done.stderr
+
+
+def test_any_batch_size_from_one_artifact(exported, batch, live):
+  try_on = artifact.load(exported[0], max_batch=2)
+  assert try_on.size == SIZE and try_on.fidelity == 'fixed'
+  for order in ([2], [0, 1, 2], [2, 1, 0, 1, 2]):
+    tried = try_on({name: values[order] for name, values in batch.items()})
+    assert tried.output.shape == (len(order), *SIZE, 3)
+    assert np.abs(tried.output.astype(int) - live[1][order]).max() <= 2
+    assert tried.failures == [None] * len(order)
+  for name, (low, high) in {
+      'warped': (-1, 1), 'coarse': (-1, 1), 'mask': (0, 1), 'alpha': (0, 1)
+  }.items():
+    levels = (getattr(live[0], name)[order] - low) * 255 / (high - low)
+    assert np.abs(getattr(tried, name) - levels).max() <= 2, name
+
+
+def test_a_pair_that_cannot_be_matched(exported, batch):
+  try_on = artifact.load(exported[0])
+  masks = batch['garment_mask'].copy()
+  masks[1] = 0
+  tried = try_on(batch | {'garment_mask': masks})
+  assert 'empty' in tried.failures[1]
+  assert tried.failures[0] is None and tried.failures[2] is None
+
+
+@pytest.mark.parametrize('fidelity', ['fixed', 'original'])
+def test_parse_stands_for_what_is_made_of_it(exported, fidelity):
+  """Equal to the working example of photos that have the working size."""
+  rng = np.random.default_rng(3)
+  keypoints = rng.uniform(1, 60, (18, 3)).astype(np.float32)
+  keypoints[5] = 0
+  sample = Sample(
+      'a', 'b',
+      person=rng.integers(0, 256, (*SIZE, 3), np.uint8),
+      garment=rng.integers(0, 256, (*SIZE, 3), np.uint8),
+      keypoints=keypoints,
+      parse=rng.integers(0, 20, SIZE).astype(np.uint8),
+      garment_mask=rng.integers(0, 2, SIZE).astype(bool),
+  )
+  expected = working_example(
+      sample, height=SIZE[0], width=SIZE[1], fidelity=fidelity
+  )
+  manifest = artifact.read_manifest(exported[0])
+  specs = programs.describe_inputs(SIZE, fidelity)
+  manifest |= {'fidelity': fidelity, 'inputs': specs}
+  given = {
+      'person': sample.person[None],
+      'garment': sample.garment[None],
+      'garment_mask': sample.garment_mask[None].astype(np.uint8),
+      'keypoints': keypoints[None],
+      'parse': sample.parse[None],
+  }
+  manifest['from_parse']['replaces'] = ['head_mask', 'body', 'pose_limit']
+  made = artifact.checked_inputs(manifest, given)
+  assert sorted(made) == sorted(specs)
+  for name, value in made.items():
+    np.testing.assert_allclose(value[0], expected[name], atol=1e-6)
+    assert value.dtype == specs[name]['dtype']
+    assert artifact.checked_inputs(manifest, made)[name] is value
+
+
+def test_wrong_arrays(exported, batch):
+  manifest = artifact.read_manifest(exported[0])
+
+  def refused(**changes):
+    changed = {k: v for k, v in (batch | changes).items() if v is not None}
+    with pytest.raises(InputError) as caught:
+      artifact.checked_inputs(manifest, changed)
+    return str(caught.value)
+
+  assert 'give uint8 of shape (b, 128, 64, 3)' in refused(
+      person=batch['person'][:, :100]
+  )
+  assert 'person is float32' in refused(
+      person=batch['person'].astype(np.float32)
+  )
+  assert 'shape (0, 128, 64, 3)' in refused(person=batch['person'][:0])
+  assert 'garment is for 1 pairs' in refused(garment=batch['garment'][:1])
+  assert 'within 0 and 1' in refused(garment_mask=batch['garment_mask'] * 255)
+  broken = batch['keypoints'].copy()
+  broken[0, 0, 0] = np.nan
+  assert 'keypoints goes from nan' in refused(keypoints=broken)
+  assert 'body is missing' in refused(body=None)
+  labels = np.full((PAIRS, *SIZE), 20, np.uint8)
+  message = refused(parse=labels, body=None, head_mask=None)
+  assert 'parse goes from 20 to 20' in message
+
+
+def test_changed_files(exported, batch, tmp_path):
+  def refused(file, change):
+    folder = tmp_path / 'copy'
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(exported[0], folder)
+    if change is None:
+      (folder / file).unlink()
+    else:
+      (folder / file).write_bytes(change((folder / file).read_bytes()))
+    with pytest.raises(InputError) as caught:
+      artifact.load(folder)
+    assert str(folder / file) in str(caught.value)
+    return str(caught.value)
+
+  def flip(data):
+    return data[:999] + bytes([data[999] ^ 1]) + data[1000:]
+
+  assert 'SHA-256' in refused('refine.stablehlo', flip)
+  assert 'SHA-256' in refused('encoder_decoder.safetensors', flip)
+  assert 'No such file' in refused('coarse.stablehlo', None)
+  assert 'not JSON' in refused('manifest.json', lambda data: data[:-9])
+  assert 'is not a' in refused('manifest.json', lambda data: b'{}')
+
+  def damage(data):  # By someone who mends the manifest as well.
+    path = tmp_path / 'copy' / 'manifest.json'
+    manifest = json.loads(path.read_text())
+    changed = data[: len(data) // 2]
+    manifest['files']['coarse.stablehlo']['sha256'] = artifact.digest(changed)
+    path.write_text(json.dumps(manifest))
+    return changed
+
+  assert 'export again' in refused('coarse.stablehlo', damage)
+  inputs = tmp_path / 'batch.npz'
+  np.savez(inputs, **batch)
+  line = entry_points.fails(
+      'viton_jax.serving.artifact', tmp_path,
+      *('--inputs', inputs, '--outputs', tmp_path / 'out.npz'),
+  )
+  assert 'manifest.json' in line
+  inputs.write_bytes(b'nothing')
+  line = entry_points.fails(
+      'viton_jax.serving.artifact', exported[0],
+      *('--inputs', inputs, '--outputs', tmp_path / 'out.npz'),
+  )
+  assert 'batch.npz' in line and not (tmp_path / 'out.npz').exists()
+
+
+def test_weights_as_safetensors_reads_them(exported):
+  path = exported[0] / 'encoder_decoder.safetensors'
+  flat = safetensors.numpy.load_file(path)
+  tree = weights.read(path.read_bytes(), 'file')
+  assert len(jax.tree.leaves(tree)) == len(flat)
+  for place, value in flat.items():
+    found = tree
+    for part in place.split('/'):
+      found = found[part]
+    np.testing.assert_array_equal(found, value)
+  with pytest.raises(InputError, match='safetensors'):
+    weights.read(path.read_bytes()[:-4], 'file')
+  with pytest.raises(InputError, match='safetensors'):
+    weights.read(b'', 'file')
+
+
+def test_saved_model_in_tensorflow(exported, batch, live):
+  import tensorflow as tf
+
+  loaded = tf.saved_model.load(str(exported[0] / 'savedmodel' / '1'))
+  assert sorted(loaded.signatures) == ['coarse', 'refine', 'serving_default']
+  for pairs in (PAIRS, 1):
+    given = {name: tf.constant(x[:pairs]) for name, x in batch.items()}
+    masks = given.pop('garment_mask').numpy()
+    predicted = loaded.signatures['coarse'](**given)
+    points = np.stack([
+        match(garment, mask[..., 0], fidelity='fixed')[0]
+        for garment, mask in zip(masks, predicted['mask'].numpy(), strict=True)
+    ])
+    refined = loaded.signatures['refine'](
+        garment=given['garment'], control_points=tf.constant(points),
+        **predicted,
+    )
+    at_once = loaded.signatures['serving_default'](
+        control_points=tf.constant(points), **given
+    )
+    for pictures in (refined, at_once):
+      picture = pictures['output'].numpy()
+      assert picture.dtype == np.uint8 and len(picture) == pairs
+      assert np.abs(picture - live[1][:pairs]).max() <= 2
+  text = (exported[0] / 'batching_parameters.txt').read_text()
+  assert text.count('allowed_batch_sizes') == 4
+
+
+def test_original_in_bfloat16(tmp_path):
+  """The other fidelity has one more input; random weights match nothing."""
+  paths = []
+  for seed, (name, model, channels) in enumerate((
+      ('encoder_decoder', EncoderDecoder(features=4), (25,)),
+      ('refinement', Refinement(features=4), (3, 3)),
+  )):
+    variables = jax.jit(model.init)(
+        jax.random.key(seed), *(np.zeros((1, 64, 64, c)) for c in channels)
+    )
+    paths.append(tmp_path / f'{name}.safetensors')
+    write_portable(
+        try_on_batch.checkpoints.Checkpoint(
+            path=paths[-1], step=0, network=name, features=4,
+            fidelity='original', size=(64, 64), config={},
+            variables=jax.tree.map(np.asarray, dict(variables)),
+        ),
+        paths[-1],
+    )
+  done = entry_points.run(
+      'viton_jax.export',
+      *arguments(paths, tmp_path / 'E', '--dtype', 'bfloat16'),
+  )
+  assert 'largest difference' in done.stdout
+  manifest = artifact.read_manifest(tmp_path / 'E')
+  assert manifest['dtype'] == 'bfloat16'
+  assert manifest['inputs']['pose_limit']['shape'] == ['b', 2]
+  assert not (tmp_path / 'E' / 'savedmodel').exists()
+
+
+def test_killed_half_way(networks, tmp_path):
+  out_dir = tmp_path / 'exported'
+  process = subprocess.Popen(
+      entry_points.command('viton_jax.export', *arguments(networks, out_dir)),
+      cwd=entry_points.ROOT,
+      env=entry_points.environment(),
+      stdout=subprocess.DEVNULL,
+  )
+  try:
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob('.partial_*/exported/refine.stablehlo')):
+      assert process.poll() is None and time.monotonic() < deadline
+      time.sleep(0.01)
+  finally:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  assert not out_dir.exists()
+  (left,) = tmp_path.iterdir()
+  with pytest.raises(InputError, match='manifest.json'):
+    artifact.load(out_dir)
+  assert left.name.startswith('.partial_')
+
+
+def test_bad_input(networks, exported, tmp_path, monkeypatch):
+  def fails(*more, use=networks, out_dir=tmp_path / 'new'):
+    command = ['export', *map(str, arguments(use, out_dir, *more))]
+    monkeypatch.setattr(sys, 'argv', command)
+    with pytest.raises(InputError) as caught:
+      export.main()
+    return str(caught.value)
+
+  assert 'exists already' in fails(out_dir=exported[0])
+  assert "'tflite' is unknown" in fails('--format', 'stablehlo,tflite')
+  assert 'wanted' in fails(use=networks[::-1])
+  (tmp_path / 'file').touch()
+  message = fails(out_dir=tmp_path / 'file' / 'new')
+  assert 'cannot be written' in message
+  assert [path.name for path in tmp_path.iterdir()] == ['file']

@@ -1,0 +1,337 @@
+"""Exports a whole try-on for serving: compiled programs, weights, manifest.
+
+  python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 --out_dir E
+  python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 \\
+      --out_dir E --format stablehlo,savedmodel
+
+E can be called with JAX and NumPy alone, on CPUs, CUDA GPUs and TPUs, with any
+batch size: see `viton_jax.serving.artifact` and docs/serving.md. It appears
+under its name only after a fresh process has loaded it and given the live
+model's pictures, for drawn people, to within 2 grey levels of 255. All of that
+runs on this machine's CPU; no accelerator is needed.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import jax
+from jax import export
+import jax.numpy as jnp
+import numpy as np
+
+from input_pipeline.sample import (
+    HEAD_LABELS,
+    NUM_LABELS,
+    Sample,
+    working_example,
+)
+from input_pipeline.synthetic.pairs import render_pair
+import viton_jax
+from viton_jax import errors, portable, storage, try_on_batch
+from viton_jax.checkpoints import Checkpoint
+from viton_jax.errors import InputError
+from viton_jax.serving import artifact, programs
+from viton_jax.serving.programs import PICTURES, PLATFORMS
+
+FORMATS = ('stablehlo', 'savedmodel')
+TOLERANCE = 2  # Grey levels of 255.
+_PAIRS = 3
+_LICENCE = (
+    'Code: Apache-2.0. The weights carry the terms of the data and of the '
+    'checkpoints that they come from; know them before you pass this on.'
+)
+
+
+def parse_arguments() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+      prog='python -m viton_jax.export',
+      description=__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add('--checkpoint', required=True,
+      help='stage 1: its workdir, one step of it, a .safetensors file, or what '
+      '`python -m viton_jax.convert` wrote')
+  add('--refine_checkpoint', required=True, help='the same of stage 2')
+  add('--out_dir', required=True, help='folder to write; must not exist yet')
+  add('--format', default='stablehlo', metavar='LIST',
+      help="'stablehlo' (always written), or 'stablehlo,savedmodel' for "
+      'TensorFlow Serving as well (default: %(default)s)')
+  add('--dtype', default='float32', choices=('float32', 'bfloat16'),
+      help='of the convolutions; weights stay float32 (default: %(default)s)')
+  add('--licence', default=_LICENCE, metavar='TEXT',
+      help='note for the manifest: on what terms the weights may be used')
+  return parser.parse_args()
+
+
+def main() -> int:
+  arguments = parse_arguments()
+  formats = arguments.format.split(',')
+  for name in formats:
+    if name not in FORMATS:
+      raise InputError(
+          f'--format {arguments.format}: {name!r} is unknown; give a list of '
+          f'{", ".join(FORMATS)}.'
+      )
+  out_dir = pathlib.Path(arguments.out_dir).absolute()
+  if out_dir.exists():
+    raise InputError(
+        f'{out_dir}: exists already; give another --out_dir, or remove it.'
+    )
+  jax.config.update('jax_platforms', 'cpu')
+  begin = time.monotonic()
+  networks = try_on_batch.read_both(
+      arguments.checkpoint, arguments.refine_checkpoint
+  )
+  try:
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix='.partial_', dir=out_dir.parent
+    ) as folder:
+      partial = pathlib.Path(folder) / out_dir.name
+      partial.mkdir()
+      write(
+          partial, networks, dtype=arguments.dtype, licence=arguments.licence
+      )
+      written = time.monotonic()
+      print(f'exported in {written - begin:.1f} s')
+      batch, live = dress_live(arguments, networks[0])
+      compare(live, run_fresh(partial, batch), 'stablehlo, fresh process')
+      if 'savedmodel' in formats:
+        from viton_jax.serving import saved_model  # Needs TensorFlow.
+
+        saved_model.write(partial, networks, dtype=arguments.dtype)
+        tried = saved_model.check(partial, batch, networks[0].fidelity)
+        compare(live, tried, 'SavedModel, TensorFlow')
+      write_manifest_files(partial)
+      os.replace(partial, out_dir)
+  except OSError as error:
+    raise InputError(
+        f'{out_dir}: cannot be written ({error.strerror or error}); give '
+        'another --out_dir.'
+    ) from error
+  print_table(out_dir)
+  print(f'{out_dir}: done in {time.monotonic() - begin:.0f} s')
+  return errors.EXIT_OK
+
+
+def write(
+    folder: pathlib.Path,
+    networks: tuple[Checkpoint, Checkpoint],
+    *,
+    dtype: str,
+    licence: str,
+) -> None:
+  """Writes programs, weights and a manifest that lacks the comparison.
+
+  Args:
+    folder: an empty one.
+    networks: encoder-decoder and refinement network.
+    dtype: 'float32' or 'bfloat16', of the convolutions.
+    licence: note for the manifest.
+  """
+  first, _ = networks
+  inputs = programs.describe_inputs(first.size, first.fidelity)
+  specs = inputs | programs.describe_between(first.size)
+  named = {}
+  for (name, function), network in zip(
+      programs.functions(*networks, dtype=dtype).items(),
+      networks,
+      strict=True,
+  ):
+    names = programs.input_names(name, inputs)
+    variables = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+        programs.weights_of(network),
+    )
+    exported = export.export(jax.jit(function), platforms=PLATFORMS)(
+        variables, programs.abstract_inputs(specs, names)
+    )
+    (folder / f'{name}.stablehlo').write_bytes(exported.serialize())
+    portable.write(network, folder / f'{network.network}.safetensors')
+    named[name] = {
+        'file': f'{name}.stablehlo',
+        'weights': f'{network.network}.safetensors',
+        'step': network.step,
+        'features': network.features,
+        'inputs': names,
+        'outputs': output_specs(exported),
+        'calling_convention': exported.calling_convention_version,
+    }
+  h, w = first.size
+  storage.write_json(folder / artifact.MANIFEST, {
+      'format': artifact.FORMAT,
+      'format_version': artifact.FORMAT_VERSION,
+      'created': datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds'),
+      'fidelity': first.fidelity,
+      'height': h,
+      'width': w,
+      'dtype': dtype,
+      'platforms': list(PLATFORMS),
+      'inputs': inputs,
+      'from_parse': {
+          'shape': ['b', h, w],
+          'dtype': 'uint8',
+          'range': [0, NUM_LABELS - 1],
+          'what': 'LIP-20 labels of person',
+          'head_labels': list(HEAD_LABELS),
+          'replaces': [
+              name
+              for name in ('head_mask', 'body', 'pose_limit')
+              if name in inputs
+          ],
+      },
+      'between': programs.describe_between(first.size),
+      'programs': named,
+      'calling': (
+          'jax.export.deserialize(program).call(weights, {name: array}); the '
+          'weights are a tree by the parts of their names. coarse, then on the '
+          'host control_points from garment_mask and mask, then refine.'
+      ),
+      'versions': {
+          name: importlib.metadata.version(name)
+          for name in ('jax', 'jaxlib', 'flax', 'numpy')
+      } | {
+          'viton_jax': viton_jax.__version__,
+          'python': platform.python_version(),
+      },
+      'licence': licence,
+  })
+  write_manifest_files(folder)
+
+
+def output_specs(exported: export.Exported) -> dict[str, dict]:
+  tree = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+  return {
+      name: {
+          'shape': [str(aval.shape[0]), *aval.shape[1:]],
+          'dtype': aval.dtype.name,
+      }
+      for name, aval in tree.items()
+  }
+
+
+def write_manifest_files(folder: pathlib.Path) -> None:
+  """Notes size and SHA-256 of every file of the folder in its manifest."""
+  manifest = artifact.read_manifest(folder)
+  manifest['files'] = {
+      str(path.relative_to(folder)): {
+          'bytes': path.stat().st_size,
+          'sha256': artifact.digest(path.read_bytes()),
+      }
+      for path in sorted(folder.rglob('*'))
+      if path.is_file() and path.name != artifact.MANIFEST
+  }
+  storage.write_json(folder / artifact.MANIFEST, manifest)
+
+
+def drawn_batch(size: tuple[int, int], fidelity: str) -> dict:
+  """Working examples of drawn people in each other's garments."""
+  height, width = size
+  examples = []
+  for i in range(1, _PAIRS + 1):
+    pair = render_pair(7, i, 256, garment_index=_PAIRS + i)
+    sample = Sample(
+        person_id=f'drawn person {i}',
+        garment_id=f'drawn garment {_PAIRS + i}',
+        person=pair.person,
+        garment=pair.garment,
+        keypoints=pair.keypoints,
+        parse=pair.parse,
+        garment_mask=pair.garment_mask,
+    )
+    examples.append(
+        working_example(sample, height=height, width=width, fidelity=fidelity)
+    )
+  names = programs.describe_inputs(size, fidelity)
+  return {name: np.stack([x[name] for x in examples]) for name in names}
+
+
+def dress_live(
+    arguments: argparse.Namespace, first: Checkpoint
+) -> tuple[dict, dict]:
+  """The comparison's batch, and the live model's pictures of it."""
+  batch = drawn_batch(first.size, first.fidelity)
+  _, run = try_on_batch.make_try_on(
+      arguments.checkpoint, arguments.refine_checkpoint, dtype=arguments.dtype
+  )
+  tried = run(batch)
+  live: dict[str, Any] = {
+      name: np.asarray(
+          try_on_batch.to_levels(
+              jnp.asarray(getattr(tried, name)), *try_on_batch.RANGES[name]
+          )
+      )
+      for name in PICTURES
+  }
+  return batch, live | {'failures': tried.failures}
+
+
+def run_fresh(folder: pathlib.Path, batch: dict) -> dict:
+  """Calls the exported try-on in a new process."""
+  root = pathlib.Path(viton_jax.__file__).parents[1]
+  with tempfile.TemporaryDirectory() as scratch:
+    inputs, outputs = (pathlib.Path(scratch, f'{x}.npz') for x in 'io')
+    np.savez(inputs, **batch)
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'viton_jax.serving.artifact', str(folder)),
+            *('--inputs', str(inputs), '--outputs', str(outputs)),
+        ],
+        cwd=root,
+        env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (errors.EXIT_OK, errors.EXIT_SOME_FAILED):
+      raise RuntimeError(f'the exported try-on does not run:\n{done.stderr}')
+    tried = artifact.read_npz(outputs)
+  return tried | {'failures': [str(x) or None for x in tried['failures']]}
+
+
+def compare(live: dict, tried: dict, what: str) -> None:
+  """Prints how far two sets of pictures are apart.
+
+  Raises:
+    RuntimeError: by more than `TOLERANCE`, which would be a defect of ours.
+  """
+  matched = sum(reason is None for reason in live['failures'])
+  print(
+      f'{what}, against the live model ({len(live["failures"])} drawn pairs, '
+      f'{matched} matched), grey levels of 255:'
+  )
+  worst = 0
+  for name in PICTURES:
+    apart = np.abs(live[name].astype(int) - tried[name].astype(int))
+    worst = max(worst, apart.max())
+    print(
+        f'  {name:8} largest difference {apart.max()}, '
+        f'{100 * (apart > 0).mean():.3f} % of values differ'
+    )
+  if worst > TOLERANCE or live['failures'] != tried['failures']:
+    raise RuntimeError(
+        f'{what}: differs from the live model by {worst} of 255, more than '
+        f'{TOLERANCE}; nothing was written.'
+    )
+
+
+def print_table(folder: pathlib.Path) -> None:
+  files = artifact.read_manifest(folder)['files']
+  for name, entry in files.items():
+    print(f'  {name:40} {entry["bytes"] / 2**20:8.1f} MiB')
+  total = sum(entry['bytes'] for entry in files.values())
+  print(f'  {"all":40} {total / 2**20:8.1f} MiB')
+
+
+if __name__ == '__main__':
+  errors.run(main)

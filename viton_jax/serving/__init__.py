@@ -1,0 +1,1 @@
+"""Serving: calling an exported try-on without the library that trained it."""

@@ -1,0 +1,410 @@
+"""Loads an exported try-on and calls it, with JAX, NumPy and SciPy alone.
+
+  from viton_jax.serving import artifact
+
+  try_on = artifact.load('exported')
+  tried = try_on({
+      'person': person, 'garment': garment, 'garment_mask': garment_mask,
+      'keypoints': keypoints, 'parse': parse,
+  })
+  tried.output    # (b, h, w, 3) uint8
+
+or, from arrays in a file to arrays in a file:
+
+  python -m viton_jax.serving.artifact exported --inputs batch.npz \\
+      --outputs tried.npz
+
+`python -m viton_jax.export` writes the folder; docs/serving.md says what is in
+it. Two compiled programs with the matching between them on the host: what runs
+here is what runs in the live try-on, line for line.
+"""
+
+import argparse
+from collections.abc import Mapping
+from concurrent import futures
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import time
+from typing import Any
+
+import jax
+from jax import export
+import numpy as np
+
+from viton_jax import errors
+from viton_jax.errors import InputError
+from viton_jax.geometry.prediction import match
+from viton_jax.serving import weights
+
+FORMAT = 'viton_jax try-on'
+FORMAT_VERSION = 1
+MANIFEST = 'manifest.json'
+# A coordinate from which no pose box reaches the picture; see `_from_parse`.
+_OUTSIDE = -1000.0
+_CELL_PX = 16  # `body` has one value for so many pixels a side.
+
+
+@dataclasses.dataclass(frozen=True)
+class TriedOn:
+  """What comes out for b pairs; pictures are uint8 RGB.
+
+  Attributes:
+    output: (b, h, w, 3), the try-on.
+    warped: (b, h, w, 3), the garment bent into its place.
+    coarse: (b, h, w, 3), the encoder-decoder's picture.
+    mask: (b, h, w, 1), where it puts the garment: 0..255 for 0..1.
+    alpha: (b, h, w, 1), how much of `warped` shows: 0..255 for 0..1.
+    control_points: (b, 100, 2) float32 of the warp, in [-1, 1].
+    failures: a reason for each pair that could not be matched, else None; its
+      `warped`, `alpha` and `output` mean nothing.
+  """
+
+  output: np.ndarray
+  warped: np.ndarray
+  coarse: np.ndarray
+  mask: np.ndarray
+  alpha: np.ndarray
+  control_points: np.ndarray
+  failures: list[str | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class TryOnArtifact:
+  """A try-on that was exported; call it with a dict of arrays.
+
+  Attributes:
+    path: its folder.
+    manifest: what manifest.json says.
+    programs: name -> (compiled function of weights and batch, weights on the
+      device).
+    max_batch: larger batches are cut into pieces of this size.
+    pool: threads for the matching.
+  """
+
+  path: pathlib.Path
+  manifest: dict[str, Any]
+  programs: dict[str, tuple]
+  max_batch: int
+  pool: futures.Executor
+
+  @property
+  def size(self) -> tuple[int, int]:
+    """(height, width) of all pictures."""
+    return self.manifest['height'], self.manifest['width']
+
+  @property
+  def fidelity(self) -> str:
+    return self.manifest['fidelity']
+
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> TriedOn:
+    """Tries on b pairs.
+
+    The batch is filled up to 1, 2, 4, 8, ... pairs, so that XLA compiles for
+    few sizes; the first call of each takes seconds.
+
+    Args:
+      inputs: the arrays that `manifest['inputs']` describes. `parse` (b, h, w)
+        uint8, LIP-20 labels, may stand for `head_mask`, `body` and
+        `pose_limit`: they are then made from it as `working_example` makes
+        them of photos that have the working size.
+
+    Returns:
+      TriedOn.
+
+    Raises:
+      InputError: an array is missing or has a wrong shape, dtype or value.
+    """
+    inputs = self.checked(inputs)
+    count = len(inputs['person'])
+    pieces = [
+        self._try_on({
+            name: values[begin : begin + self.max_batch]
+            for name, values in inputs.items()
+        })
+        for begin in range(0, count, self.max_batch)
+    ]
+    if len(pieces) == 1:
+      return pieces[0]
+    return TriedOn(**{
+        field.name: sum((piece.failures for piece in pieces), [])
+        if field.name == 'failures'
+        else np.concatenate([getattr(piece, field.name) for piece in pieces])
+        for field in dataclasses.fields(TriedOn)
+    })
+
+  def checked(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays that the programs need, after all checks."""
+    return checked_inputs(self.manifest, inputs)
+
+  def _try_on(self, inputs):
+    count = len(inputs['person'])
+    size = min(bucket(count), self.max_batch)
+    padded = {
+        name: np.concatenate([values, *[values[-1:]] * (size - count)])
+        for name, values in inputs.items()
+    }
+    predicted = self._run('coarse', padded)
+    masks = np.asarray(predicted['mask'])[:count, ..., 0]
+    with _one_blas_thread():
+      matches = list(
+          self.pool.map(
+              functools.partial(match, fidelity=self.fidelity),
+              inputs['garment_mask'],
+              masks,
+          )
+      )
+    control_points = np.stack([points for points, _ in matches])
+    more = np.repeat(control_points[-1:], size - count, axis=0)
+    pictures = self._run(
+        'refine',
+        padded
+        | predicted
+        | {'control_points': np.concatenate([control_points, more])},
+    )
+    return TriedOn(
+        **{name: np.asarray(value)[:count] for name, value in pictures.items()},
+        control_points=control_points,
+        failures=[reason for _, reason in matches],
+    )
+
+  def _run(self, name, arrays):
+    call, variables = self.programs[name]
+    wanted = self.manifest['programs'][name]['inputs']
+    return call(variables, {key: arrays[key] for key in wanted})
+
+
+def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
+  """Loads what `python -m viton_jax.export` wrote.
+
+  Every file is compared with its SHA-256 in the manifest before it is used.
+
+  Args:
+    path: the folder.
+    max_batch: larger batches are cut into pieces of this size.
+
+  Raises:
+    InputError: no such folder, a file is missing or was changed, or this JAX
+      cannot read it.
+  """
+  path = pathlib.Path(path)
+  manifest = read_manifest(path)
+  platform = {'gpu': 'cuda'}.get(jax.default_backend(), jax.default_backend())
+  if platform not in manifest['platforms']:
+    raise InputError(
+        f'{path}: was exported for {", ".join(manifest["platforms"])}, but '
+        f'JAX runs on {platform} here; set JAX_PLATFORMS=cpu.'
+    )
+  programs = {}
+  for name, program in manifest['programs'].items():
+    code = read_checked(path, program['file'], manifest)
+    data = read_checked(path, program['weights'], manifest)
+    try:
+      exported = export.deserialize(bytearray(code))
+    except Exception as error:  # Flatbuffers and MLIR have their own kinds.
+      reason = str(error).splitlines()[0] if str(error) else type(error)
+      raise InputError(
+          f'{path / program["file"]}: JAX {jax.__version__} cannot read what '
+          f'JAX {manifest["versions"]["jax"]} exported ({reason}); export '
+          'again with a JAX of about the same age.'
+      ) from error
+    tree = weights.read(data, str(path / program['weights']))
+    programs[name] = (jax.jit(exported.call), jax.device_put(tree))
+  return TryOnArtifact(
+      path=path,
+      manifest=manifest,
+      programs=programs,
+      max_batch=bucket(max_batch),
+      pool=futures.ThreadPoolExecutor(os.cpu_count(), 'matching'),
+  )
+
+
+def read_manifest(path: pathlib.Path) -> dict[str, Any]:
+  """Reads and checks manifest.json of an exported folder."""
+  file = path / MANIFEST
+  try:
+    manifest = json.loads(file.read_bytes())
+  except OSError as error:
+    raise InputError(
+        f'{file}: cannot be read ({error.strerror}); give a folder that '
+        '`python -m viton_jax.export` wrote.'
+    ) from error
+  except ValueError as error:
+    raise InputError(
+        f'{file}: is not JSON ({error}); export again.'
+    ) from error
+  found = manifest.get('format') if isinstance(manifest, dict) else None
+  if found != FORMAT or manifest.get('format_version') != FORMAT_VERSION:
+    raise InputError(
+        f'{file}: is not a {FORMAT} of version {FORMAT_VERSION}; export again '
+        'with this version of viton_jax.'
+    )
+  return manifest
+
+
+def read_checked(
+    path: pathlib.Path, name: str, manifest: dict[str, Any]
+) -> bytes:
+  """The bytes of an exported file, if they are what the manifest says."""
+  try:
+    data = (path / name).read_bytes()
+  except OSError as error:
+    raise InputError(
+        f'{path / name}: cannot be read ({error.strerror}); copy the exported '
+        'folder again.'
+    ) from error
+  if digest(data) != manifest['files'][name]['sha256']:
+    raise InputError(
+        f'{path / name}: its SHA-256 is not the one in {MANIFEST}, so it was '
+        'changed or damaged; copy the exported folder again.'
+    )
+  return data
+
+
+def digest(data: bytes) -> str:
+  return hashlib.sha256(data).hexdigest()
+
+
+def bucket(count: int) -> int:
+  """The smallest power of two that is not below `count`."""
+  return 1 << (count - 1).bit_length()
+
+
+def checked_inputs(
+    manifest: dict[str, Any], inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Checks a batch against a manifest and completes it from `parse`.
+
+  Returns:
+    All arrays of `manifest['inputs']`.
+
+  Raises:
+    InputError: an array is missing or has a wrong shape, dtype or value.
+  """
+  specs = manifest['inputs']
+  instead = manifest['from_parse']
+  inputs = {name: np.asarray(value) for name, value in inputs.items()}
+  if 'parse' in inputs and not any(n in inputs for n in instead['replaces']):
+    names = [name for name in specs if name not in instead['replaces']]
+    specs = {name: specs[name] for name in names} | {'parse': instead}
+  count = None
+  for name, spec in specs.items():
+    if name not in inputs:
+      raise InputError(
+          f'{name} is missing; give an array of {spec["dtype"]} of shape '
+          f'{_shape(spec)}: {spec["what"]}.'
+      )
+    value = inputs[name]
+    shape, due = value.shape, tuple(spec['shape'][1:])
+    if value.dtype != spec['dtype'] or shape[1:] != due or not shape[0]:
+      raise InputError(
+          f'{name} is {value.dtype} of shape {shape}; give {spec["dtype"]} of '
+          f'shape {_shape(spec)}: {spec["what"]}.'
+      )
+    if count not in (None, len(value)):
+      raise InputError(
+          f'{name} is for {len(value)} pairs, the arrays before it for '
+          f'{count}; give as many of each.'
+      )
+    count = len(value)
+    low, high = spec['range']
+    if not (value.min() >= low and value.max() <= high):  # NaN fails too.
+      raise InputError(
+          f'{name} goes from {value.min()} to {value.max()}; it must lie '
+          f'within {low:g} and {high:g}: {spec["what"]}.'
+      )
+  if 'parse' in specs:
+    inputs |= _from_parse(inputs, manifest)
+  return {name: inputs[name] for name in manifest['inputs']}
+
+
+def _shape(spec):
+  return f'({", ".join(map(str, spec["shape"]))})'
+
+
+def _from_parse(inputs, manifest):
+  """What `working_example` makes of photos that have the working size."""
+  parse, keypoints = inputs['parse'], inputs['keypoints']
+  b, h, w = parse.shape
+  is_head = np.isin(parse, manifest['from_parse']['head_labels'])
+  is_body = ((parse != 0) & ~is_head).astype(np.float32)
+  cells = is_body.reshape(b, h // _CELL_PX, _CELL_PX, w // _CELL_PX, _CELL_PX)
+  made = {
+      'head_mask': is_head.astype(np.uint8) * np.uint8(255),
+      'body': cells.mean(axis=(2, 4), dtype=np.float32),
+  }
+  if manifest['fidelity'] == 'original':
+    # VITON's released code truncates coordinates, and places a missing joint
+    # where it draws nothing.
+    missing = keypoints[..., 2] <= 0
+    keypoints = keypoints.copy()
+    keypoints[..., :2] = np.trunc(keypoints[..., :2])
+    keypoints[missing] = _OUTSIDE, _OUTSIDE, 1
+    made['keypoints'] = keypoints
+    made['pose_limit'] = np.tile(np.float32([w, h]), (b, 1))
+  return made
+
+
+def _one_blas_thread():
+  """Matching solves many small systems: more threads for each only wait."""
+  try:
+    import threadpoolctl
+  except ImportError:
+    return contextlib.nullcontext()
+  return threadpoolctl.threadpool_limits(1, user_api='blas')
+
+
+def read_npz(path: str | pathlib.Path) -> dict[str, np.ndarray]:
+  """The arrays of an .npz file; nothing in it can run code."""
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      return dict(file)
+  except (OSError, ValueError, AttributeError) as error:
+    raise InputError(
+        f'{path}: cannot be read as .npz ({error}); write it with '
+        'numpy.savez.'
+    ) from error
+
+
+def parse_arguments() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+      prog='python -m viton_jax.serving.artifact',
+      description=__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add('path', help='folder that `python -m viton_jax.export` wrote')
+  add('--inputs', required=True, metavar='NPZ',
+      help='arrays by the names of the manifest, see numpy.savez')
+  add('--outputs', required=True, metavar='NPZ', help='where results go')
+  return parser.parse_args()
+
+
+def main() -> int:
+  arguments = parse_arguments()
+  begin = time.monotonic()
+  try_on = load(arguments.path)
+  loaded = time.monotonic()
+  tried = try_on(read_npz(arguments.inputs))
+  arrays = dataclasses.asdict(tried)
+  arrays['failures'] = np.array([reason or '' for reason in tried.failures])
+  partial = pathlib.Path(arguments.outputs).with_suffix('.partial.npz')
+  np.savez(partial, **arrays)
+  os.replace(partial, arguments.outputs)
+  failed = [reason for reason in tried.failures if reason]
+  for reason in failed:
+    print(f'not matched: {reason}')
+  print(
+      f'{len(tried.output)} pairs, {len(failed)} failed, on '
+      f'{jax.devices()[0].device_kind}: loaded in {loaded - begin:.1f} s, '
+      f'compiled and run in {time.monotonic() - loaded:.1f} s'
+  )
+  return errors.EXIT_SOME_FAILED if failed else errors.EXIT_OK
+
+
+if __name__ == '__main__':
+  errors.run(main)

@@ -1,0 +1,120 @@
+"""What an exported try-on consists of: its two programs and their arrays.
+
+Shapes are lists with 'b' for the batch size, as the manifest has them.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+from jax import export
+import jax.numpy as jnp
+
+from viton_jax import try_on_batch
+from viton_jax.checkpoints import Checkpoint
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+PICTURES = ('output', 'warped', 'coarse', 'mask', 'alpha')
+
+
+def functions(
+    first: Checkpoint, second: Checkpoint, *, dtype: str
+) -> dict[str, Callable]:
+  """The two halves of a try-on as pure functions of (variables, batch).
+
+  Returns:
+    name -> function; 'coarse' gives float32 `mask` and `coarse`, 'refine'
+    takes these, `garment` and `control_points`, and gives uint8 pictures.
+  """
+  coarse_step, refine_step = try_on_batch.pure_steps(first, second, dtype=dtype)
+
+  def coarse(variables, batch):
+    mask, picture = coarse_step(variables, batch)
+    return {'mask': mask, 'coarse': picture}
+
+  def refine(variables, batch):
+    values = refine_step(variables, batch)
+    values |= {name: batch[name] for name in ('coarse', 'mask')}
+    return {
+        name: try_on_batch.to_levels(
+            values[name], *try_on_batch.RANGES[name]
+        )
+        for name in PICTURES
+    }
+
+  return {'coarse': coarse, 'refine': refine}
+
+
+def describe_inputs(size: tuple[int, int], fidelity: str) -> dict[str, dict]:
+  """Name -> shape (b: any batch size), dtype, range and meaning."""
+  h, w = size
+
+  def spec(shape, dtype, low, high, what):
+    return {
+        'shape': ['b', *shape], 'dtype': dtype, 'range': [low, high],
+        'what': what,
+    }
+
+  far = 4.0 * max(h, w)
+  specs = {
+      'person': spec((h, w, 3), 'uint8', 0, 255, 'photo of the person, RGB'),
+      'garment': spec(
+          (h, w, 3), 'uint8', 0, 255,
+          'photo of the flat garment on a light background, RGB',
+      ),
+      'garment_mask': spec(
+          (h, w), 'uint8', 0, 1, '1 where the garment photo shows the garment'
+      ),
+      'keypoints': spec(
+          (18, 3), 'float32', -max(far, 1000.0), far,
+          'COCO-18 joints: x, y in pixels of person, confidence (0: missing)',
+      ),
+      'head_mask': spec(
+          (h, w), 'uint8', 0, 255, 'soft mask of head, hair and hat'
+      ),
+      'body': spec(
+          (h // 16, w // 16), 'float32', 0, 1,
+          'share of body without head in each cell of 16 x 16 pixels',
+      ),
+  }
+  if fidelity == 'original':
+    specs['pose_limit'] = spec(
+        (2,), 'float32', 0, far, 'x, y at which joints\' boxes are cut off'
+    )
+  return specs
+
+
+def describe_between(size: tuple[int, int]) -> dict[str, dict]:
+  """As `describe_inputs`, for what goes into 'refine' besides `garment`."""
+  return {
+      'mask': {'shape': ['b', *size, 1], 'dtype': 'float32'},
+      'coarse': {'shape': ['b', *size, 3], 'dtype': 'float32'},
+      'control_points': {'shape': ['b', 100, 2], 'dtype': 'float32'},
+  }
+
+
+def abstract_inputs(
+    specs: dict[str, dict], names: Sequence[str]
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """jax.ShapeDtypeStruct of each name, with one symbolic batch size."""
+  scope = export.SymbolicScope()
+  return {
+      name: jax.ShapeDtypeStruct(
+          export.symbolic_shape(
+              ', '.join(map(str, specs[name]['shape'])), scope=scope
+          ),
+          jnp.dtype(specs[name]['dtype']),
+      )
+      for name in names
+  }
+
+
+def weights_of(network: Checkpoint) -> dict:
+  """Its variables as they come back from a file, which has no empty parts."""
+  return {name: part for name, part in network.variables.items() if part}
+
+
+def input_names(program: str, inputs: dict[str, dict]) -> list[str]:
+  """What a program reads, in order."""
+  if program == 'refine':
+    return ['garment', 'control_points', 'mask', 'coarse']
+  return [name for name in inputs if name != 'garment_mask']

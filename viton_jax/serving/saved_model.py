@@ -1,0 +1,178 @@
+"""The try-on as a SavedModel, for TensorFlow Serving.
+
+The one file of serving that imports TensorFlow. Three signatures:
+
+    coarse           photos, keypoints, masks -> mask and coarse, float32
+    refine           these, garment, control_points -> uint8 pictures
+    serving_default  both at once, where control_points are known beforehand
+
+Between `coarse` and `refine` the client finds the control points, with
+`viton_jax.geometry.prediction.match`: no TensorFlow operation does that.
+"""
+
+from collections.abc import Callable
+import pathlib
+from typing import Any
+
+import jax
+from jax.experimental import jax2tf
+import numpy as np
+import tensorflow as tf
+
+from viton_jax.checkpoints import Checkpoint
+from viton_jax.geometry.prediction import match
+from viton_jax.serving import programs
+
+FOLDER = 'savedmodel'
+_VERSION = '1'  # TensorFlow Serving serves the largest number.
+_BATCHING = """\
+# tensorflow_model_server --enable_batching --batching_parameters_file=THIS
+max_batch_size { value: 8 }
+# XLA compiles for each size, so there are few.
+allowed_batch_sizes: 1
+allowed_batch_sizes: 2
+allowed_batch_sizes: 4
+allowed_batch_sizes: 8
+batch_timeout_micros { value: 5000 }
+num_batch_threads { value: 2 }
+max_enqueued_batches { value: 64 }
+"""
+
+
+def write(
+    folder: pathlib.Path,
+    networks: tuple[Checkpoint, Checkpoint],
+    *,
+    dtype: str,
+) -> None:
+  """Writes savedmodel/1 and batching_parameters.txt into `folder`.
+
+  Args:
+    folder: of the export.
+    networks: encoder-decoder and refinement network.
+    dtype: 'float32' or 'bfloat16', of the convolutions.
+  """
+  first, _ = networks
+  inputs = programs.describe_inputs(first.size, first.fidelity)
+  specs = inputs | programs.describe_between(first.size)
+  module = tf.Module()
+  module.weights = [
+      jax.tree.map(tf.Variable, programs.weights_of(network))
+      for network in networks
+  ]
+  for (name, function), weights in zip(
+      programs.functions(*networks, dtype=dtype).items(),
+      module.weights,
+      strict=True,
+  ):
+    names = programs.input_names(name, inputs)
+    converted = _convert(function, weights, specs, names)
+    setattr(module, name, _signature(converted, specs, names))
+
+  def both(**arrays):
+    # Calls the two signatures, so that their programs are stored once.
+    points = arrays.pop('control_points')
+    return module.refine(
+        garment=arrays['garment'],
+        control_points=points,
+        **module.coarse(**arrays),
+    )
+
+  names = programs.input_names('coarse', inputs)
+  module.both = _signature(both, specs, [*names, 'control_points'])
+  tf.saved_model.save(
+      module,
+      str(folder / FOLDER / _VERSION),
+      signatures={
+          'coarse': module.coarse,
+          'refine': module.refine,
+          'serving_default': module.both,
+      },
+  )
+  (folder / 'batching_parameters.txt').write_text(_BATCHING)
+
+
+def _convert(function, weights, specs, names) -> Callable:
+  """The JAX function as a TensorFlow one of named arrays."""
+  shapes = {
+      name: f'({", ".join(map(str, specs[name]["shape"]))})' for name in names
+  }
+  converted = jax2tf.convert(
+      function,
+      polymorphic_shapes=[None, shapes],
+      with_gradient=False,
+      native_serialization_platforms=programs.PLATFORMS,
+  )
+  return lambda **arrays: converted(weights, arrays)
+
+
+def _signature(function, specs, names):
+  return tf.function(function, autograph=False).get_concrete_function(**{
+      name: tf.TensorSpec(
+          [None, *specs[name]['shape'][1:]], specs[name]['dtype'], name=name
+      )
+      for name in names
+  })
+
+
+def load(
+    folder: pathlib.Path, fidelity: str
+) -> Callable[[dict[str, np.ndarray]], dict[str, Any]]:
+  """Loads the SavedModel and makes what a client of it does.
+
+  Args:
+    folder: of the export.
+    fidelity: 'fixed' or 'original'.
+
+  Returns:
+    A function from arrays by the names of the manifest's inputs to the uint8
+    pictures of `refine`, `control_points` and `failures`.
+  """
+  loaded = tf.saved_model.load(str(folder / FOLDER / _VERSION))
+
+  def try_on(batch):
+    predicted = _call(loaded, 'coarse', batch)
+    matches = [
+        match(garment, mask[..., 0], fidelity=fidelity)
+        for garment, mask in zip(
+            batch['garment_mask'], predicted['mask'], strict=True
+        )
+    ]
+    points = np.stack([points for points, _ in matches])
+    pictures = _call(
+        loaded, 'refine', batch | predicted | {'control_points': points}
+    )
+    return pictures | {
+        'control_points': points,
+        'failures': [reason for _, reason in matches],
+    }
+
+  return try_on
+
+
+def _call(loaded, name, arrays):
+  signature = loaded.signatures[name]
+  wanted = signature.structured_input_signature[1]
+  given = {key: tf.constant(arrays[key]) for key in wanted}
+  return {key: value.numpy() for key, value in signature(**given).items()}
+
+
+def check(
+    folder: pathlib.Path, batch: dict[str, np.ndarray], fidelity: str
+) -> dict[str, Any]:
+  """Loads the SavedModel and calls it in both ways.
+
+  Returns:
+    What the function that `load` makes gives for `batch`.
+
+  Raises:
+    RuntimeError: `serving_default` gives other pictures.
+  """
+  tried = load(folder, fidelity)(batch)
+  loaded = tf.saved_model.load(str(folder / FOLDER / _VERSION))
+  points = {'control_points': tried['control_points']}
+  at_once = _call(loaded, 'serving_default', batch | points)
+  for name, picture in at_once.items():
+    if np.abs(picture.astype(int) - tried[name].astype(int)).max() > 1:
+      raise RuntimeError(f'serving_default and refine differ in {name}')
+  return tried
