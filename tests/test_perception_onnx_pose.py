@@ -279,8 +279,9 @@ def test_openpose_maps_equal_opencv_at_every_scale(tmp_path):
   ).shape == (512, 50, 57)
 
 
-def test_a_network_of_tf_pose_in_onnx(tmp_path):
-  """Maps in NHWC, decoded as tf-pose-estimation does."""
+@pytest.mark.parametrize('decoder', ['tf_pose', 'openpose'])
+def test_a_person_in_maps_from_onnx(tmp_path, decoder):
+  """Maps in NHWC, decoded as either program does."""
   import test_perception_decoder as drawing
 
   rng = np.random.default_rng(0)
@@ -297,7 +298,12 @@ def test_a_network_of_tf_pose_in_onnx(tmp_path):
       inputs={'image': [1, 'h', 'w', 3]},
       outputs={'out': ([1, 'a', 'b', 57], 1)},
   )
-  (tmp_path / 'mine.toml').write_text('''
+  fit = {
+      'tf_pose': 'fit = "keep_height"\nmax_width = 1280',
+      'openpose': 'fit = "pad_multiple"\nwork_height = 512\nscales = [1.0]\n'
+                  'pad_value = 128',
+  }[decoder]
+  (tmp_path / 'mine.toml').write_text(f'''
 [model]
 task = "pose"
 backend = "onnx"
@@ -307,23 +313,26 @@ source = "me"
 summary = "a test"
 [input]
 color = "bgr"
-fit = "keep_height"
+{fit}
 height = 320
 multiple_of = 8
-max_width = 1280
 interpolation = "cubic"
 layout = "nhwc"
 [output]
 kind = "heat_paf"
-decoder = "tf_pose"
+decoder = "{decoder}"
 channels = 57
 stride = 8
 ''')
   (person,) = estimate_pose(
       np.zeros((400, 440, 3), np.uint8), tmp_path / 'mine.toml'
   )
-  found = person[:, :2] / 10 - 0.375
-  np.testing.assert_allclose(found, joints, atol=0.5)
+  # The photo is ten times as large as the maps. Blocks of a pixel begin at its
+  # corner; where maps are interpolated, pixels have their centre.
+  shift = {'tf_pose': -0.375, 'openpose': -0.45}[decoder]
+  found = person[:, :2] / 10 + shift
+  atol = {'tf_pose': 0.5, 'openpose': 0.25}[decoder]
+  np.testing.assert_allclose(found, joints, atol=atol)
 
 
 def test_a_pose_network_of_another_shape_is_refused(tmp_path):

@@ -1,5 +1,8 @@
 """The specs of known models, and what is said of files that are not there."""
 
+import pathlib
+import re
+
 import entry_points
 import pytest
 
@@ -106,7 +109,10 @@ to_lip20 = [0, 5]
         ('align = "centers"', '', "'align' is missing"),
         ('[output]', '[exit]', "'output' is missing"),
         ('[model]', '[model', 'not a TOML file'),
-        ('task = "parsing"', 'task = "pose"', 'a spec for pose'),
+        ('task = "parsing"', 'task = "pose"', 'kind logits are not for pose'),
+        ('"onnx"', '"tf_graph"', 'tf_graph and .* are not for parsing'),
+        ('size = [8, 8]', 'size = [8, 8]\nmean = [1, 2]', r'mean is \[1, 2\]'),
+        ('size = [8, 8]', 'size = [8, 8]\nstd = [1, 0, 1]', 'std is'),
         ('', '', 'a.onnx.*is missing|missing: get a.onnx'),
     ],
 )
@@ -114,6 +120,28 @@ def test_a_wrong_spec_is_one_sentence(tmp_path, old, new, message):
   path = tmp_path / 'mine.toml'
   path.write_text(GOOD.replace(old, new) if old else GOOD)
   with pytest.raises(InputError, match=message):
+    parsing.choose_parser(path)
+
+
+def test_joints_that_the_model_does_not_have(tmp_path):
+  path = tmp_path / 'mine.toml'
+  source = pathlib.Path(specs.__file__).parent / 'specs/rtmpose_m.toml'
+  text = source.read_text()
+  for new, message in (('[0, [5, 17],', r'to_coco18 has \[5, 17\]'),
+                       ('[0,', '17 joints instead of 18')):
+    path.write_text(text.replace('[0, [5, 6],', new))
+    with pytest.raises(InputError, match=message):
+      choose_pose(path)
+
+
+def test_the_example_of_the_documentation(tmp_path):
+  docs = (entry_points.ROOT / 'docs/perception.md').read_text()
+  (example,) = re.findall(r'```toml\n(.*?)```', docs, re.DOTALL)
+  path = tmp_path / 'fashn.toml'
+  path.write_text(example)
+  spec = specs.read_spec(path)
+  assert spec.task == 'parsing' and len(spec.to_lip20) == 18
+  with pytest.raises(InputError, match=spec.file):
     parsing.choose_parser(path)
 
 

@@ -26,7 +26,11 @@ import numpy as np
 # first averaged down to twice the input: interpolation reads 2 x 2 or 4 x 4
 # pixels and would miss most of it. Below, exactly what the originals do.
 MAX_SHRINK = 4
-_INTERPOLATION = {'cubic': cv2.INTER_CUBIC, 'linear': cv2.INTER_LINEAR}
+_INTERPOLATION = {
+    'cubic': cv2.INTER_CUBIC,
+    'linear': cv2.INTER_LINEAR,
+    'area': cv2.INTER_AREA,
+}
 # SS-NAN's: a photo is enlarged only if its shorter side is below this.
 _PAD_MIN_SIDE = 128
 

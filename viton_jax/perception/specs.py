@@ -31,7 +31,7 @@ and gives that instead (docs/perception.md has an example).
   max_width      for wider images the height shrinks instead
   work_height    'pad_multiple': higher photos are first shrunk to this
   scales         'pad_multiple': maps of these multiples of height are averaged
-  interpolation  'cubic' or 'linear'
+  interpolation  'cubic', 'linear' or 'area'
   pad_value      of what the image does not cover, 0 to 255
   box_padding    'affine_box': how much larger than the person
   detector       'affine_box': the spec that finds the boxes
@@ -83,11 +83,17 @@ _ALLOWED = {
         'keep_height', 'pad_multiple', 'stretch', 'letterbox_center',
         'letterbox_topleft', 'pad_center', 'affine_box',
     ),
-    'interpolation': ('cubic', 'linear'),
+    'interpolation': ('cubic', 'linear', 'area'),
     'layout': ('nchw', 'nhwc'),
     'kind': ('heat_paf', 'simcc', 'logits', 'labels', 'boxes'),
     'decoder': ('tf_pose', 'openpose'),
     'align': ('corners', 'centers', 'tf1'),
+}  # fmt: skip
+# What runs which task, and what comes out of it.
+_BACKENDS = {'tf_graph': 'pose', 'ss_nan': 'parsing'}
+_TASKS = {
+    'heat_paf': 'pose', 'simcc': 'pose', 'logits': 'parsing',
+    'labels': 'parsing', 'boxes': 'detector',
 }  # fmt: skip
 # What each kind of output must say besides.
 _NEEDED = {
@@ -213,7 +219,18 @@ def _wrong(spec: Spec) -> str | None:
     return f'size is {size}; it must be [height, width] in pixels'
   if 'kind' not in spec.output:
     return "'kind' is missing in [output]"
-  for key in _NEEDED[spec.output['kind']]:
+  kind = spec.output['kind']
+  tasks = {_TASKS[kind], _BACKENDS.get(spec.backend, spec.task)}
+  if tasks != {spec.task}:
+    return f'{spec.backend} and the kind {kind} are not for {spec.task}'
+  if spec.input['fit'] in _SIZES and kind != 'heat_paf':
+    return f'the fit {spec.input["fit"]} is for the kind heat_paf'
+  for key in ('mean', 'std'):
+    values = spec.input.get(key, [1, 1, 1])
+    numbers = [x for x in values if isinstance(x, (int, float))]
+    if len(values) != 3 or len(numbers) != 3 or (key == 'std' and 0 in values):
+      return f'{key} is {values}; it must be three numbers, one a colour'
+  for key in _NEEDED[kind]:
     if key not in spec.output:
       return f"'{key}' is missing in [output]"
   if spec.task == 'parsing':
@@ -228,8 +245,16 @@ def _wrong(spec: Spec) -> str | None:
   whole = spec.output.get('decoder') == 'openpose'
   if whole != (spec.input['fit'] == 'pad_multiple'):
     return "the decoder 'openpose' and the fit 'pad_multiple' need each other"
-  if spec.output['kind'] == 'simcc' and len(spec.to_coco18) != 18:
-    return f'to_coco18 has {len(spec.to_coco18)} joints instead of 18'
+  if kind == 'simcc':
+    joints = spec.to_coco18
+    if len(joints) != 18:
+      return f'to_coco18 has {len(joints)} joints instead of 18'
+    for joint in joints:
+      both = joint if isinstance(joint, list) else [joint]
+      if not both or not all(
+          x in range(spec.output['channels']) for x in both
+      ):
+        return f'to_coco18 has {joint}, which is no joint of the model'
   return None
 
 
