@@ -46,13 +46,20 @@ setup(
         'tqdm>=4.66',
     ],
     extras_require={
+        # In an environment of its own: Beam needs an older protobuf than the
+        # rest would take.
+        'beam': ['apache-beam>=2.65', 'protobuf<7'],
         'dev': [
+            'onnx>=1.17',  # to make small models in tests
+            'onnxruntime>=1.20',
+            'pillow>=10.0',  # to write photos as telephones and shops do
             'pytest>=8.0',
             'pytest-xdist>=3.6',
             'ruff>=0.8',
             'scikit-image>=0.24',  # reference for SSIM, a real photograph
         ],
         'gpu': ['jax[cuda13]>=0.10'],
+        'onnx': ['onnxruntime>=1.20'],
         'tpu': ['jax[tpu]>=0.10'],
     },
 )
