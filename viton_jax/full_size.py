@@ -19,6 +19,7 @@ from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
 from viton_jax import geometry, sheets
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
+from viton_jax.serving import artifact
 
 PASTE_SIZE = (256, 192)
 
@@ -59,7 +60,8 @@ def load_networks(
 
   Args:
     checkpoint: a folder with workdirs stage1/ and stage2/, as the demo leaves
-      it; a folder that `viton_jax.convert` wrote; or an encoder-decoder.
+      it; a folder that `viton_jax.convert` or `viton_jax.export` wrote; or an
+      encoder-decoder.
     refine_checkpoint: the refinement network where it lies elsewhere.
 
   Raises:
@@ -68,15 +70,35 @@ def load_networks(
   from viton_jax import try_on_batch  # Not for those who only paste.
 
   folder = pathlib.Path(checkpoint)
+  if (folder / artifact.MANIFEST).is_file():
+    exported = artifact.load(folder, max_batch=1)
+    return _networks(functools.partial(_run_exported, exported), exported)
   if refine_checkpoint is None and (folder / 'stage2').is_dir():
     checkpoint, refine_checkpoint = folder / 'stage1', folder / 'stage2'
   first, run = try_on_batch.make_try_on(
       checkpoint, refine_checkpoint or checkpoint, workers=1
   )
-  size, fidelity = first.size, first.fidelity
-  return Networks(
-      size, functools.partial(_dress, run=run, working=size, fidelity=fidelity)
+  return _networks(run, first)
+
+
+def _networks(run, trained) -> Networks:
+  dress = functools.partial(
+      _dress, run=run, working=trained.size, fidelity=trained.fidelity
   )
+  return Networks(trained.size, dress)
+
+
+def _run_exported(exported, batch):
+  """As `make_try_on`, of an exported try-on, whose pictures are uint8."""
+  tried = exported({name: batch[name] for name in exported.manifest['inputs']})
+  as_norm = {
+      name: getattr(tried, name) / np.float32(127.5) - 1
+      for name in ('coarse', 'warped', 'output')
+  }
+  as_share = {
+      name: getattr(tried, name) / np.float32(255) for name in ('mask', 'alpha')
+  }
+  return dataclasses.replace(tried, **as_norm, **as_share)
 
 
 def _dress(sample: Sample, *, run, working, fidelity) -> Dressed:
