@@ -2,7 +2,8 @@
 
   python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 \\
       --out_dir E --format stablehlo,savedmodel
-  python -m benchmarks.export --checkpoint W1 --refine_checkpoint W2 --artifact E
+  python -m benchmarks.export --checkpoint W1 --refine_checkpoint W2 \\
+      --artifact E
 
 Everything in one process and in turns, so ratios hold on a busy machine too.
 The SavedModel is left out where there is none, or no TensorFlow.

@@ -39,7 +39,7 @@ import numpy as np
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.geometry.prediction import match
-from viton_jax.serving import weights
+from viton_jax.serving import flat_tables, weights
 
 FORMAT = 'viton_jax try-on'
 FORMAT_VERSION = 1
@@ -204,7 +204,8 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
     code = read_checked(path, program['file'], manifest)
     data = read_checked(path, program['weights'], manifest)
     try:
-      exported = export.deserialize(bytearray(code))
+      with flat_tables.provided():
+        exported = export.deserialize(bytearray(code))
     except Exception as error:  # Flatbuffers and MLIR have their own kinds.
       reason = str(error).splitlines()[0] if str(error) else type(error)
       raise InputError(
