@@ -23,6 +23,8 @@ from viton_jax.progress_bar import progress
 
 FORMATS = ('records', 'packed', 'original_records')
 CACHES = ('none', 'host')
+# Matching at try-on time alone reads it.
+NOT_TRAINED_ON = ('garment_mask',)
 _READ_AT_ONCE = 32  # Examples, when a whole split is read.
 
 

@@ -61,7 +61,8 @@ def open_feed(
       for name, value in batches.read_all(
           config.data.dir, split='train', **source
       ).items()
-      if value.dtype.kind in 'biuf'  # Names of files stay here.
+      # Names of files stay here, and what training does not read.
+      if value.dtype.kind in 'biuf' and name not in batches.NOT_TRAINED_ON
   }
   _check_fits(arrays)
   rows = batches.train_indices(info.num_examples['train'], **place_in_row)
