@@ -1,0 +1,197 @@
+"""Parsing without a network: drawn people with known labels, a photograph."""
+
+import cv2
+import numpy as np
+import photograph
+import pytest
+import scipy.stats
+import skimage.data
+
+from input_pipeline.synthetic.pairs import render_pair
+from viton_jax.errors import InputError
+from viton_jax.perception import body, colours
+from viton_jax.perception.grabcut import parse_person_grabcut
+
+# Labels taken together, and the overlap that a working parser exceeds.
+FLOORS = {
+    'background': ([0], 0.98),
+    'hair': ([1, 2], 0.80),
+    'face': ([4, 13], 0.88),
+    'upper clothes': ([5], 0.94),
+    'arms': ([14, 15], 0.82),
+    'trousers or skirt': ([9, 12], 0.92),
+}
+
+
+def overlap(found, true, labels):
+  """Intersection over union of some labels."""
+  found, true = np.isin(found, labels), np.isin(true, labels)
+  return (found & true).sum() / max((found | true).sum(), 1)
+
+
+@pytest.fixture(scope='module')
+def people():
+  pairs = [render_pair(31, index, 320) for index in range(1, 6)]
+  found = [parse_person_grabcut(p.person, p.keypoints) for p in pairs]
+  return pairs, found
+
+
+@pytest.mark.parametrize('name', FLOORS)
+def test_labels_of_drawn_people(people, name):
+  pairs, found = people
+  labels, floor = FLOORS[name]
+  true = np.stack([pair.parse for pair in pairs])
+  found = np.stack(found)
+  assert overlap(found, true, labels) > floor
+  # The floor is high enough to notice labels that are 3 % of a person off.
+  assert overlap(np.roll(found, 10, axis=1), true, labels) < floor
+
+
+def test_left_is_the_persons_left(people):
+  pairs, found = people
+  for pair, labels in zip(pairs, found, strict=True):
+    both = np.isin(labels, (14, 15)) & np.isin(pair.parse, (14, 15))
+    assert (labels == pair.parse)[both].mean() > 0.9
+
+
+@pytest.fixture(scope='module')
+def astronaut():
+  photo = skimage.data.astronaut()
+  joints = photograph.keypoints()
+  # Those are in a crop of the photograph.
+  joints[joints[:, 2] > 0, 0] += 24
+  return photo, joints, parse_person_grabcut(photo, joints)
+
+
+def test_a_photograph(astronaut):
+  photo, joints, labels = astronaut
+  assert labels.shape == photo.shape[:2] and labels.dtype == np.uint8
+  nose = np.rint(joints[body.NOSE, :2]).astype(int)
+  around = labels[nose[1] - 12 : nose[1] + 13, nose[0] - 12 : nose[0] + 13]
+  assert (around == 13).all()
+  # Hair above the forehead; the orange suit on the chest and in the lap.
+  assert (labels[30:45, 210:240] == 2).mean() > 0.95
+  assert (labels[340:400, 130:170] == 5).all()
+  assert (labels[440:480, 60:140] == 5).mean() > 0.95
+  # The flag, the paper, the rocket and the far corner of the helmet.
+  for corner in (labels[:40, :40], labels[:60, -60:], labels[60:250, 400:470]):
+    assert not corner.any()
+  # Of the picture's orange most is suit.
+  red, green, blue = (photo[..., k].astype(int) for k in range(3))
+  orange = (red > 150) & (red - green > 60) & (red - blue > 60)
+  orange[:230] = False
+  orange[:, :80] = False  # The flag's stripes are red.
+  assert (labels[orange] == 5).mean() > 0.9
+
+
+def test_the_same_photo_gives_the_same_labels(people):
+  pairs, found = people
+  cv2.setRNGSeed(12345)
+  np.random.default_rng(0).random(3)
+  again = parse_person_grabcut(pairs[0].person, pairs[0].keypoints)
+  np.testing.assert_array_equal(again, found[0])
+
+
+@pytest.mark.parametrize('height,width', [(96, 72), (701, 333), (900, 1400)])
+def test_any_size(people, height, width):
+  pair = people[0][1]
+  size = (width, height) if height > width else (round(height * 0.75), height)
+  photo = cv2.resize(pair.person, size, interpolation=cv2.INTER_AREA)
+  true = cv2.resize(pair.parse, size, interpolation=cv2.INTER_NEAREST_EXACT)
+  joints = pair.keypoints.copy()
+  joints[:, :2] *= np.array(size) / pair.person.shape[1::-1]
+  # In a wide photo the person stands on the right.
+  wide = ((0, 0), (width - size[0], 0))
+  photo = np.pad(photo, (*wide, (0, 0)), mode='edge')
+  joints[joints[:, 2] > 0, 0] += width - size[0]
+  labels = parse_person_grabcut(photo, joints)
+  assert labels.shape == (height, width)
+  assert overlap(labels, np.pad(true, wide), [5]) > 0.8
+  assert overlap(labels, np.pad(true, wide), [0]) > 0.9
+
+
+def test_from_behind(people):
+  pair = people[0][0]
+  joints = pair.keypoints.copy()
+  joints[[body.NOSE, body.R_EYE, body.L_EYE]] = 0
+  # The face becomes hair.
+  photo = pair.person.copy()
+  face = np.isin(pair.parse, (4, 13))
+  rows = np.nonzero(face)[0]
+  face[int(0.25 * rows.min() + 0.75 * rows.max()) :] = False
+  hair = pair.person[pair.parse == 2]
+  chosen = np.random.default_rng(0).integers(len(hair), size=face.sum())
+  photo[face] = hair[chosen]
+  true = np.where(face, 2, pair.parse)
+  labels = parse_person_grabcut(photo, joints)
+  assert overlap(labels, true, [1, 2]) > 0.8
+  assert overlap(labels, true, [5]) > 0.9
+
+
+def test_half_a_person(people):
+  """A photo that ends above the hips has no trousers."""
+  pair = people[0][0]
+  end = int(pair.keypoints[[body.R_HIP, body.L_HIP], 1].min()) - 45
+  joints = pair.keypoints.copy()
+  joints[joints[:, 1] > end] = 0
+  labels = parse_person_grabcut(pair.person[:end], joints)
+  assert not np.isin(labels, (9, 12, 16, 17)).any()
+  assert overlap(labels, pair.parse[:end], [5]) > 0.9
+
+
+def test_too_few_joints(people):
+  pair = people[0][0]
+  joints = pair.keypoints.copy()
+  joints[[body.NECK, body.L_SHOULDER]] = 0
+  with pytest.raises(InputError, match='neither the neck.*--parse.*--pose'):
+    parse_person_grabcut(pair.person, joints)
+  with pytest.raises(InputError, match='one spot'):
+    parse_person_grabcut(pair.person, np.ones((18, 3)))
+  with pytest.raises(InputError, match='18 rows of finite'):
+    parse_person_grabcut(pair.person, np.full((18, 3), np.nan))
+  far = pair.keypoints + np.float32([5000, 0, 0])
+  with pytest.raises(InputError, match='outside the photo of 240 x 320'):
+    parse_person_grabcut(pair.person, far)
+
+
+@pytest.mark.parametrize('shape,dtype', [
+    ((32, 32), np.uint8), ((32, 32, 4), np.uint8), ((32, 32, 3), np.float32),
+])
+def test_unusable_images(shape, dtype):
+  with pytest.raises(InputError, match='uint8 of shape'):
+    parse_person_grabcut(np.zeros(shape, dtype), np.ones((18, 3)))
+
+
+def test_measures_worked_out_by_hand():
+  joints = np.zeros((18, 3))
+  joints[body.R_SHOULDER] = 33, 50, 1
+  joints[body.L_SHOULDER] = 167, 50, 1
+  found = body.measure(joints)
+  # 134 pixels between the shoulders are 100 a head; upright, hips below.
+  assert found.unit == pytest.approx(100)
+  np.testing.assert_allclose(found.neck, (100, 50))
+  np.testing.assert_allclose(found.down, (0, 1), atol=1e-12)
+  np.testing.assert_allclose(found.hips, [(64, 270), (136, 270)])
+  assert not found.hips_seen and not found.face_seen
+  # With the neck alone the other shoulder is its mirror image.
+  joints[body.L_SHOULDER] = 0
+  joints[body.NECK] = 100, 50, 1
+  found = body.measure(joints)
+  np.testing.assert_allclose(found.shoulders, [(33, 50), (167, 50)])
+  # Seen from behind, right and left change places.
+  joints[body.R_SHOULDER], joints[body.L_SHOULDER] = (167, 50, 1), (33, 50, 1)
+  found = body.measure(joints)
+  np.testing.assert_allclose(found.hips, [(136, 270), (64, 270)])
+
+
+def test_a_mixture_of_one_is_a_gaussian():
+  rng = np.random.default_rng(3)
+  samples = rng.normal((60, 10, 20), (3, 2, 1), (500, 3)).astype(np.float32)
+  model = colours.Colours(samples, 1)
+  (weight, mean, spread), = model.parts
+  assert weight == 1
+  np.testing.assert_allclose(mean, samples.mean(axis=0), atol=1e-3)
+  at = rng.normal((60, 10, 20), 10, (50, 3)).astype(np.float32)
+  expected = -scipy.stats.multivariate_normal(mean, spread).logpdf(at)
+  constant = 1.5 * np.log(2 * np.pi)
+  np.testing.assert_allclose(model.cost(at), expected - constant, rtol=1e-4)
