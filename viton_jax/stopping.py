@@ -98,10 +98,14 @@ def leaving_at_once():
 
 
 def _speaks_of_a_peer(error):
+  # Which exception it is depends on the call that notices first.
   text = str(error).lower()
-  return isinstance(error, jax.errors.JaxRuntimeError) and any(
+  return any(
       word in text
-      for word in ('gloo', 'connection', 'peer', 'unavailable', 'barrier')
+      for word in (
+          'gloo', 'nccl', 'coordination service', 'connection reset',
+          'connection closed', 'socket closed', 'heartbeat', 'barrier',
+      )
   )
 
 
