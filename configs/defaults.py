@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
   # Steps to profile, e.g. '10:15'.
   config.profile = ''
   # Where compiled programs are kept: a folder, 'off', or 'auto' (in the user's
-  # cache with an accelerator, not at all without).
+  # cache).
   config.compile_cache = 'auto'
   return config
 

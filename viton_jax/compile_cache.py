@@ -1,7 +1,9 @@
 """Where compiled programs stay, so that the next run need not compile them."""
 
+import hashlib
 import os
 import pathlib
+import platform
 
 import jax
 
@@ -11,8 +13,9 @@ def use(setting: str) -> str:
 
   Args:
     setting: a folder; 'off'; or 'auto': JAX_COMPILATION_CACHE_DIR if it is set,
-      else a folder in the user's cache. Not so on processors: what was compiled
-      for one may crash on another, and home folders are shared.
+      else a folder in the user's cache. Processors have one for each kind:
+      what was compiled for one may crash on another, and home folders are
+      shared.
 
   Returns:
     one line that says what was chosen.
@@ -25,10 +28,23 @@ def use(setting: str) -> str:
     folder = pathlib.Path(setting).expanduser().absolute()
   elif given:
     return f'compiled programs are kept in {given}'
-  elif jax.default_backend() == 'cpu':
-    return 'compiled programs are not kept (--config.compile_cache=FOLDER)'
   else:
     base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
     folder = pathlib.Path(base).expanduser() / 'viton_jax' / 'compiled'
+    if jax.default_backend() == 'cpu':
+      folder /= _processor()
   jax.config.update('jax_compilation_cache_dir', str(folder))
   return f'compiled programs are kept in {folder}'
+
+
+def _processor() -> str:
+  """A name for this kind of processor, by all that it can do."""
+  try:
+    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+    kind = sorted({
+        line for line in lines
+        if line.startswith(('model name', 'flags', 'Features', 'CPU part'))
+    })
+  except OSError:  # Not Linux.
+    kind = [platform.machine(), platform.processor()]
+  return 'cpu-' + hashlib.sha256('\n'.join(kind).encode()).hexdigest()[:16]

@@ -32,7 +32,14 @@ from input_pipeline import images
 from input_pipeline.layouts import any_file
 from input_pipeline.photos import read_photo
 from input_pipeline.sample import GARMENT_LABEL, HEAD_LABELS, Sample
-from viton_jax import errors, framing, full_size, sheets, storage
+from viton_jax import (
+    compile_cache,
+    errors,
+    framing,
+    full_size,
+    sheets,
+    storage,
+)
 from viton_jax.errors import InputError
 from viton_jax.perception import given, parsing
 from viton_jax.perception.keypoints import draw_people
@@ -257,6 +264,7 @@ def main() -> None:
   out = pathlib.Path(options.pop('out'))
   show_steps = options.pop('show_steps')
   check_output(out)
+  compile_cache.use('auto')
   result = try_on(**options, say=print)
   write_picture(out, result.picture)
   written = [out]
