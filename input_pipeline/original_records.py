@@ -84,8 +84,9 @@ def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
   content = read_content(data, name, fidelity=fidelity)
   person, size = content.person, (HEIGHT, WIDTH)
   original = fidelity == 'original'
-  shrink = sample.shrink_original if original else sample.shrink_fixed
-  example = shrink(person, content.garment, content.parse, size=size)
+  example = sample.shrink(
+      person, content.garment, content.parse, size=size, fidelity=fidelity
+  )
   keypoints = content.keypoints
   if original:
     example['pose_limit'] = sample.pose_limit(person.shape[:2], size=size)

@@ -157,8 +157,9 @@ def working_example(
   """
   check_settings(height, width, fidelity=fidelity)
   size = (height, width)
-  shrink = shrink_original if fidelity == 'original' else shrink_fixed
-  example = shrink(sample.person, sample.garment, sample.parse, size=size)
+  example = shrink(
+      sample.person, sample.garment, sample.parse, size=size, fidelity=fidelity
+  )
   if fidelity == 'original':
     for name in ('person', 'garment', 'head_mask'):
       example[name] = np.rint(example[name]).astype(np.uint8)
@@ -214,29 +215,34 @@ def working_garment_mask(garment, mask=None, *, size, fidelity: str):
   return (images.resize_area(mask * 255, *size) > 127).astype(np.uint8)
 
 
-def shrink_fixed(person, garment, parse, *, size) -> dict:
-  """The images of a working example with antialiasing; see above."""
+def shrink(person, garment, parse, *, size, fidelity: str) -> dict:
+  """The images of a working example; see `working_example`.
+
+  Args:
+    person: (h, w, 3) uint8, the photo.
+    garment: (hg, wg, 3) uint8, the photo.
+    parse: (h, w) uint8 LIP-20.
+    size: (height, width) at work.
+    fidelity: 'fixed': with antialiasing, uint8. 'original': as TensorFlow 1
+      resizes; person, garment and head_mask are float32 in 0..255.
+
+  Returns:
+    a dict: person, garment, head_mask, parse, body.
+  """
+  if fidelity == 'original':
+    smooth, exact = images.resize_bilinear_tf1, images.resize_nearest_tf1
+    area = images.resize_area_tf1
+  else:
+    smooth = area = images.resize_area
+    exact = images.resize_labels
   head = _IS_HEAD[parse].astype(np.uint8) * 255
   body = _IS_BODY[parse].astype(np.float32)
   return {
-      'person': images.resize_area(person, *size),
-      'garment': images.resize_area(garment, *size),
-      'head_mask': images.resize_area(head, *size),
-      'parse': images.resize_labels(parse, *size),
-      'body': images.resize_area(body, size[0] // 16, size[1] // 16),
-  }
-
-
-def shrink_original(person, garment, parse, *, size) -> dict:
-  """As `shrink_fixed` with TensorFlow 1's resizing; images float32 0..255."""
-  head = _IS_HEAD[parse].astype(np.float32) * 255
-  body = _IS_BODY[parse].astype(np.float32)
-  return {
-      'person': images.resize_bilinear_tf1(person, *size),
-      'garment': images.resize_bilinear_tf1(garment, *size),
-      'head_mask': images.resize_bilinear_tf1(head, *size),
-      'parse': images.resize_nearest_tf1(parse, *size),
-      'body': images.resize_area_tf1(body, size[0] // 16, size[1] // 16),
+      'person': smooth(person, *size),
+      'garment': smooth(garment, *size),
+      'head_mask': smooth(head, *size),
+      'parse': exact(parse, *size),
+      'body': area(body, size[0] // 16, size[1] // 16),
   }
 
 
