@@ -46,15 +46,14 @@ def read_people(
     InputError: no such file, another kind, nobody in it, or joints that are
       not of a photo of this size.
   """
+  _check_there(path)
   suffix = path.suffix.lower()
   if suffix == '.json':
     return _people_of_json(path, frame)
   if suffix == '.mat':
-    files.read_file(path, 'pose')  # For the error if it is not there.
     people = _candidates(files.read_mat(path), str(path))
     rule = 'VITON .mat (candidate, subset)'
   elif suffix in ('.pkl', '.pickle'):
-    files.read_file(path, 'pose')
     people, rule = _people_of_pickle(path, person)
   else:
     raise InputError(
@@ -68,6 +67,16 @@ def read_people(
       )
     keypoint_files.check_inside(joints, frame, path)
   return people, rule
+
+
+def _check_there(path: pathlib.Path) -> None:
+  try:
+    with path.open('rb'):
+      pass
+  except OSError as error:
+    raise InputError(
+        f'{path}: cannot be read ({error.strerror}); check the name'
+    ) from error
 
 
 def _people_of_json(path, frame):
@@ -150,8 +159,8 @@ def read_labels(
     raise InputError(
         f"labels '{labels}' are unknown; use {', '.join(LABEL_SETS)}"
     )
+  _check_there(path)
   if path.suffix.lower() == '.mat':
-    files.read_file(path, 'label map')
     if labels != 'lip':
       raise InputError(
           f"{path}: .mat files of VITON and LIP_SSL have LIP's labels, but "
