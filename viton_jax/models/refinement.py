@@ -24,7 +24,6 @@ class Refinement(nn.Module):
   """
 
   features: int = 64
-  features: int = 64
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
