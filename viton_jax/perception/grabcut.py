@@ -57,7 +57,7 @@ def parse_person_grabcut(
     arms 14 (left) and 15 (right), bare legs 16 and 17, shoes 18 and 19.
 
   Raises:
-    InputError: an unusable image, or too few joints.
+    InputError: an unusable image, too few joints, or no upper clothes.
   """
   image = np.asarray(image)
   if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -77,6 +77,11 @@ def parse_person_grabcut(
   # Pixel centres lie at integers on both scales.
   points[:, :2] = (points[:, :2] - (x0, y0) + 0.5) * zoom - 0.5
   labels = _parse(small, measure(points))
+  if not (labels == UPPER).any():
+    raise InputError(
+        'no upper clothes were found at the joints of the pose; give a label '
+        'map by --parse FILE or better joints by --pose FILE'
+    )
   result = np.zeros(image.shape[:2], np.uint8)
   result[y0:y1, x0:x1] = _enlarge(labels, crop.shape[:2])
   return result
@@ -146,8 +151,10 @@ def _label(
         _find_ankle(leg, person, cost) if lower is not None else 0.0
         for leg in zones.legs
     ]
-  place, skin_zones = _place(zones, hem=hem, cuffs=cuffs, ankles=ankles,
-                              long=_long_hair(zones, person, cost))
+  place, skin_zones = _place(
+      zones, hem=hem, cuffs=cuffs, ankles=ankles,
+      long=_long_hair(zones, person, cost),
+  )
   if lower is None:
     place[_LOWER] = _NEVER
   guide = image.astype(np.float32).mean(axis=2) / 255
