@@ -154,6 +154,17 @@ def test_large_photos_keep_the_pattern_sharp(files, astronaut):
   assert crossings > 20  # 200 pixels hold some 15 stripes or more.
 
 
+def test_a_coat_is_taken_off_like_any_other_garment(files, astronaut):
+  photo, joints, labels = astronaut
+  results = [
+      viton_jax.try_on(
+          photo, files / 'shirt.jpg', method='paste', pose=joints, parse=parse
+      ).picture
+      for parse in (labels, np.where(labels == 5, np.uint8(7), labels))
+  ]
+  np.testing.assert_array_equal(*results)
+
+
 def test_cut_outs_bring_their_own_mask(files, astronaut):
   photo, joints, labels = astronaut
   cut_out = np.zeros((400, 300, 4), np.uint8)

@@ -30,6 +30,7 @@ import numpy as np
 
 from input_pipeline import images
 from input_pipeline.layouts import any_file
+from input_pipeline.layouts.label_maps import settle_garment
 from input_pipeline.photos import read_photo
 from input_pipeline.sample import GARMENT_LABEL, HEAD_LABELS, Sample
 from viton_jax import (
@@ -180,6 +181,7 @@ def try_on(
       models_dir=models_dir,
   )
   note(f'labels: {source}')
+  parsed = settle_garment(parsed)
   if not (parsed == GARMENT_LABEL).any():
     raise InputError(
         f'{person_name}: no upper garment was found on the person; give the '
