@@ -14,6 +14,7 @@ runs on this machine's CPU; no accelerator is needed.
 import argparse
 import datetime
 import importlib.metadata
+import importlib.util
 import os
 import pathlib
 import platform
@@ -82,6 +83,11 @@ def main() -> int:
           f'--format {arguments.format}: {name!r} is unknown; give a list of '
           f'{", ".join(FORMATS)}.'
       )
+  if 'savedmodel' in formats and not importlib.util.find_spec('tensorflow'):
+    raise InputError(
+        f'--format {arguments.format}: a savedmodel is written by TensorFlow, '
+        'which is not installed; install tensorflow-cpu or leave it out.'
+    )
   out_dir = pathlib.Path(arguments.out_dir).absolute()
   if out_dir.exists():
     raise InputError(
