@@ -13,13 +13,26 @@ import pathlib
 from typing import Protocol
 
 from input_pipeline import images
-from input_pipeline.layouts import cp_vton, dress_code, viton, viton_hd
+from input_pipeline.layouts import (
+    cp_vton,
+    dress_code,
+    split_layout,
+    viton,
+    viton_hd,
+)
 from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
 
 AUTO = 'auto'
-_MODULES = {x.NAME: x for x in (viton, cp_vton, viton_hd, dress_code)}
-LAYOUTS = (*_MODULES, AUTO)
+_SPLIT = {x.SPEC.name: x.SPEC for x in (cp_vton, viton_hd)}
+_OTHERS = {x.NAME: x for x in (viton, dress_code)}
+# Name -> what a folder must have, in words; in the order of the docs.
+_NEEDS = {
+    viton.NAME: viton.NEEDS,
+    **{name: spec.needs for name, spec in _SPLIT.items()},
+    dress_code.NAME: dress_code.NEEDS,
+}
+LAYOUTS = (*_NEEDS, AUTO)
 
 
 class Layout(Protocol):
@@ -71,18 +84,20 @@ def open_layout(
   why = ''
   if name == AUTO:
     name, why = detect(data_dir)
-  if name not in _MODULES:
+  if name not in _NEEDS:
     raise InputError(
         f"layout '{name}' is unknown; use one of {', '.join(LAYOUTS)}"
     )
-  if pairs is None:
-    pairs = _MODULES[name].DEFAULT_LISTS[split]
-  if name == viton.NAME:
+  if pairs is None and name in _SPLIT:
+    pairs = _SPLIT[name].default_lists[split]
+  elif pairs is None:
+    pairs = _OTHERS[name].DEFAULT_LISTS[split]
+  if name in _SPLIT:
+    layout = split_layout.open_split(
+        _SPLIT[name], data_dir, pair_list=pairs, decode=decode
+    )
+  elif name == viton.NAME:
     layout = viton.open_viton(data_dir, pairs, decode=decode, tps=tps)
-  elif name == cp_vton.NAME:
-    layout = cp_vton.open_cp_vton(data_dir, pairs, decode=decode)
-  elif name == viton_hd.NAME:
-    layout = viton_hd.open_viton_hd(data_dir, pairs, decode=decode)
   else:
     layout = dress_code.open_dress_code(data_dir, pairs, decode=decode)
   if why:
@@ -108,11 +123,7 @@ def detect(data_dir) -> tuple[str, str]:
     raise InputError(
         f'{data_dir}: there is no such folder; give the folder of a data set'
     )
-  seen = {
-      name: why
-      for name, module in _MODULES.items()
-      if (why := module.seen(data_dir))
-  }
+  seen = {name: why for name in _NEEDS if (why := _seen(name, data_dir))}
   if len(seen) == 1:
     return next(iter(seen.items()))
   if seen:
@@ -122,10 +133,16 @@ def detect(data_dir) -> tuple[str, str]:
         'with --layout'
     )
   needs = '; '.join(
-      f'{name} needs {module.NEEDS}' for name, module in _MODULES.items()
+      f'{name} needs {needs}' for name, needs in _NEEDS.items()
   )
   there = sorted(path.name for path in data_dir.iterdir())[:8]
   raise InputError(
       f'{data_dir}: no layout fits: {needs}; what is there: '
       f'{", ".join(there) or "nothing"}; give the folder that holds these'
   )
+
+
+def _seen(name: str, data_dir: pathlib.Path) -> str | None:
+  if name in _SPLIT:
+    return split_layout.seen(_SPLIT[name], data_dir)
+  return _OTHERS[name].seen(data_dir)

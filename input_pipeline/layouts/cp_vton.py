@@ -13,48 +13,23 @@
         pose/000001_0_keypoints.json      OpenPose, COCO-18, in pixels of image
 """
 
-from collections.abc import Callable
-import pathlib
-
-from input_pipeline import images
 from input_pipeline.layouts import label_maps, pairs, split_layout
 
-NAME = 'cp_vton'
-NEEDS = (
-    'image/, cloth/, image-parse/ (or image-parse-new/) and pose/ in train/ or '
-    'test/'
+SPEC = split_layout.Spec(
+    name='cp_vton',
+    needs=(
+        'image/, cloth/, image-parse/ (or image-parse-new/) and pose/ in '
+        'train/ or test/'
+    ),
+    # Files of CP-VTON+ carry the label 20 under the old name, too.
+    parse_sets={
+        'image-parse-new': label_maps.LIP_AND_SKIN,
+        'image-parse': label_maps.LIP_AND_SKIN,
+    },
+    pose_dirs=('pose',),
+    pose_model='COCO-18',
+    coordinates_tell=True,
+    own_garment=pairs.garment_of_number,
+    paired=pairs.same_number,
+    hint='; CP-VTON keeps its lists with its code, in data/',
 )
-DEFAULT_LISTS = {'train': 'train_pairs.txt', 'test': 'test_pairs.txt'}
-# Files of CP-VTON+ carry the label 20 under the old name, too.
-_PARSE_SETS = {
-    'image-parse-new': label_maps.LIP_AND_SKIN,
-    'image-parse': label_maps.LIP_AND_SKIN,
-}
-_POSE_DIRS = ('pose',)
-
-
-def open_cp_vton(
-    data_dir,
-    pair_list: str,
-    *,
-    decode: Callable = images.decode_image,
-) -> split_layout.SplitLayout:
-  """Opens a folder in the layout of CP-VTON; see `split_layout.open_split`."""
-  return split_layout.open_split(
-      NAME,
-      data_dir,
-      pair_list,
-      decode=decode,
-      parse_sets=_PARSE_SETS,
-      pose_dirs=_POSE_DIRS,
-      pose_model='COCO-18',
-      coordinates_tell=True,
-      own_garment=pairs.garment_of_number,
-      paired=pairs.same_number,
-      hint='; CP-VTON keeps its lists with its code, in data/',
-  )
-
-
-def seen(data_dir: pathlib.Path) -> str | None:
-  """What of the layout is in a folder, in words; None if it does not fit."""
-  return split_layout.seen(data_dir, tuple(_PARSE_SETS), _POSE_DIRS)

@@ -28,7 +28,7 @@ _FOLDERS = ('images', 'keypoints', 'label_maps')
 
 
 @dataclasses.dataclass(frozen=True)
-class DressCodeLayout:
+class DressCodeLayout(files.PairFolder):
   """Pairs of upper_body/; picklable, so that workers can load from it.
 
   Attributes:
@@ -47,18 +47,12 @@ class DressCodeLayout:
   masks: bool
   name: str = NAME
 
-  def __len__(self) -> int:
-    return len(self.pairs)
-
-  def __iter__(self):
-    return map(self.load, range(len(self)))
-
   def load(self, index: int) -> Sample:
     """Reads one pair; raises InputError if something in it is wrong."""
     person_id, garment_id = self.pairs[index]
     number = pathlib.PurePath(person_id).stem.rpartition('_')[0]
-    person = self._photo(person_id)
-    garment = self._photo(garment_id)
+    person = self.photo(self.folder / 'images' / person_id)
+    garment = self.photo(self.folder / 'images' / garment_id)
     frame = person.shape[:2]
     keypoints = keypoint_files.read_dress_code(
         self.folder / 'keypoints' / f'{number}_2.json', frame
@@ -84,10 +78,6 @@ class DressCodeLayout:
         truth=person if paired else None,
         truth_parse=parse if paired else None,
     )
-
-  def _photo(self, file_name: str):
-    path = self.folder / 'images' / file_name
-    return self.decode(files.read_file(path, 'photo'), str(path))
 
 
 def open_dress_code(

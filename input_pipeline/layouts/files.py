@@ -1,5 +1,6 @@
 """Reading single files of a data set, with errors that name them."""
 
+from collections.abc import Callable
 import pathlib
 
 import cv2
@@ -10,6 +11,28 @@ from viton_jax.errors import InputError
 
 # Soft masks and JPEG's ringing: what counts as garment, as CP-VTON does.
 MASK_THRESHOLD = 128
+
+
+class PairFolder:
+  """What the classes of all layouts share.
+
+  Attributes:
+    pairs: (person file, garment file) of every pair.
+    decode: (bytes, name) -> (h, w, 3) uint8 RGB, for photos.
+  """
+
+  pairs: tuple[tuple[str, str], ...]
+  decode: Callable
+
+  def __len__(self) -> int:
+    return len(self.pairs)
+
+  def __iter__(self):
+    return map(self.load, range(len(self)))
+
+  def photo(self, path: pathlib.Path):
+    """Reads a photo; (h, w, 3) uint8 RGB."""
+    return self.decode(read_file(path, 'photo'), str(path))
 
 
 def read_file(path: pathlib.Path, what: str) -> bytes:

@@ -10,7 +10,7 @@ from viton_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitLayout:
+class SplitLayout(files.PairFolder):
   """Pairs of one split; picklable, so that workers can load from it.
 
   Attributes:
@@ -41,18 +41,12 @@ class SplitLayout:
   mask_dir: str | None
   paired: Callable
 
-  def __len__(self) -> int:
-    return len(self.pairs)
-
-  def __iter__(self):
-    return map(self.load, range(len(self)))
-
   def load(self, index: int) -> Sample:
     """Reads one pair; raises InputError if something in it is wrong."""
     person_id, garment_id = self.pairs[index]
     stem = pathlib.PurePath(person_id).stem
-    person = self._photo('image', person_id)
-    garment = self._photo('cloth', garment_id)
+    person = self.photo(self.folder / 'image' / person_id)
+    garment = self.photo(self.folder / 'cloth' / garment_id)
     frame = person.shape[:2]
     parse = label_maps.settle_garment(
         label_maps.read_label_map(
@@ -86,32 +80,14 @@ class SplitLayout:
         truth_parse=parse if paired else None,
     )
 
-  def _photo(self, folder: str, file_name: str):
-    path = self.folder / folder / file_name
-    return self.decode(files.read_file(path, 'photo'), str(path))
 
+@dataclasses.dataclass(frozen=True)
+class Spec:
+  """How one of these layouts spells what they share.
 
-def open_split(
-    name: str,
-    data_dir,
-    pair_list: str,
-    *,
-    decode: Callable,
-    parse_sets: dict[str, label_maps.LabelSet],
-    pose_dirs: tuple[str, ...],
-    pose_model: str | None,
-    coordinates_tell: bool,
-    own_garment: Callable,
-    paired: Callable,
-    hint: str = '',
-) -> SplitLayout:
-  """Opens one split, finding out which spelling its folders have.
-
-  Args:
+  Attributes:
     name: of the layout.
-    data_dir: the folder with train/ and test/, or one of these.
-    pair_list: relative to `data_dir` or absolute; see `pairs.open_list`.
-    decode: decodes photos, `(bytes, name) -> uint8 RGB`.
+    needs: what a folder must have, in words.
     parse_sets: folders that label maps may lie in, the preferred one first,
       and their sets of labels.
     pose_dirs: folders that OpenPose's files may lie in.
@@ -120,6 +96,35 @@ def open_split(
     own_garment: person file -> garment file.
     paired: see `SplitLayout`.
     hint: where pair lists are found, for the error if one is missing.
+    default_lists: split -> its pair list.
+  """
+
+  name: str
+  needs: str
+  parse_sets: dict[str, label_maps.LabelSet]
+  pose_dirs: tuple[str, ...]
+  pose_model: str | None
+  coordinates_tell: bool
+  own_garment: Callable
+  paired: Callable
+  hint: str = ''
+  default_lists: dict[str, str] = dataclasses.field(
+      default_factory=lambda: {
+          'train': 'train_pairs.txt', 'test': 'test_pairs.txt'
+      }
+  )
+
+
+def open_split(
+    spec: Spec, data_dir, *, pair_list: str, decode: Callable
+) -> SplitLayout:
+  """Opens one split, finding out which spelling its folders have.
+
+  Args:
+    spec: the layout.
+    data_dir: the folder with train/ and test/, or one of these.
+    pair_list: relative to `data_dir` or absolute; see `pairs.open_list`.
+    decode: decodes photos, `(bytes, name) -> uint8 RGB`.
 
   Returns:
     the layout.
@@ -130,27 +135,27 @@ def open_split(
   data_dir = pathlib.Path(data_dir)
   if not data_dir.is_dir():
     raise InputError(
-        f'{data_dir}: there is no such folder; the {name} layout needs one '
-        'with train/ or test/ and a pair list'
+        f'{data_dir}: there is no such folder; the {spec.name} layout needs '
+        'one with train/ or test/ and a pair list'
     )
   path, pair_tuple = pairs.open_list(
-      data_dir / pair_list, own_garment, hint=hint
+      data_dir / pair_list, spec.own_garment, hint=spec.hint
   )
   folder, why = pairs.find_split(data_dir, path, pair_tuple)
-  parse_dir = _first_folder(folder, tuple(parse_sets), name, 'label maps')
-  pose_dir = _first_folder(folder, pose_dirs, name, 'poses')
+  parse_dir = _first_folder(folder, spec.parse_sets, spec.name, 'label maps')
+  pose_dir = _first_folder(folder, spec.pose_dirs, spec.name, 'poses')
   mask_dir = 'cloth-mask' if (folder / 'cloth-mask').is_dir() else None
-  labels = parse_sets[parse_dir]
-  joints = pose_model or 'COCO-18 or BODY_25, by the count of numbers'
-  rule = 'x > 1 and y > 1' if coordinates_tell else 'confidence > 0'
+  labels = spec.parse_sets[parse_dir]
+  joints = spec.pose_model or 'COCO-18 or BODY_25, by the count of numbers'
+  rule = 'x > 1 and y > 1' if spec.coordinates_tell else 'confidence > 0'
   found = (
-      f'{name}: {len(pair_tuple)} pairs of {path.name} in {folder} ({why}); '
-      f'labels {parse_dir} ({labels.name}); joints {pose_dir} ({joints}, there '
-      f'if {rule}); garment masks '
+      f'{spec.name}: {len(pair_tuple)} pairs of {path.name} in {folder} '
+      f'({why}); labels {parse_dir} ({labels.name}); joints {pose_dir} '
+      f'({joints}, there if {rule}); garment masks '
       + (mask_dir or 'from the photos, because there is no cloth-mask')
   )
   return SplitLayout(
-      name=name,
+      name=spec.name,
       folder=folder,
       pairs=pair_tuple,
       found=found,
@@ -158,10 +163,10 @@ def open_split(
       parse_dir=parse_dir,
       labels=labels,
       pose_dir=pose_dir,
-      pose_model=pose_model,
-      coordinates_tell=coordinates_tell,
+      pose_model=spec.pose_model,
+      coordinates_tell=spec.coordinates_tell,
       mask_dir=mask_dir,
-      paired=paired,
+      paired=spec.paired,
   )
 
 
@@ -175,11 +180,13 @@ def _first_folder(folder: pathlib.Path, names, layout: str, what: str) -> str:
   )
 
 
-def seen(data_dir: pathlib.Path, parse_dirs, pose_dirs) -> str | None:
-  """What of the layout is in a folder, in words; None if it does not fit."""
+def seen(spec: Spec, data_dir: pathlib.Path) -> str | None:
+  """What of a layout is in a folder, in words; None if it does not fit."""
   for folder in pairs.split_folders(data_dir):
-    parse_dir = next((x for x in parse_dirs if (folder / x).is_dir()), None)
-    pose_dir = next((x for x in pose_dirs if (folder / x).is_dir()), None)
+    parse_dir, pose_dir = (
+        next((name for name in names if (folder / name).is_dir()), None)
+        for names in (spec.parse_sets, spec.pose_dirs)
+    )
     if parse_dir and pose_dir:
       return f'{folder} has image/, cloth/, {parse_dir}/ and {pose_dir}/'
   return None

@@ -34,7 +34,7 @@ DEFAULT_LISTS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class VitonLayout:
+class VitonLayout(files.PairFolder):
   """Pairs of one data folder; picklable, so that workers can load from it.
 
   Attributes:
@@ -55,17 +55,11 @@ class VitonLayout:
   found: str
   name: str = NAME
 
-  def __len__(self) -> int:
-    return len(self.pairs)
-
-  def __iter__(self):
-    return map(self.load, range(len(self)))
-
   def load(self, index: int) -> Sample:
     """Reads one pair; raises InputError if something in it is wrong."""
     person_id, garment_id = self.pairs[index]
     stem = pathlib.PurePath(person_id).stem
-    person = self._photo(person_id)
+    person = self.photo(self.data_dir / 'women_top' / person_id)
     height, width = person.shape[:2]
     parse = read_segment(
         self.data_dir / 'segment' / f'{stem}.mat', height, width
@@ -75,17 +69,13 @@ class VitonLayout:
         person_id=person_id,
         garment_id=garment_id,
         person=person,
-        garment=self._photo(garment_id),
+        garment=self.photo(self.data_dir / 'women_top' / garment_id),
         keypoints=self._keypoints(stem),
         parse=parse,
         control_points=self._control_points(person_id, garment_id),
         truth=truth,
         truth_parse=truth_parse,
     )
-
-  def _photo(self, file_name: str):
-    path = self.data_dir / 'women_top' / file_name
-    return self.decode(files.read_file(path, 'photo'), str(path))
 
   def _keypoints(self, stem: str):
     if stem in self.poses:

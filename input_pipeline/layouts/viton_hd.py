@@ -12,46 +12,20 @@
 image-parse and hyphens are the older download's spelling.
 """
 
-from collections.abc import Callable
-import pathlib
-
-from input_pipeline import images
 from input_pipeline.layouts import label_maps, pairs, split_layout
 
-NAME = 'viton_hd'
-NEEDS = (
-    'image/, cloth/, image-parse-v3/ (or image-parse/) and openpose_json/ (or '
-    'openpose-json/) in train/ or test/'
+SPEC = split_layout.Spec(
+    name='viton_hd',
+    needs=(
+        'image/, cloth/, image-parse-v3/ (or image-parse/) and openpose_json/ '
+        '(or openpose-json/) in train/ or test/'
+    ),
+    parse_sets={
+        'image-parse-v3': label_maps.CIHP, 'image-parse': label_maps.CIHP
+    },
+    pose_dirs=('openpose_json', 'openpose-json'),
+    pose_model=None,
+    coordinates_tell=False,
+    own_garment=pairs.garment_of_name,
+    paired=pairs.same_name,
 )
-DEFAULT_LISTS = {'train': 'train_pairs.txt', 'test': 'test_pairs.txt'}
-_PARSE_SETS = {
-    'image-parse-v3': label_maps.CIHP,
-    'image-parse': label_maps.CIHP,
-}
-_POSE_DIRS = ('openpose_json', 'openpose-json')
-
-
-def open_viton_hd(
-    data_dir,
-    pair_list: str,
-    *,
-    decode: Callable = images.decode_image,
-) -> split_layout.SplitLayout:
-  """Opens a folder in the layout of VITON-HD; see `split_layout.open_split`."""
-  return split_layout.open_split(
-      NAME,
-      data_dir,
-      pair_list,
-      decode=decode,
-      parse_sets=_PARSE_SETS,
-      pose_dirs=_POSE_DIRS,
-      pose_model=None,
-      coordinates_tell=False,
-      own_garment=pairs.garment_of_name,
-      paired=pairs.same_name,
-  )
-
-
-def seen(data_dir: pathlib.Path) -> str | None:
-  """What of the layout is in a folder, in words; None if it does not fit."""
-  return split_layout.seen(data_dir, tuple(_PARSE_SETS), _POSE_DIRS)
