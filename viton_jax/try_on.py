@@ -137,8 +137,8 @@ def try_on(
 
   # ------------------------------------------------------------ the two photos
   person_name, garment_name = (
-      'the person' if isinstance(x, np.ndarray) else os.fspath(x)
-      for x in (person, garment)
+      f'the {what}' if isinstance(x, np.ndarray) else os.fspath(x)
+      for what, x in (('person', person), ('garment', garment))
   )
   photo, _ = read_photo(person, 'person')
   cloth, opacity = read_photo(garment, 'garment')
