@@ -76,3 +76,15 @@ def test_background_takes_the_colour_of_the_nearest_cloth():
   got = full_size.spread_garment(photo, mask)
   assert (got[:, :35] == (200, 0, 0)).all()
   assert (got[:, 45:] == (0, 0, 200)).all()
+
+
+def test_a_gap_that_the_mask_has_bridged_becomes_cloth():
+  photo = np.full((200, 200, 3), 250, np.uint8)
+  mask = np.zeros((200, 200), bool)
+  mask[40:160, 40:160] = True
+  photo[mask] = (200, 0, 0)
+  photo[150:160, 90:96] = 250  # Paper seen between a sleeve and the body.
+  photo[90:110, 90:110] = 250  # A white print, far within: it stays.
+  got = full_size.spread_garment(photo, mask)
+  assert (got[150:160, 90:96] == (200, 0, 0)).all()
+  assert (got[95:105, 95:105] == 250).all()

@@ -188,7 +188,7 @@ def test_cut_outs_bring_their_own_mask(files, astronaut):
         ({'pose': np.zeros((5, 3))}, r'give \(18, 3\)'),
         ({'pose': np.zeros((18, 3))}, 'neck.*cannot be seen.*--pose FILE'),
         ({'garment_mask': np.zeros((9, 9), bool)}, 'garment mask is 9 x 9'),
-        ({'garment': np.full((90, 90, 3), 250, np.uint8)}, 'the garment: .*mask'),
+        ({'garment': np.full((90, 90, 3), 250, np.uint8)}, 'the garment: the'),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(files, astronaut, options, said):

@@ -22,6 +22,10 @@ from viton_jax.geometry import prediction
 from viton_jax.serving import artifact
 
 PASTE_SIZE = (256, 192)
+# Grey levels within which a colour may be the background's, and how far from
+# the outline, as a part of the photo's shorter side, it is taken for that.
+_LIKE_PAPER = 25
+_GAP = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,16 +224,25 @@ def spread_garment(photo: np.ndarray, garment_mask: np.ndarray) -> np.ndarray:
     photo: (h, w, 3) uint8.
     garment_mask: (h, w) bool.
   """
-  # Outlines are mixed with the background: colours come from further in.
-  inner = cv2.erode(
-      garment_mask.astype(np.uint8), np.ones((3, 3)), iterations=2
-  ).astype(bool)
+  # Outlines are mixed with the background, and a mask may bridge the gap
+  # between a sleeve and the body: colours come from further in.
+  inner = _eroded(garment_mask, 2)
+  if not garment_mask.all():
+    paper = np.median(photo[~garment_mask], axis=0)
+    like_paper = np.abs(photo - paper).max(axis=-1) < _LIKE_PAPER
+    reach = max(round(_GAP * min(garment_mask.shape)), 1)
+    inner &= ~like_paper | _eroded(garment_mask, reach)
   if not inner.any():
     inner = garment_mask
   rows, columns = ndimage.distance_transform_edt(
       ~inner, return_distances=False, return_indices=True
   )
   return photo[rows, columns]
+
+
+def _eroded(mask: np.ndarray, times: int) -> np.ndarray:
+  kernel = np.ones((3, 3), np.uint8)
+  return cv2.erode(mask.astype(np.uint8), kernel, iterations=times) > 0
 
 
 def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
