@@ -1,6 +1,6 @@
 """How well people and garments are parsed without a parser model.
 
-  python -m benchmarks.parsing [--people 100] [--seed 7000]
+  python -m benchmarks.parsing [--count 100] [--seed 7000]
 
 Draws people whose true labels are known, parses them with their true joints,
 and prints the intersection over union of each label, all pixels of all people
@@ -86,50 +86,64 @@ def shadow(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
   return np.clip(picture * (1 - shade[..., None]), 0, 255).astype(np.uint8)
 
 
-def score(arguments) -> None:
-  """Prints both tables."""
+def score_people(arguments) -> None:
+  """Prints the table of labels."""
   rng = np.random.default_rng(0)
   people = {'as drawn': Overlap(), 'uneven': Overlap()}
-  kinds = ('as drawn', 'uneven', 'shadow')
-  garments = {kind: Overlap() for kind in kinds}
-  plain = {kind: Overlap() for kind in kinds}
-  spent = {'person': [], 'garment': []}
-  for index in tqdm(range(1, arguments.people + 1), desc='people', leave=False):
+  spent = []
+  for index in tqdm(range(1, arguments.count + 1), desc='people', leave=False):
     pair = render_pair(arguments.seed, index, arguments.height)
     for kind, overlap in people.items():
       photo = uneven(pair.person, rng) if kind == 'uneven' else pair.person
       begin = time.perf_counter()
       found = grabcut.parse_person_grabcut(photo, pair.keypoints)
-      spent['person'].append(time.perf_counter() - begin)
+      spent.append(time.perf_counter() - begin)
       for name, labels in LABELS.items():
         overlap.add(name, np.isin(found, labels), np.isin(pair.parse, labels))
-    for kind in kinds:
-      photo = pair.garment
-      if kind == 'uneven':
-        photo = uneven(photo, rng)
-      elif kind == 'shadow':
-        photo = shadow(photo, pair.garment_mask)
-      begin = time.perf_counter()
-      mask = flat_garment.segment_garment(photo)
-      spent['garment'].append(time.perf_counter() - begin)
-      garments[kind].add('', mask, pair.garment_mask)
-      plain[kind].add('', geometry.garment_mask(photo), pair.garment_mask)
-  size = f'{pair.person.shape[1]} x {pair.person.shape[0]}'
-  print(f'{arguments.people} people of {size}, seed {arguments.seed}')
-  print(f'{"IoU":22s}' + ''.join(f'{kind:>10s}' for kind in people))
-  for name in LABELS:
-    print(f'{name:22s}' + ''.join(f'{o[name]:10.3f}' for o in people.values()))
+  print_table(arguments, 'people', people, LABELS)
   means = [np.nanmean([o[name] for name in MEAN_OF]) for o in people.values()]
-  print(f'{"mean":22s}' + ''.join(f'{mean:10.3f}' for mean in means)
+  print(f'{"mean":24s}' + ''.join(f'{mean:10.3f}' for mean in means)
         + '   (trousers and skirt as one)')
-  print(f'{1e3 * statistics.median(spent["person"]):.0f} ms a person')
-  print(f'\n{arguments.people} garments')
-  print(f'{"IoU":22s}' + ''.join(f'{kind:>10s}' for kind in kinds))
-  for name, row in (
-      ('segment_garment', garments), ('geometry.garment_mask', plain)
+  print(f'{1e3 * statistics.median(spent):.0f} ms a person')
+
+
+def score_garments(arguments) -> None:
+  """Prints the table of garments."""
+  rng = np.random.default_rng(0)
+  garments = {kind: Overlap() for kind in ('as drawn', 'uneven', 'shadow')}
+  ways = {
+      'segment_garment': flat_garment.segment_garment,
+      'geometry.garment_mask': geometry.garment_mask,
+  }
+  spent = []
+  for index in tqdm(
+      range(1, arguments.count + 1), desc='garments', leave=False
   ):
-    print(f'{name:22s}' + ''.join(f'{row[kind][""]:10.3f}' for kind in kinds))
-  print(f'{1e3 * statistics.median(spent["garment"]):.0f} ms a garment')
+    pair = render_pair(arguments.seed, index, arguments.height)
+    photos = {
+        'as drawn': pair.garment,
+        'uneven': uneven(pair.garment, rng),
+        'shadow': shadow(pair.garment, pair.garment_mask),
+    }
+    for kind, photo in photos.items():
+      begin = time.perf_counter()
+      masks = [ways['segment_garment'](photo)]
+      spent.append(time.perf_counter() - begin)
+      masks.append(ways['geometry.garment_mask'](photo))
+      for name, mask in zip(ways, masks, strict=True):
+        garments[kind].add(name, mask, pair.garment_mask)
+  print_table(arguments, 'garments', garments, ways)
+  print(f'{1e3 * statistics.median(spent):.0f} ms a garment')
+
+
+def print_table(arguments, what: str, columns, names) -> None:
+  """Prints a row for each name, a column for each kind of picture."""
+  size = f'{round(0.75 * arguments.height)} x {arguments.height}'
+  print(f'{arguments.count} {what} of {size}, seed {arguments.seed}')
+  print(f'{"IoU":24s}' + ''.join(f'{kind:>10s}' for kind in columns))
+  for name in names:
+    row = ''.join(f'{overlap[name]:10.3f}' for overlap in columns.values())
+    print(f'{name:24s}{row}')
 
 
 def look(folder: pathlib.Path, out: pathlib.Path) -> None:
@@ -169,7 +183,8 @@ def main():
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   add = parser.add_argument
-  add('--people', type=int, default=100, help='how many are drawn')
+  add('--count', type=int, default=100, help='how many are drawn')
+  add('--only', choices=('people', 'garments'), help='leave the other out')
   add('--seed', type=int, default=7000, help='of the drawings')
   add('--height', type=int, default=512, help='of the pictures, in pixels')
   add('--photos', type=pathlib.Path, help='look at the photos of this folder')
@@ -178,8 +193,11 @@ def main():
   arguments = parser.parse_args()
   if arguments.photos:
     look(arguments.photos, arguments.out)
-  else:
-    score(arguments)
+    return
+  if arguments.only != 'garments':
+    score_people(arguments)
+  if arguments.only != 'people':
+    score_garments(arguments)
 
 
 if __name__ == '__main__':

@@ -40,8 +40,13 @@ def compressed(photo):
   return cv2.imdecode(data, cv2.IMREAD_COLOR)
 
 
+def grainy(photo):
+  grain = np.random.default_rng(0).normal(0, 7, photo.shape)
+  return np.clip(photo + grain, 0, 255).astype(np.uint8)
+
+
 @pytest.mark.parametrize(
-    'change', [as_drawn, on_grey, in_warm_uneven_light, compressed]
+    'change', [grainy, as_drawn, on_grey, in_warm_uneven_light, compressed]
 )
 def test_drawn_garments(garments, change):
   for photo, true in garments:
