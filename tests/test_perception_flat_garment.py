@@ -79,7 +79,7 @@ def test_white_cloth_with_an_outline():
   assert overlap(segment_garment(photo), true) > 0.95
 
 
-@pytest.mark.parametrize('height,width', [(64, 48), (333, 517)])
+@pytest.mark.parametrize('height,width', [(64, 48), (333, 517), (1500, 1100)])
 def test_any_size(garments, height, width):
   photo, true = garments[2]
   photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)

@@ -16,6 +16,8 @@ _REMEDY = (
     'give a photo on a plain light background, or the mask by '
     '--garment_mask FILE'
 )
+# Longest side at which the work is done.
+_WORK_PX = 1200
 # Paper is brighter than this; grey levels of 255.
 _LIGHT = 150
 # Border pixels that are farther from an even background are not background,
@@ -59,6 +61,18 @@ def segment_garment(photo: np.ndarray) -> np.ndarray:
     raise InputError(
         f'the garment photo is {w} x {h} pixels; give one of at least 16 x 16'
     )
+  # Outlines of large photos are as smooth as those of their reductions.
+  scale = _WORK_PX / max(h, w)
+  if scale < 1:
+    size = (max(16, round(w * scale)), max(16, round(h * scale)))
+    small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    mask = _segment(small).astype(np.float32)
+    return cv2.resize(mask, (w, h), interpolation=cv2.INTER_LINEAR) >= 0.5
+  return _segment(photo)
+
+
+def _segment(photo: np.ndarray) -> np.ndarray:
+  """`segment_garment` at working size."""
   light = _background(photo)
   even = np.clip(photo * (255.0 / light) + 0.5, 0, 255).astype(np.uint8)
   noise = _noise(photo)
@@ -68,7 +82,7 @@ def segment_garment(photo: np.ndarray) -> np.ndarray:
   try:
     mask = geometry.garment_mask(even)
   except InputError:
-    mask = np.zeros((h, w), bool)
+    mask = np.zeros(photo.shape[:2], bool)
   share = mask.mean()
   if share < _MIN_SHARE:
     raise InputError(
