@@ -197,3 +197,25 @@ def test_averages_are_read_where_there_are_some(tmp_path):
   with pytest.raises(InputError, match='conv_1.*another shape'):
     checkpoints.restore_state(manager, 1, other)
   manager.close()
+
+
+def test_a_full_disk_is_said_in_a_sentence(tmp_path, monkeypatch):
+  state = parallel.replicate({'w': np.ones(3, np.float32)})
+  manager = checkpoints.open_manager(tmp_path, keep=2)
+  checkpoints.save(manager, 1, state, metadata={})
+  checkpoints.finish(manager)
+
+  def full(*arguments, **options):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(manager, 'save', full)
+  with pytest.raises(InputError, match='disk is full.*step 1; make room'):
+    checkpoints.save(manager, 2, state, metadata={})
+
+  def other(*arguments, **options):
+    raise OSError(5, 'Input/output error')
+
+  monkeypatch.setattr(manager, 'save', other)
+  with pytest.raises(OSError, match='Input/output'):
+    checkpoints.save(manager, 2, state, metadata={})
+  manager.close()

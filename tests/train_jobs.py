@@ -89,7 +89,7 @@ def kill_somewhere(process: subprocess.Popen, rng: random.Random) -> str:
     time.sleep(rng.uniform(0.0, 4.0))
     where = 'while it starts'
   else:
-    steps = rng.randint(1, 4)
+    steps = rng.randint(2, 9)
     where = 'before its first step'
     for line in process.stdout:
       if line.startswith('step '):

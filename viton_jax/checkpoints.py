@@ -12,7 +12,10 @@ portable `.safetensors` file, or the folder that `convert` wrote, in which each
 network has a workdir or a file of its name.
 """
 
+import contextlib
 import dataclasses
+import errno
+import os
 import pathlib
 from typing import Any
 
@@ -106,20 +109,49 @@ def save(
   """Starts writing a checkpoint; returns when `state` may be donated.
 
   With several processes all of them have to call it.
+
+  Raises:
+    InputError: the disk is full, found out now or while the one before was
+      being written.
   """
   if jax.process_count() > 1:
     # pmap's results belong to one process; Orbax saves global arrays.
     state = jax.tree.map(
         ocp.utils.fully_replicated_host_local_array_to_global_array, state
     )
-  manager.save(
-      step,
-      args=ocp.args.Composite(
-          state=ocp.args.StandardSave(state),
-          metadata=ocp.args.JsonSave(metadata),
-      ),
-      metrics=None if validation_loss is None else {'loss': validation_loss},
-  )
+  with _explaining_a_full_disk(manager):
+    manager.save(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            metadata=ocp.args.JsonSave(metadata),
+        ),
+        metrics=None if validation_loss is None else {'loss': validation_loss},
+    )
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+  """Waits until what `save` began is on the disk.
+
+  Raises:
+    InputError: the disk is full.
+  """
+  with _explaining_a_full_disk(manager):
+    manager.wait_until_finished()
+
+
+@contextlib.contextmanager
+def _explaining_a_full_disk(manager):
+  try:
+    yield
+  except Exception as error:
+    # Which exception it is depends on the library that was writing.
+    if os.strerror(errno.ENOSPC) not in str(error):
+      raise
+    raise InputError(
+        f'{manager.directory}: the disk is full, the last whole checkpoint is '
+        f'step {manager.latest_step()}; make room and run the same command.'
+    ) from error
 
 
 def best(manager: ocp.CheckpointManager) -> tuple[int, float] | None:

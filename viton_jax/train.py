@@ -70,9 +70,10 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     )
     check(config, info)
     trace = Trace(config.profile, workdir / 'tensorboard')
-    return info, trace, schedules.learning_rate(config), stages.build(config)
+    rate, stage = schedules.learning_rate(config), stages.build(config)
+    return info, trace, rate, stage, not workdir.exists()
 
-  info, trace, learning_rate, stage = parallel.together(read_inputs)
+  info, trace, learning_rate, stage, new = parallel.together(read_inputs)
 
   # ------------------------------------------------------- say derived facts
   epochs = config.num_steps * config.batch_size / info.num_examples['train']
@@ -98,12 +99,15 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   say(f'{parameters:,} parameters')
 
+  if config.warm_start and new:
+    # Refused, if at all, before anything is written.
+    parallel.together(
+        lambda: stages.warm_start(state, config.warm_start, stage)
+    )
+
   def enter():
     if jax.process_index():
       return None  # Process 0 speaks for all.
-    if config.warm_start and not workdir.exists():
-      # Refused, if at all, before anything is written.
-      stages.warm_start(state, config.warm_start, stage)
     workdirs.claim(workdir, config)
     held = workdirs.lock(workdir)
     workdirs.check_space(
@@ -175,7 +179,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
       bad = first_not_finite(fetched)
       if bad is not None:
         # The state of these steps is never saved.
-        manager.wait_until_finished()
+        checkpoints.finish(manager)
         end_not_finite(
             checked + 1, step, bad=checked + 1 + bad, workdir=workdir,
             last_good=manager.latest_step(),
@@ -221,7 +225,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
       break
 
   # --------------------------------------------------------------------- end
-  manager.wait_until_finished()
+  checkpoints.finish(manager)
   log.close()
   if best := config.keep_best and checkpoints.best(manager):
     say(f'best: step {best[0]} with a validation loss of {best[1]:.4g}, '
