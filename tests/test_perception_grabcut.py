@@ -154,6 +154,25 @@ def test_too_few_joints(people):
     parse_person_grabcut(pair.person, far)
 
 
+def test_nothing_crashes():
+  """Whatever the joints, there are labels or a reason why there are none."""
+  rng = np.random.default_rng(7)
+  labelled = refused = 0
+  for _ in range(60):
+    h, w = rng.integers(16, 100, 2)
+    image = rng.integers(0, 256, (h, w, 3)).astype(np.uint8)
+    joints = rng.uniform(-20, 120, (18, 3))
+    joints[:, 2] = rng.random(18) < rng.uniform(0.2, 1)
+    try:
+      labels = parse_person_grabcut(image, joints * joints[:, 2:])
+      assert labels.shape == (h, w) and (labels == 5).any()
+      labelled += 1
+    except InputError as error:
+      assert '--parse' in str(error)
+      refused += 1
+  assert labelled > 5 and refused > 5
+
+
 @pytest.mark.parametrize('shape,dtype', [
     ((32, 32), np.uint8), ((32, 32, 4), np.uint8), ((32, 32, 3), np.float32),
 ])

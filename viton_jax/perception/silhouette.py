@@ -28,6 +28,9 @@ def _cut(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
   # GrabCut starts from k-means, which draws from OpenCV's generator.
   cv2.setRNGSeed(0)
   seeds = seeds.copy()
+  inside = (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
+  if inside.all() or not inside.any():
+    return inside
   cv2.grabCut(
       np.ascontiguousarray(picture[..., ::-1]), seeds, None, *models, _ROUNDS,
       cv2.GC_INIT_WITH_MASK,
