@@ -148,9 +148,13 @@ def _explaining_a_full_disk(manager):
     # Which exception it is depends on the library that was writing.
     if os.strerror(errno.ENOSPC) not in str(error):
       raise
+    # The manager may have dropped it from its list to make room for the new.
+    steps = [int(x.name) for x in manager.directory.iterdir()
+             if x.name.isdigit()]
     raise InputError(
         f'{manager.directory}: the disk is full, the last whole checkpoint is '
-        f'step {manager.latest_step()}; make room and run the same command.'
+        f'{f"step {max(steps)}" if steps else "still to come"}; make room and '
+        'run the same command.'
     ) from error
 
 
