@@ -1,0 +1,209 @@
+"""How fast a try-on is, whole and by part, beside PyTorch and TensorFlow.
+
+  python -m benchmarks.try_on --batch 1,8,64 --against torch,torch_compile
+
+From uint8 working examples in host memory to pictures in host memory: the
+person representation and the first network on the device, matching on the host
+(all cores), warp and second network on the device. Weights are random, so the
+matching gets the drawn person's true region in place of what an untrained
+network predicts. The twins run the networks and the warp alone, on inputs that
+are ready on the device.
+"""
+
+from collections.abc import Callable
+from concurrent import futures
+import functools
+import os
+import statistics
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import problem, timing
+from benchmarks.train_step import (
+    free_memory,
+    installed,
+    parse_size,
+    parser_of,
+)
+from viton_jax import errors, parallel, steps
+from viton_jax.geometry.prediction import match
+from viton_jax.models import EncoderDecoder, Refinement
+
+_INPUTS = ('person', 'garment', 'head_mask', 'body', 'keypoints')
+
+
+def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
+  """The whole try-on and its parts, each waits for its work."""
+  first, second = variables
+  features = first['params']['encoder_1']['kernel'].shape[-1]
+  dtype = jnp.dtype(dtype)
+  coarse_step = parallel.predict_split(
+      functools.partial(
+          steps.predict_coarse,
+          model=EncoderDecoder(features=features, dtype=dtype),
+      )
+  )
+
+  def refine(variables, batch):
+    return steps.predict_refined(
+        variables, batch, batch['control_points'], batch['mask'],
+        batch['coarse'], model=Refinement(features=features, dtype=dtype),
+    )['output']
+
+  refine_step = parallel.predict_split(refine)
+  first, second = parallel.replicate(first), parallel.replicate(second)
+  pool = futures.ThreadPoolExecutor(thread_name_prefix='matching')
+  inputs = {name: batch[name] for name in _INPUTS}
+  on_device = jax.device_put(parallel.shard(inputs))
+
+  def matching():
+    found = pool.map(
+        functools.partial(match, fidelity='fixed'),
+        batch['garment_mask'],
+        batch['region'].astype(np.float32),
+    )
+    return np.stack([points for points, _ in found])
+
+  def whole():
+    split = parallel.shard(inputs)
+    mask, coarse = coarse_step(first, split)
+    parallel.unshard(mask)
+    points = parallel.shard({'control_points': matching()})
+    output = refine_step(
+        second,
+        {'garment': split['garment'], **points, 'mask': mask, 'coarse': coarse},
+    )
+    return parallel.unshard(output)
+
+  mask, coarse = coarse_step(first, on_device)
+  refine_inputs = {
+      'garment': on_device['garment'],
+      **parallel.shard({'control_points': batch['control_points']}),
+      'mask': mask,
+      'coarse': coarse,
+  }
+  return {
+      'whole try-on': whole,
+      'first network': lambda: jax.block_until_ready(
+          coarse_step(first, on_device)
+      ),
+      'matching': matching,
+      'warp, second network': lambda: jax.block_until_ready(
+          refine_step(second, refine_inputs)
+      ),
+  }
+
+
+def build_torch(variables, batch, *, dtype, compiled) -> dict[str, Callable]:
+  """PyTorch's two networks."""
+  import torch
+
+  from benchmarks import torch_twin as twin
+
+  first = twin.to_device(twin.EncoderDecoder(variables[0])).eval()
+  second = twin.to_device(twin.Refinement(variables[1]['params'])).eval()
+  warp = twin.Warp(batch['image'].shape[1:3]).to(twin.DEVICE)
+  refine = functools.partial(twin.refine, second, warp)
+  if compiled:
+    first, refine = torch.compile(first), torch.compile(refine)
+  tensors = twin.to_torch(batch)
+
+  @torch.inference_mode()
+  def coarse():
+    with twin.autocast(dtype):
+      found = first(tensors['inputs'])
+    twin.synchronise()
+    return found
+
+  predicted = coarse()
+
+  @torch.inference_mode()
+  def refined():
+    with twin.autocast(dtype):
+      found = refine(tensors, *predicted)
+    twin.synchronise()
+    return found
+
+  return {'first network': coarse, 'warp, second network': refined}
+
+
+def build_tensorflow(variables, batch) -> dict[str, Callable]:
+  """TensorFlow's two networks, float32."""
+  import tensorflow as tf
+
+  from benchmarks import tensorflow_twin as twin
+
+  first = twin.variables_of(variables[0], False)
+  second = twin.variables_of(variables[1]['params'], False)
+  tensors = {name: tf.constant(value) for name, value in batch.items()}
+
+  @tf.function
+  def coarse(inputs):
+    return twin.encoder_decoder(
+        first['params'], first['batch_stats'], inputs, train=False
+    )
+
+  @tf.function
+  def refined(mask, picture):
+    return twin.refine(second, tensors, mask, picture)
+
+  predicted = coarse(tensors['inputs'])
+  # One number is fetched, so that the call ends with the work.
+  return {
+      'first network': lambda: coarse(tensors['inputs'])[0][0, 0, 0].numpy(),
+      'warp, second network': lambda: refined(*predicted)[0][0, 0, 0].numpy(),
+  }
+
+
+def measure(arguments, names, *, batch_size, dtype) -> None:
+  size = parse_size(arguments.size)
+  variables = problem.random_variables(arguments.features)
+  drawn = problem.drawn_batch(batch_size, size)
+  finished = problem.twin_batch(drawn)
+  ready = {'ours': build_ours(variables, drawn, dtype=dtype)}
+  for name in names:
+    if name == 'tensorflow':
+      if dtype == 'float32':
+        ready[name] = build_tensorflow(variables, finished)
+    else:
+      ready[name] = build_torch(
+          variables, finished, dtype=dtype, compiled=name == 'torch_compile'
+      )
+  print(f'\nbatch {batch_size}, {dtype}: milliseconds a batch, images/s')
+  for part in ready['ours']:
+    turns = {
+        name: parts[part] for name, parts in ready.items() if part in parts
+    }
+    for function in turns.values():
+      function()
+    times = timing.alternate(turns, arguments.repeats)
+    ours = statistics.median(times['ours'])
+    line = f'  {part:22}'
+    for name in turns:
+      seconds = statistics.median(times[name])
+      line += f'{name:>14} {1e3 * seconds:8.1f} {batch_size / seconds:8.4g}/s'
+      if name != 'ours':
+        line += f' ({seconds / ours:.2f}x)'
+    print(line, flush=True)
+
+
+def main() -> None:
+  # With all of the device's memory in JAX's hands nothing is left for PyTorch.
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  arguments = parser_of(__doc__, '1,8,64').parse_args()
+  names = installed([x for x in arguments.against.split(',') if x])
+  print(
+      f'{timing.device()}, {os.cpu_count()} cores, jax {jax.__version__}, '
+      f'features {arguments.features}, {arguments.size}; (x): how many times '
+      'longer than ours'
+  )
+  for batch_size in map(int, arguments.batch.split(',')):
+    for dtype in arguments.dtype.split(','):
+      measure(arguments, names, batch_size=batch_size, dtype=dtype)
+      free_memory()
+
+
+if __name__ == '__main__':
+  errors.run(main)
