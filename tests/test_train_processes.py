@@ -88,6 +88,8 @@ def test_a_killed_process_ends_the_others(two, packed, tmp_path, victim):
   code, _, errors = said[1 - victim]
   assert code == EXIT_PEER_LOST, errors
   assert 'error: another process of this job is gone' in errors
+  if victim == 0:
+    return
   for path in (folder / 'checkpoints').iterdir():
     if path.name.isdigit() and int(path.name) > 2:
       for file in sorted(path.rglob('*'), reverse=True):

@@ -1,5 +1,6 @@
 """Trainings that are killed, diverge, run out of disk or of libraries."""
 
+import json
 import pathlib
 import random
 import shutil
@@ -13,7 +14,8 @@ import pytest
 import train_jobs
 from train_jobs import arguments
 
-from viton_jax import checkpoints, metric_log, schedules, workdir
+from configs import stage1
+from viton_jax import checkpoints, metric_log, schedules, train, workdir
 from viton_jax.config_dict import ConfigDict
 from viton_jax.errors import EXIT_NOT_FINITE, InputError
 
@@ -181,16 +183,25 @@ def test_trains_without_tensorflow_and_its_family(packed, tmp_path):
 
 
 def test_refusals_before_anything_is_written(packed, tmp_path):
-  def fails(**options):
-    return entry_points.fails(
-        'viton_jax.train', *arguments(packed, tmp_path / 'new', **options)
-    )
+  folder = tmp_path / 'new'
 
-  message = fails(batch_size=8, accumulate=3)
+  def fails(**fields):
+    config = stage1.get_config('smoke')
+    config.data.dir, config.data.format = str(packed), 'packed'
+    config.features = 4
+    for name, value in fields.items():
+      config[name] = value
+    with pytest.raises(InputError) as raised:
+      train.train(config, folder)
+    return str(raised.value)
+
+  message = fails(accumulate=3)
   assert 'batch_size: 8' in message and '3 parts' in message
   assert 'cosine, linear or step' in fails(schedule='exponential')
   assert 'config.profile' in fails(profile='15:10')
-  assert not (tmp_path / 'new').exists()
+  assert 'config.ema: 1.0' in fails(ema=1.0)
+  assert 'config.keep_best: -1' in fails(keep_best=-1)
+  assert not folder.exists()
   # What ten million checkpoints take is said before the first step.
   message = fails(keep=10_000_000)
   assert 'are free' in message and '--config.keep' in message
@@ -228,11 +239,19 @@ def test_a_workdir_that_cannot_be_used(tmp_path):
 
 
 def test_workdirs_from_before_a_field_was_there_are_gone_on_with(tmp_path):
-  old = ConfigDict({'seed': 1})
-  workdir.claim(tmp_path, old)
-  workdir.claim(tmp_path, ConfigDict({'seed': 1, 'ema': 0.0, 'keep_best': 2}))
+  config = stage1.get_config()
+  workdir.claim(tmp_path, config)
+  path = tmp_path / 'config.json'
+  old = json.loads(path.read_text())
+  for name in ('ema', 'accumulate', 'remat', 'warmup_steps', 'keep_best',
+               'schedule_steps', 'schedule_factor', 'profile'):
+    del old[name]
+  path.write_text(json.dumps(old))
+  config.keep_best = 2
+  workdir.claim(tmp_path, config)
+  config.ema = 0.9
   with pytest.raises(InputError, match='begun with ema = 0.0'):
-    workdir.claim(tmp_path, ConfigDict({'seed': 1, 'ema': 0.9}))
+    workdir.claim(tmp_path, config)
 
 
 def test_figures_of_steps_to_come_again_are_dropped(tmp_path):
@@ -261,8 +280,8 @@ def test_figures_of_steps_to_come_again_are_dropped(tmp_path):
         ('linear', 20, {10: 4, 20: 8, 60: 4, 100: 0}),
         ('cosine', 0, {0: 8, 50: 4, 100: 0}),
         ('cosine', 20, {10: 4, 20: 8, 60: 4, 100: 0}),
-        ('step', 0, {0: 8, 40: 8, 41: 4, 60: 4, 61: 2, 100: 2}),
-        ('step', 10, {5: 4, 10: 8, 40: 8, 41: 4, 61: 2}),
+        ('step', 0, {0: 8, 39: 8, 40: 4, 59: 4, 60: 2, 100: 2}),
+        ('step', 10, {5: 4, 10: 8, 39: 8, 40: 4, 60: 2}),
     ],
 )
 def test_learning_rates(schedule, warmup, rates):
