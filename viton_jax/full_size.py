@@ -25,7 +25,7 @@ PASTE_SIZE = (256, 192)
 # Grey levels within which a colour may be the background's, and how far from
 # the outline, as a part of the photo's shorter side, it is taken for that.
 _LIKE_PAPER = 25
-_GAP = 0.03
+_GAP = 0.06
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,9 +98,9 @@ FINISH = Schedule(
 MIN_COSINE = 0.8
 TURN_PX = 8.0
 INITIAL_STIFFNESS = 3000.0
-# Starts whose coarse warp scores at least this share of the best are finished,
-# and only then compared: which is right often shows in the details.
-NEAR_BEST = 0.95
+# Starts whose coarse warp scores at least this share of the best are refined
+# before they are compared: which is right often shows in the details.
+NEAR_BEST = 0.9
 
 
 @functools.lru_cache(maxsize=1)
@@ -348,8 +348,7 @@ def finish(
     size: tuple[int, int],
     xp: ModuleType = np,
 ) -> Array:
-  """From the better start to the final (k, 2) mode weights."""
-  warp = align(warp, outlines, FINE, xp)
+  """From the better warp after FINE to the final (k, 2) mode weights."""
   warp = follow_sleeves(warp, outlines, size, xp)
   return align(warp, outlines, FINISH, xp)
 
@@ -399,16 +398,36 @@ def start_from_matches(
   return warp
 
 
-def score(warp: Array, outlines: Outlines, xp: ModuleType = np) -> Array:
+def score(
+    warp: Array,
+    outlines: Outlines,
+    xp: ModuleType = np,
+    *,
+    cut: bool = False,
+) -> Array:
   """How much of each outline lies on the other, 0..2.
 
   The person's alone would admit a warp that lays a wide region on the torso of
   a garment many times too large, whose sleeves and collar nothing meets.
+
+  Args:
+    warp: (k, 2) mode weights.
+    outlines: of both shapes.
+    xp: array module.
+    cut: whether to leave out of the garment what lies beyond the person's
+      picture. Fair, but only to a warp that is nearly right.
   """
   _, cosine, distance = nearest(warp, outlines, xp)
   person = pair_weights(cosine, distance, 4.0, outlines.usable, xp)
   points = _matmul(xp, outlines.person_modes, warp)
   squared = (outlines.garment_px[:, :1] - points[:, 0]) ** 2
   squared = squared + (outlines.garment_px[:, 1:] - points[:, 1]) ** 2
-  garment = 1 / (1 + squared.min(axis=1) / 4.0**2) ** 2
-  return person.mean() + garment.mean()
+  met = 1 / (1 + squared.min(axis=1) / 4.0**2) ** 2
+  if not cut:
+    return person.mean() + met.mean()
+  frame = _matmul(xp, xp.asarray(warp_modes(), warp.dtype), warp)
+  shown = (outlines.garment_px >= frame.min(axis=0)) & (
+      outlines.garment_px <= frame.max(axis=0)
+  )
+  shown = shown.all(axis=1).astype(warp.dtype)
+  return person.mean() + (met * shown).sum() / (shown.sum() + 1e-6)

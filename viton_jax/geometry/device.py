@@ -103,17 +103,18 @@ def _align_one(pair: dict) -> jax.Array:
     warp = alignment.align(start, outlines, alignment.COARSE, jnp)
     return warp, alignment.score(warp, outlines, jnp)
 
-  def finish(warp: jax.Array) -> tuple[jax.Array, jax.Array]:
-    warp = alignment.finish(warp, outlines, matching.MATCHING_SIZE, jnp)
-    return warp, alignment.score(warp, outlines, jnp)
+  def fine(warp: jax.Array) -> tuple[jax.Array, jax.Array]:
+    warp = alignment.align(warp, outlines, alignment.FINE, jnp)
+    return warp, alignment.score(warp, outlines, jnp, cut=True)
 
   warps, scores = jax.vmap(coarse)(starts)
   # A warp of NaN has no pair near enough, hence score 0, but say so plainly.
   usable = jnp.isfinite(warps).all(axis=(1, 2))
   scores = jnp.where(usable, scores, -1.0)
   near = scores >= scores.max() * alignment.NEAR_BEST
-  warps, scores = jax.vmap(finish)(warps)
-  return warps[jnp.argmax(jnp.where(near, scores, -1.0))]
+  warps, scores = jax.vmap(fine)(warps)
+  best = warps[jnp.argmax(jnp.where(near, scores, -1.0))]
+  return alignment.finish(best, outlines, matching.MATCHING_SIZE, jnp)
 
 
 def _start(pair: dict) -> jax.Array:

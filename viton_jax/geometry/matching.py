@@ -229,13 +229,14 @@ def _fit_fixed(
   scores = [alignment.score(warp, outlines) for warp in warps]
   near = max(scores) * alignment.NEAR_BEST
   warps = [
-      alignment.finish(warp, outlines, MATCHING_SIZE)
+      alignment.align(warp, outlines, alignment.FINE)
       for warp, score in zip(warps, scores, strict=True)
       if score >= near
   ]
   if len(warps) > 1:
-    warps.sort(key=lambda warp: alignment.score(warp, outlines))
-  return finish_fixed(prepared, warps[-1], image_size=image_size)
+    warps.sort(key=lambda warp: alignment.score(warp, outlines, cut=True))
+  warp = alignment.finish(warps[-1], outlines, MATCHING_SIZE)
+  return finish_fixed(prepared, warp, image_size=image_size)
 
 
 @dataclasses.dataclass(frozen=True)
