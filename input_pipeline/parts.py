@@ -10,16 +10,12 @@ import dataclasses
 import functools
 import json
 import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
-import signal
-import threading
 
-import cv2
 import numpy as np
 
-from input_pipeline import images, layouts, records, sample
+from input_pipeline import images, layouts, records, sample, worker_processes
 from viton_jax import storage
 from viton_jax.errors import InputError
 from viton_jax.progress_bar import progress
@@ -212,17 +208,7 @@ _work: Work | None = None  # Of this worker process.
 def _start_worker(work: Work):
   global _work
   _work = work
-  cv2.setNumThreads(1)
-  # On Ctrl-C the parent ends the work; workers finish what they are at.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  # A killed parent cannot tell its workers, which would wait forever.
-  parent = multiprocessing.parent_process()
-
-  def end_with_parent():
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-  threading.Thread(target=end_with_parent, daemon=True).start()
+  worker_processes.settle()
 
 
 def _work_on(number: int) -> list[str]:

@@ -12,16 +12,12 @@ from concurrent.futures.process import BrokenProcessPool
 import contextlib
 import dataclasses
 import multiprocessing
-import multiprocessing.connection
 import os
-import signal
-import threading
 
-import cv2
 import numpy as np
 import threadpoolctl
 
-from input_pipeline import images
+from input_pipeline import images, worker_processes
 from input_pipeline.layouts import Layout
 from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
 from viton_jax.checkpoints import Checkpoint
@@ -217,17 +213,7 @@ _work: Work | None = None  # Of this worker process.
 def _start_worker(work: Work) -> None:
   global _work
   _work = work
-  cv2.setNumThreads(1)
-  # The parent ends the work; workers finish what they are at.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  # A killed parent cannot tell its workers, which would wait forever.
-  parent = multiprocessing.parent_process()
-
-  def end_with_parent():
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-  threading.Thread(target=end_with_parent, daemon=True).start()
+  worker_processes.settle()
 
 
 def _read(name, pair) -> Loaded:
