@@ -178,7 +178,7 @@ def make_train_step(loss: Callable, params: Tensors) -> Callable[[], None]:
   ]
   powers = [tf.Variable(b, trainable=False) for b in (0.5, 0.999)]
 
-  @tf.function
+  @tf.function(autograph=False)
   def step():
     with tf.GradientTape() as tape:
       value = loss()

@@ -12,6 +12,7 @@ are ready on the device.
 
 from collections.abc import Callable
 from concurrent import futures
+import contextlib
 import functools
 import os
 import statistics
@@ -59,12 +60,13 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
   on_device = jax.device_put(parallel.shard(inputs))
 
   def matching():
-    found = pool.map(
-        functools.partial(match, fidelity='fixed'),
-        batch['garment_mask'],
-        batch['region'].astype(np.float32),
-    )
-    return np.stack([points for points, _ in found])
+    with one_blas_thread():
+      found = pool.map(
+          functools.partial(match, fidelity='fixed'),
+          batch['garment_mask'],
+          batch['region'].astype(np.float32),
+      )
+      return np.stack([points for points, _ in found])
 
   def whole():
     split = parallel.shard(inputs)
@@ -94,6 +96,15 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
           refine_step(second, refine_inputs)
       ),
   }
+
+
+def one_blas_thread():
+  """As `try_on_batch` matches: more threads for small systems only wait."""
+  try:
+    import threadpoolctl
+  except ImportError:  # Then OMP_NUM_THREADS says.
+    return contextlib.nullcontext()
+  return threadpoolctl.threadpool_limits(1, user_api='blas')
 
 
 def build_torch(variables, batch, *, dtype, compiled) -> dict[str, Callable]:
@@ -139,13 +150,13 @@ def build_tensorflow(variables, batch) -> dict[str, Callable]:
   second = twin.variables_of(variables[1]['params'], False)
   tensors = {name: tf.constant(value) for name, value in batch.items()}
 
-  @tf.function
+  @tf.function(autograph=False)
   def coarse(inputs):
     return twin.encoder_decoder(
         first['params'], first['batch_stats'], inputs, train=False
     )
 
-  @tf.function
+  @tf.function(autograph=False)
   def refined(mask, picture):
     return twin.refine(second, tensors, mask, picture)
 
