@@ -17,6 +17,9 @@ def get_config() -> ConfigDict:
   config.fidelity = 'fixed'
   # Channels of the first convolution (ngf of the paper's code).
   config.features = 64
+  # Halvings of the encoder-decoder: 6 as published; 7 for 512 x 384, 8 for
+  # 1024 x 768.
+  config.depth = 6
   # Compute type: 'float32', or 'bfloat16'. Parameters are always float32.
   config.dtype = 'float32'
 

@@ -57,6 +57,19 @@ class Checkpoint:
   variables: dict[str, Any]
   config: dict[str, Any]
 
+  @property
+  def depth(self) -> int:
+    """Halvings of an encoder-decoder; 0 for the other network."""
+    return depth_of(self.variables['params'])
+
+
+def depth_of(params: dict[str, Any]) -> int:
+  """The encoder's convolutions among the names of parameters."""
+  return sum(
+      name.startswith('encoder_') and not name.endswith('_norm')
+      for name in params
+  )
+
 
 def open_manager(
     workdir: str | pathlib.Path, *, keep: int | None, keep_best: int = 0

@@ -13,6 +13,7 @@ import numpy as np
 from viton_jax import storage
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
+from viton_jax.models.encoder_decoder import DEPTH
 from viton_jax.models.shapes import abstract_variables
 
 _FORMAT = 'viton_jax'
@@ -76,7 +77,9 @@ def read(path: str | pathlib.Path) -> Checkpoint:
         variables=traverse_util.unflatten_dict(flat, sep='/'),
         config=json.loads(metadata['config']),
     )
-    abstract = abstract_variables(checkpoint.network, checkpoint.features)
+    abstract = abstract_variables(
+        checkpoint.network, checkpoint.features, depth=checkpoint.depth or DEPTH
+    )
   except (KeyError, ValueError) as error:
     raise InputError(
         f'{path}: its header is incomplete ({error}); convert it again.'

@@ -92,6 +92,7 @@ def _stage1(config, frozen) -> Stage:
       dtype=_DTYPES[config.dtype],
       axis_name=parallel.AXIS,
       norm_decay=config.norm_decay,
+      depth=config.depth,
   )
   common = {
       'model': model,
@@ -158,7 +159,10 @@ def _stage2(config, frozen) -> Stage:
   dtype = _DTYPES[config.dtype]
   model = Refinement(features=config.features, dtype=dtype)
   coarse_model = EncoderDecoder(
-      features=coarse.features, dtype=dtype, axis_name=parallel.AXIS
+      features=coarse.features,
+      dtype=dtype,
+      axis_name=parallel.AXIS,
+      depth=coarse.depth,
   )
   common = {
       'model': model,

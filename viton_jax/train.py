@@ -261,6 +261,13 @@ def check(config: ConfigDict, info: batches.RecordsInfo) -> None:
         f'config.batch_size: {config.batch_size} does not divide over '
         f'{jax.device_count()} devices{parts}; set a multiple of it.'
     )
+  for name, side in (('height', info.height), ('width', info.width)):
+    if config.depth < 2 or side % 2**config.depth:
+      raise InputError(
+          f'config.depth: {config.depth} halvings do not fit the {name} of '
+          f'{side} of {config.data.dir}; set 2 or more, so that the sides are '
+          'multiples of 2 to that power.'
+      )
   if not 0 <= config.ema < 1:
     raise InputError(
         f'config.ema: {config.ema} is not within 0 and 1; set e.g. 0.999.'

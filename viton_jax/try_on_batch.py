@@ -247,7 +247,9 @@ def pure_steps(first, second, *, dtype):
   """
   fidelity = first.fidelity
   dtype = jnp.dtype(dtype)
-  encoder_decoder = EncoderDecoder(features=first.features, dtype=dtype)
+  encoder_decoder = EncoderDecoder(
+      features=first.features, dtype=dtype, depth=first.depth
+  )
   refinement = Refinement(features=second.features, dtype=dtype)
 
   def coarse_step(variables, batch):

@@ -20,6 +20,7 @@ _MAY_CHANGE = (
 # What fields mean for workdirs that were begun before there were such fields.
 _BEFORE = {
     'accumulate': 1,
+    'depth': 6,
     'ema': 0.0,
     'remat': False,
     'warmup_steps': 0,

@@ -19,15 +19,13 @@ from viton_jax.models.convolutions import (
 )
 from viton_jax.models.normalization import BatchNorm
 
-DEPTH = 6  # Both sides of the input must be multiples of 2 ** DEPTH.
-
-# Channels of the layers, in units of `features`.
-_ENCODER_WIDTHS = (1, 2, 4, 8, 8, 8)
-_DECODER_WIDTHS = {6: 8, 5: 8, 4: 4, 3: 2, 2: 1}
+DEPTH = 6  # As published, for 256 x 192.
+# Channels of the encoder's layers in units of `features`; deeper ones have 8.
+_WIDTHS = (1, 2, 4, 8)
 
 
 class EncoderDecoder(nn.Module):
-  """U-Net of six halvings with skip connections.
+  """U-Net of halvings with skip connections.
 
   Variables: `params` (float32) and `batch_stats`. In training it needs the
   random stream 'dropout', unless `dropout_rate` is 0.
@@ -41,6 +39,8 @@ class EncoderDecoder(nn.Module):
     norm_decay: weight of the old moving averages of batch normalisation. The
       published 0.999 forgets its start after some thousands of steps; a run of
       hundreds needs less.
+    depth: halvings; 6 as published. For larger pictures 7 (512 x 384) or 8
+      (1024 x 768) let the innermost layer see as much of them.
   """
 
   features: int = 64
@@ -48,6 +48,7 @@ class EncoderDecoder(nn.Module):
   axis_name: str | None = None
   dropout_rate: float = 0.5
   norm_decay: float = 0.999
+  depth: int = DEPTH
 
   @nn.compact
   def __call__(
@@ -60,7 +61,7 @@ class EncoderDecoder(nn.Module):
 
     Args:
       inputs: (b, h, w, 25), as `representation.network_inputs` makes them; h
-        and w multiples of 64.
+        and w multiples of 2 ** depth.
       train: use and update batch statistics, and drop out.
       first_example: place of `inputs` (of all devices) within a larger batch.
 
@@ -69,29 +70,33 @@ class EncoderDecoder(nn.Module):
       [-1, 1]. The mask is trained towards 0 and 1.
 
     Raises:
-      ValueError: a side is not a multiple of 64.
+      ValueError: a side is not such a multiple.
     """
     _, h, w, _ = inputs.shape
-    if h % 2**DEPTH or w % 2**DEPTH:
+    if h % 2**self.depth or w % 2**self.depth:
       raise ValueError(
           f'The input is {h} x {w}; both sides must be multiples of '
-          f'{2**DEPTH}.'
+          f'{2**self.depth}.'
       )
+    widths = [
+        _WIDTHS[min(k, len(_WIDTHS) - 1)] * self.features
+        for k in range(self.depth)
+    ]
     x = inputs.astype(self.dtype)
     skips = []
-    for k, width in enumerate(_ENCODER_WIDTHS, start=1):
+    for k, width in enumerate(widths, start=1):
       if k > 1:
         x = nn.leaky_relu(x, 0.2)
-      x = Down(width * self.features, name=f'encoder_{k}')(x)
+      x = Down(width, name=f'encoder_{k}')(x)
       if k > 1:
         x = self._norm(f'encoder_{k}_norm')(x, train)
       skips.append(x)
 
     skips.pop()  # The innermost goes on as it is.
-    for k, width in _DECODER_WIDTHS.items():
-      x = Up(width * self.features, name=f'decoder_{k}')(nn.relu(x))
+    for k in range(self.depth, 1, -1):  # Back to the width before halving k.
+      x = Up(widths[k - 2], name=f'decoder_{k}')(nn.relu(x))
       x = self._norm(f'decoder_{k}_norm')(x, train)
-      if k == DEPTH and train and self.dropout_rate > 0:
+      if k == self.depth and train and self.dropout_rate > 0:
         x = drop_out(
             x,
             self.dropout_rate,

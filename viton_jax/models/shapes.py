@@ -5,19 +5,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from viton_jax.models.encoder_decoder import EncoderDecoder
+from viton_jax.models.encoder_decoder import DEPTH, EncoderDecoder
 from viton_jax.models.refinement import Refinement
 from viton_jax.representation import NUM_INPUT_CHANNELS
 
-_SIDE = 64  # The smallest; shapes of variables do not depend on it.
 
-
-def abstract_variables(network: str, features: int) -> dict[str, Any]:
+def abstract_variables(
+    network: str, features: int, *, depth: int = DEPTH
+) -> dict[str, Any]:
   """Shapes and types of all variables.
 
   Args:
     network: 'encoder_decoder' or 'refinement'.
     features: channels of its first convolution.
+    depth: halvings of the encoder-decoder.
 
   Returns:
     {'params': ..., 'batch_stats': ...} of jax.ShapeDtypeStruct; without
@@ -27,14 +28,16 @@ def abstract_variables(network: str, features: int) -> dict[str, Any]:
     ValueError: an unknown network.
   """
   if network == 'encoder_decoder':
-    model, channels = EncoderDecoder(features=features), (NUM_INPUT_CHANNELS,)
+    model = EncoderDecoder(features=features, depth=depth)
+    channels = (NUM_INPUT_CHANNELS,)
   elif network == 'refinement':
     model, channels = Refinement(features=features), (3, 3)
   else:
     raise ValueError(f'network is {network!r}.')
 
   def initialise():
-    inputs = [jnp.zeros((1, _SIDE, _SIDE, c)) for c in channels]
+    side = 2**depth  # The smallest; no variable's shape depends on it.
+    inputs = [jnp.zeros((1, side, side, c)) for c in channels]
     return model.init(jax.random.key(0), *inputs)
 
   return jax.eval_shape(initialise)
