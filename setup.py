@@ -49,6 +49,7 @@ setup(
         # In an environment of its own: Beam needs an older protobuf than the
         # rest would take.
         'beam': ['apache-beam>=2.65', 'protobuf<7'],
+        'bench': ['torch>=2.5'],  # to be compared with
         'dev': [
             'onnx>=1.17',  # to make small models in tests
             'onnxruntime>=1.20',
