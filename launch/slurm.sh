@@ -10,7 +10,7 @@ MAX_RESTARTS=${MAX_RESTARTS:-100}
 EXIT_PEER_LOST=5
 
 stop_step() {
-  stopped=1
+  signalled=1 stopped=1
   say 'stopped from outside; the step saves'
   # Without --batch it reaches the step's tasks, not this shell.
   scancel --signal=TERM "$SLURM_JOB_ID"
@@ -30,20 +30,20 @@ run_step() {
       ".venv && .venv/bin/pip install --editable '.[gpu]'" >&2
     exit 2
   fi
-  local code=0 pid
+  local code pid
   stopped=''
   trap stop_step USR1
   # Preempted: SLURM signals the step too and queues the job again by itself.
-  trap : TERM
+  trap signalled=1 TERM
   # srun takes the CPUs of a task from here; older ones do not do it themselves.
   export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
   printf '+ srun %s\n' "$*"
   srun --kill-on-bad-exit=1 "$@" &
   pid=$!
-  wait "$pid" || code=$?
-  while kill -0 "$pid" 2> /dev/null; do  # A signal ended only the wait.
-    code=0
+  while :; do
+    code=0 signalled=''
     wait "$pid" || code=$?
+    [ -n "$signalled" ] || break  # A signal ends only the wait.
   done
   if [ -n "$stopped" ] || [ "$code" -eq "$EXIT_PEER_LOST" ]; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "$MAX_RESTARTS" ]; then

@@ -210,7 +210,9 @@ FAKE = {
     'srun': 'echo "srun $*"; [ "$STEP" = wait ] || exit "$STEP"; '
             'sleep 600 > /dev/null & trap "kill $!; echo saving; exit 0" TERM; '
             'echo $$ > "$BIN/pid"; wait',
-    'scancel': 'echo "scancel $*"; kill -TERM "$(cat "$BIN/pid")"',
+    # Returns when the step has ended, which is the hardest for the caller.
+    'scancel': 'echo "scancel $*"; pid=$(cat "$BIN/pid"); kill -TERM "$pid"; '
+               'while kill -0 "$pid" 2> /dev/null; do sleep 0.01; done',
     'scontrol': 'echo "scontrol $*"',
 }
 

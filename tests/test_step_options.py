@@ -141,13 +141,18 @@ def test_parts_are_the_same_on_eight_devices_and_one():
       )[1](state, batch)
   )
   on_one = jax.jit(stage1(accumulate=2)[1])
-  eight, one = parallel.replicate(start), start
+  one = start
   for batch in batches:
     parts = [{k: v[i : i + 8] for k, v in batch.items()} for i in (0, 8)]
-    eight, metrics = on_eight(eight, {}, parallel.shard_parts(parts))
+    eight, metrics = on_eight(
+        parallel.replicate(one), {}, parallel.shard_parts(parts)
+    )
     one, expected = on_one(one, batch)
-  near(eight.variables, one.variables, atol=1e-5)
-  assert metrics['loss'][1] == expected['loss'][1] == 16
+    # Gradients; a pixel whose L1 difference changes its sign by rounding moves
+    # them by some 5e-6, and Adam's quotient more.
+    near(eight.opt_state[0].mu, one.opt_state[0].mu, atol=2e-5)
+    near(eight.batch_stats, one.batch_stats, atol=1e-6)
+    assert metrics['loss'][1] == expected['loss'][1] == 16
 
 
 def test_recomputed_activations_change_nothing():

@@ -133,7 +133,7 @@ def test_sigterm_saves_and_ends_well(records_dir, tmp_path):
         message = entry_points.fails(
             'viton_jax.train', *command[3:]
         )
-        assert 'another process is training' in message
+        assert 'trains in this workdir' in message
         process.send_signal(signal.SIGTERM)
         break
     rest = process.stdout.read()

@@ -109,7 +109,7 @@ def test_sigterm_to_one_stops_all_after_the_same_step(packed, tmp_path):
   # Nobody else trains here meanwhile, however many come.
   refused = ends(train_jobs.start_many(long, 2))
   assert [code for code, _, _ in refused] == [2, 2]
-  assert 'another process is training in this workdir' in refused[0][2]
+  assert 'trains in this workdir' in refused[0][2]
   assert 'error' not in refused[1][2]
   processes[1].send_signal(signal.SIGTERM)
   said = ends(processes)

@@ -1,6 +1,8 @@
 """Trainings that are killed, diverge, run out of disk or of libraries."""
 
+import contextlib
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -192,7 +194,8 @@ def test_refusals_before_anything_is_written(packed, tmp_path):
     for name, value in fields.items():
       config[name] = value
     with pytest.raises(InputError) as raised:
-      train.train(config, folder)
+      with contextlib.ExitStack() as held:
+        train.train(config, folder, held)
     return str(raised.value)
 
   message = fails(accumulate=3)
@@ -205,6 +208,7 @@ def test_refusals_before_anything_is_written(packed, tmp_path):
   # What ten million checkpoints take is said before the first step.
   message = fails(keep=10_000_000)
   assert 'are free' in message and '--config.keep' in message
+  assert not (folder / 'config.json').exists()
 
 
 def test_room_on_the_disk(tmp_path, monkeypatch):
@@ -226,13 +230,15 @@ def test_a_workdir_that_cannot_be_used(tmp_path):
   config = ConfigDict({'seed': 1})
   file = tmp_path / 'file'
   file.write_text('')
-  with pytest.raises(InputError, match='cannot be used as workdir'):
-    workdir.claim(file / 'below', config)
-  with pytest.raises(InputError, match='cannot be written'):
-    workdir.lock(file)
-  if pathlib.Path('/proc/self').exists():
+  for folder in (file, file / 'below', pathlib.Path('/proc/self/w')):
     with pytest.raises(InputError, match='cannot be used as workdir'):
-      workdir.claim(pathlib.Path('/proc/self/w'), config)
+      workdir.lock(folder)
+    with pytest.raises(InputError, match='cannot be used as workdir'):
+      workdir.claim(folder, config)
+  with workdir.lock(tmp_path / 'new'):
+    with pytest.raises(InputError, match=f'process {os.getpid()} on .* trains'):
+      workdir.lock(tmp_path / 'new')
+  workdir.lock(tmp_path / 'new').release()
   (tmp_path / 'config.json').write_text('{"seed"')
   with pytest.raises(InputError, match='config.json: is damaged'):
     workdir.claim(tmp_path, config)

@@ -15,6 +15,7 @@ Exit codes: 0 done, or stopped by a signal and saved; 2 bad input; 4 the loss is
 not finite; 5 another process of the job is gone.
 """
 
+import contextlib
 import pathlib
 import sys
 
@@ -56,8 +57,15 @@ _SAMPLES = 4
 _STEPS_AHEAD = 8  # More would only fill the devices' memory with batches.
 
 
-def train(config: ConfigDict, workdir: pathlib.Path) -> None:
+def train(
+    config: ConfigDict, workdir: pathlib.Path, held: contextlib.ExitStack
+) -> None:
   """The whole run, from the checks to the last checkpoint.
+
+  Args:
+    config: configs/defaults.py.
+    workdir: where everything goes.
+    held: takes the lock on `workdir`; to be closed by the caller.
 
   Raises:
     InputError: something in the config or on disk that a person can mend.
@@ -107,15 +115,14 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
   def enter():
     if jax.process_index():
-      return None  # Process 0 speaks for all.
-    workdirs.claim(workdir, config)
-    held = workdirs.lock(workdir)
+      return  # Process 0 speaks for all.
+    held.enter_context(workdirs.lock(workdir))
     workdirs.check_space(
         workdir, state, checkpoints=config.keep + config.keep_best + 1
     )
-    return held
+    workdirs.claim(workdir, config)
 
-  _lock = parallel.together(enter)  # Held until the process ends.
+  parallel.together(enter)
   manager = checkpoints.open_manager(
       workdir, keep=config.keep, keep_best=config.keep_best
   )
@@ -351,8 +358,8 @@ def main(argv: list[str]) -> None:
     distributed.initialize()
     say(environment.report())
     stopping.explain_lost_peers()
-    with stopping.leaving_at_once():
-      train(_CONFIG.value, pathlib.Path(_WORKDIR.value))
+    with stopping.leaving_at_once(), contextlib.ExitStack() as held:
+      train(_CONFIG.value, pathlib.Path(_WORKDIR.value), held)
 
   errors.run(run)
 

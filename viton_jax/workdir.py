@@ -1,6 +1,5 @@
 """A run's folder: whose it is, who is in it now, and whether it has room."""
 
-import fcntl
 import json
 import pathlib
 import shutil
@@ -10,6 +9,7 @@ import jax
 
 from viton_jax import storage
 from viton_jax.errors import InputError
+from viton_jax.progress import say
 
 # Fields that may differ when a workdir is gone on with: they change how long,
 # how often and where from, but no number of the training.
@@ -30,6 +30,29 @@ _BEFORE = {
 _OVERHEAD = 1.02  # Of a checkpoint's files over its arrays.
 
 
+def lock(workdir: pathlib.Path) -> storage.Lock:
+  """Makes a workdir and keeps other trainings out until the lock's release.
+
+  Raises:
+    InputError: another process trains there now, or it is not writable.
+  """
+  path = workdir / '.lock'
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    held = storage.Lock(path)
+  except BlockingIOError as error:
+    raise InputError(
+        f'{workdir}: {storage.holder(path) or "another process"} trains in '
+        'this workdir; wait for it or give another --workdir.'
+    ) from error
+  except OSError as error:
+    raise _unusable(workdir, error) from error
+  if not held.held:
+    say(f'{workdir}: this file system has no locks; see to it that no two '
+        'trainings share this workdir')
+  return held
+
+
 def claim(workdir: pathlib.Path, config: Any) -> None:
   """Writes the resolved config into a new workdir, or checks an old one's.
 
@@ -39,7 +62,6 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
   path = workdir / 'config.json'
   ours = json.loads(config.to_json())
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
       storage.write_json(path, ours)
       return
@@ -48,10 +70,7 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
     storage.write_file(probe, b'can be written')
     probe.unlink()
   except OSError as error:
-    raise InputError(
-        f'{workdir}: cannot be used as workdir ({error.strerror}); give a '
-        'folder that can be written.'
-    ) from error
+    raise _unusable(workdir, error) from error
   except json.JSONDecodeError as error:
     raise InputError(
         f'{path}: is damaged ({error}); restore it or give another --workdir.'
@@ -64,30 +83,6 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
           f'{theirs.get(name)!r}, the config now says {ours.get(name)!r}; use '
           'another --workdir or the old value.'
       )
-
-
-def lock(workdir: pathlib.Path):
-  """Keeps other trainings out of a workdir while the returned file is open.
-
-  Raises:
-    InputError: another process trains there now, or it is not writable.
-  """
-  try:
-    file = (workdir / '.lock').open('w')
-  except OSError as error:
-    raise InputError(
-        f'{workdir}: cannot be written ({error.strerror}); give another '
-        '--workdir.'
-    ) from error
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError as error:
-    file.close()
-    raise InputError(
-        f'{workdir}: another process is training in this workdir; wait for it '
-        'or give another --workdir.'
-    ) from error
-  return file
 
 
 def check_space(workdir: pathlib.Path, state: Any, *, checkpoints: int) -> None:
@@ -115,6 +110,13 @@ def check_space(workdir: pathlib.Path, state: Any, *, checkpoints: int) -> None:
         f'checkpoints of {_gigabytes(each)} need {_gigabytes(needed)} more; '
         'make room, set a smaller --config.keep or give another --workdir.'
     )
+
+
+def _unusable(workdir, error) -> InputError:
+  return InputError(
+      f'{workdir}: cannot be used as workdir ({error.strerror}); give a folder '
+      'that can be written.'
+  )
 
 
 def _gigabytes(count: float) -> str:
