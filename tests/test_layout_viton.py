@@ -218,7 +218,10 @@ def test_a_joint_with_score_zero_is_still_there():
 
 @pytest.mark.parametrize(
     'line',
-    ['000000_0.jpg', 'a b c', '../000000_0.jpg 000000_1.jpg', 'x/a.jpg b.jpg'],
+    [
+        '000000_0.jpg', 'a b c', '../000000_0.jpg 000000_1.jpg',
+        'x/a.jpg b.jpg', '.. b.jpg', r'x\a.jpg b.jpg',
+    ],
 )
 def test_wrong_pair_lines_are_named(data_dir, line):
   with (data_dir / PAIRS).open('a') as file:

@@ -22,6 +22,7 @@ class Lines:
     self._total, self._what, self._unit = total, what, unit
     self._file = file or sys.stderr
     self._done, self._note = 0, ''
+    self._last = 0  # Done when a line was last written.
     self._first = 0  # Done at `_begin`: what went before is preparation.
     self._begin = self._said = time.monotonic()
 
@@ -35,22 +36,20 @@ class Lines:
       self._say()
 
   def _say(self):
-    self._said = time.monotonic()
+    self._said, self._last = time.monotonic(), self._done
     rate = (self._done - self._first) / max(self._said - self._begin, 1e-9)
-    to_go = '?'
+    text = f'{self._what}: {self._done}/{self._total}'
     if rate:
+      text += f', {rate:.1f} {self._unit}s/s'
+    if rate and self._done < self._total:
       seconds = round((self._total - self._done) / rate)
-      to_go = str(datetime.timedelta(seconds=seconds))
-    print(
-        f'{self._what}: {self._done}/{self._total}, {rate:.1f} '
-        f'{self._unit}s/s, '
-        f'{to_go} to go' + (f'; {self._note}' if self._note else ''),
-        file=self._file,
-        flush=True,
-    )
+      text += f', {datetime.timedelta(seconds=seconds)} to go'
+    if self._note:
+      text += f'; {self._note}'
+    print(text, file=self._file, flush=True)
 
   def close(self) -> None:
-    if self._done:
+    if self._done != self._last:
       self._say()
 
 

@@ -27,25 +27,15 @@ CATEGORY = 'upper_body'
 _FOLDERS = ('images', 'keypoints', 'label_maps')
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DressCodeLayout(files.PairFolder):
-  """Pairs of upper_body/; picklable, so that workers can load from it.
+  """Pairs of upper_body/.
 
   Attributes:
-    folder: upper_body/.
-    pairs: (person file, garment file) of every pair.
-    found: what was found, and which rules hold, in words.
-    decode: (bytes, name) -> (h, w, 3) uint8 RGB, for photos.
     masks: whether masks/ is there.
-    name: of the layout.
   """
 
-  folder: pathlib.Path
-  pairs: tuple[tuple[str, str], ...]
-  found: str
-  decode: Callable
   masks: bool
-  name: str = NAME
 
   def load(self, index: int) -> Sample:
     """Reads one pair; raises InputError if something in it is wrong."""
@@ -120,7 +110,14 @@ def open_dress_code(
       'to the photo, there if x > 1 and y > 1); garment masks '
       + ('masks' if masks else 'from the photos, because there is no masks')
   )
-  return DressCodeLayout(folder, pairs, found, decode, masks)
+  return DressCodeLayout(
+      name=NAME,
+      folder=folder,
+      pairs=pairs,
+      found=found,
+      decode=decode,
+      masks=masks,
+  )
 
 
 def _category_folder(data_dir: pathlib.Path) -> pathlib.Path:

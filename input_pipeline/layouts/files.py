@@ -1,6 +1,7 @@
 """Reading single files of a data set, with errors that name them."""
 
 from collections.abc import Callable
+import dataclasses
 import pathlib
 
 import cv2
@@ -13,15 +14,22 @@ from viton_jax.errors import InputError
 MASK_THRESHOLD = 128
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PairFolder:
-  """What the classes of all layouts share.
+  """What all layouts share; picklable, so that workers can load from it.
 
   Attributes:
+    name: of the layout.
+    folder: where its files are.
     pairs: (person file, garment file) of every pair.
+    found: what was found, and which rules hold, in words.
     decode: (bytes, name) -> (h, w, 3) uint8 RGB, for photos.
   """
 
+  name: str
+  folder: pathlib.Path
   pairs: tuple[tuple[str, str], ...]
+  found: str
   decode: Callable
 
   def __len__(self) -> int:

@@ -9,6 +9,8 @@ from viton_jax.errors import InputError
 # After a list's name: everybody of the list in the garment they wear.
 PAIRED = ':paired'
 SPLITS = ('train', 'test')
+# A name with a folder could point outside the data.
+_PLAIN_NAME = re.compile(r'(?!\.\.?$)[^/\\\0]+')
 
 
 def read_pairs(path: pathlib.Path, *, hint: str = ''):
@@ -39,9 +41,7 @@ def read_pairs(path: pathlib.Path, *, hint: str = ''):
     names = line.split()
     if not names:
       continue
-    # A name with a folder could point outside the data.
-    plain = all(pathlib.Path(n).name == n and '\0' not in n for n in names)
-    if len(names) != 2 or not plain:
+    if len(names) != 2 or not all(map(_PLAIN_NAME.fullmatch, names)):
       raise InputError(
           f"{path}, line {number}: '{line[:200]}' is not a pair; write "
           "'person.jpg garment.jpg', two file names without folders"

@@ -9,16 +9,11 @@ from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitLayout(files.PairFolder):
-  """Pairs of one split; picklable, so that workers can load from it.
+  """Pairs of one split, whose folder has image/ and cloth/.
 
   Attributes:
-    name: of the layout.
-    folder: the split's folder, with image/ and cloth/.
-    pairs: (person file, garment file) of every pair.
-    found: what was found, and which rules hold, in words.
-    decode: (bytes, name) -> (h, w, 3) uint8 RGB, for photos.
     parse_dir: folder of the label maps.
     labels: what the maps' numbers mean.
     pose_dir: folder of OpenPose's files.
@@ -28,11 +23,6 @@ class SplitLayout(files.PairFolder):
     paired: (person file, garment file) -> whether it is the person's own.
   """
 
-  name: str
-  folder: pathlib.Path
-  pairs: tuple[tuple[str, str], ...]
-  found: str
-  decode: Callable
   parse_dir: str
   labels: label_maps.LabelSet
   pose_dir: str

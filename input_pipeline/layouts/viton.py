@@ -33,43 +33,33 @@ DEFAULT_LISTS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class VitonLayout(files.PairFolder):
-  """Pairs of one data folder; picklable, so that workers can load from it.
+  """Pairs of one data folder.
 
   Attributes:
-    data_dir: the folder.
-    pairs: (person file, garment file) of every pair.
     poses: person stem -> (candidate, subset) arrays, from pose.pkl.
-    decode: (bytes, name) -> (h, w, 3) uint8 RGB, for photos.
     tps: whether to read control points from tps/ where it has them.
-    found: what was found, in words.
-    name: of the layout.
   """
 
-  data_dir: pathlib.Path
-  pairs: tuple[tuple[str, str], ...]
   poses: dict
-  decode: Callable
   tps: bool
-  found: str
-  name: str = NAME
 
   def load(self, index: int) -> Sample:
     """Reads one pair; raises InputError if something in it is wrong."""
     person_id, garment_id = self.pairs[index]
     stem = pathlib.PurePath(person_id).stem
-    person = self.photo(self.data_dir / 'women_top' / person_id)
+    person = self.photo(self.folder / 'women_top' / person_id)
     height, width = person.shape[:2]
     parse = read_segment(
-        self.data_dir / 'segment' / f'{stem}.mat', height, width
+        self.folder / 'segment' / f'{stem}.mat', height, width
     )
     truth, truth_parse = self._truth(person_id, garment_id, person, parse)
     return Sample(
         person_id=person_id,
         garment_id=garment_id,
         person=person,
-        garment=self.photo(self.data_dir / 'women_top' / garment_id),
+        garment=self.photo(self.folder / 'women_top' / garment_id),
         keypoints=self._keypoints(stem),
         parse=parse,
         control_points=self._control_points(person_id, garment_id),
@@ -79,9 +69,9 @@ class VitonLayout(files.PairFolder):
 
   def _keypoints(self, stem: str):
     if stem in self.poses:
-      source = f'{self.data_dir / "pose.pkl"} ({stem})'
+      source = f'{self.folder / "pose.pkl"} ({stem})'
       return poses.pose_to_keypoints(self.poses[stem], source)
-    path = self.data_dir / 'pose' / f'{stem}.mat'
+    path = self.folder / 'pose' / f'{stem}.mat'
     if not path.exists():
       raise InputError(
           f'{path}: the pose of {stem} is neither here nor in pose.pkl; '
@@ -90,7 +80,7 @@ class VitonLayout(files.PairFolder):
     return poses.pose_to_keypoints(files.read_mat(path), str(path))
 
   def _control_points(self, person_id: str, garment_id: str):
-    path = self.data_dir / 'tps' / f'{pathlib.PurePath(person_id).stem}.mat'
+    path = self.folder / 'tps' / f'{pathlib.PurePath(person_id).stem}.mat'
     # The file is named by the person: it tells of his or her own garment.
     paired = pair_lists.same_number(person_id, garment_id)
     if not (self.tps and paired and path.exists()):
@@ -108,7 +98,7 @@ class VitonLayout(files.PairFolder):
     if pair_lists.same_number(person_id, garment_id):
       return person, parse
     stems = [pathlib.PurePath(name).stem for name in (person_id, garment_id)]
-    path = self.data_dir / 'truth' / f'{stems[0]}_{stems[1]}.png'
+    path = self.folder / 'truth' / f'{stems[0]}_{stems[1]}.png'
     if not path.exists():
       return None, None
     data = files.read_file(path, 'true picture')
@@ -167,7 +157,15 @@ def open_viton(
       + (f'of {len(found)} persons in pose.pkl, else ' if found else '')
       + 'pose (COCO-18); garment masks from the photos'
   )
-  return VitonLayout(data_dir, pair_list, found, decode, tps, text)
+  return VitonLayout(
+      name=NAME,
+      folder=data_dir,
+      pairs=pair_list,
+      found=text,
+      decode=decode,
+      poses=found,
+      tps=tps,
+  )
 
 
 def seen(data_dir: pathlib.Path) -> str | None:
