@@ -13,7 +13,7 @@ import pathlib
 
 import cv2
 
-from input_pipeline import gather, parts
+from input_pipeline import gather, parts, worker_processes
 from viton_jax.errors import InputError
 
 _POLL_S = 0.5
@@ -113,7 +113,10 @@ def run_chunks(
 def _run_pipeline(work, numbers, options):
   beam = _beam()
   # Workers share the cores among themselves, not with their own threads.
-  with parts.one_thread_each(), beam.Pipeline(options=options) as pipeline:
+  with (
+      worker_processes.one_thread_each(),
+      beam.Pipeline(options=options) as pipeline,
+  ):
     _ = (
         pipeline
         | 'Chunks' >> beam.Create(numbers)

@@ -5,7 +5,6 @@ which appears whole or not at all: what is there need not be done again.
 """
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import json
@@ -22,13 +21,6 @@ from viton_jax.progress_bar import progress
 
 FORMATS = ('records', 'packed')
 CHUNK = 16  # Pairs in a part: what a kill may cost each worker.
-_ONE_THREAD = (
-    'OMP_NUM_THREADS',
-    'OPENBLAS_NUM_THREADS',
-    'MKL_NUM_THREADS',
-    'TF_NUM_INTRAOP_THREADS',
-    'TF_NUM_INTEROP_THREADS',
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +243,7 @@ def _run_chunks(work: Work, numbers, *, workers: int):
     return
   try:
     with (
-        one_thread_each(),
+        worker_processes.one_thread_each(),
         concurrent.futures.ProcessPoolExecutor(
             min(workers, len(numbers)),
             # A forked JAX or TensorFlow may deadlock.
@@ -272,18 +264,3 @@ def _run_chunks(work: Work, numbers, *, workers: int):
         'a worker process died, perhaps for lack of memory; run the same '
         f'command with fewer --workers than {workers} to go on'
     ) from error
-
-
-@contextlib.contextmanager
-def one_thread_each():
-  """Processes that are started inside compute with one thread each."""
-  before = {name: os.environ.get(name) for name in _ONE_THREAD}
-  os.environ.update(dict.fromkeys(_ONE_THREAD, '1'))
-  try:
-    yield
-  finally:
-    for name, value in before.items():
-      if value is None:
-        del os.environ[name]
-      else:
-        os.environ[name] = value

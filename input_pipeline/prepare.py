@@ -23,7 +23,6 @@ from collections.abc import Callable
 import functools
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import time
@@ -37,7 +36,7 @@ from input_pipeline import (
     parts,
     sample,
 )
-from viton_jax import errors, storage
+from viton_jax import environment, errors, storage
 from viton_jax.errors import InputError
 
 
@@ -116,7 +115,7 @@ def prepare(
     raise InputError(
         f'workers {workers} is negative; leave it out for one a core'
     )
-  workers = os.cpu_count() if workers is None else workers
+  workers = environment.cores() if workers is None else workers
   if fmt not in parts.FORMATS:
     raise InputError(
         f"format '{fmt}' is unknown; use one of {', '.join(parts.FORMATS)}"

@@ -7,11 +7,11 @@ import collections
 from collections.abc import Callable, Iterator
 import concurrent.futures
 import itertools
-import os
 
 import numpy as np
 
 from input_pipeline import original_records, records
+from viton_jax import environment
 from viton_jax.errors import InputError
 
 _PREFETCH = 4  # Batches made ahead of the one in use.
@@ -133,7 +133,7 @@ def original_batches(info, files, order, *, with_valid=False):
     }
     return batch | {'valid': valid} if with_valid else batch
 
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+  with concurrent.futures.ThreadPoolExecutor(environment.cores()) as threads:
     ahead = collections.deque()
     for indices, valid in order:
       ahead.append(([threads.submit(read, int(i)) for i in indices], valid))

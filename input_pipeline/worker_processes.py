@@ -1,5 +1,6 @@
-"""What every worker process of a job does first."""
+"""How every job starts its worker processes, and what they do first."""
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -7,6 +8,30 @@ import signal
 import threading
 
 import cv2
+
+_VARIABLES = {
+    'OMP_NUM_THREADS': '1',
+    'OPENBLAS_NUM_THREADS': '1',
+    'MKL_NUM_THREADS': '1',
+    'TF_NUM_INTRAOP_THREADS': '1',
+    'TF_NUM_INTEROP_THREADS': '1',
+    'JAX_PLATFORMS': 'cpu',  # The accelerator is the parent's.
+}
+
+
+@contextlib.contextmanager
+def one_thread_each():
+  """Processes that are started inside compute with one thread each."""
+  before = {name: os.environ.get(name) for name in _VARIABLES}
+  os.environ.update(_VARIABLES)
+  try:
+    yield
+  finally:
+    for name, value in before.items():
+      if value is None:
+        del os.environ[name]
+      else:
+        os.environ[name] = value
 
 
 def settle() -> None:

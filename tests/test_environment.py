@@ -41,7 +41,8 @@ def test_report_of_this_process(monkeypatch):
   assert not [x for x in said['set'] if 'HOME_MADE' in x]
 
 
-def test_host_is_this_one():
+def test_host_is_this_one(monkeypatch):
+  monkeypatch.setattr(environment, '_cpu_limit', lambda: None)
   (host,) = lines(environment.report())['host']
   assert f'{len(os.sched_getaffinity(0))} cores' in host
   gib = float(re.search(r'([\d.]+) GiB', host).group(1))
@@ -67,11 +68,19 @@ def test_memory_limit_of_devices():
 
 
 @pytest.mark.parametrize(
-    'quota, cores', [('150000 100000', 1.5), ('max 100000', None), ('', None)]
+    'quota, cores',
+    [
+        ('250000 100000', 2),
+        ('10000 100000', 1),
+        ('9900000 100000', 3),
+        ('max 100000', 3),
+        ('', 3),
+    ],
 )
-def test_limits_of_containers(monkeypatch, quota, cores):
+def test_cores_of_containers(monkeypatch, quota, cores):
   monkeypatch.setattr(environment, '_read', lambda path: quota)
-  assert environment._cpu_limit() == cores
+  monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 4, 5})
+  assert environment.cores() == cores
 
 
 def test_script_says_the_same():

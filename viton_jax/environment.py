@@ -30,7 +30,7 @@ _OPENCV = (
 _PREFIXES = ('JAX_', 'XLA_', 'VITON_JAX_', 'NCCL_', 'LIBTPU_', 'TPU_WORKER_',
              'MEGASCALE_')
 _NAMES = ('CUDA_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES', 'SLURM_JOB_ID',
-          'OMP_NUM_THREADS')
+          'OMP_NUM_THREADS', 'GLIBC_TUNABLES')
 _SECRET = ('KEY', 'TOKEN', 'SECRET', 'PASSWORD')
 _GIB = 2**30
 
@@ -55,6 +55,16 @@ def missing() -> list[str]:
   return [name for name, version in _versions().items() if version == 'missing']
 
 
+def cores() -> int:
+  """The cores that this process may keep busy, by its system and container."""
+  if hasattr(os, 'sched_getaffinity'):
+    count = len(os.sched_getaffinity(0))
+  else:
+    count = os.cpu_count() or 1
+  limit = _cpu_limit()
+  return max(1, min(count, round(limit))) if limit else count
+
+
 def _versions() -> dict[str, str]:
   found = {'python': platform.python_version()}
   found |= {name: _version(package) for name, package in _PACKAGES}
@@ -76,12 +86,7 @@ def _version(package: str) -> str:
 
 
 def _host() -> str:
-  cores = len(os.sched_getaffinity(0)) if hasattr(
-      os, 'sched_getaffinity') else os.cpu_count()
-  text = f'{platform.system()} {platform.machine()}, {cores} cores'
-  limit = _cpu_limit()
-  if limit and limit < cores:
-    text += f' (limited to {limit:g})'
+  text = f'{platform.system()} {platform.machine()}, {cores()} cores'
   memory = _memory()
   if memory:
     text += f', {memory / _GIB:.1f} GiB of memory'

@@ -242,9 +242,10 @@ def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
   platform = jax.devices()[0].platform
   batch_size = arguments.batch_size or devices * _BATCH.get(platform, 32)
   batch_size += -batch_size % devices
+  cores = environment.cores()
   processes = arguments.workers
   if processes is None:
-    processes = workers.cores() if len(todo) >= _PROCESSES_FROM else 0
+    processes = cores if len(todo) >= _PROCESSES_FROM else 0
   stop = stop_signal()
   clock = pipeline.Clock()
   failed = 0
@@ -264,7 +265,7 @@ def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
   written = 0
   with (
       workers.open_pool(work, processes) as pool,
-      results.writing(writer, claim.out_dir, threads=workers.cores()) as write,
+      results.writing(writer, claim.out_dir, threads=cores) as write,
   ):
 
     def write_and_count(group):

@@ -20,8 +20,8 @@ from viton_jax.parallel import AgreedError
 
 _PEER_LOST = (
     'error: another process of this job is gone or cannot be reached; start '
-    'all of them again with the same command, they go on from the last '
-    'checkpoint.'
+    'all of them again with the same command, they go on from what was last '
+    'saved.'
 )
 
 

@@ -12,7 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 import contextlib
 import dataclasses
 import multiprocessing
-import os
 
 import numpy as np
 import threadpoolctl
@@ -20,16 +19,11 @@ import threadpoolctl
 from input_pipeline import images, worker_processes
 from input_pipeline.layouts import Layout
 from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
+from viton_jax import environment
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
 
-_ONE_THREAD = {
-    'OMP_NUM_THREADS': '1',
-    'OPENBLAS_NUM_THREADS': '1',
-    'MKL_NUM_THREADS': '1',
-    'JAX_PLATFORMS': 'cpu',  # Nothing is computed with JAX there.
-}
 _MATCHING_THREADS = 2  # More take turns at Python's lock and get slower.
 
 
@@ -154,7 +148,7 @@ def open_pool(work: Work, workers: int) -> Iterator[Pool]:
   """
   if workers:
     # Spawned processes read these when they start.
-    with _environment(_ONE_THREAD):
+    with worker_processes.one_thread_each():
       pool = futures.ProcessPoolExecutor(
           workers,
           # A forked JAX may deadlock.
@@ -168,7 +162,7 @@ def open_pool(work: Work, workers: int) -> Iterator[Pool]:
     limits = contextlib.nullcontext()
   else:
     opened = [
-        futures.ThreadPoolExecutor(cores(), 'read'),
+        futures.ThreadPoolExecutor(environment.cores(), 'read'),
         futures.ThreadPoolExecutor(_MATCHING_THREADS, 'match'),
     ]
     # Matching solves many small systems: more threads for each only wait.
@@ -184,27 +178,6 @@ def open_pool(work: Work, workers: int) -> Iterator[Pool]:
   finally:
     for executor in opened:
       executor.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-  """The cores that this process may use."""
-  if hasattr(os, 'sched_getaffinity'):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _environment(values):
-  before = {name: os.environ.get(name) for name in values}
-  os.environ.update(values)
-  try:
-    yield
-  finally:
-    for name, value in before.items():
-      if value is None:
-        del os.environ[name]
-      else:
-        os.environ[name] = value
 
 
 _work: Work | None = None  # Of this worker process.

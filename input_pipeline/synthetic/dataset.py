@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from input_pipeline.synthetic.pairs import render_pair
 from input_pipeline.synthetic.people import make_person, visible_keypoints
+from viton_jax import environment
 from viton_jax.errors import InputError
 
 MARKER = 'synthetic.json'
@@ -241,9 +242,7 @@ def write_dataset(
   )
   _check(out_dir, settings=settings)
   if workers is None:
-    workers = len(os.sched_getaffinity(0)) if hasattr(
-      os, 'sched_getaffinity'
-    ) else os.cpu_count() or 1
+    workers = environment.cores()
   if workers < 1:
     raise InputError(f'--workers is {workers}; give at least 1.')
   try:

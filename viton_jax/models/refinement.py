@@ -49,14 +49,29 @@ class Refinement(nn.Module):
           name=f'conv_{k}',
       )(x)
       x = nn.leaky_relu(ImageNorm(name=f'conv_{k}_norm')(x), 0.2)
-    x = nn.Conv(
-        1,
-        (1, 1),
-        dtype=self.dtype,
-        kernel_init=initializers.glorot_uniform,
-        name='final',
-    )(x)
+    x = _Pointwise(1, dtype=self.dtype, name='final')(x)
     return nn.sigmoid(x.astype(jnp.float32))
+
+
+class _Pointwise(nn.Module):
+  """A 1 x 1 convolution as a matrix product, which takes CPUs a tenth of it.
+
+  Attributes:
+    features: output channels.
+    dtype: of the product.
+  """
+
+  features: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """(b, h, w, c) -> (b, h, w, features)."""
+    shape = (1, 1, x.shape[-1], self.features)
+    kernel = self.param('kernel', initializers.glorot_uniform, shape)
+    bias = self.param('bias', nn.initializers.zeros, shape[-1:])
+    kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
+    return x.astype(self.dtype) @ kernel[0, 0] + bias
 
 
 def compose(

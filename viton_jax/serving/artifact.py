@@ -36,7 +36,7 @@ import jax
 from jax import export
 import numpy as np
 
-from viton_jax import errors
+from viton_jax import environment, errors
 from viton_jax.errors import InputError
 from viton_jax.geometry.prediction import match
 from viton_jax.serving import flat_tables, weights
@@ -220,7 +220,7 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
       manifest=manifest,
       programs=programs,
       max_batch=bucket(max_batch),
-      pool=futures.ThreadPoolExecutor(os.cpu_count(), 'matching'),
+      pool=futures.ThreadPoolExecutor(environment.cores(), 'matching'),
   )
 
 
