@@ -23,7 +23,7 @@ batches=16,64,256 try_on_batches=1,8,64 pairs=2000 networks=() training=()
 case ${1:-} in
   -h | --help) usage; exit 0 ;;
   --smoke)
-    batches=1,2 try_on_batches=1,2 pairs=32
+    batches=2,4 try_on_batches=1,2 pairs=32  # PyTorch norms no single value.
     networks=(--features 4 --size 64x64 --repeats 2)
     training=(--config.features=4 --config.num_steps=4 --config.batch_size=2)
     shift ;;
