@@ -4,6 +4,8 @@ Speed does not depend on what was learned, so that no data set, checkpoint or
 VGG19 file is needed.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,17 +72,9 @@ def drawn_batch(batch_size: int, size: tuple[int, int]) -> dict:
     fitted = fit_control_points(
         pair.garment_mask, region, image_size=region.shape
     )
-    one = sample.Sample(
-        person_id=f'{index}_0.png',
-        garment_id=f'{index}_1.png',
-        person=pair.person,
-        garment=pair.garment,
-        keypoints=pair.keypoints,
-        parse=pair.parse,
-        garment_mask=pair.garment_mask,
+    one = dataclasses.replace(
+        pair.sample(f'{index}_0.png', f'{index}_1.png'),
         control_points=np.asarray(fitted.points_norm, np.float32),
-        truth=None,
-        truth_parse=None,
     )
     example = sample.working_example(
         one, height=size[0], width=size[1], fidelity='fixed'

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import problem, timing
-from viton_jax import errors, parallel, steps, train_state
+from viton_jax import environment, errors, parallel, steps, train_state
 from viton_jax.models import EncoderDecoder, Refinement
 
 COMPETITORS = {
@@ -273,6 +273,22 @@ def free_memory() -> None:
     torch.cuda.empty_cache()
 
 
+def sweep(
+    arguments: argparse.Namespace, measure: Callable, *, remark: str = ''
+) -> None:
+  """Measures every batch size and dtype that the options name."""
+  names = installed([x for x in arguments.against.split(',') if x])
+  print(
+      f'{timing.device()}, {environment.cores()} cores, '
+      f'jax {jax.__version__}, features {arguments.features}, '
+      f'{arguments.size}{remark}'
+  )
+  for batch_size in map(int, arguments.batch.split(',')):
+    for dtype in arguments.dtype.split(','):
+      measure(arguments, names, batch_size=batch_size, dtype=dtype)
+      free_memory()
+
+
 def parser_of(text: str, batch: str) -> argparse.ArgumentParser:
   """Options that both benchmarks of the networks have."""
   parser = argparse.ArgumentParser(
@@ -302,15 +318,7 @@ def main() -> None:
     problem.write_vgg(arguments.write_vgg)
     print(f'{arguments.write_vgg}: VGG19 with random weights')
     return
-  names = installed([x for x in arguments.against.split(',') if x])
-  print(
-      f'{timing.device()}, {os.cpu_count()} cores, jax {jax.__version__}, '
-      f'features {arguments.features}, {arguments.size}'
-  )
-  for batch_size in map(int, arguments.batch.split(',')):
-    for dtype in arguments.dtype.split(','):
-      measure(arguments, names, batch_size=batch_size, dtype=dtype)
-      free_memory()
+  sweep(arguments, measure)
 
 
 if __name__ == '__main__':

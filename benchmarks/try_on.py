@@ -22,12 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import problem, timing
-from benchmarks.train_step import (
-    free_memory,
-    installed,
-    parse_size,
-    parser_of,
-)
+from benchmarks.train_step import parse_size, parser_of, sweep
 from viton_jax import errors, parallel, steps
 from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
@@ -203,17 +198,11 @@ def measure(arguments, names, *, batch_size, dtype) -> None:
 def main() -> None:
   # With all of the device's memory in JAX's hands nothing is left for PyTorch.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  arguments = parser_of(__doc__, '1,8,64').parse_args()
-  names = installed([x for x in arguments.against.split(',') if x])
-  print(
-      f'{timing.device()}, {os.cpu_count()} cores, jax {jax.__version__}, '
-      f'features {arguments.features}, {arguments.size}; (x): how many times '
-      'longer than ours'
+  sweep(
+      parser_of(__doc__, '1,8,64').parse_args(),
+      measure,
+      remark='; (x): how many times longer than ours',
   )
-  for batch_size in map(int, arguments.batch.split(',')):
-    for dtype in arguments.dtype.split(','):
-      measure(arguments, names, batch_size=batch_size, dtype=dtype)
-      free_memory()
 
 
 if __name__ == '__main__':

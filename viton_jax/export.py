@@ -32,7 +32,6 @@ import numpy as np
 from input_pipeline.sample import (
     HEAD_LABELS,
     NUM_LABELS,
-    Sample,
     working_example,
 )
 from input_pipeline.synthetic.pairs import render_pair
@@ -246,15 +245,7 @@ def drawn_batch(size: tuple[int, int], fidelity: str) -> dict:
   examples = []
   for i in range(1, _PAIRS + 1):
     pair = render_pair(7, i, 256, garment_index=_PAIRS + i)
-    sample = Sample(
-        person_id=f'drawn person {i}',
-        garment_id=f'drawn garment {_PAIRS + i}',
-        person=pair.person,
-        garment=pair.garment,
-        keypoints=pair.keypoints,
-        parse=pair.parse,
-        garment_mask=pair.garment_mask,
-    )
+    sample = pair.sample(f'drawn person {i}', f'drawn garment {_PAIRS + i}')
     examples.append(
         working_example(sample, height=height, width=width, fidelity=fidelity)
     )

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from input_pipeline.sample import Sample
 from input_pipeline.synthetic import (
   arms,
   drawing,
@@ -39,6 +40,18 @@ class SyntheticPair:
   parse: np.ndarray
   garment_mask: np.ndarray
   flat_coordinates: np.ndarray
+
+  def sample(self, person_id, garment_id):
+    """The pair as a `Sample` under these file names."""
+    return Sample(
+      person_id=person_id,
+      garment_id=garment_id,
+      person=self.person,
+      garment=self.garment,
+      keypoints=self.keypoints,
+      parse=self.parse,
+      garment_mask=self.garment_mask,
+    )
 
 
 def render_pair(seed, index, height=512, *, garment_index=None):
