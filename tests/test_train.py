@@ -4,13 +4,13 @@ import gzip
 import json
 import random
 import signal
-import subprocess
 import time
 
 import entry_points
 import jax
 import numpy as np
 import pytest
+import train_jobs
 
 from viton_jax import checkpoints
 
@@ -22,11 +22,6 @@ def arguments(records_dir, workdir, *more):
       *('--config', SMOKE, '--workdir', workdir),
       *('--config.data.dir', records_dir, *more),
   )
-
-
-def whole_state(workdir):
-  """Everything of the newest checkpoint, optimiser included."""
-  return checkpoints.read_tree(checkpoints.find(workdir) / 'state')
 
 
 @pytest.fixture(scope='module')
@@ -79,64 +74,46 @@ def test_eight_devices_train_to_the_same_parameters(
 
 
 def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
-  more = (
-      *('--config.num_steps', 8, '--config.checkpoint_every', 1),
-      *('--config.sample_every', 8, '--config.eval_every', 8),
-  )
-  whole = tmp_path / 'whole'
-  entry_points.run('viton_jax.train', *arguments(records_dir, whole, *more))
+  def steps(count):
+    return (
+        *('--config.num_steps', count, '--config.checkpoint_every', 1),
+        *('--config.sample_every', 10**6, '--config.eval_every', 10**6),
+    )
 
-  cut = tmp_path / 'cut'
-  command = entry_points.command(
-      'viton_jax.train', *arguments(records_dir, cut, *more)
-  )
-  process = subprocess.Popen(
-      command,
-      cwd=entry_points.ROOT,
-      env=entry_points.environment(),
-      stdout=subprocess.PIPE,
-      text=True,
-  )
-  stop_at = random.randint(2, 6)
-  with process:
-    for line in process.stdout:
-      if line.startswith(f'step {stop_at}/'):
-        time.sleep(random.random() * 0.2)
-        process.send_signal(signal.SIGKILL)
-        break
-  assert process.returncode == -signal.SIGKILL
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  # As if it were endless, so that the kill comes in the middle.
+  process = train_jobs.start(arguments(records_dir, cut, *steps(10**6)))
+  train_jobs.wait_for(process, f'step {random.randint(2, 6)}/')
+  train_jobs.wait_for_checkpoint(process, cut)
+  time.sleep(random.random() * 0.2)
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  last = int(checkpoints.find(cut).name)
+  more = steps(last + 2)
   done = entry_points.run(
       'viton_jax.train', *arguments(records_dir, cut, *more)
   )
-  assert 'goes on from step' in done.stdout
-  a, b = whole_state(whole), whole_state(cut)
-  assert {'params', 'batch_stats', 'opt_state', 'step'} <= a.keys()
-  jax.tree.map(np.testing.assert_array_equal, a, b)
+  assert f'goes on from step {last}' in done.stdout
+  entry_points.run('viton_jax.train', *arguments(records_dir, whole, *more))
+  train_jobs.assert_bit_equal(whole, cut)
+  assert {'params', 'batch_stats', 'opt_state'} <= train_jobs.whole_state(
+      whole
+  ).keys()
 
 
 def test_sigterm_saves_and_ends_well(records_dir, tmp_path):
-  command = entry_points.command(
-      'viton_jax.train',
-      *arguments(records_dir, tmp_path / 'w'),
-      *('--config.num_steps', 5000, '--config.checkpoint_every', 5000),
-      *('--config.sample_every', 5000, '--config.eval_every', 5000),
+  flags = arguments(
+      records_dir,
+      tmp_path / 'w',
+      *('--config.num_steps', 10**6, '--config.checkpoint_every', 10**6),
+      *('--config.sample_every', 10**6, '--config.eval_every', 10**6),
   )
-  with subprocess.Popen(
-      command,
-      cwd=entry_points.ROOT,
-      env=entry_points.environment(),
-      stdout=subprocess.PIPE,
-      text=True,
-  ) as process:
-    for line in process.stdout:
-      if line.startswith('step 2/'):
-        message = entry_points.fails(
-            'viton_jax.train', *command[3:]
-        )
-        assert 'trains in this workdir' in message
-        process.send_signal(signal.SIGTERM)
-        break
-    rest = process.stdout.read()
+  process = train_jobs.start(flags)
+  train_jobs.wait_for(process, 'step 2/')
+  message = entry_points.fails('viton_jax.train', *flags)
+  assert 'trains in this workdir' in message
+  process.send_signal(signal.SIGTERM)
+  rest, _ = process.communicate()
   assert process.returncode == 0
   assert 'stopped by a signal' in rest
   assert checkpoints.read(tmp_path / 'w', 'encoder_decoder').step >= 2

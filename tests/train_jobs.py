@@ -1,5 +1,6 @@
 """Trainings as processes, for tests: started, killed, compared."""
 
+import atexit
 import os
 import pathlib
 import random
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 
 from viton_jax import checkpoints
+from viton_jax.errors import InputError
 
 
 def pack(raw_dir: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
@@ -45,7 +47,7 @@ def arguments(packed: pathlib.Path, workdir: pathlib.Path, **options) -> list:
 def start(
     arguments: list, *, env: dict | None = None, devices: int = 1
 ) -> subprocess.Popen:
-  return subprocess.Popen(
+  process = subprocess.Popen(
       entry_points.command('viton_jax.train', *arguments),
       cwd=entry_points.ROOT,
       env=entry_points.environment(devices) | (env or {}),
@@ -53,6 +55,8 @@ def start(
       stderr=subprocess.PIPE,
       text=True,
   )
+  atexit.register(process.kill)  # A test that fails leaves none behind.
+  return process
 
 
 def start_many(arguments: list, count: int) -> list[subprocess.Popen]:
@@ -81,6 +85,16 @@ def wait_for(process: subprocess.Popen, beginning: str) -> str:
     if line.startswith(beginning):
       return ''.join(lines)
   raise AssertionError(''.join(lines) + process.stderr.read())
+
+
+def wait_for_checkpoint(process: subprocess.Popen, workdir: pathlib.Path):
+  """Until there is a finished one: they are written in the background."""
+  while True:
+    try:
+      return checkpoints.find(workdir)
+    except InputError:
+      assert process.poll() is None, process.communicate()
+      time.sleep(0.01)
 
 
 def kill_somewhere(process: subprocess.Popen, rng: random.Random) -> str:
