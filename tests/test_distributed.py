@@ -280,7 +280,7 @@ def start(devices=1, **variables) -> subprocess.Popen:
 
 def finish(process) -> tuple[int, str, str]:
   try:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
   finally:
     process.kill()
   return process.returncode, out, err
@@ -350,6 +350,6 @@ def test_a_late_start_is_refused():
   env = entry_points.environment() | as_ours(free_port(), 0)
   done = subprocess.run(
       [sys.executable, '-c', code], cwd=entry_points.ROOT, env=env,
-      capture_output=True, text=True, check=False, timeout=60,
+      capture_output=True, text=True, check=False, timeout=300,
   )
   assert done.returncode == 1 and 'must be called before' in done.stderr

@@ -31,7 +31,7 @@ def shell(*command, **variables):
       capture_output=True,
       text=True,
       check=False,
-      timeout=60,
+      timeout=300,
   )
 
 
@@ -190,7 +190,7 @@ def test_local_passes_signals_on(number):
     up = [process.stdout.readline() for _ in range(2)]
     time.sleep(0.3)
     process.send_signal(number)
-    rest = process.communicate(timeout=30)[0]
+    rest = process.communicate(timeout=300)[0]
   assert sorted(up) == ['[0] up\n', '[1] up\n']
   assert sorted(rest.split('\n')[:2]) == ['[0] saved', '[1] saved']
   assert process.returncode == 0
@@ -268,7 +268,7 @@ def test_slurm_saves_and_queues_again_before_time_is_over(slurm, tmp_path):
       time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(signal.SIGUSR1)
-    said = process.communicate(timeout=30)[0]
+    said = process.communicate(timeout=300)[0]
   order = ['scancel --signal=TERM 77', 'saving', 'scontrol requeue 77']
   places = [said.find(x) for x in order]
   assert -1 not in places and sorted(places) == places, said

@@ -324,7 +324,7 @@ def test_bad_values_are_refused(tmp_path, changes, words):
 def _command(*args):
   return subprocess.run(
     [sys.executable, '-m', 'input_pipeline.synthetic', *map(str, args)],
-    capture_output=True, text=True, timeout=120, check=False,
+    capture_output=True, text=True, timeout=300, check=False,
   )
 
 
