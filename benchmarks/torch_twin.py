@@ -21,6 +21,8 @@ from viton_jax.geometry import tps
 from viton_jax.models import vgg19
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+# Sizes never change: it may choose the fastest of its kernels, as XLA does.
+torch.backends.cudnn.benchmark = True
 
 
 class EncoderDecoder(nn.Module):

@@ -5,7 +5,8 @@
 
 Published sizes unless told otherwise, VGG19 with random weights, the batch on
 the device already. All competitors have the same weights and take turns in one
-process; a competitor that is not installed is said and left out. Share of peak
+process, if they fit into memory side by side; one that is not installed is said
+and left out. Share of peak
 is of a large matrix product of the same type, measured between the steps.
 
   python -m benchmarks.train_step --write_vgg vgg19-random.mat
@@ -14,26 +15,18 @@ writes VGG19's random weights as a file for `--config.vgg`, to time training
 where nobody has the true ones.
 """
 
-import argparse
 from collections.abc import Callable
 import dataclasses
 import functools
-import gc
-import importlib.util
-import os
 import statistics
 import time
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks import problem, timing
-from viton_jax import environment, errors, parallel, steps, train_state
+from benchmarks import problem, sweep, timing
+from viton_jax import errors, parallel, steps, train_state
 from viton_jax.models import EncoderDecoder, Refinement
-
-COMPETITORS = {
-    'torch': 'torch', 'torch_compile': 'torch', 'tensorflow': 'tensorflow'
-}
 
 
 @dataclasses.dataclass
@@ -170,36 +163,17 @@ def build_tensorflow(stage, variables, batch, *, vgg) -> Competitor:
   return Competitor(step, time.perf_counter() - begin)
 
 
-def competitors(names, stage, *, variables, drawn, vgg, dtype) -> dict:
-  """Name -> Competitor, those that are installed and have this type."""
-  ready = {'ours': build_ours(stage, variables, drawn, vgg=vgg, dtype=dtype)}
+def build(name, stage, *, variables, drawn, vgg, dtype) -> Competitor:
+  """One of `sweep.OURS` and `sweep.COMPETITORS`."""
+  if name == sweep.OURS:
+    return build_ours(stage, variables, drawn, vgg=vgg, dtype=dtype)
   finished = problem.twin_batch(drawn)
-  for name in names:
-    if name == 'tensorflow':
-      if dtype != 'float32':
-        continue
-      ready[name] = build_tensorflow(stage, variables, finished, vgg=vgg)
-    else:
-      ready[name] = build_torch(
-          stage, variables, finished, vgg=vgg, dtype=dtype,
-          compiled=name == 'torch_compile',
-      )
-  return ready
-
-
-def installed(names: list[str]) -> list[str]:
-  """Those that can run; says which cannot, and why."""
-  found = []
-  for name in names:
-    if name not in COMPETITORS:
-      raise errors.InputError(
-          f'--against {name}: unknown; choose from {", ".join(COMPETITORS)}.'
-      )
-    if importlib.util.find_spec(COMPETITORS[name]) is None:
-      print(f'{name}: left out, {COMPETITORS[name]} is not installed')
-    else:
-      found.append(name)
-  return found
+  if name == 'tensorflow':
+    return build_tensorflow(stage, variables, finished, vgg=vgg)
+  return build_torch(
+      stage, variables, finished, vgg=vgg, dtype=dtype,
+      compiled=name == 'torch_compile',
+  )
 
 
 def compare(ready: dict, *, batch_size, flops, dtype, repeats) -> None:
@@ -214,111 +188,62 @@ def compare(ready: dict, *, batch_size, flops, dtype, repeats) -> None:
       f'  {"":14}{"images/s":>10}{"ms/step":>10}{"TFLOP/s":>10}{"of peak":>9}'
       f'{"first call s":>14}{"ours is":>9}'
   )
-  ours = statistics.median(times['ours'])
   for name, one in ready.items():
     seconds = statistics.median(times[name])
     rate = flops * batch_size / seconds
+    ratio = '-'  # Where not all fitted into memory side by side.
+    if sweep.OURS in ready:
+      ratio = f'{seconds / statistics.median(times[sweep.OURS]):.2f}x'
     print(
         f'  {name:14}{batch_size / seconds:10.4g}{1e3 * seconds:10.4g}'
         f'{rate / 1e12:10.3g}{100 * rate / best:8.0f}%'
-        f'{one.compile_seconds:14.1f}{seconds / ours:8.2f}x'
-        + (f'  {one.memory}' if one.memory else ''),
-        flush=True,
+        f'{one.compile_seconds:14.1f}{ratio:>9}'
+        + (f'  {one.memory}' if one.memory else '')
     )
   where, gigabytes = timing.peak_memory()
   print(f'  peak memory of the {where} so far: {gigabytes:.2f} GB')
 
 
-def measure(arguments, names, *, batch_size, dtype) -> None:
-  size = parse_size(arguments.size)
-  drawn = problem.drawn_batch(batch_size, size)
-  flops = problem.step_flops(arguments.stage, arguments.features, size)
+def measure(arguments, names, batch_size, dtype) -> None:
+  """Times a step of one batch size and type; prints a table."""
+  size = sweep.parse_size(arguments.size)
+  stage = arguments.stage
+  flops = problem.step_flops(stage, arguments.features, size)
   print(
-      f'\nstage {arguments.stage}, batch {batch_size}, {dtype}: '
+      f'\nstage {stage}, batch {batch_size}, {dtype}: '
       f'{flops / 1e9:.1f} GFLOP a picture'
   )
-  compare(
-      competitors(
-          names,
-          arguments.stage,
-          variables=problem.random_variables(arguments.features),
-          drawn=drawn,
-          vgg=problem.random_vgg(),
-          dtype=dtype,
-      ),
-      batch_size=batch_size,
-      flops=flops,
-      dtype=dtype,
-      repeats=arguments.repeats,
-  )
+  about = {
+      'variables': problem.random_variables(arguments.features),
+      'drawn': problem.drawn_batch(batch_size, size),
+      'vgg': problem.random_vgg(),
+      'dtype': dtype,
+  }
+  ready = {
+      name: build(name, stage, **about)
+      for name in names
+      if name != 'tensorflow' or dtype == 'float32'
+  }
+  if ready:
+    compare(
+        ready,
+        batch_size=batch_size,
+        flops=flops,
+        dtype=dtype,
+        repeats=arguments.repeats,
+    )
 
 
-def parse_size(text: str) -> tuple[int, int]:
-  try:
-    h, w = map(int, text.split('x'))
-  except ValueError:
-    raise errors.InputError(
-        f'--size {text}: give height x width, for example 256x192.'
-    ) from None
-  return h, w
-
-
-def free_memory() -> None:
-  """Nothing of the last measurement stays on the device."""
-  gc.collect()
-  jax.clear_caches()
-  if importlib.util.find_spec('torch') is not None:
-    import torch
-
-    torch.cuda.empty_cache()
-
-
-def sweep(
-    arguments: argparse.Namespace, measure: Callable, *, remark: str = ''
-) -> None:
-  """Measures every batch size and dtype that the options name."""
-  names = installed([x for x in arguments.against.split(',') if x])
-  print(
-      f'{timing.device()}, {environment.cores()} cores, '
-      f'jax {jax.__version__}, features {arguments.features}, '
-      f'{arguments.size}{remark}'
-  )
-  for batch_size in map(int, arguments.batch.split(',')):
-    for dtype in arguments.dtype.split(','):
-      measure(arguments, names, batch_size=batch_size, dtype=dtype)
-      free_memory()
-
-
-def parser_of(text: str, batch: str) -> argparse.ArgumentParser:
-  """Options that both benchmarks of the networks have."""
-  parser = argparse.ArgumentParser(
-      description=text, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
-  parser.add_argument('--batch', default=batch, help='sizes, with commas')
-  parser.add_argument(
-      '--dtype', default='float32', help='float32, bfloat16 or both'
-  )
-  parser.add_argument('--features', type=int, default=64)
-  parser.add_argument('--size', default='256x192', help='height x width')
-  parser.add_argument('--repeats', type=int, default=10, help='turns')
-  parser.add_argument(
-      '--against', default='', help=f'any of {", ".join(COMPETITORS)}'
-  )
-  return parser
-
-
-def main() -> None:
-  # With all of the device's memory in JAX's hands nothing is left for PyTorch.
-  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  parser = parser_of(__doc__, '16')
+def main() -> int:
+  parser = sweep.parser_of(__doc__, '16')
   parser.add_argument('--stage', type=int, choices=(1, 2), default=1)
   parser.add_argument('--write_vgg', help='file to write, and nothing else')
   arguments = parser.parse_args()
   if arguments.write_vgg:
     problem.write_vgg(arguments.write_vgg)
     print(f'{arguments.write_vgg}: VGG19 with random weights')
-    return
-  sweep(arguments, measure)
+    return 0
+  return sweep.sweep(measure, arguments)
 
 
 if __name__ == '__main__':

@@ -14,15 +14,13 @@ from collections.abc import Callable
 from concurrent import futures
 import contextlib
 import functools
-import os
 import statistics
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import problem, timing
-from benchmarks.train_step import parse_size, parser_of, sweep
+from benchmarks import problem, sweep, timing
 from viton_jax import errors, parallel, steps
 from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
@@ -163,44 +161,48 @@ def build_tensorflow(variables, batch) -> dict[str, Callable]:
   }
 
 
-def measure(arguments, names, *, batch_size, dtype) -> None:
-  size = parse_size(arguments.size)
-  variables = problem.random_variables(arguments.features)
-  drawn = problem.drawn_batch(batch_size, size)
+def build(name, variables, drawn, *, dtype) -> dict[str, Callable]:
+  """The parts of one of `sweep.OURS` and `sweep.COMPETITORS`."""
+  if name == sweep.OURS:
+    return build_ours(variables, drawn, dtype=dtype)
   finished = problem.twin_batch(drawn)
-  ready = {'ours': build_ours(variables, drawn, dtype=dtype)}
-  for name in names:
-    if name == 'tensorflow':
-      if dtype == 'float32':
-        ready[name] = build_tensorflow(variables, finished)
-    else:
-      ready[name] = build_torch(
-          variables, finished, dtype=dtype, compiled=name == 'torch_compile'
-      )
+  if name == 'tensorflow':
+    return build_tensorflow(variables, finished)
+  return build_torch(
+      variables, finished, dtype=dtype, compiled=name == 'torch_compile'
+  )
+
+
+def measure(arguments, names, batch_size, dtype) -> None:
+  """Times the parts of one batch size and type; prints a line for each."""
+  variables = problem.random_variables(arguments.features)
+  drawn = problem.drawn_batch(batch_size, sweep.parse_size(arguments.size))
+  ready = {
+      name: build(name, variables, drawn, dtype=dtype)
+      for name in names
+      if name != 'tensorflow' or dtype == 'float32'
+  }
   print(f'\nbatch {batch_size}, {dtype}: milliseconds a batch, images/s')
-  for part in ready['ours']:
+  for part in dict.fromkeys(part for parts in ready.values() for part in parts):
     turns = {
         name: parts[part] for name, parts in ready.items() if part in parts
     }
     for function in turns.values():
       function()
     times = timing.alternate(turns, arguments.repeats)
-    ours = statistics.median(times['ours'])
     line = f'  {part:22}'
     for name in turns:
       seconds = statistics.median(times[name])
       line += f'{name:>14} {1e3 * seconds:8.1f} {batch_size / seconds:8.4g}/s'
-      if name != 'ours':
-        line += f' ({seconds / ours:.2f}x)'
-    print(line, flush=True)
+      if name != sweep.OURS and sweep.OURS in turns:
+        line += f' ({seconds / statistics.median(times[sweep.OURS]):.2f}x)'
+    print(line)
 
 
-def main() -> None:
-  # With all of the device's memory in JAX's hands nothing is left for PyTorch.
-  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  sweep(
-      parser_of(__doc__, '1,8,64').parse_args(),
+def main() -> int:
+  return sweep.sweep(
       measure,
+      sweep.parser_of(__doc__, '1,8,64').parse_args(),
       remark='; (x): how many times longer than ours',
   )
 

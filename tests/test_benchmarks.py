@@ -16,7 +16,7 @@ from viton_jax.models import EncoderDecoder, Refinement, compose, vgg19
 # The benchmarks are not installed; they run from the repository.
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from benchmarks import problem  # noqa: E402
+from benchmarks import problem, sweep  # noqa: E402
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec('torch') is None, reason='torch is not installed'
@@ -195,6 +195,44 @@ def test_counted_work_is_what_xla_counts():
   assert 0.8 < work / counted['vgg'] < 1.05
   work = by_xla(lambda x: EncoderDecoder(features=4).apply(first, x), 25)
   assert 0.8 < work / counted['encoder_decoder'] < 1.5
+
+
+def fill_memory(arguments, names, batch_size, dtype):
+  """Wants more than any memory for two, and alone in one of two batch sizes."""
+  print(f'{"+".join(names)} {batch_size} {dtype}')
+  if len(names) > 1 or batch_size == 64:
+    jnp.ones(2**45, dtype).block_until_ready()
+
+
+def fail(arguments, names, batch_size, dtype):
+  raise ValueError(f'in {batch_size}')
+
+
+def options(*more):
+  return sweep.parser_of('', '8,64').parse_args(list(more))
+
+
+@needs_torch
+def test_what_does_not_fit_side_by_side_is_measured_alone(capfd):
+  assert sweep.sweep(fill_memory, options('--against', 'torch')) == 0
+  assert capfd.readouterr().out.splitlines()[1:] == [
+      'ours+torch 8 float32',
+      '  too large for this memory side by side; one at a time:',
+      'ours 8 float32',
+      'torch 8 float32',
+      'ours+torch 64 float32',
+      '  too large for this memory side by side; one at a time:',
+      'ours 64 float32',
+      '  ours: too large for this memory',
+      'torch 64 float32',
+      '  torch: too large for this memory',
+  ]
+
+
+def test_a_failed_measurement_does_not_end_the_others(capfd):
+  assert sweep.sweep(fail, options()) == 1
+  said = capfd.readouterr().err
+  assert 'ValueError: in 8' in said and 'ValueError: in 64' in said
 
 
 def _import_torch_twin():
