@@ -175,12 +175,19 @@ def encode_webp(image, *, quality: int = 90) -> bytes:
   return _encode('.webp', bgr, [cv2.IMWRITE_WEBP_QUALITY, quality])
 
 
-def encode_png(image, *, compression: int = 6) -> bytes:
+def encode_png(image) -> bytes:
   """Encodes (h, w), (h, w, 3) RGB or (h, w, 4) RGBA uint8 as PNG."""
   if image.ndim == 3:
     code = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[image.shape[-1]]
     image = cv2.cvtColor(image, code)
-  return _encode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, compression])
+  # Looking for runs of equal bytes alone takes a fifth of the time of looking
+  # for strings, and photos and masks become no larger (docs/inference.md). In
+  # this order: the level sets the strategy.
+  options = [
+      *(cv2.IMWRITE_PNG_COMPRESSION, 6),
+      *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+  ]
+  return _encode('.png', image, options)
 
 
 def _encode(extension, image, options) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import dataclasses
 import os
 
+import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
@@ -284,8 +285,10 @@ def colour_labels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """
   from input_pipeline.layouts.label_maps import LIP_COLOURS
 
-  colours = np.array(LIP_COLOURS, np.float32)[labels]
-  grey = image.mean(-1, keepdims=True, dtype=np.float32)
-  there = (labels > 0)[..., None]
-  mixed = np.where(there, 0.65 * colours + 0.35 * grey, 0.5 * grey + 127)
-  return np.clip(mixed, 0, 255).astype(np.uint8)
+  # Label -> its share of the mix, and the share of the photo's grey.
+  tint = np.array(LIP_COLOURS) * 0.65
+  tint[0] = 127
+  share = np.where(np.arange(len(tint)) > 0, 0.35, 0.5).astype(np.float32)
+  grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+  shade = (share[labels] * grey).astype(np.uint8)
+  return tint.astype(np.uint8)[labels] + shade[..., None]
