@@ -84,6 +84,8 @@ def sweep(
 
 def _measure_all(measure, arguments, names, batch_size, dtype) -> list[int]:
   """In turns, or one at a time where memory wants it; exit codes."""
+  if dtype != 'float32':  # TensorFlow's twin has no other type.
+    names = [name for name in names if name != 'tensorflow']
   code = in_a_process(measure, arguments, names, batch_size, dtype)
   if code != _TOO_LARGE:
     return [code]

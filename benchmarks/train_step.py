@@ -6,8 +6,8 @@
 Published sizes unless told otherwise, VGG19 with random weights, the batch on
 the device already. All competitors have the same weights and take turns in one
 process, if they fit into memory side by side; one that is not installed is said
-and left out. Share of peak
-is of a large matrix product of the same type, measured between the steps.
+and left out. Share of peak is of a large matrix product of the same type,
+measured between the steps.
 
   python -m benchmarks.train_step --write_vgg vgg19-random.mat
 
@@ -163,17 +163,24 @@ def build_tensorflow(stage, variables, batch, *, vgg) -> Competitor:
   return Competitor(step, time.perf_counter() - begin)
 
 
-def build(name, stage, *, variables, drawn, vgg, dtype) -> Competitor:
-  """One of `sweep.OURS` and `sweep.COMPETITORS`."""
-  if name == sweep.OURS:
-    return build_ours(stage, variables, drawn, vgg=vgg, dtype=dtype)
-  finished = problem.twin_batch(drawn)
-  if name == 'tensorflow':
-    return build_tensorflow(stage, variables, finished, vgg=vgg)
-  return build_torch(
-      stage, variables, finished, vgg=vgg, dtype=dtype,
-      compiled=name == 'torch_compile',
-  )
+def build(names, stage, variables, drawn, *, vgg, dtype) -> dict:
+  """Name -> Competitor, of `sweep.OURS` and `sweep.COMPETITORS`."""
+  ready = {}
+  if sweep.OURS in names:
+    ready[sweep.OURS] = build_ours(
+        stage, variables, drawn, vgg=vgg, dtype=dtype
+    )
+  twins = [name for name in names if name != sweep.OURS]
+  finished = problem.twin_batch(drawn) if twins else None
+  for name in twins:
+    if name == 'tensorflow':
+      ready[name] = build_tensorflow(stage, variables, finished, vgg=vgg)
+    else:
+      ready[name] = build_torch(
+          stage, variables, finished, vgg=vgg, dtype=dtype,
+          compiled=name == 'torch_compile',
+      )
+  return ready
 
 
 def compare(ready: dict, *, batch_size, flops, dtype, repeats) -> None:
@@ -213,25 +220,20 @@ def measure(arguments, names, batch_size, dtype) -> None:
       f'\nstage {stage}, batch {batch_size}, {dtype}: '
       f'{flops / 1e9:.1f} GFLOP a picture'
   )
-  about = {
-      'variables': problem.random_variables(arguments.features),
-      'drawn': problem.drawn_batch(batch_size, size),
-      'vgg': problem.random_vgg(),
-      'dtype': dtype,
-  }
-  ready = {
-      name: build(name, stage, **about)
-      for name in names
-      if name != 'tensorflow' or dtype == 'float32'
-  }
-  if ready:
-    compare(
-        ready,
-        batch_size=batch_size,
-        flops=flops,
-        dtype=dtype,
-        repeats=arguments.repeats,
-    )
+  compare(
+      build(
+          names,
+          stage,
+          problem.random_variables(arguments.features),
+          problem.drawn_batch(batch_size, size),
+          vgg=problem.random_vgg(),
+          dtype=dtype,
+      ),
+      batch_size=batch_size,
+      flops=flops,
+      dtype=dtype,
+      repeats=arguments.repeats,
+  )
 
 
 def main() -> int:

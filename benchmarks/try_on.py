@@ -161,27 +161,28 @@ def build_tensorflow(variables, batch) -> dict[str, Callable]:
   }
 
 
-def build(name, variables, drawn, *, dtype) -> dict[str, Callable]:
-  """The parts of one of `sweep.OURS` and `sweep.COMPETITORS`."""
-  if name == sweep.OURS:
-    return build_ours(variables, drawn, dtype=dtype)
-  finished = problem.twin_batch(drawn)
-  if name == 'tensorflow':
-    return build_tensorflow(variables, finished)
-  return build_torch(
-      variables, finished, dtype=dtype, compiled=name == 'torch_compile'
-  )
+def build(names, variables, drawn, *, dtype) -> dict[str, dict[str, Callable]]:
+  """Name -> its parts, of `sweep.OURS` and `sweep.COMPETITORS`."""
+  ready = {}
+  if sweep.OURS in names:
+    ready[sweep.OURS] = build_ours(variables, drawn, dtype=dtype)
+  twins = [name for name in names if name != sweep.OURS]
+  finished = problem.twin_batch(drawn) if twins else None
+  for name in twins:
+    if name == 'tensorflow':
+      ready[name] = build_tensorflow(variables, finished)
+    else:
+      ready[name] = build_torch(
+          variables, finished, dtype=dtype, compiled=name == 'torch_compile'
+      )
+  return ready
 
 
 def measure(arguments, names, batch_size, dtype) -> None:
   """Times the parts of one batch size and type; prints a line for each."""
   variables = problem.random_variables(arguments.features)
   drawn = problem.drawn_batch(batch_size, sweep.parse_size(arguments.size))
-  ready = {
-      name: build(name, variables, drawn, dtype=dtype)
-      for name in names
-      if name != 'tensorflow' or dtype == 'float32'
-  }
+  ready = build(names, variables, drawn, dtype=dtype)
   print(f'\nbatch {batch_size}, {dtype}: milliseconds a batch, images/s')
   for part in dict.fromkeys(part for parts in ready.values() for part in parts):
     turns = {

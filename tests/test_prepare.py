@@ -243,8 +243,8 @@ def children(pid):
   return {int(child) for task in tasks for child in task.read_text().split()}
 
 
-def wait_for(condition, *, seconds=300):
-  end = time.monotonic() + seconds
+def wait_for(condition):
+  end = time.monotonic() + 300
   while not condition():
     assert time.monotonic() < end, 'waited in vain'
     time.sleep(0.02)
@@ -275,8 +275,7 @@ def test_kill_and_resume(synthetic_pair, tmp_path, monkeypatch, capsys):
   assert process.wait() == -signal.SIGKILL
   # Workers must not outlive it.
   wait_for(
-      lambda: not any(os.path.exists(f'/proc/{pid}/fd/0') for pid in workers),
-      seconds=300,
+      lambda: not any(os.path.exists(f'/proc/{pid}/fd/0') for pid in workers)
   )
   done = {int(path.stem) for path in found.glob('*.npz')}
   assert 2 <= len(done) < 8

@@ -88,6 +88,7 @@ def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
   time.sleep(random.random() * 0.2)
   process.send_signal(signal.SIGKILL)
   process.communicate()
+  assert process.returncode == -signal.SIGKILL
   last = int(checkpoints.find(cut).name)
   more = steps(last + 2)
   done = entry_points.run(
@@ -96,9 +97,8 @@ def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
   assert f'goes on from step {last}' in done.stdout
   entry_points.run('viton_jax.train', *arguments(records_dir, whole, *more))
   train_jobs.assert_bit_equal(whole, cut)
-  assert {'params', 'batch_stats', 'opt_state'} <= train_jobs.whole_state(
-      whole
-  ).keys()
+  state = train_jobs.whole_state(whole)
+  assert {'params', 'batch_stats', 'opt_state', 'step'} <= state.keys()
 
 
 def test_sigterm_saves_and_ends_well(records_dir, tmp_path):

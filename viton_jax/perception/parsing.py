@@ -288,7 +288,8 @@ def colour_labels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
   # Label -> its share of the mix, and the share of the photo's grey.
   tint = np.array(LIP_COLOURS) * 0.65
   tint[0] = 127
-  share = np.where(np.arange(len(tint)) > 0, 0.35, 0.5).astype(np.float32)
+  share = np.full(len(tint), 0.35, np.float32)
+  share[0] = 0.5
   grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
   shade = (share[labels] * grey).astype(np.uint8)
   return tint.astype(np.uint8)[labels] + shade[..., None]
