@@ -23,7 +23,8 @@ import numpy as np
 from tqdm import tqdm
 
 from input_pipeline.synthetic.pairs import render_pair
-from viton_jax import errors, geometry, storage
+from viton_jax import errors, geometry
+from viton_jax.io import storage
 from viton_jax.perception import flat_garment, grabcut
 
 LABELS = {

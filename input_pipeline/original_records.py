@@ -15,9 +15,10 @@ import re
 
 import numpy as np
 
-from input_pipeline import images, sample
+from input_pipeline import sample
 from input_pipeline.record_files import RecordFiles, open_records
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 HEIGHT, WIDTH = 256, 192  # Pose maps are stored at this size.
 _BOX_RADIUS = 5

@@ -31,8 +31,9 @@ import shutil
 import numpy as np
 
 from input_pipeline import records
-from viton_jax import errors, storage
+from viton_jax import errors
 from viton_jax.errors import InputError
+from viton_jax.io import storage
 from viton_jax.progress_bar import progress
 
 SUFFIX = '.packed'

@@ -14,9 +14,9 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import images, layouts, records, sample, worker_processes
-from viton_jax import storage
+from input_pipeline import layouts, records, sample, worker_processes
 from viton_jax.errors import InputError
+from viton_jax.io import images, storage
 from viton_jax.progress_bar import progress
 
 FORMATS = ('records', 'packed')

@@ -28,16 +28,16 @@ import shutil
 import time
 
 from input_pipeline import (
-    gather,
-    images,
-    layouts,
-    original_records,
-    original_samples,
-    parts,
-    sample,
+  gather,
+  layouts,
+  original_records,
+  original_samples,
+  parts,
+  sample,
 )
-from viton_jax import environment, errors, storage
+from viton_jax import environment, errors
 from viton_jax.errors import InputError
+from viton_jax.io import images, storage
 
 
 def validation_persons(

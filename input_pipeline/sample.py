@@ -8,8 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from input_pipeline import images
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 FIDELITIES = ('fixed', 'original')
 NUM_KEYPOINTS = 18

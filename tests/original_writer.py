@@ -4,7 +4,8 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import images, original_records, sample
+from input_pipeline import original_records, sample
+from viton_jax.io import images
 
 
 def write(pairs, folder: pathlib.Path, *, edit=None) -> None:

@@ -20,7 +20,8 @@ import infer_jobs
 import numpy as np
 import pytest
 
-from viton_jax import errors, infer, tfrecords
+from viton_jax import errors, infer
+from viton_jax.io import tfrecords
 
 PAIRS = 72
 # How often each job of the kill test is killed.

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageOps
 import pytest
 
-from input_pipeline import photos
 from viton_jax.errors import InputError
+from viton_jax.io import photos
 
 
 def picture(h=40, w=56):

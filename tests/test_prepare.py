@@ -14,8 +14,9 @@ import preprocess_goldens
 import pytest
 import scipy.io
 
-from input_pipeline import batches, images, parts, prepare
+from input_pipeline import batches, parts, prepare
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 PAIRS = 'viton_train_pairs.txt'

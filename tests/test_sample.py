@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from input_pipeline import images, original_records, sample
+from input_pipeline import original_records, sample
 from input_pipeline.layouts import open_layout
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 EXPECTED = np.load(GOLDENS / 'preprocess_seed0.npz')

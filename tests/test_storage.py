@@ -10,7 +10,7 @@ import sys
 import entry_points
 import pytest
 
-from viton_jax import storage
+from viton_jax.io import storage
 
 
 def test_write_file_replaces_and_leaves_nothing_behind(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from viton_jax import tfrecords
+from viton_jax.io import tfrecords
 
 
 @pytest.mark.parametrize(

@@ -30,15 +30,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from input_pipeline.sample import (
-    HEAD_LABELS,
-    NUM_LABELS,
-    working_example,
+  HEAD_LABELS,
+  NUM_LABELS,
+  working_example,
 )
 from input_pipeline.synthetic.pairs import render_pair
 import viton_jax
-from viton_jax import errors, portable, storage, try_on_batch
+from viton_jax import errors, portable, try_on_batch
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
+from viton_jax.io import storage
 from viton_jax.serving import artifact, programs
 from viton_jax.serving.programs import PICTURES, PLATFORMS
 

@@ -16,9 +16,10 @@ import numpy as np
 from scipy import ndimage
 
 from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
-from viton_jax import geometry, sheets
+from viton_jax import geometry
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
+from viton_jax.io import contact_sheets
 from viton_jax.serving import artifact
 
 PASTE_SIZE = (256, 192)
@@ -134,10 +135,10 @@ def _dress(sample: Sample, *, run, working, fidelity) -> Dressed:
       picture=np.rint(picture).astype(np.uint8),
       changed=(sample.parse == GARMENT_LABEL) | (mask > 0.5),
       steps={
-          'coarse': sheets.to_rgb(tried.coarse[0], (-1, 1)),
-          'mask': sheets.to_rgb(tried.mask[0], (0, 1)),
+          'coarse': contact_sheets.to_rgb(tried.coarse[0], (-1, 1)),
+          'mask': contact_sheets.to_rgb(tried.mask[0], (0, 1)),
           'warped': warped,
-          'alpha': sheets.to_rgb(tried.alpha[0], (0, 1)),
+          'alpha': contact_sheets.to_rgb(tried.alpha[0], (0, 1)),
           'composed': np.rint(picture).astype(np.uint8),
       },
   )

@@ -24,8 +24,8 @@ import time
 import numpy as np
 
 from input_pipeline.record_files import open_records
-from viton_jax import storage
 from viton_jax.errors import InputError
+from viton_jax.io import storage
 from viton_jax.shards import Shard
 
 MANIFEST = 'manifest.jsonl'

@@ -14,7 +14,7 @@ import pathlib
 import jax
 import numpy as np
 
-from viton_jax import storage
+from viton_jax.io import storage
 
 
 class MetricLog:

@@ -10,9 +10,9 @@ import pathlib
 from flax import traverse_util
 import numpy as np
 
-from viton_jax import storage
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
+from viton_jax.io import storage
 from viton_jax.models.encoder_decoder import DEPTH
 from viton_jax.models.shapes import abstract_variables
 

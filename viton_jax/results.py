@@ -18,9 +18,8 @@ import zlib
 
 import numpy as np
 
-from input_pipeline import images
-from viton_jax import storage, tfrecords
 from viton_jax.errors import InputError
+from viton_jax.io import images, storage, tfrecords
 from viton_jax.job_folder import MANIFEST, Claim
 from viton_jax.pipeline import Dressed
 

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from viton_jax import checkpoints, losses, parallel, sheets, steps
+from viton_jax import checkpoints, losses, parallel, steps
 from viton_jax.config_dict import ConfigDict
 from viton_jax.errors import InputError
+from viton_jax.io import contact_sheets
 from viton_jax.models import EncoderDecoder, Refinement, vgg19
 from viton_jax.representation import garment_region, person_representation
 from viton_jax.train_state import TrainState
@@ -55,7 +56,7 @@ class Stage:
         'garment': (batch['garment'], (0, 255)),
     } | {name: (pictures[name], span) for name, span in self.ranges.items()}
     return {
-        name: np.stack([sheets.to_rgb(one, span) for one in many])
+        name: np.stack([contact_sheets.to_rgb(one, span) for one in many])
         for name, (many, span) in drawn.items()
     }
 

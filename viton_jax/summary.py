@@ -6,8 +6,8 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import images
-from viton_jax import figures, page, results, sheets, storage
+from viton_jax import figures, page, results
+from viton_jax.io import contact_sheets, images, storage
 from viton_jax.job_folder import MANIFEST, Merged
 
 COLUMNS = (
@@ -93,7 +93,7 @@ def write_sheet(
     pictures = page_entry(line, out_dir, settings).get('pictures', {})
     if len(pictures) > 1 and 'result' in pictures:
       rows.append({
-          column: sheets.read_picture(out_dir / place)
+          column: contact_sheets.read_picture(out_dir / place)
           for column, place in pictures.items()
       })
     if len(rows) == _SHEET_ROWS:
@@ -101,7 +101,7 @@ def write_sheet(
   # A sheet has one set of columns: those that all its rows have.
   columns = [c for c in COLUMNS if rows and all(c in row for row in rows)]
   if columns:
-    sheet = sheets.contact_sheet(
+    sheet = contact_sheets.contact_sheet(
         {column: np.stack([row[column] for row in rows]) for column in columns}
     )
     storage.write_file(out_dir / 'sheet.png', images.encode_png(sheet))

@@ -24,26 +24,25 @@ import jax
 import numpy as np
 
 from input_pipeline import batches
-from input_pipeline.images import encode_png
 from viton_jax import (
-    checkpoints,
-    compile_cache,
-    distributed,
-    environment,
-    errors,
-    feed,
-    metric_log,
-    parallel,
-    schedules,
-    sheets,
-    stages,
-    stopping,
-    storage,
-    train_state,
+  checkpoints,
+  compile_cache,
+  distributed,
+  environment,
+  errors,
+  feed,
+  metric_log,
+  parallel,
+  schedules,
+  stages,
+  stopping,
+  train_state,
 )
 from viton_jax import workdir as workdirs
 from viton_jax.config_dict import ConfigDict, define_config_file
 from viton_jax.errors import InputError
+from viton_jax.io import contact_sheets, storage
+from viton_jax.io.images import encode_png
 from viton_jax.progress import Clock, Trace, format_metrics, say
 
 _CONFIG = define_config_file(
@@ -332,7 +331,7 @@ def validate(eval_step, state, frozen, config) -> dict[str, float]:
 
 def write_samples(stage, batch, pictures, workdir, log, *, step):
   """Writes what the network makes of a few examples, as one sheet."""
-  sheet = sheets.contact_sheet(stage.columns(batch, pictures))
+  sheet = contact_sheets.contact_sheet(stage.columns(batch, pictures))
   folder = workdir / 'samples'
   folder.mkdir(exist_ok=True)
   storage.write_file(folder / f'step_{step:07d}.png', encode_png(sheet))

@@ -28,20 +28,13 @@ import types
 
 import numpy as np
 
-from input_pipeline import images
 from input_pipeline.layouts import any_file
 from input_pipeline.layouts.label_maps import settle_garment
-from input_pipeline.photos import read_photo
 from input_pipeline.sample import GARMENT_LABEL, HEAD_LABELS, Sample
-from viton_jax import (
-    compile_cache,
-    errors,
-    framing,
-    full_size,
-    sheets,
-    storage,
-)
+from viton_jax import compile_cache, errors, framing, full_size
 from viton_jax.errors import InputError
+from viton_jax.io import contact_sheets, images, storage
+from viton_jax.io.photos import read_photo
 from viton_jax.perception import given, parsing
 from viton_jax.perception.keypoints import draw_people
 
@@ -206,9 +199,9 @@ def try_on(
       'joints': draw_people(crop, [inside]),
       'labels': parsing.colour_labels(crop, parsed),
       'garment': cloth,
-      'garment mask': sheets.to_rgb(mask[..., None], (0, 1)),
+      'garment mask': contact_sheets.to_rgb(mask[..., None], (0, 1)),
       **dressed.steps,
-      'changed': sheets.to_rgb(weight[..., None], (0, 1)),
+      'changed': contact_sheets.to_rgb(weight[..., None], (0, 1)),
       'result': framing.cut(picture, box, fill='edge'),
   }
   return TryOnResult(
@@ -319,7 +312,7 @@ def steps_sheet(steps: dict[str, np.ndarray]) -> np.ndarray:
         np.ascontiguousarray(picture), *inner
     )
     columns[name] = page
-  return sheets.contact_sheet(columns)
+  return contact_sheets.contact_sheet(columns)
 
 
 class _CallableModule(types.ModuleType):

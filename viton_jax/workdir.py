@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from viton_jax import storage
 from viton_jax.errors import InputError
+from viton_jax.io import storage
 from viton_jax.progress import say
 
 # Fields that may differ when a workdir is gone on with: they change how long,

@@ -12,16 +12,16 @@ import dataclasses
 import pathlib
 from typing import Protocol
 
-from input_pipeline import images
 from input_pipeline.layouts import (
-    cp_vton,
-    dress_code,
-    split_layout,
-    viton,
-    viton_hd,
+  cp_vton,
+  dress_code,
+  split_layout,
+  viton,
+  viton_hd,
 )
 from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 AUTO = 'auto'
 _SPLIT = {x.SPEC.name: x.SPEC for x in (cp_vton, viton_hd)}

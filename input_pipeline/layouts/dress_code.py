@@ -14,11 +14,11 @@ from collections.abc import Callable
 import dataclasses
 import pathlib
 
-from input_pipeline import images
 from input_pipeline.layouts import files, keypoint_files, label_maps
 from input_pipeline.layouts import pairs as pair_lists
 from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 NAME = 'dress_code'
 NEEDS = 'images/, keypoints/ and label_maps/ in upper_body/'

@@ -7,8 +7,8 @@ import pathlib
 import cv2
 import scipy.io
 
-from input_pipeline import images
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 # Soft masks and JPEG's ringing: what counts as garment, as CP-VTON does.
 MASK_THRESHOLD = 128

@@ -12,10 +12,10 @@ import zlib
 import cv2
 import numpy as np
 
-from input_pipeline import images
 from input_pipeline.layouts import files
 from input_pipeline.sample import GARMENT_LABEL, NUM_LABELS
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 # Bare skin of neck and chest. LIP has no label for it; where other sets do, it
 # must be body, but neither garment nor the head that is kept. LIP's 10

@@ -20,11 +20,11 @@ import pathlib
 import cv2
 import numpy as np
 
-from input_pipeline import images
 from input_pipeline.layouts import files, poses
 from input_pipeline.layouts import pairs as pair_lists
 from input_pipeline.sample import NUM_LABELS, Sample
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 NAME = 'viton'
 NEEDS = 'women_top/, segment/, and pose.pkl or pose/'

@@ -11,9 +11,9 @@ import pathlib
 import numpy as np
 
 from input_pipeline.layouts import any_file
-from input_pipeline.photos import read_photo
 from input_pipeline.sample import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.errors import InputError
+from viton_jax.io.photos import read_photo
 from viton_jax.perception import flat_garment, parsing
 from viton_jax.perception import pose as pose_lib
 

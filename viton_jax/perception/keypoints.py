@@ -6,8 +6,8 @@ import pathlib
 import cv2
 import numpy as np
 
-from viton_jax import storage
 from viton_jax.errors import InputError
+from viton_jax.io import storage
 from viton_jax.perception.paf_decoder import LIMBS
 
 # What a picture shows: limbs without those from shoulders to ears.
@@ -81,7 +81,7 @@ def write_drawing(
 
 def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
   """Writes (h, w, 3) RGB or (h, w) uint8 as PNG, whole or not at all."""
-  from input_pipeline import images
+  from viton_jax.io import images
 
   data = images.encode_png(pixels)
   _write(path, lambda p: storage.write_file(p, data))

@@ -249,6 +249,6 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
   Raises:
     InputError: it is missing, damaged, too large or of another kind.
   """
-  from input_pipeline import photos
+  from viton_jax.io import photos
 
   return photos.read_photo(path)[0]

@@ -11,8 +11,8 @@ import struct
 import cv2
 import numpy as np
 
-from input_pipeline import images
 from viton_jax.errors import InputError
+from viton_jax.io import images
 
 _REMEDY = 'save it as JPEG or PNG'
 # What a file starts with -> what it is and why it is not read.

@@ -1,0 +1,1 @@
+"""Files: images, photos, contact sheets, TFRecords, atomic writes."""
