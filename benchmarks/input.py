@@ -154,7 +154,7 @@ def work(
   os.sched_setaffinity(0, {core})  # First: libraries count cores as they load.
   import jax
 
-  from viton_jax import parallel
+  from viton_jax.runtime import parallel
 
   stream = parallel.ahead(
       batches.train_batches(folder, batch_size=batch_size, seed=0, **options)

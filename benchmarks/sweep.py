@@ -16,7 +16,8 @@ import sys
 import jax
 
 from benchmarks import timing
-from viton_jax import environment, errors
+from viton_jax import errors
+from viton_jax.runtime import environment
 
 OURS = 'ours'
 # Name -> the package it needs.

@@ -25,8 +25,9 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import problem, sweep, timing
-from viton_jax import errors, parallel, steps, train_state
+from viton_jax import errors, steps, train_state
 from viton_jax.models import EncoderDecoder, Refinement
+from viton_jax.runtime import parallel
 
 
 @dataclasses.dataclass

@@ -19,7 +19,7 @@ import numpy as np
 from input_pipeline import original_records, packed, streams
 from input_pipeline.record_files import RecordFiles, open_records
 from viton_jax.errors import InputError
-from viton_jax.progress_bar import progress
+from viton_jax.runtime.progress import progress
 
 FORMATS = ('records', 'packed', 'original_records')
 CACHES = ('none', 'host')

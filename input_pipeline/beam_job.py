@@ -13,8 +13,9 @@ import pathlib
 
 import cv2
 
-from input_pipeline import gather, parts, worker_processes
+from input_pipeline import gather, parts
 from viton_jax.errors import InputError
+from viton_jax.runtime import worker_processes
 
 _POLL_S = 0.5
 

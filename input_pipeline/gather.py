@@ -13,7 +13,7 @@ import shutil
 from input_pipeline import original_records, packed, parts
 from viton_jax import errors
 from viton_jax.errors import InputError
-from viton_jax.progress_bar import progress
+from viton_jax.runtime.progress import progress
 
 
 @dataclasses.dataclass(frozen=True)

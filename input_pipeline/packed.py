@@ -34,7 +34,7 @@ from input_pipeline import records
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import storage
-from viton_jax.progress_bar import progress
+from viton_jax.runtime.progress import progress
 
 SUFFIX = '.packed'
 IDS = ('person_id', 'garment_id')

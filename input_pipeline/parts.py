@@ -14,10 +14,11 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import layouts, records, sample, worker_processes
+from input_pipeline import layouts, records, sample
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage
-from viton_jax.progress_bar import progress
+from viton_jax.runtime import worker_processes
+from viton_jax.runtime.progress import progress
 
 FORMATS = ('records', 'packed')
 CHUNK = 16  # Pairs in a part: what a kill may cost each worker.

@@ -35,9 +35,10 @@ from input_pipeline import (
   parts,
   sample,
 )
-from viton_jax import environment, errors
+from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage
+from viton_jax.runtime import environment
 
 
 def validation_persons(

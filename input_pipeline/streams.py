@@ -11,8 +11,8 @@ import itertools
 import numpy as np
 
 from input_pipeline import original_records, records
-from viton_jax import environment
 from viton_jax.errors import InputError
+from viton_jax.runtime import environment
 
 _PREFETCH = 4  # Batches made ahead of the one in use.
 

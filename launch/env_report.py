@@ -16,7 +16,8 @@ import sys
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
-from viton_jax import environment, errors  # noqa: E402
+from viton_jax import errors  # noqa: E402
+from viton_jax.runtime import environment  # noqa: E402
 
 
 def main() -> int:
@@ -25,7 +26,7 @@ def main() -> int:
   ).parse_args()
   started = None
   if 'jax' not in environment.missing():
-    from viton_jax import distributed
+    from viton_jax.runtime import distributed
 
     started = distributed.initialize()
   # In one piece, so that lines of several processes do not mix.

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from viton_jax import checkpoints, parallel, train_state
+from viton_jax import checkpoints, train_state
 from viton_jax.errors import InputError
 from viton_jax.models import Refinement
+from viton_jax.runtime import parallel
 
 
 @pytest.fixture(scope='module')

@@ -7,9 +7,9 @@ import sys
 import entry_points
 import pytest
 
-from viton_jax import cluster
-from viton_jax.cluster import Plan
 from viton_jax.errors import InputError
+from viton_jax.runtime import cluster
+from viton_jax.runtime.cluster import Plan
 
 # What the launchers set, less what does not matter here.
 OPEN_MPI_4 = {

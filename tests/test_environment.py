@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from viton_jax import environment
+from viton_jax.runtime import environment
 
 SCRIPT = entry_points.ROOT / 'launch' / 'env_report.py'
 

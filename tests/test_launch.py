@@ -374,7 +374,7 @@ def test_no_kubernetes_file_is_left_out():
     ('train-jobset.yaml', 'viton-train-hosts-0-0.viton-train'),
 ])
 def test_pods_of_a_training_start_together(name, host):
-  from viton_jax import cluster
+  from viton_jax.runtime import cluster
 
   spec, container = job_of(name)
   variables = variables_of(container)
@@ -400,7 +400,8 @@ def test_service_of_the_plain_job_is_headless():
 
 
 def test_pods_of_an_inference_stay_alone_and_cover_all_shards():
-  from viton_jax import cluster, shards
+  from viton_jax import shards
+  from viton_jax.runtime import cluster
 
   spec, container = job_of('infer.yaml')
   variables = variables_of(container) | {'KUBERNETES_SERVICE_HOST': 'x'}

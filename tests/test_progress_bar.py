@@ -4,20 +4,20 @@ import io
 
 import pytest
 
-from viton_jax import progress_bar
+from viton_jax.runtime import progress
 
 
 @pytest.fixture
 def clock(monkeypatch):
   """Seconds that pass only when the test says so."""
   now = [100.0]
-  monkeypatch.setattr(progress_bar.time, 'monotonic', lambda: now[0])
+  monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
   return now
 
 
 def said(clock, updates, *, total=40):
   file = io.StringIO()
-  lines = progress_bar.Lines(total, 'try on', unit='pair', file=file)
+  lines = progress.Lines(total, 'try on', unit='pair', file=file)
   for seconds, more, note in updates:
     clock[0] += seconds
     lines.update(more, note)

@@ -8,8 +8,9 @@ import network_goldens as goldens
 import numpy as np
 import pytest
 
-from viton_jax import losses, parallel, representation, steps, train_state
+from viton_jax import losses, representation, steps, train_state
 from viton_jax.models import EncoderDecoder, Refinement
+from viton_jax.runtime import parallel
 
 _SIZE = 64
 

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from input_pipeline import batches
-from viton_jax import parallel
 from viton_jax.errors import InputError
+from viton_jax.runtime import parallel
 
 CACHES = ('none', 'host', 'device')
 _ROWS = 'rows'

@@ -32,22 +32,24 @@ import jax
 
 from input_pipeline.layouts import LAYOUTS, open_layout
 from viton_jax import (
-    compile_cache,
-    distributed,
-    environment,
-    errors,
-    job_folder,
-    parallel,
-    pipeline,
-    progress_bar,
-    results,
-    shards,
-    stopping,
-    summary,
-    try_on_batch,
-    workers,
+  errors,
+  job_folder,
+  pipeline,
+  results,
+  shards,
+  summary,
+  try_on_batch,
+  workers,
 )
 from viton_jax.errors import InputError
+from viton_jax.runtime import (
+  compile_cache,
+  distributed,
+  environment,
+  parallel,
+  progress,
+  stopping,
+)
 
 _PROCESSES_FROM = 500  # Pairs; starting processes takes seconds.
 _BATCH = {'cpu': 8}  # Of a device; others: 32.
@@ -261,7 +263,7 @@ def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
         claim, arguments.output, quality=arguments.quality
     )
   work = workers.work_of(layout, steps.checkpoint)
-  bar = progress_bar.progress(len(todo), 'try on')
+  bar = progress.progress(len(todo), 'try on')
   written = 0
   with (
       workers.open_pool(work, processes) as pool,

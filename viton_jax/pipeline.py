@@ -18,7 +18,8 @@ import time
 import jax
 import numpy as np
 
-from viton_jax import figures, parallel, try_on_batch
+from viton_jax import figures, try_on_batch
+from viton_jax.runtime import parallel
 from viton_jax.workers import Loaded, Pool
 
 _READ_AHEAD = 3  # Batches that are read before they are needed.

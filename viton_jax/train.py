@@ -26,16 +26,11 @@ import numpy as np
 from input_pipeline import batches
 from viton_jax import (
   checkpoints,
-  compile_cache,
-  distributed,
-  environment,
   errors,
   feed,
   metric_log,
-  parallel,
   schedules,
   stages,
-  stopping,
   train_state,
 )
 from viton_jax import workdir as workdirs
@@ -44,6 +39,13 @@ from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets, storage
 from viton_jax.io.images import encode_png
 from viton_jax.progress import Clock, Trace, format_metrics, say
+from viton_jax.runtime import (
+  compile_cache,
+  distributed,
+  environment,
+  parallel,
+  stopping,
+)
 
 _CONFIG = define_config_file(
     'config', None, 'Training config, e.g. configs/stage1.py.'

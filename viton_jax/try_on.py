@@ -31,12 +31,13 @@ import numpy as np
 from input_pipeline.layouts import any_file
 from input_pipeline.layouts.label_maps import settle_garment
 from input_pipeline.sample import GARMENT_LABEL, HEAD_LABELS, Sample
-from viton_jax import compile_cache, errors, framing, full_size
+from viton_jax import errors, framing, full_size
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets, images, storage
 from viton_jax.io.photos import read_photo
 from viton_jax.perception import given, parsing
 from viton_jax.perception.keypoints import draw_people
+from viton_jax.runtime import compile_cache
 
 METHODS = ('viton', 'paste')
 Photo = np.ndarray | str | os.PathLike

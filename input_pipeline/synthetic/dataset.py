@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from input_pipeline.synthetic.pairs import render_pair
 from input_pipeline.synthetic.people import make_person, visible_keypoints
-from viton_jax import environment
 from viton_jax.errors import InputError
+from viton_jax.runtime import environment
 
 MARKER = 'synthetic.json'
 VERSION = 2  # Of the drawings; grows when the same seed gives other pictures.

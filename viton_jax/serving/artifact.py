@@ -36,9 +36,10 @@ import jax
 from jax import export
 import numpy as np
 
-from viton_jax import environment, errors
+from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.geometry.prediction import match
+from viton_jax.runtime import environment
 from viton_jax.serving import flat_tables, weights
 
 FORMAT = 'viton_jax try-on'

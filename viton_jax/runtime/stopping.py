@@ -16,7 +16,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from viton_jax.errors import EXIT_BAD_INPUT, EXIT_PEER_LOST, InputError
-from viton_jax.parallel import AgreedError
+from viton_jax.runtime.parallel import AgreedError
 
 _PEER_LOST = (
     'error: another process of this job is gone or cannot be reached; start '

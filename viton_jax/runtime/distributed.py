@@ -1,6 +1,6 @@
 """Starts JAX over several processes, from what the environment says.
 
-`viton_jax/cluster.py` reads it. Without a sign of a cluster nothing is started
+`viton_jax/runtime/cluster.py` reads it. Without a sign of a cluster nothing is started
 and nothing is waited for.
 """
 
@@ -13,15 +13,15 @@ import threading
 
 import jax
 
-from viton_jax.cluster import (
-    COORDINATOR,
-    NUM_PROCESSES,
-    PROCESS_ID,
-    Plan,
-    from_environment,
-    number,
-)
 from viton_jax.errors import EXIT_BAD_INPUT, InputError
+from viton_jax.runtime.cluster import (
+  COORDINATOR,
+  NUM_PROCESSES,
+  PROCESS_ID,
+  Plan,
+  from_environment,
+  number,
+)
 
 TIMEOUT = 'VITON_JAX_START_TIMEOUT'
 
