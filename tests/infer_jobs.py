@@ -10,7 +10,8 @@ import pathlib
 import jax
 import numpy as np
 
-from viton_jax import checkpoints, portable, train_state
+from viton_jax import checkpoints, train_state
+from viton_jax.checkpoints import safetensors_files
 from viton_jax.models import EncoderDecoder, Refinement
 
 SIZE = (64, 64)
@@ -36,7 +37,7 @@ def write_networks(folder: pathlib.Path):
       first[:, :, 3, -1] = 1 / 16
       last[:, :, 0] = 0
       last[:, :, 0, -1] = 1
-    portable.write(
+    safetensors_files.write(
         checkpoints.Checkpoint(
             path=folder,
             step=1,

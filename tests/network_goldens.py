@@ -10,7 +10,8 @@ import pathlib
 
 import numpy as np
 
-from viton_jax import convert, tf1_checkpoints
+from viton_jax import convert
+from viton_jax.checkpoints import tensorflow1
 from viton_jax.models import EncoderDecoder, vgg19
 
 FOLDER = pathlib.Path(__file__).parent / 'goldens'
@@ -58,7 +59,7 @@ def batch() -> dict[str, np.ndarray]:
 
 def norms(names, tree, network: str) -> np.ndarray:
   """Norms of parameters in a tree, by their TensorFlow names."""
-  places = tf1_checkpoints.tf1_names(network)
+  places = tensorflow1.tf1_names(network)
   return np.array([
       np.linalg.norm(np.asarray(tree[layer][variable], np.float64).ravel())
       for _, layer, variable in (places[name] for name in names)

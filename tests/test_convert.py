@@ -12,7 +12,8 @@ import network_goldens as goldens
 import numpy as np
 import pytest
 
-from viton_jax import checkpoints, convert, portable, tf1_checkpoints
+from viton_jax import checkpoints, convert
+from viton_jax.checkpoints import safetensors_files, tensorflow1
 from viton_jax.errors import InputError
 
 
@@ -25,7 +26,7 @@ def tf1_values(*networks, features=2, seed=0):
         'generator/encoder_1/conv/filter': np.zeros((4, 4, 25, features)),
         'refine_generator/g_256_conv1/weights': np.zeros((3, 3, 6, 64)),
     }
-    for name, shape in tf1_checkpoints.expected_shapes(network, first).items():
+    for name, shape in tensorflow1.expected_shapes(network, first).items():
       values[name] = rng.normal(size=shape).astype(np.float32)
   return values
 
@@ -73,7 +74,7 @@ def assert_equal(a, b):
     ['', 'model-6000', 'model-6000.index', 'model-6000.data-00000-of-00001'],
 )
 def test_prefix_folder_and_files_all_name_the_checkpoint(folder, name):
-  found = tf1_checkpoints.find_tf1_checkpoint(folder / name)
+  found = tensorflow1.find_tf1_checkpoint(folder / name)
   assert found == folder / 'model-6000'
 
 
@@ -83,10 +84,10 @@ def test_every_variable_has_its_place():
   assert networks.keys() == sizes.keys()
   for network, variables in networks.items():
     flat = traverse_util.flatten_dict(variables)
-    assert set(flat) == set(tf1_checkpoints.tf1_names(network).values())
+    assert set(flat) == set(tensorflow1.tf1_names(network).values())
     assert len(flat) == sizes[network]
-  assert tf1_checkpoints.features_of(networks['encoder_decoder']) == 8
-  assert tf1_checkpoints.features_of(networks['refinement']) == 64
+  assert tensorflow1.features_of(networks['encoder_decoder']) == 8
+  assert tensorflow1.features_of(networks['refinement']) == 64
 
 
 @pytest.mark.parametrize('version', [1, 2])
@@ -104,11 +105,11 @@ def test_savers_of_both_versions_with_leftovers_of_training(
   save_tf1(tmp_path / 'model-77', values | extra, version=version)
   assert (tmp_path / 'model-77.index').exists() == (version == 2)
   for path in (tmp_path, tmp_path / 'model-77'):
-    found = tf1_checkpoints.read_tf1(path)
+    found = tensorflow1.read_tf1(path)
     assert list(found) == ['encoder_decoder']
     one = found['encoder_decoder']
     assert (one.step, one.features, one.fidelity) == (1234, 2, 'original')
-  for name, place in tf1_checkpoints.tf1_names('encoder_decoder').items():
+  for name, place in tensorflow1.tf1_names('encoder_decoder').items():
     collection, layer, variable = place
     np.testing.assert_array_equal(
         one.variables[collection][layer][variable], values[name]
@@ -121,16 +122,16 @@ def test_the_folder_gives_what_its_checkpoint_file_names(tmp_path):
       (tmp_path / f'model-{step}{ending}').touch()
   state = tmp_path / 'checkpoint'
   state.write_text('model_checkpoint_path: "/gone/away/model-40"\n')
-  assert tf1_checkpoints.find_tf1_checkpoint(tmp_path).name == 'model-40'
+  assert tensorflow1.find_tf1_checkpoint(tmp_path).name == 'model-40'
   state.unlink()
-  assert tf1_checkpoints.find_tf1_checkpoint(tmp_path).name == 'model-300'
+  assert tensorflow1.find_tf1_checkpoint(tmp_path).name == 'model-300'
 
 
 def test_there_and_back_is_bit_equal(tmp_path, folder, monkeypatch, capsys):
   a, b, c = (tmp_path / x for x in 'abc')
   assert run_main(monkeypatch, '--tf1_checkpoint', folder, '--out_dir', a) == 0
   printed = capsys.readouterr().out
-  for name in tf1_checkpoints.tf1_names('refinement'):
+  for name in tensorflow1.tf1_names('refinement'):
     assert name in printed
   assert '(4, 4, 25, 8)' in printed and 'step 6000' in printed
 
@@ -200,7 +201,7 @@ def test_leftovers_and_gaps_are_refused_by_name(monkeypatch, name, value,
   if value is None:
     del values[name]
   monkeypatch.setattr(
-      tf1_checkpoints, '_read_values', lambda prefix: dict(values)
+      tensorflow1, '_read_values', lambda prefix: dict(values)
   )
   with pytest.raises(InputError, match=message):
     convert.read_tf1_checkpoint(goldens.CHECKPOINT)
@@ -214,19 +215,19 @@ def test_another_projects_checkpoint_is_refused(tmp_path):
 
 def test_safetensors_with_a_gap_are_refused_by_name(tmp_path):
   path = tmp_path / 'refinement.safetensors'
-  one = tf1_checkpoints.read_tf1(goldens.CHECKPOINT)['refinement']
+  one = tensorflow1.read_tf1(goldens.CHECKPOINT)['refinement']
   params = dict(one.variables['params'])
   del params['conv_2']
   broken = dataclasses.replace(one, variables={'params': params})
-  portable.write(broken, path)
+  safetensors_files.write(broken, path)
   with pytest.raises(InputError, match='conv_2/kernel is nothing where'):
-    portable.read(path)
-  portable.write(dataclasses.replace(one, features=32), path)
+    safetensors_files.read(path)
+  safetensors_files.write(dataclasses.replace(one, features=32), path)
   with pytest.raises(InputError, match=r'64\) where a refinement of 32'):
-    portable.read(path)
-  portable.write(dataclasses.replace(one, network='gan'), path)
+    safetensors_files.read(path)
+  safetensors_files.write(dataclasses.replace(one, network='gan'), path)
   with pytest.raises(InputError, match="header is incomplete.*'gan'"):
-    portable.read(path)
+    safetensors_files.read(path)
 
 
 def test_other_safetensors_are_refused(tmp_path):
@@ -234,13 +235,13 @@ def test_other_safetensors_are_refused(tmp_path):
 
   path = tmp_path / 'x.safetensors'
   with pytest.raises(InputError, match='no such file'):
-    portable.read(path)
+    safetensors_files.read(path)
   save_file({'w': np.zeros(3, np.float32)}, path)
   with pytest.raises(InputError, match='not of viton_jax'):
-    portable.read(path)
+    safetensors_files.read(path)
   path.write_bytes(path.read_bytes()[:-4])
   with pytest.raises(InputError, match='cannot be read as safetensors'):
-    portable.read(path)
+    safetensors_files.read(path)
 
 
 def test_help_and_errors_are_for_people(monkeypatch, capsys, tmp_path):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from input_pipeline import batches
-from viton_jax import checkpoints, portable, try_on_batch
+from viton_jax import checkpoints, try_on_batch
+from viton_jax.checkpoints import safetensors_files
 from viton_jax.models import EncoderDecoder
 
 
@@ -58,7 +59,7 @@ def test_depth_goes_from_the_config_to_the_pictures(records_dir, tmp_path):
   )
   checkpoint = checkpoints.read(first, 'encoder_decoder')
   assert checkpoint.depth == 5
-  portable.write(checkpoint, tmp_path / 'first.safetensors')
+  safetensors_files.write(checkpoint, tmp_path / 'first.safetensors')
   (batch,) = list(
       batches.eval_batches(records_dir, split='validation', batch_size=8)
   )[:1]

@@ -20,10 +20,10 @@ import safetensors.numpy
 from input_pipeline.layouts import open_layout
 from input_pipeline.sample import Sample, working_example
 from viton_jax import export, try_on_batch
+from viton_jax.checkpoints.safetensors_files import write as write_portable
 from viton_jax.errors import InputError
 from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
-from viton_jax.portable import write as write_portable
 from viton_jax.serving import artifact, programs, weights
 
 SIZE = (128, 64)

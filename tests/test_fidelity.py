@@ -22,9 +22,9 @@ from viton_jax import (
     geometry,
     inspect,
     steps,
-    tf1_checkpoints,
     try_on_batch,
 )
+from viton_jax.checkpoints import tensorflow1
 from viton_jax.geometry import contour
 from viton_jax.models import EncoderDecoder, Refinement, compose
 
@@ -191,7 +191,7 @@ def test_from_a_viton_folder_to_pictures(raw_dir, tmp_path):
   """With portable files; what stage 2 reads makes a difference."""
   # Random weights see no garment, so let the mask be the body's shape: one
   # feature of the first layer is its mean, and the last reads only that.
-  reader = tf1_checkpoints._read_values(goldens.CHECKPOINT)
+  reader = tensorflow1._read_values(goldens.CHECKPOINT)
   first, last = (
       reader[f'generator/{name}/filter']
       for name in ('encoder_1/conv', 'decoder_1/deconv')

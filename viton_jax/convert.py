@@ -24,10 +24,14 @@ import time
 
 from flax import traverse_util
 
-from viton_jax import checkpoints, errors, portable
-from viton_jax.checkpoints import Checkpoint
+from viton_jax import checkpoints, errors
+from viton_jax.checkpoints import Checkpoint, safetensors_files
+from viton_jax.checkpoints.tensorflow1 import (
+  read_tf1,
+  read_tf1_checkpoint,
+  tf1_names,
+)
 from viton_jax.errors import InputError
-from viton_jax.tf1_checkpoints import read_tf1, read_tf1_checkpoint, tf1_names
 
 __all__ = ['read_tf1_checkpoint', 'write_checkpoint']
 
@@ -85,7 +89,7 @@ def main() -> int:
   if arguments.tf1_checkpoint:
     found = list(read_tf1(arguments.tf1_checkpoint).values())
   elif arguments.safetensors:
-    found = [portable.read(arguments.safetensors)]
+    found = [safetensors_files.read(arguments.safetensors)]
   else:
     path = arguments.checkpoint
     networks = checkpoints.contents(path) or [
@@ -108,7 +112,7 @@ def main() -> int:
       for one, target in zip(found, targets, strict=True):
         print_table(one, from_tf1=bool(arguments.tf1_checkpoint))
         if arguments.to == 'safetensors':
-          portable.write(one, partial / target.name)
+          safetensors_files.write(one, partial / target.name)
         else:
           write_checkpoint(one, partial / target.name)
       for target in targets:

@@ -36,8 +36,8 @@ from input_pipeline.sample import (
 )
 from input_pipeline.synthetic.pairs import render_pair
 import viton_jax
-from viton_jax import errors, portable, try_on_batch
-from viton_jax.checkpoints import Checkpoint
+from viton_jax import errors, try_on_batch
+from viton_jax.checkpoints import Checkpoint, safetensors_files
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.serving import artifact, programs
@@ -163,7 +163,7 @@ def write(
         variables, programs.abstract_inputs(specs, names)
     )
     (folder / f'{name}.stablehlo').write_bytes(exported.serialize())
-    portable.write(network, folder / f'{network.network}.safetensors')
+    safetensors_files.write(network, folder / f'{network.network}.safetensors')
     named[name] = {
         'file': f'{name}.stablehlo',
         'weights': f'{network.network}.safetensors',

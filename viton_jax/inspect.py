@@ -18,7 +18,7 @@ from flax import traverse_util
 
 from viton_jax import checkpoints, errors
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.tf1_checkpoints import find_tf1_checkpoint, read_tf1
+from viton_jax.checkpoints.tensorflow1 import find_tf1_checkpoint, read_tf1
 
 
 def read_all(path: str | pathlib.Path) -> list[Checkpoint]:

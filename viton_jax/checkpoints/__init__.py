@@ -364,9 +364,11 @@ def _is_portable(path):
 
 
 def _read_portable(path):
-  from viton_jax import portable  # Here, because it needs `Checkpoint`.
+  from viton_jax.checkpoints import (
+    safetensors_files,  # Here, because it needs `Checkpoint`.
+  )
 
-  return portable.read(path)
+  return safetensors_files.read(path)
 
 
 def read_tree(
