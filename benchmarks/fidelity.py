@@ -16,9 +16,10 @@ import numpy as np
 
 from input_pipeline import layouts, sample
 from input_pipeline.original_records import decode_photo_tf
-from viton_jax import checkpoints, geometry, steps, try_on_batch
+from viton_jax import checkpoints, geometry, try_on_batch
 from viton_jax.errors import run
 from viton_jax.models import EncoderDecoder, Refinement
+from viton_jax.training import steps
 
 SIZE = (256, 192)
 

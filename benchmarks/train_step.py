@@ -25,9 +25,10 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import problem, sweep, timing
-from viton_jax import errors, steps, train_state
+from viton_jax import errors
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
+from viton_jax.training import steps, train_state
 
 
 @dataclasses.dataclass

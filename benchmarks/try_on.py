@@ -21,10 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import problem, sweep, timing
-from viton_jax import errors, steps
+from viton_jax import errors
 from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
+from viton_jax.training import steps
 
 _INPUTS = ('person', 'garment', 'head_mask', 'body', 'keypoints')
 

@@ -4,7 +4,7 @@ Not a run of its own: stage1.py, stage2.py and demo.py start from it. Change a
 leaf on the command line with --config.<name>=<value>.
 """
 
-from viton_jax.config_dict import ConfigDict
+from viton_jax.training.config_dict import ConfigDict
 
 
 def get_config() -> ConfigDict:

@@ -10,9 +10,10 @@ import pathlib
 import jax
 import numpy as np
 
-from viton_jax import checkpoints, train_state
+from viton_jax import checkpoints
 from viton_jax.checkpoints import safetensors_files
 from viton_jax.models import EncoderDecoder, Refinement
+from viton_jax.training import train_state
 
 SIZE = (64, 64)
 FEATURES = 4

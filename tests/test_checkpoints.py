@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from viton_jax import checkpoints, train_state
+from viton_jax import checkpoints
 from viton_jax.errors import InputError
 from viton_jax.models import Refinement
 from viton_jax.runtime import parallel
+from viton_jax.training import train_state
 
 
 @pytest.fixture(scope='module')

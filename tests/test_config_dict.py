@@ -8,8 +8,8 @@ from ml_collections import config_flags
 import pytest
 
 from configs import defaults
-from viton_jax import config_dict
-from viton_jax.config_dict import PlainConfigDict, plain_config_file
+from viton_jax.training import config_dict
+from viton_jax.training.config_dict import PlainConfigDict, plain_config_file
 
 # ml_collections reads config files in an old way.
 pytestmark = pytest.mark.filterwarnings(

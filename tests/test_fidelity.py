@@ -16,17 +16,17 @@ import pytest
 from test_convert import save_tf1, tf1_values
 
 from viton_jax import (
-    checkpoints,
-    convert,
-    errors,
-    geometry,
-    inspect,
-    steps,
-    try_on_batch,
+  checkpoints,
+  convert,
+  errors,
+  geometry,
+  inspect,
+  try_on_batch,
 )
 from viton_jax.checkpoints import tensorflow1
 from viton_jax.geometry import contour
 from viton_jax.models import EncoderDecoder, Refinement, compose
+from viton_jax.training import steps
 
 RAW = goldens.FOLDER / 'raw_seed0'
 

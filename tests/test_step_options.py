@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from test_steps import random_batch
 
-from viton_jax import losses, steps, train_state
+from viton_jax import losses
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.models.normalization import BatchNorm
 from viton_jax.runtime import parallel
+from viton_jax.training import steps, train_state
 
 SIZE = (64, 64)
 NO_VGG = losses.Stage1Weights(perceptual=0.0)

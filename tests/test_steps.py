@@ -8,9 +8,10 @@ import network_goldens as goldens
 import numpy as np
 import pytest
 
-from viton_jax import losses, representation, steps, train_state
+from viton_jax import losses, representation
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
+from viton_jax.training import steps, train_state
 
 _SIZE = 64
 

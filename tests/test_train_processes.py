@@ -10,8 +10,8 @@ import pytest
 import train_jobs
 from train_jobs import arguments
 
-from viton_jax import metric_log
 from viton_jax.errors import EXIT_PEER_LOST
+from viton_jax.training import metric_log
 
 
 @pytest.fixture(scope='module')

@@ -17,9 +17,10 @@ import train_jobs
 from train_jobs import arguments
 
 from configs import stage1
-from viton_jax import checkpoints, metric_log, schedules, train, workdir
-from viton_jax.config_dict import ConfigDict
+from viton_jax import checkpoints, train
 from viton_jax.errors import EXIT_NOT_FINITE, InputError
+from viton_jax.training import metric_log, schedules, workdir
+from viton_jax.training.config_dict import ConfigDict
 
 
 @pytest.fixture(scope='module')

@@ -24,21 +24,10 @@ import jax
 import numpy as np
 
 from input_pipeline import batches
-from viton_jax import (
-  checkpoints,
-  errors,
-  feed,
-  metric_log,
-  schedules,
-  stages,
-  train_state,
-)
-from viton_jax import workdir as workdirs
-from viton_jax.config_dict import ConfigDict, define_config_file
+from viton_jax import checkpoints, errors
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets, storage
 from viton_jax.io.images import encode_png
-from viton_jax.progress import Clock, Trace, format_metrics, say
 from viton_jax.runtime import (
   compile_cache,
   distributed,
@@ -46,6 +35,10 @@ from viton_jax.runtime import (
   parallel,
   stopping,
 )
+from viton_jax.training import feed, metric_log, schedules, stages, train_state
+from viton_jax.training import workdir as workdirs
+from viton_jax.training.clock import Clock, Trace, format_metrics, say
+from viton_jax.training.config_dict import ConfigDict, define_config_file
 
 _CONFIG = define_config_file(
     'config', None, 'Training config, e.g. configs/stage1.py.'

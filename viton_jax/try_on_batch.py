@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 import threadpoolctl
 
-from viton_jax import checkpoints, steps
+from viton_jax import checkpoints
 from viton_jax.errors import InputError
 from viton_jax.geometry.prediction import match, no_points
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
+from viton_jax.training import steps
 
 __all__ = [
     'TryOnBatch', 'TryOnSteps', 'make_steps', 'make_try_on', 'match',

@@ -29,7 +29,7 @@ import optax
 from viton_jax import geometry, losses
 from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import garment_region, network_inputs, to_norm
-from viton_jax.train_state import TrainState
+from viton_jax.training.train_state import TrainState
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, tuple[jax.Array, jax.Array]]

@@ -9,7 +9,7 @@ import jax
 
 from viton_jax.errors import InputError
 from viton_jax.io import storage
-from viton_jax.progress import say
+from viton_jax.training.clock import say
 
 # Fields that may differ when a workdir is gone on with: they change how long,
 # how often and where from, but no number of the training.

@@ -16,14 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from viton_jax import checkpoints, losses, steps
-from viton_jax.config_dict import ConfigDict
+from viton_jax import checkpoints, losses
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets
 from viton_jax.models import EncoderDecoder, Refinement, vgg19
 from viton_jax.representation import garment_region, person_representation
 from viton_jax.runtime import parallel
-from viton_jax.train_state import TrainState
+from viton_jax.training import steps
+from viton_jax.training.config_dict import ConfigDict
+from viton_jax.training.train_state import TrainState
 
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 

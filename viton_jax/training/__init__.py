@@ -1,0 +1,1 @@
+"""Training: stages, steps, state, schedules, data feed, logs."""
