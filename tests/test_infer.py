@@ -10,7 +10,7 @@ import entry_points
 import numpy as np
 import pytest
 
-from viton_jax import figures
+from viton_jax.jobs import scores
 
 PAIRS = 4
 
@@ -84,7 +84,7 @@ def test_figures_are_those_of_the_pictures(dressed):
   mean = json.loads((out_dir / 'figures.json').read_text())['mean']
   expected = np.mean([x['figures']['coarse']['garment_ssim'] for x in lines])
   assert mean['coarse']['garment_ssim'] == pytest.approx(expected)
-  for method in figures.METHODS:
+  for method in scores.METHODS:
     assert re.search(rf'^{method} +\d', log, re.MULTILINE)
 
 

@@ -400,7 +400,7 @@ def test_service_of_the_plain_job_is_headless():
 
 
 def test_pods_of_an_inference_stay_alone_and_cover_all_shards():
-  from viton_jax import shards
+  from viton_jax.jobs import shards
   from viton_jax.runtime import cluster
 
   spec, container = job_of('infer.yaml')

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from viton_jax import pipeline, workers
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
+from viton_jax.jobs import pipeline, workers
 
 BATCH = 8
 _PATIENCE_S = 20

@@ -31,17 +31,9 @@ import threading
 import jax
 
 from input_pipeline.layouts import LAYOUTS, open_layout
-from viton_jax import (
-  errors,
-  job_folder,
-  pipeline,
-  results,
-  shards,
-  summary,
-  try_on_batch,
-  workers,
-)
+from viton_jax import errors, try_on_batch
 from viton_jax.errors import InputError
+from viton_jax.jobs import folder, pipeline, report, shards, workers, writers
 from viton_jax.runtime import (
   compile_cache,
   distributed,
@@ -88,12 +80,12 @@ def parse_arguments() -> argparse.Namespace:
       "the original's scripts did (docs/fidelity.md)")
 
   add = parser.add_argument_group('what to write').add_argument
-  add('--output', default='png', choices=(*results.FORMATS, results.TFRECORD),
+  add('--output', default='png', choices=(*writers.FORMATS, writers.TFRECORD),
       help='a picture file for each try-on, or TFRecord files of '
       'tf.train.Example (default: %(default)s)')
   add('--quality', type=int,
       help='1 to 100, of jpeg (95) and webp (90); png loses nothing')
-  add('--record_format', default='png', choices=results.FORMATS,
+  add('--record_format', default='png', choices=writers.FORMATS,
       help='how pictures are encoded in TFRecords (default: %(default)s)')
   add('--records_per_file', type=int, default=1000,
       help='in a TFRecord file; what a kill can cost (default: %(default)s)')
@@ -131,7 +123,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     if value is not None and not low <= value <= high:
       raise InputError(f'--{name} {value} is not in {low} to {high}.')
   kind = arguments.output
-  if kind == results.TFRECORD:
+  if kind == writers.TFRECORD:
     kind = arguments.record_format
   if kind == 'png' and arguments.quality is not None:
     raise InputError(
@@ -166,14 +158,14 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
       arguments.layout, arguments.data_dir, arguments.pairs, split='test'
   )
   print(layout.found)
-  names = job_folder.unique_pairs(layout.pairs)
+  names = folder.unique_pairs(layout.pairs)
   steps = try_on_batch.make_steps(
       arguments.checkpoint,
       arguments.refine_checkpoint,
       dtype=arguments.dtype,
       png_round_trip=arguments.png_round_trip,
   )
-  claim = job_folder.claim(
+  claim = folder.claim(
       out_dir, settings_of(arguments, layout, names), shard
   )
   parallel.wait_for_all('every process has its shard')
@@ -184,7 +176,7 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
   }
   of_shard = len(todo)
   del all_names
-  for name in job_folder.done_names(out_dir):
+  for name in folder.done_names(out_dir):
     todo.pop(name, None)
   if shard.count > 1:
     print(f'shard {shard}: {of_shard} of {len(names)} pairs')
@@ -200,10 +192,10 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
         'command goes on'
     )
     return errors.EXIT_INTERRUPTED
-  with results.sentence_if_unwritable(out_dir):
-    last = job_folder.finish(claim, claim.settings['list'])
+  with writers.sentence_if_unwritable(out_dir):
+    last = folder.finish(claim, claim.settings['list'])
     # JAX takes it badly if processes of one job end minutes apart.
-    job_folder.wait_for(out_dir, shards.peers(shard, jax.process_count()))
+    folder.wait_for(out_dir, shards.peers(shard, jax.process_count()))
     if last:
       return report(out_dir, names, claim.settings, arguments.page_pairs)
   print(
@@ -219,7 +211,7 @@ def settings_of(arguments, layout, names) -> dict:
       'data_dir': str(pathlib.Path(arguments.data_dir).absolute()),
       'layout': layout.name,  # What 'auto' found.
       'pairs': arguments.pairs,
-      'list': job_folder.digest(names),
+      'list': folder.digest(names),
       'checkpoint': str(pathlib.Path(arguments.checkpoint).absolute()),
       'refine_checkpoint': str(
           pathlib.Path(arguments.refine_checkpoint).absolute()
@@ -230,7 +222,7 @@ def settings_of(arguments, layout, names) -> dict:
       'quality': arguments.quality,
       'record_format': arguments.record_format,
       'folders': (
-          results.FOLDERS if len(names) >= results.MANY_PAIRS else 1
+          writers.FOLDERS if len(names) >= writers.MANY_PAIRS else 1
       ),
   }
 
@@ -251,15 +243,15 @@ def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
   stop = stop_signal()
   clock = pipeline.Clock()
   failed = 0
-  if claim.settings['output'] == results.TFRECORD:
-    writer = results.RecordWriter(
+  if claim.settings['output'] == writers.TFRECORD:
+    writer = writers.RecordWriter(
         claim,
         arguments.record_format,
         quality=arguments.quality,
         records_per_file=arguments.records_per_file,
     )
   else:
-    writer = results.PictureWriter(
+    writer = writers.PictureWriter(
         claim, arguments.output, quality=arguments.quality
     )
   work = workers.work_of(layout, steps.checkpoint)
@@ -267,7 +259,7 @@ def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
   written = 0
   with (
       workers.open_pool(work, processes) as pool,
-      results.writing(writer, claim.out_dir, threads=cores) as write,
+      writers.writing(writer, claim.out_dir, threads=cores) as write,
   ):
 
     def write_and_count(group):
@@ -317,7 +309,7 @@ def stop_signal() -> threading.Event:
 
 def merge(arguments, out_dir: pathlib.Path) -> int:
   """The command --merge."""
-  settings = job_folder.read_settings(out_dir)
+  settings = folder.read_settings(out_dir)
   if settings is None:
     raise InputError(
         f'{out_dir}: has no settings.json, so nothing was begun here; give the '
@@ -329,9 +321,9 @@ def merge(arguments, out_dir: pathlib.Path) -> int:
       arguments.pairs or settings.get('pairs'),
       split='test',
   )
-  names = job_folder.unique_pairs(layout.pairs)
+  names = folder.unique_pairs(layout.pairs)
   defaults = {'output': 'png', 'folders': 1}
-  with results.sentence_if_unwritable(out_dir):
+  with writers.sentence_if_unwritable(out_dir):
     return report(
         out_dir, names, defaults | settings, arguments.page_pairs
     )
@@ -339,8 +331,8 @@ def merge(arguments, out_dir: pathlib.Path) -> int:
 
 def report(out_dir, names, settings, page_pairs: int) -> int:
   """Merges, writes page and figures, prints them; gives the exit code."""
-  merged = job_folder.merge(out_dir, names)
-  summary.summarise(out_dir, merged, settings, page_pairs=page_pairs)
+  merged = folder.merge(out_dir, names)
+  report.summarise(out_dir, merged, settings, page_pairs=page_pairs)
   if merged.missing:
     more = ' ...' if merged.missing > len(merged.first_missing) else ''
     print(

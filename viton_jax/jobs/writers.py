@@ -20,8 +20,8 @@ import numpy as np
 
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage, tfrecords
-from viton_jax.job_folder import MANIFEST, Claim
-from viton_jax.pipeline import Dressed
+from viton_jax.jobs.folder import MANIFEST, Claim
+from viton_jax.jobs.pipeline import Dressed
 
 FORMATS = ('png', 'jpeg', 'webp')
 TFRECORD = 'tfrecord'

@@ -26,7 +26,7 @@ import numpy as np
 from input_pipeline.record_files import open_records
 from viton_jax.errors import InputError
 from viton_jax.io import storage
-from viton_jax.shards import Shard
+from viton_jax.jobs.shards import Shard
 
 MANIFEST = 'manifest.jsonl'
 _PARTS = 'manifest-*-of-*.jsonl'

@@ -18,9 +18,10 @@ import time
 import jax
 import numpy as np
 
-from viton_jax import figures, try_on_batch
+from viton_jax import try_on_batch
+from viton_jax.jobs import scores
+from viton_jax.jobs.workers import Loaded, Pool
 from viton_jax.runtime import parallel
-from viton_jax.workers import Loaded, Pool
 
 _READ_AHEAD = 3  # Batches that are read before they are needed.
 _COARSE_AHEAD = 2  # Batches on the devices while one is matched.
@@ -119,7 +120,7 @@ class Dressed:
   pair: tuple[str, str]
   pictures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   control_points: np.ndarray | None = None
-  figures: dict | None = None
+  scores: dict | None = None
   reason: str | None = None
 
 
@@ -341,7 +342,7 @@ def _compare(values, group: list[Loaded]) -> list[dict | None]:
   for i, one in enumerate(group):
     if one.truth is not None:
       truth[i], region[i] = one.truth
-  rows = figures.compare(
+  rows = scores.compare(
       try_on_batch.TryOnBatch(
           **values, control_points=None, failures=[None] * len(group)
       ),

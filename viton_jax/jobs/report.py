@@ -6,9 +6,9 @@ import pathlib
 
 import numpy as np
 
-from viton_jax import figures, page, results
 from viton_jax.io import contact_sheets, images, storage
-from viton_jax.job_folder import MANIFEST, Merged
+from viton_jax.jobs import html_report, scores, writers
+from viton_jax.jobs.folder import MANIFEST, Merged
 
 COLUMNS = (
     'person', 'garment', 'coarse', 'mask', 'warped', 'alpha', 'result', 'truth'
@@ -31,7 +31,7 @@ def summarise(
     page_pairs: pairs that the page shows.
   """
   total = merged.ok + merged.failed
-  means = figures.Mean()
+  means = scores.Mean()
   shown, reasons = [], []
   for number, line in enumerate(_lines(out_dir, total)):
     if number < page_pairs:
@@ -55,9 +55,9 @@ def summarise(
     )
   if len(shown) < total:
     summary.append(f'The first {len(shown)} pairs of {total}.')
-  pictures = settings['output'] != results.TFRECORD
+  pictures = settings['output'] != writers.TFRECORD
   if pictures:
-    rendered = page.render(
+    rendered = html_report.render(
         'Try-on results',
         summary,
         figures=values,
@@ -69,7 +69,7 @@ def summarise(
 
   print('\n'.join(summary if pictures else summary[:2]))
   if values:
-    print(figures.table(values))
+    print(scores.table(values))
   for reason in reasons:
     print(f'failed: {reason}')
   if merged.failed > len(reasons):
@@ -112,7 +112,7 @@ def page_entry(line: dict, out_dir: pathlib.Path, settings: dict) -> dict:
   if line['status'] != 'ok':
     return {'name': line['name'], 'reason': line['reason']}
   places = {
-      column: results.place_of(
+      column: writers.place_of(
           line['name'],
           column,
           kind=settings['output'],

@@ -1,0 +1,1 @@
+"""Batch inference: job folder, shards, pipeline, writers, report."""
