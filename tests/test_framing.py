@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from viton_jax import framing
 from viton_jax.errors import InputError
-from viton_jax.framing import Box
+from viton_jax.photo import framing
+from viton_jax.photo.framing import Box
 
 FRAME = (900, 1200)
 

@@ -31,12 +31,13 @@ import numpy as np
 from input_pipeline.layouts import any_file
 from input_pipeline.layouts.label_maps import settle_garment
 from input_pipeline.sample import GARMENT_LABEL, HEAD_LABELS, Sample
-from viton_jax import errors, framing, full_size
+from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets, images, storage
 from viton_jax.io.photos import read_photo
-from viton_jax.perception import given, parsing
+from viton_jax.perception import parsing
 from viton_jax.perception.keypoints import draw_people
+from viton_jax.photo import composition, framing, inputs
 from viton_jax.runtime import compile_cache
 
 METHODS = ('viton', 'paste')
@@ -136,13 +137,13 @@ def try_on(
   )
   photo, _ = read_photo(person, 'person')
   cloth, opacity = read_photo(garment, 'garment')
-  mask, source = given.garment_mask_of(
+  mask, source = inputs.garment_mask_of(
       garment_mask, cloth, opacity, garment_name
   )
   note(f'garment mask: {source}, {mask.mean():.0%} of {garment_name}')
 
   # ----------------------------------------------------- who is in the picture
-  people, source = given.people_of(
+  people, source = inputs.people_of(
       pose, photo, person_name, models_dir=models_dir
   )
   keypoints = framing.choose_person(people, person_index, person_name)
@@ -156,16 +157,16 @@ def try_on(
 
   # ----------------------------------------------- the frame of the upper body
   if method == 'viton':
-    networks = full_size.load_networks(checkpoint, refine_checkpoint)
+    networks = composition.load_networks(checkpoint, refine_checkpoint)
     (height, width), dress = networks.size, networks.dress
   else:
-    (height, width), dress = full_size.PASTE_SIZE, full_size.paste
+    (height, width), dress = composition.PASTE_SIZE, composition.paste
   box = framing.upper_body(keypoints, photo.shape[:2], width / height)
   crop = framing.cut(photo, box, fill='edge')
   inside = keypoints.copy()
   inside[:, :2] -= (box.left, box.top)
   inside[keypoints[:, 2] <= 0] = 0
-  parsed, source = given.labels_of(
+  parsed, source = inputs.labels_of(
       parse,
       photo,
       person_name,

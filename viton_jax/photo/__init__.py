@@ -1,0 +1,1 @@
+"""Two photos in, one picture out, at the size of the photo."""
