@@ -25,7 +25,8 @@ from tqdm import tqdm
 from input_pipeline.synthetic.pairs import render_pair
 from viton_jax import errors, geometry
 from viton_jax.io import storage
-from viton_jax.perception import flat_garment, grabcut
+from viton_jax.perception import flat_garment
+from viton_jax.perception.parsing import grabcut
 
 LABELS = {
     'background': [0],

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.timing import device, milliseconds
 from viton_jax import errors, perception
-from viton_jax.perception import paf_decoder
+from viton_jax.perception.pose import paf_decoder
 
 
 def main():

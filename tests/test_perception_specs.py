@@ -8,7 +8,8 @@ import pytest
 
 from input_pipeline.layouts import label_maps
 from viton_jax.errors import InputError
-from viton_jax.perception import choose_pose, parsing, specs
+from viton_jax.perception import choose_pose, specs
+from viton_jax.perception.parsing import parsers
 
 
 def test_every_spec_is_whole():
@@ -40,7 +41,7 @@ def test_tables_of_labels_agree_with_those_of_label_files():
 def test_a_missing_parser_is_described(tmp_path, name):
   spec = specs.known_specs()[name]
   with pytest.raises(InputError) as info:
-    parsing.choose_parser(name, tmp_path)
+    parsers.choose_parser(name, tmp_path)
   message = str(info.value)
   for part in (spec.licence, spec.source, str(tmp_path / spec.file),
                str(spec.size) if spec.size else 'size not known'):
@@ -58,7 +59,7 @@ def test_pickles_are_not_read(tmp_path, suffix):
   # Would make a file if it were unpickled.
   made = tmp_path / 'made'
   path.write_bytes(b"cos\nsystem\n(S'touch " + str(made).encode() + b"'\ntR.")
-  for choose in (choose_pose, parsing.choose_parser):
+  for choose in (choose_pose, parsers.choose_parser):
     with pytest.raises(InputError, match='can run code.*ONNX'):
       choose(path)
   assert not made.exists()
@@ -68,9 +69,9 @@ def test_other_files_are_refused(tmp_path):
   other = tmp_path / 'labels.txt'
   other.write_text('hello')
   with pytest.raises(InputError, match='labels.txt: not a kind of file'):
-    parsing.choose_parser(other)
+    parsers.choose_parser(other)
   with pytest.raises(InputError, match='no such model file.*schp_lip'):
-    parsing.choose_parser(tmp_path / 'no.onnx')
+    parsers.choose_parser(tmp_path / 'no.onnx')
   with pytest.raises(InputError, match='a folder'):
     choose_pose(tmp_path)
 
@@ -120,7 +121,7 @@ def test_a_wrong_spec_is_one_sentence(tmp_path, old, new, message):
   path = tmp_path / 'mine.toml'
   path.write_text(GOOD.replace(old, new) if old else GOOD)
   with pytest.raises(InputError, match=message):
-    parsing.choose_parser(path)
+    parsers.choose_parser(path)
 
 
 def test_joints_that_the_model_does_not_have(tmp_path):
@@ -142,7 +143,7 @@ def test_the_example_of_the_documentation(tmp_path):
   spec = specs.read_spec(path)
   assert spec.task == 'parsing' and len(spec.to_lip20) == 18
   with pytest.raises(InputError, match=spec.file):
-    parsing.choose_parser(path)
+    parsers.choose_parser(path)
 
 
 def test_list_shows_state_licence_source_and_place(tmp_path):

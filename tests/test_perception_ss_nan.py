@@ -8,7 +8,8 @@ import pytest
 import skimage.data
 
 from viton_jax.errors import InputError
-from viton_jax.perception import parse_person, ss_nan
+from viton_jax.perception import parse_person
+from viton_jax.perception.parsing import ss_nan
 
 _BLOCKS = (1, 1, 2, 1)
 _MEAN = (123.7, 116.8, 103.9)

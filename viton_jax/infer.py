@@ -197,7 +197,7 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
     # JAX takes it badly if processes of one job end minutes apart.
     folder.wait_for(out_dir, shards.peers(shard, jax.process_count()))
     if last:
-      return report(out_dir, names, claim.settings, arguments.page_pairs)
+      return finish(out_dir, names, claim.settings, arguments.page_pairs)
   print(
       f'shard {shard}: {of_shard - failed} pairs dressed, {failed} failed; '
       'the shard that is last merges the manifests'
@@ -324,12 +324,12 @@ def merge(arguments, out_dir: pathlib.Path) -> int:
   names = folder.unique_pairs(layout.pairs)
   defaults = {'output': 'png', 'folders': 1}
   with writers.sentence_if_unwritable(out_dir):
-    return report(
+    return finish(
         out_dir, names, defaults | settings, arguments.page_pairs
     )
 
 
-def report(out_dir, names, settings, page_pairs: int) -> int:
+def finish(out_dir, names, settings, page_pairs: int) -> int:
   """Merges, writes page and figures, prints them; gives the exit code."""
   merged = folder.merge(out_dir, names)
   report.summarise(out_dir, merged, settings, page_pairs=page_pairs)

@@ -35,8 +35,8 @@ from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets, images, storage
 from viton_jax.io.photos import read_photo
-from viton_jax.perception import parsing
-from viton_jax.perception.keypoints import draw_people
+from viton_jax.perception.parsing import parsers
+from viton_jax.perception.pose.keypoints import draw_people
 from viton_jax.photo import composition, framing, inputs
 from viton_jax.runtime import compile_cache
 
@@ -199,7 +199,7 @@ def try_on(
   steps = {
       'person': crop,
       'joints': draw_people(crop, [inside]),
-      'labels': parsing.colour_labels(crop, parsed),
+      'labels': parsers.colour_labels(crop, parsed),
       'garment': cloth,
       'garment mask': contact_sheets.to_rgb(mask[..., None], (0, 1)),
       **dressed.steps,

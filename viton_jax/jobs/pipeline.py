@@ -120,7 +120,7 @@ class Dressed:
   pair: tuple[str, str]
   pictures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   control_points: np.ndarray | None = None
-  scores: dict | None = None
+  figures: dict | None = None
   reason: str | None = None
 
 

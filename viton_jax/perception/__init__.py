@@ -6,17 +6,17 @@
 See docs/perception.md, and `python -m viton_jax.perception list`.
 """
 
-from viton_jax.perception.keypoints import (
-    draw_people,
-    openpose_json,
-    write_openpose_json,
-)
-from viton_jax.perception.parsing import choose_parser, parse_person
-from viton_jax.perception.pose import (
+from viton_jax.perception.parsing.parsers import choose_parser, parse_person
+from viton_jax.perception.pose.estimation import (
     choose_pose,
     estimate_pose,
     load_pose_model,
     read_photo,
+)
+from viton_jax.perception.pose.keypoints import (
+    draw_people,
+    openpose_json,
+    write_openpose_json,
 )
 
 __all__ = [

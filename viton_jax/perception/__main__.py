@@ -21,7 +21,9 @@ import numpy as np
 from input_pipeline.layouts import any_file
 from viton_jax import errors
 from viton_jax.errors import InputError
-from viton_jax.perception import keypoints, parsing, pose, specs
+from viton_jax.perception import specs
+from viton_jax.perception.parsing import parsers
+from viton_jax.perception.pose import estimation, keypoints
 
 _NAMES = (
     'background', 'hat', 'hair', 'glove', 'sunglasses', 'upper clothes',
@@ -116,10 +118,10 @@ def list_models(arguments: argparse.Namespace) -> None:
 
 
 def find_pose(arguments: argparse.Namespace) -> None:
-  image = pose.read_photo(arguments.image)
-  pose.check_photo(image)
+  image = estimation.read_photo(arguments.image)
+  estimation.check_photo(image)
   start = time.perf_counter()
-  estimator = pose.choose_pose(arguments.model, arguments.models_dir)
+  estimator = estimation.choose_pose(arguments.model, arguments.models_dir)
   print(f'pose model: {estimator.description}')
   people = _people(estimator, image, arguments.image)
   seconds = time.perf_counter() - start
@@ -147,10 +149,10 @@ def _people(estimator, image, name) -> list[np.ndarray]:
 
 
 def label_person(arguments: argparse.Namespace) -> None:
-  image = pose.read_photo(arguments.image)
-  pose.check_photo(image)
+  image = estimation.read_photo(arguments.image)
+  estimation.check_photo(image)
   start = time.perf_counter()
-  parser = parsing.choose_parser(arguments.model, arguments.models_dir)
+  parser = parsers.choose_parser(arguments.model, arguments.models_dir)
   print(f'parser: {parser.description}')
   joints = None
   if parser.needs_keypoints:
@@ -159,7 +161,7 @@ def label_person(arguments: argparse.Namespace) -> None:
   seconds = time.perf_counter() - start
   keypoints.write_png(arguments.out, labels)
   if arguments.show:
-    keypoints.write_png(arguments.show, parsing.colour_labels(image, labels))
+    keypoints.write_png(arguments.show, parsers.colour_labels(image, labels))
   shares = np.bincount(labels.ravel(), minlength=20) / labels.size
   print(', '.join(
       f'{_NAMES[x]} ({x}) {shares[x]:.1%}' for x in np.flatnonzero(shares)
@@ -182,7 +184,7 @@ def _joints_for_parsing(arguments, image) -> np.ndarray:
     print(f'joints: of {path}, {rule}')
   else:
     try:
-      estimator = pose.choose_pose(arguments.pose, arguments.models_dir)
+      estimator = estimation.choose_pose(arguments.pose, arguments.models_dir)
     except InputError as error:
       raise InputError(
           f'{error}; or give the joints with --pose FILE (OpenPose JSON), or a '

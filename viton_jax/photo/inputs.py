@@ -14,8 +14,9 @@ from input_pipeline.layouts import any_file
 from input_pipeline.sample import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.errors import InputError
 from viton_jax.io.photos import read_photo
-from viton_jax.perception import flat_garment, parsing
-from viton_jax.perception import pose as pose_lib
+from viton_jax.perception import flat_garment
+from viton_jax.perception.parsing import parsers
+from viton_jax.perception.pose import estimation as pose_lib
 
 _POSE_FILES = ('.json', '.mat', '.pkl', '.pickle')
 _LABEL_FILES = ('.png', '.jpg', '.jpeg', '.mat')
@@ -115,7 +116,7 @@ def labels_of(
   if path and path.suffix.lower() in _LABEL_FILES:
     found, rule = any_file.read_labels(path, frame, labels=labels)
     return cut(found), f'of {path}, {rule}'
-  parser = parsing.choose_parser(parse, models_dir)
+  parser = parsers.choose_parser(parse, models_dir)
   return parser.parse(cut(photo), keypoints), parser.description
 
 

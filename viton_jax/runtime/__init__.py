@@ -1,1 +1,1 @@
-"""What a process runs on: devices, peers, signals, compiled programs, progress."""
+"""Devices, processes, signals, compiled programs, progress."""

@@ -6,14 +6,10 @@ import os
 import cv2
 import numpy as np
 
-from viton_jax.perception import (
-    detector,
-    fitting,
-    onnx_model,
-    paf_decoder,
-    simcc,
-)
+from viton_jax.perception import fitting
 from viton_jax.perception import specs as specs_lib
+from viton_jax.perception.pose import detector, paf_decoder, simcc
+from viton_jax.perception.runners import onnx_model
 
 People = list[tuple[np.ndarray, float]]
 
@@ -67,9 +63,9 @@ def choose_boxes(spec: specs_lib.Spec, models_dir) -> tuple[Callable, str]:
   for other in known.values():
     if other.backend == 'tf_graph' and (folder / other.file).is_file():
       # Not above: that module imports this one.
-      from viton_jax.perception import pose
+      from viton_jax.perception.pose import estimation
 
-      find = pose.choose_pose(other.name, models_dir).find
+      find = estimation.choose_pose(other.name, models_dir).find
 
       def around_people(image, find=find):
         return [simcc.box_of_joints(x) for x in find(image)]

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from viton_jax.perception.body_zones import Zones
+from viton_jax.perception.parsing.body_zones import Zones
 
 
 class Colours:

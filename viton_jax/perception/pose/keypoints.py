@@ -8,7 +8,7 @@ import numpy as np
 
 from viton_jax.errors import InputError
 from viton_jax.io import storage
-from viton_jax.perception.paf_decoder import LIMBS
+from viton_jax.perception.pose.paf_decoder import LIMBS
 
 # What a picture shows: limbs without those from shoulders to ears.
 _DRAWN = tuple(limb[:2] for limb in LIMBS[:17])

@@ -18,15 +18,15 @@ import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
-from viton_jax.perception.body import TORSO, Body, measure
-from viton_jax.perception.body_zones import Zones, grid
-from viton_jax.perception.colours import (
+from viton_jax.perception.parsing.body import TORSO, Body, measure
+from viton_jax.perception.parsing.body_zones import Zones, grid
+from viton_jax.perception.parsing.colours import (
     hair_colours,
     lower_colours,
     skin_colours,
     upper_colours,
 )
-from viton_jax.perception.silhouette import cut_person
+from viton_jax.perception.parsing.silhouette import cut_person
 
 # LIP-20.
 HAIR, UPPER, PANTS, TORSO_SKIN, SKIRT, FACE = 2, 5, 9, 10, 12, 13

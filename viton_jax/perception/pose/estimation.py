@@ -11,15 +11,10 @@ import jax
 import numpy as np
 
 from viton_jax.errors import InputError
-from viton_jax.perception import (
-    fitting,
-    frozen_graph,
-    graphdef,
-    onnx_model,
-    onnx_pose,
-    paf_decoder,
-)
+from viton_jax.perception import fitting
 from viton_jax.perception import specs as specs_lib
+from viton_jax.perception.pose import onnx_pose, paf_decoder
+from viton_jax.perception.runners import frozen_graph, graphdef, onnx_model
 
 _MIN_SIDE = 16
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from viton_jax.errors import InputError
 from viton_jax.perception import fitting
-from viton_jax.perception.onnx_model import OnnxModel
+from viton_jax.perception.runners.onnx_model import OnnxModel
 
 _STRIDES = (8, 16, 32)
 _MAX_OVERLAP = 0.45

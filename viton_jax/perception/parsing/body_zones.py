@@ -5,7 +5,7 @@ Lengths are in heads, from crown to chin.
 
 import numpy as np
 
-from viton_jax.perception.body import PIT, TORSO, Body
+from viton_jax.perception.parsing.body import PIT, TORSO, Body
 
 # Half widths of limbs at joints, with some cloth on them.
 ARM_RADIUS = ([-0.2, 0.0, 1.0, 2.0, 2.4, 2.8], [0.2, 0.2, 0.17, 0.12, 0.2, 0.1])

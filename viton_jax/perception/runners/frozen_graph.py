@@ -15,7 +15,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from viton_jax.perception.graphdef import GraphError, Node
+from viton_jax.perception.runners.graphdef import GraphError, Node
 
 # TensorFloat-32 would be 1000 times less exact and, in a network this small,
 # not faster.

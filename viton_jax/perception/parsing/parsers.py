@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
-from viton_jax.perception import fitting, onnx_model, pose
+from viton_jax.perception import fitting
 from viton_jax.perception import specs as specs_lib
+from viton_jax.perception.pose import estimation
+from viton_jax.perception.runners import onnx_model
 
 GRABCUT = 'grabcut'
 
@@ -53,8 +55,8 @@ def parse_person(
     InputError: the image, the model or the key points cannot be used.
   """
   if not isinstance(image, np.ndarray):
-    image = pose.read_photo(image)
-  pose.check_photo(image)
+    image = estimation.read_photo(image)
+  estimation.check_photo(image)
   return choose_parser(model, models_dir).parse(image, keypoints)
 
 
@@ -94,7 +96,7 @@ def load_parser(
   """Opens a parser's file; `choose_parser` without GrabCut."""
   spec, path = specs_lib.find(model, models_dir, task='parsing')
   if spec is not None and spec.backend == 'ss_nan':
-    from viton_jax.perception import ss_nan
+    from viton_jax.perception.parsing import ss_nan
 
     network = ss_nan.load(path, spec)
     return Parser(
@@ -128,7 +130,7 @@ def _why_none(folder) -> str:
 def _grabcut(description: str) -> Parser:
 
   def parse(image, keypoints):
-    from viton_jax.perception import grabcut
+    from viton_jax.perception.parsing import grabcut
 
     if keypoints is None:
       raise InputError(

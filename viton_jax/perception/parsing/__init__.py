@@ -1,0 +1,1 @@
+"""Label maps of the people in a photo."""

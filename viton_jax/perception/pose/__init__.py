@@ -1,0 +1,1 @@
+"""Keypoints of the people in a photo."""

@@ -1,0 +1,1 @@
+"""Runs model files: TensorFlow frozen graphs in JAX, ONNX in onnxruntime."""
