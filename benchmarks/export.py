@@ -18,7 +18,7 @@ import time
 import numpy as np
 
 from benchmarks import timing
-from viton_jax import try_on_batch
+from viton_jax import engine
 from viton_jax.export import drawn_batch
 from viton_jax.serving import artifact
 
@@ -43,7 +43,7 @@ def main() -> None:
   begin = time.perf_counter()
   loaded = artifact.load(arguments.artifact)
   print(f'loading the artifact: {time.perf_counter() - begin:.2f} s')
-  _, live = try_on_batch.make_try_on(
+  _, live = engine.make_try_on(
       arguments.checkpoint,
       arguments.refine_checkpoint,
       dtype=loaded.manifest['dtype'],

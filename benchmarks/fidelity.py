@@ -16,7 +16,7 @@ import numpy as np
 
 from input_pipeline import layouts, sample
 from input_pipeline.original_records import decode_photo_tf
-from viton_jax import checkpoints, geometry, try_on_batch
+from viton_jax import checkpoints, engine, geometry
 from viton_jax.errors import run
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.training import steps
@@ -59,11 +59,11 @@ def make_pictures(arguments) -> Callable:
         ),
     )
     points = np.stack([
-        try_on_batch.match(*masks, fidelity=fidelity('matching'))[0]
+        engine.match(*masks, fidelity=fidelity('matching'))[0]
         for masks in zip(batch['garment_mask'], mask[..., 0], strict=True)
     ])
     if 'png' in original:
-      coarse, mask = map(try_on_batch.through_png, (coarse, mask))
+      coarse, mask = map(engine.through_png, (coarse, mask))
       coarse = coarse * 2 - 1
     refined = steps.predict_refined(
         second.variables,

@@ -19,7 +19,7 @@ import safetensors.numpy
 
 from input_pipeline.layouts import open_layout
 from input_pipeline.sample import Sample, working_example
-from viton_jax import export, try_on_batch
+from viton_jax import engine, export
 from viton_jax.checkpoints.safetensors_files import write as write_portable
 from viton_jax.errors import InputError
 from viton_jax.geometry.prediction import match
@@ -68,7 +68,7 @@ def batch(raw_dir):
 @pytest.fixture(scope='module')
 def live(networks, batch):
   """The live model's try-on, and its picture in grey levels."""
-  _, run = try_on_batch.make_try_on(*networks)
+  _, run = engine.make_try_on(*networks)
   tried = run(batch)
   assert tried.failures == [None] * PAIRS  # Else this tests too little.
   levels = np.clip(np.rint((tried.output + 1) * 127.5), 0, 255)
@@ -354,7 +354,7 @@ def test_original_in_bfloat16(tmp_path):
     )
     paths.append(tmp_path / f'{name}.safetensors')
     write_portable(
-        try_on_batch.checkpoints.Checkpoint(
+        engine.checkpoints.Checkpoint(
             path=paths[-1], step=0, network=name, features=4,
             fidelity='original', size=(64, 64), config={},
             variables=jax.tree.map(np.asarray, dict(variables)),

@@ -15,14 +15,7 @@ import numpy as np
 import pytest
 from test_convert import save_tf1, tf1_values
 
-from viton_jax import (
-  checkpoints,
-  convert,
-  errors,
-  geometry,
-  inspect,
-  try_on_batch,
-)
+from viton_jax import checkpoints, convert, engine, errors, geometry, inspect
 from viton_jax.checkpoints import tensorflow1
 from viton_jax.geometry import contour
 from viton_jax.models import EncoderDecoder, Refinement, compose
@@ -121,7 +114,7 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   mask = np.asarray(mask)
   assert mask.min() < -0.1  # Raw, or there is nothing to see.
 
-  found, run = try_on_batch.make_try_on(converted, converted)
+  found, run = engine.make_try_on(converted, converted)
   assert found.fidelity == 'original'
   plain = run(batch)
   points = geometry.regular_grid(10).astype(np.float32)  # None could match.
@@ -141,7 +134,7 @@ def test_try_on_has_the_original_composition_and_matching(converted):
         getattr(plain, name), refined[name], rtol=0, atol=1e-4
     )
 
-  _, run = try_on_batch.make_try_on(converted, converted, png_round_trip=True)
+  _, run = engine.make_try_on(converted, converted, png_round_trip=True)
   stretched = run(batch)
   for picture in (stretched.mask, (stretched.coarse + 1) / 2):
     assert picture.min(axis=(1, 2, 3)).tolist() == [0, 0]
@@ -154,7 +147,7 @@ def test_try_on_has_the_original_composition_and_matching(converted):
 def test_png_round_trip_is_that_of_imsave():
   images = np.linspace(-0.3, 0.9, 4 * 4 * 3, dtype=np.float32)
   images = np.stack([images, np.full(48, 0.25, np.float32)])
-  got = try_on_batch.through_png(images.reshape(2, 4, 4, 3))
+  got = engine.through_png(images.reshape(2, 4, 4, 3))
   want = np.linspace(0, 255, 48)
   assert np.abs(got[0].ravel() * 255 - want).max() <= 0.5 + 1e-4
   assert not got[1].any()  # Nothing to stretch: imsave writes black.
@@ -179,7 +172,7 @@ def test_matching_is_that_of_test_time():
   garment[40:220, 50:140] = 1
   y, x = np.mgrid[:256, :192]
   raw = np.tanh((60 - np.hypot(x - 96, (y - 128) / 1.4)) / 10)
-  points, reason = try_on_batch.match(
+  points, reason = engine.match(
       garment, raw.astype(np.float32), fidelity='original'
   )
   assert reason is None

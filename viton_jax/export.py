@@ -36,7 +36,7 @@ from input_pipeline.sample import (
 )
 from input_pipeline.synthetic.pairs import render_pair
 import viton_jax
-from viton_jax import errors, try_on_batch
+from viton_jax import engine, errors
 from viton_jax.checkpoints import Checkpoint, safetensors_files
 from viton_jax.errors import InputError
 from viton_jax.io import storage
@@ -95,7 +95,7 @@ def main() -> int:
     )
   jax.config.update('jax_platforms', 'cpu')
   begin = time.monotonic()
-  networks = try_on_batch.read_both(
+  networks = engine.read_both(
       arguments.checkpoint, arguments.refine_checkpoint
   )
   try:
@@ -259,14 +259,14 @@ def dress_live(
 ) -> tuple[dict, dict]:
   """The comparison's batch, and the live model's pictures of it."""
   batch = drawn_batch(first.size, first.fidelity)
-  _, run = try_on_batch.make_try_on(
+  _, run = engine.make_try_on(
       arguments.checkpoint, arguments.refine_checkpoint, dtype=arguments.dtype
   )
   tried = run(batch)
   live: dict[str, Any] = {
       name: np.asarray(
-          try_on_batch.to_levels(
-              jnp.asarray(getattr(tried, name)), *try_on_batch.RANGES[name]
+          engine.to_levels(
+              jnp.asarray(getattr(tried, name)), *engine.RANGES[name]
           )
       )
       for name in PICTURES

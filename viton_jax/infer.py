@@ -31,7 +31,7 @@ import threading
 import jax
 
 from input_pipeline.layouts import LAYOUTS, open_layout
-from viton_jax import errors, try_on_batch
+from viton_jax import engine, errors
 from viton_jax.errors import InputError
 from viton_jax.jobs import folder, pipeline, report, shards, workers, writers
 from viton_jax.runtime import (
@@ -159,7 +159,7 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
   )
   print(layout.found)
   names = folder.unique_pairs(layout.pairs)
-  steps = try_on_batch.make_steps(
+  steps = engine.make_steps(
       arguments.checkpoint,
       arguments.refine_checkpoint,
       dtype=arguments.dtype,

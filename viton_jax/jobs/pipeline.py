@@ -18,7 +18,7 @@ import time
 import jax
 import numpy as np
 
-from viton_jax import try_on_batch
+from viton_jax import engine
 from viton_jax.jobs import scores
 from viton_jax.jobs.workers import Loaded, Pool
 from viton_jax.runtime import parallel
@@ -137,7 +137,7 @@ class _Started:
 def run(
     items: Iterable[tuple[str, tuple[str, str]]],
     pool: Pool,
-    steps: try_on_batch.TryOnSteps,
+    steps: engine.TryOnSteps,
     write: Callable[[list[Dressed]], int],
     *,
     batch_size: int,
@@ -227,7 +227,7 @@ def run(
 def compile_steps(steps, group: list[Loaded], batch_size: int) -> None:
   """Runs everything once, for nothing."""
   batch = parallel.shard(stack_examples(group, batch_size))
-  points = np.stack([try_on_batch.no_points()] * batch_size)
+  points = np.stack([engine.no_points()] * batch_size)
   refined = steps.refine(batch, points, steps.coarse(batch))
   jax.block_until_ready(refined)
   if any(one.truth is not None for one in group):
@@ -343,7 +343,7 @@ def _compare(values, group: list[Loaded]) -> list[dict | None]:
     if one.truth is not None:
       truth[i], region[i] = one.truth
   rows = scores.compare(
-      try_on_batch.TryOnBatch(
+      engine.TryOnBatch(
           **values, control_points=None, failures=[None] * len(group)
       ),
       truth,

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from viton_jax import metrics
+from viton_jax.engine import TryOnBatch
 from viton_jax.representation import to_uint8
-from viton_jax.try_on_batch import TryOnBatch
 
 METHODS = ('paste', 'coarse', 'result')
 FIGURES = ('l1', 'ssim', 'garment_l1', 'garment_ssim')

@@ -72,7 +72,7 @@ def load_networks(
   Raises:
     InputError: see `try_on_batch.make_try_on`.
   """
-  from viton_jax import try_on_batch  # Not for those who only paste.
+  from viton_jax import engine  # Not for those who only paste.
 
   folder = pathlib.Path(checkpoint)
   if (folder / artifact.MANIFEST).is_file():
@@ -80,7 +80,7 @@ def load_networks(
     return _networks(functools.partial(_run_exported, exported), exported)
   if refine_checkpoint is None and (folder / 'stage2').is_dir():
     checkpoint, refine_checkpoint = folder / 'stage1', folder / 'stage2'
-  first, run = try_on_batch.make_try_on(
+  first, run = engine.make_try_on(
       checkpoint, refine_checkpoint or checkpoint, workers=1
   )
   return _networks(run, first)

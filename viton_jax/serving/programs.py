@@ -9,7 +9,7 @@ import jax
 from jax import export
 import jax.numpy as jnp
 
-from viton_jax import try_on_batch
+from viton_jax import engine
 from viton_jax.checkpoints import Checkpoint
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -25,7 +25,7 @@ def functions(
     name -> function; 'coarse' gives float32 `mask` and `coarse`, 'refine'
     takes these, `garment` and `control_points`, and gives uint8 pictures.
   """
-  coarse_step, refine_step = try_on_batch.pure_steps(first, second, dtype=dtype)
+  coarse_step, refine_step = engine.pure_steps(first, second, dtype=dtype)
 
   def coarse(variables, batch):
     mask, picture = coarse_step(variables, batch)
@@ -35,8 +35,8 @@ def functions(
     values = refine_step(variables, batch)
     values |= {name: batch[name] for name in ('coarse', 'mask')}
     return {
-        name: try_on_batch.to_levels(
-            values[name], *try_on_batch.RANGES[name]
+        name: engine.to_levels(
+            values[name], *engine.RANGES[name]
         )
         for name in PICTURES
     }
