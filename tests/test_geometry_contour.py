@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
+from viton_jax import show_match
 from viton_jax.errors import InputError
 from viton_jax.geometry import (
   MatchingError,
   contour,
   fit_control_points,
   garment_mask,
-  show,
 )
 
 _SHIRT = np.int32([
@@ -175,7 +175,7 @@ def test_show_draws_a_match(tmp_path):
   shirt = _shirt((40, 60, 120))
   person = np.roll(shirt[1], (20, -15), (0, 1))
   out = tmp_path / 'match.png'
-  show.main([
+  show_match.main([
       '--garment_mask', _write(tmp_path / 'a.png', shirt[1]),
       '--person_mask', _write(tmp_path / 'b.png', person), '--out', str(out),
   ])
@@ -187,12 +187,12 @@ def test_show_tells_why_a_pair_fails(tmp_path):
   empty = _write(tmp_path / 'a.png', np.zeros((128, 96)))
   out = tmp_path / 'match.png'
   with pytest.raises(MatchingError, match='empty'):
-    show.main([
+    show_match.main([
         '--garment_mask', empty, '--person_mask', empty, '--out', str(out)
     ])
   assert out.exists()
   with pytest.raises(InputError, match='nowhere.png'):
-    show.main([
+    show_match.main([
         '--garment_mask', str(tmp_path / 'nowhere.png'), '--person_mask',
         empty, '--out', str(out),
     ])

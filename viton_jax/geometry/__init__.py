@@ -17,8 +17,8 @@ from viton_jax.geometry.sampling import sample_bilinear
 from viton_jax.geometry.tps import regular_grid, sampling_grid, warp_tps
 
 if TYPE_CHECKING:
+  from input_pipeline.garment_mask import garment_mask
   from viton_jax.geometry.device import fit_control_points_batch
-  from viton_jax.geometry.garment import garment_mask
 
 __all__ = [
     'ControlPoints',

@@ -1,6 +1,6 @@
 """Draws how a garment was matched to a person, or why it could not be.
 
-  python -m viton_jax.geometry.show --garment_mask garment.png \\
+  python -m viton_jax.show_match --garment_mask garment.png \\
       --person_mask region.png --out match.png
 
 Four panels: matches between the outlines (white dots: person's points without
@@ -15,9 +15,9 @@ import pathlib
 import cv2
 import numpy as np
 
+from input_pipeline.garment_mask import garment_mask
 from viton_jax.errors import InputError, run
 from viton_jax.geometry import contour, matching, tps
-from viton_jax.geometry.garment import garment_mask
 
 _SCALE = 5
 _HEIGHT, _WIDTH = matching.MATCHING_SIZE
@@ -181,7 +181,7 @@ def _read_mask(path: pathlib.Path) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
   """Command line; see the module's docstring."""
   parser = argparse.ArgumentParser(
-      prog='python -m viton_jax.geometry.show', description=__doc__,
+      prog='python -m viton_jax.show_match', description=__doc__,
       formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument(
