@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from input_pipeline import layouts, sample
-from input_pipeline.original_records import decode_photo_tf
+from input_pipeline.formats.original_records import decode_photo_tf
 from viton_jax import checkpoints, engine, geometry
 from viton_jax.errors import run
 from viton_jax.models import EncoderDecoder, Refinement

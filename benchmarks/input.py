@@ -25,7 +25,8 @@ import time
 
 import numpy as np
 
-from input_pipeline import batches, layouts, records, sample
+from input_pipeline import batches, layouts, sample
+from input_pipeline.formats import records
 from viton_jax.errors import InputError, run
 
 _WARM_UP = 8  # Batches: past the start and the first prefetched ones.

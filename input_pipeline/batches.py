@@ -16,8 +16,8 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import original_records, packed, streams
-from input_pipeline.record_files import RecordFiles, open_records
+from input_pipeline.formats import original_records, packed, streams
+from input_pipeline.formats.record_files import RecordFiles, open_records
 from viton_jax.errors import InputError
 from viton_jax.runtime.progress import progress
 

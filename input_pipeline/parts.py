@@ -14,7 +14,8 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import layouts, records, sample
+from input_pipeline import layouts, sample
+from input_pipeline.formats import records
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage
 from viton_jax.runtime import worker_processes

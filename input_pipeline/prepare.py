@@ -27,14 +27,9 @@ import pathlib
 import shutil
 import time
 
-from input_pipeline import (
-  gather,
-  layouts,
-  original_records,
-  original_samples,
-  parts,
-  sample,
-)
+from input_pipeline import gather, layouts, parts, sample
+from input_pipeline.formats import original_records
+from input_pipeline.layouts import original_samples
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage

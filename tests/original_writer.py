@@ -4,7 +4,8 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import original_records, sample
+from input_pipeline import sample
+from input_pipeline.formats import original_records
 from viton_jax.io import images
 
 

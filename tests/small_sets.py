@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from input_pipeline import packed, records
+from input_pipeline.formats import packed, records
 from input_pipeline.try_on.try_on_dataset_builder import TryOn, TryOnConfig
 
 NUM_EXAMPLES = {'train': 23, 'validation': 7}

@@ -10,7 +10,7 @@ from small_sets import make_example
 import tensorflow_datasets as tfds
 
 from input_pipeline import batches
-from input_pipeline.record_files import RecordFiles
+from input_pipeline.formats.record_files import RecordFiles
 from viton_jax.errors import InputError
 
 NUM_TRAIN, NUM_VALIDATION = small_sets.NUM_EXAMPLES.values()

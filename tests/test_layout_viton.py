@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from input_pipeline import original_records
+from input_pipeline.formats import original_records
 from input_pipeline.layouts import open_layout, poses
 from viton_jax.errors import InputError
 

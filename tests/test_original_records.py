@@ -7,8 +7,9 @@ import numpy as np
 import preprocess_goldens
 import pytest
 
-from input_pipeline import batches, original_records, sample
-from input_pipeline.record_files import open_records
+from input_pipeline import batches, sample
+from input_pipeline.formats import original_records
+from input_pipeline.formats.record_files import open_records
 from viton_jax.errors import InputError
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'

@@ -10,7 +10,8 @@ import original_writer
 import preprocess_goldens
 import pytest
 
-from input_pipeline import batches, layouts, original_samples, prepare
+from input_pipeline import batches, layouts, prepare
+from input_pipeline.layouts import original_samples
 
 GOLDENS = preprocess_goldens.GOLDENS
 

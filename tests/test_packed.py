@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import small_sets
 
-from input_pipeline import batches, packed, parts, prepare, records
+from input_pipeline import batches, parts, prepare
+from input_pipeline.formats import packed, records
 from viton_jax.errors import InputError
 
 

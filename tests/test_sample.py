@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from input_pipeline import original_records, sample
+from input_pipeline import sample
+from input_pipeline.formats import original_records
 from input_pipeline.layouts import open_layout
 from viton_jax.errors import InputError
 from viton_jax.io import images

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from input_pipeline import records
+from input_pipeline.formats import records
 
 
 @dataclasses.dataclass(kw_only=True)

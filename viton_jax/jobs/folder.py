@@ -23,7 +23,7 @@ import time
 
 import numpy as np
 
-from input_pipeline.record_files import open_records
+from input_pipeline.formats.record_files import open_records
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.jobs.shards import Shard

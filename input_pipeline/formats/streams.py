@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from input_pipeline import original_records, records
+from input_pipeline.formats import original_records, records
 from viton_jax.errors import InputError
 from viton_jax.runtime import environment
 

@@ -13,7 +13,7 @@ Fields start at multiples of 4096 bytes. Names of files are fixed-width bytes,
 padded with zeros. Photos are raw uint8: a JPEG would be a tenth, but decoding
 it is what takes the time.
 
-  python -m input_pipeline.packed records/train.packed
+  python -m input_pipeline.formats.packed records/train.packed
 
 tells what is in a file and compares its content with the SHA-256 sums.
 """
@@ -30,7 +30,7 @@ import shutil
 
 import numpy as np
 
-from input_pipeline import records
+from input_pipeline.formats import records
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import storage
@@ -316,7 +316,7 @@ def check_sums(path: pathlib.Path) -> Header:
 def main(argv: list[str] | None = None) -> None:
   """Runs the command line."""
   parser = argparse.ArgumentParser(
-      prog='python -m input_pipeline.packed',
+      prog='python -m input_pipeline.formats.packed',
       description=__doc__,
       formatter_class=argparse.RawDescriptionHelpFormatter,
   )

@@ -6,8 +6,9 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import original_records, sample
-from input_pipeline.record_files import RecordFiles
+from input_pipeline import sample
+from input_pipeline.formats import original_records
+from input_pipeline.formats.record_files import RecordFiles
 from viton_jax.errors import InputError
 
 NAME = 'original_records'

@@ -16,7 +16,7 @@ import re
 import numpy as np
 
 from input_pipeline import sample
-from input_pipeline.record_files import RecordFiles, open_records
+from input_pipeline.formats.record_files import RecordFiles, open_records
 from viton_jax.errors import InputError
 from viton_jax.io import images
 

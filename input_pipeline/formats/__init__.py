@@ -1,0 +1,1 @@
+"""Prepared data on disk: records, packed files, records of the original."""
