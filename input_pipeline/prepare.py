@@ -27,9 +27,10 @@ import pathlib
 import shutil
 import time
 
-from input_pipeline import gather, layouts, parts, sample
+from input_pipeline import layouts, sample
 from input_pipeline.formats import original_records
 from input_pipeline.layouts import original_samples
+from input_pipeline.preparing import gather, parts
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage
@@ -118,7 +119,7 @@ def prepare(
     )
   run, on_beam = None, {}
   if beam_options is not None:
-    from input_pipeline import beam_job
+    from input_pipeline.preparing import beam_job
 
     flags = beam_job.parse_options(beam_options, workers=workers)
     options = beam_job.pipeline_options(flags)

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import small_sets
 
-from input_pipeline import batches, parts, prepare
+from input_pipeline import batches, prepare
 from input_pipeline.formats import packed, records
+from input_pipeline.preparing import parts
 from viton_jax.errors import InputError
 
 

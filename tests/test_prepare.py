@@ -14,7 +14,8 @@ import preprocess_goldens
 import pytest
 import scipy.io
 
-from input_pipeline import batches, parts, prepare
+from input_pipeline import batches, prepare
+from input_pipeline.preparing import parts
 from viton_jax.errors import InputError
 from viton_jax.io import images
 

@@ -9,7 +9,8 @@ import entry_points
 import numpy as np
 import pytest
 
-from input_pipeline import batches, beam_job
+from input_pipeline import batches
+from input_pipeline.preparing import beam_job
 from viton_jax.errors import InputError
 
 OPTIONS = 'direct_num_workers=2'
@@ -119,7 +120,8 @@ def test_a_run_goes_on_on_beam(folders, tmp_path):
   settings = json.loads((folders / 'beam' / 'prepare.json').read_text())
   out_dir.mkdir()
   (out_dir / 'prepare.json').write_text(json.dumps(settings | {'done': False}))
-  from input_pipeline import layouts, parts
+  from input_pipeline import layouts
+  from input_pipeline.preparing import parts
 
   layout = layouts.open_layout('viton', folders / 'data', 'many.txt')
   work = parts.Work(layout, 64, 64, 'fixed', 0, out_dir / 'parts')
@@ -136,7 +138,8 @@ def test_a_run_goes_on_on_beam(folders, tmp_path):
 
 
 def test_workers_that_fail_end_the_command(folders, tmp_path):
-  from input_pipeline import layouts, parts
+  from input_pipeline import layouts
+  from input_pipeline.preparing import parts
 
   layout = layouts.open_layout('viton', folders / 'data', 'many.txt')
   (tmp_path / 'file').write_text('')

@@ -10,8 +10,8 @@ import os
 import pathlib
 import shutil
 
-from input_pipeline import parts
 from input_pipeline.formats import original_records, packed
+from input_pipeline.preparing import parts
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.runtime.progress import progress

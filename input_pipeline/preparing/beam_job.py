@@ -13,7 +13,7 @@ import pathlib
 
 import cv2
 
-from input_pipeline import gather, parts
+from input_pipeline.preparing import gather, parts
 from viton_jax.errors import InputError
 from viton_jax.runtime import worker_processes
 

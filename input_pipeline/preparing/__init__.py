@@ -1,0 +1,1 @@
+"""The work of `input_pipeline.prepare`: parts, their gathering, Beam."""
