@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from input_pipeline import layouts, sample
+from input_pipeline import garment_masks, layouts, sample
 from input_pipeline.formats.original_records import decode_photo_tf
-from viton_jax import checkpoints, engine, geometry
+from viton_jax import checkpoints, engine, labels
 from viton_jax.errors import run
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.training import steps
@@ -91,7 +91,7 @@ def measure(arguments) -> None:
   raw = [layout.load(i) for i in range(count)]
   fixed, original = stack(raw, 'fixed'), stack(raw, 'original')
   decoded = stack([fast.load(i) for i in range(count)], 'fixed')
-  region = (fixed['parse'] == sample.GARMENT_LABEL)[..., None]
+  region = (fixed['parse'] == labels.GARMENT_LABEL)[..., None]
   truth = fixed['person'] - 127.5
   pictures = make_pictures(arguments)
 
@@ -143,8 +143,8 @@ def measure(arguments) -> None:
       np.mean([
           np.sum(a & b) / np.sum(a | b)
           for a, b in zip(
-              (geometry.garment_mask(x.garment) for x in raw),
-              (geometry.garment_mask(x.garment, fidelity='original')
+              (garment_masks.garment_mask(x.garment) for x in raw),
+              (garment_masks.garment_mask(x.garment, fidelity='original')
                for x in raw),
               strict=True,
           )

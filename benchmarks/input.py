@@ -27,6 +27,7 @@ import numpy as np
 
 from input_pipeline import batches, layouts, sample
 from input_pipeline.formats import records
+from viton_jax import labels
 from viton_jax.errors import InputError, run
 
 _WARM_UP = 8  # Batches: past the start and the first prefetched ones.
@@ -180,6 +181,7 @@ def work(
 
 def time_preparing(data_dir: str, *, pairs: str, count: int) -> None:
   """Prints CPU milliseconds a pair of each step of preparing."""
+  from input_pipeline import garment_masks
   from viton_jax import geometry
 
   layout = layouts.open_layout('viton', data_dir, pairs)
@@ -189,10 +191,10 @@ def time_preparing(data_dir: str, *, pairs: str, count: int) -> None:
     marks = [('read', time.process_time())]
     pair = layout.load(index)
     marks.append(('garment mask', time.process_time()))
-    mask = geometry.garment_mask(pair.garment)
+    mask = garment_masks.garment_mask(pair.garment)
     marks.append(('matching', time.process_time()))
     fitted = geometry.fit_control_points(
-        mask, pair.parse == sample.GARMENT_LABEL, image_size=(256, 192)
+        mask, pair.parse == labels.GARMENT_LABEL, image_size=(256, 192)
     )
     marks.append(('shrink', time.process_time()))
     pair = dataclasses.replace(

@@ -22,8 +22,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from input_pipeline import garment_masks
 from input_pipeline.synthetic.pairs import render_pair
-from viton_jax import errors, geometry
+from viton_jax import errors
 from viton_jax.io import storage
 from viton_jax.perception import flat_garment
 from viton_jax.perception.parsing import grabcut
@@ -115,7 +116,7 @@ def score_garments(arguments) -> None:
   garments = {kind: Overlap() for kind in ('as drawn', 'uneven', 'shadow')}
   ways = {
       'segment_garment': flat_garment.segment_garment,
-      'geometry.garment_mask': geometry.garment_mask,
+      'garment_mask': garment_masks.garment_mask,
   }
   spent = []
   for index in tqdm(
@@ -131,7 +132,7 @@ def score_garments(arguments) -> None:
       begin = time.perf_counter()
       masks = [ways['segment_garment'](photo)]
       spent.append(time.perf_counter() - begin)
-      masks.append(ways['geometry.garment_mask'](photo))
+      masks.append(ways['garment_mask'](photo))
       for name, mask in zip(ways, masks, strict=True):
         garments[kind].add(name, mask, pair.garment_mask)
   print_table(arguments, 'garments', garments, ways)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from viton_jax import representation
+from viton_jax import labels, representation
 from viton_jax.models import EncoderDecoder, Refinement, vgg19
 
 # Output channels of VGG19's blocks.
@@ -68,7 +68,7 @@ def drawn_batch(batch_size: int, size: tuple[int, int]) -> dict:
   examples = []
   for index in range(min(batch_size, 8)):
     pair = render_pair(0, index + 1, 256)
-    region = pair.parse == sample.GARMENT_LABEL
+    region = pair.parse == labels.GARMENT_LABEL
     fitted = fit_control_points(
         pair.garment_mask, region, image_size=region.shape
     )
@@ -79,7 +79,7 @@ def drawn_batch(batch_size: int, size: tuple[int, int]) -> dict:
     example = sample.working_example(
         one, height=size[0], width=size[1], fidelity='fixed'
     )
-    example['region'] = example['parse'] == sample.GARMENT_LABEL
+    example['region'] = example['parse'] == labels.GARMENT_LABEL
     examples.append(example)
   chosen = [examples[i % len(examples)] for i in range(batch_size)]
   return {

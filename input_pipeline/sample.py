@@ -8,17 +8,18 @@ import dataclasses
 
 import numpy as np
 
+from input_pipeline import garment_masks
+from viton_jax import choices
 from viton_jax.errors import InputError
+from viton_jax.geometry.matching import ORIGINAL_TEST_SIZE
 from viton_jax.io import images
+from viton_jax.labels import (
+  HEAD_LABELS,
+  NUM_KEYPOINTS,
+  NUM_LABELS,
+  SHOULDER_KEYPOINTS,
+)
 
-FIDELITIES = ('fixed', 'original')
-NUM_KEYPOINTS = 18
-NUM_LABELS = 20
-# LIP-20 labels: hat, hair, sunglasses, face; and the upper garment.
-HEAD_LABELS = (1, 2, 4, 13)
-GARMENT_LABEL = 5
-# COCO-18 key points: neck, right and left shoulder.
-SHOULDER_KEYPOINTS = (1, 2, 5)
 # A coordinate in working pixels from which no pose box reaches any picture.
 OUTSIDE = -1000.0
 
@@ -122,10 +123,7 @@ def check_settings(height: int, width: int, *, fidelity: str) -> None:
           f'{name} {value} is not a multiple of 64, which the network halves '
           f'six times; use {below} or {below + 64}'
       )
-  if fidelity not in FIDELITIES:
-    raise InputError(
-        f"fidelity '{fidelity}' is unknown; use one of {', '.join(FIDELITIES)}"
-    )
+  choices.check('fidelity', fidelity, choices.Fidelity)
 
 
 def working_example(
@@ -200,11 +198,7 @@ def working_garment_mask(garment, mask=None, *, size, fidelity: str):
   """
   original = fidelity == 'original'
   if mask is None:
-    # Imported here, because layouts are read where JAX is not needed.
-    from viton_jax import geometry
-    from viton_jax.geometry.matching import ORIGINAL_TEST_SIZE
-
-    mask = geometry.garment_mask(
+    mask = garment_masks.garment_mask(
         garment,
         fidelity=fidelity,
         size=ORIGINAL_TEST_SIZE if original else None,

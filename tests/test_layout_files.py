@@ -12,6 +12,7 @@ import pytest
 
 from input_pipeline.layouts import keypoint_files, label_maps
 from viton_jax.errors import InputError
+from viton_jax.labels import ATR, CIHP, LIP
 
 FRAME = (256, 192)
 
@@ -122,20 +123,20 @@ def test_other_files_are_refused(data, message):
 @pytest.mark.parametrize(
     'labels, number, lip',
     [
-        (label_maps.ATR, 3, 4),  # sunglasses
-        (label_maps.ATR, 4, 5),  # upper clothes
-        (label_maps.ATR, 5, 12),  # skirt
-        (label_maps.ATR, 6, 9),  # trousers
-        (label_maps.ATR, 7, 6),  # dress
-        (label_maps.ATR, 8, 9),  # belt -> trousers
-        (label_maps.ATR, 11, 13),  # head -> face
-        (label_maps.ATR, 12, 16),  # left leg
-        (label_maps.ATR, 15, 15),  # right arm
-        (label_maps.ATR, 16, 0),  # bag
-        (label_maps.ATR, 17, 11),  # scarf
-        (label_maps.LIP, 19, 19),
-        (label_maps.CIHP, 9, 9),
-        (label_maps.CIHP, 11, 11),
+        (ATR, 3, 4),  # sunglasses
+        (ATR, 4, 5),  # upper clothes
+        (ATR, 5, 12),  # skirt
+        (ATR, 6, 9),  # trousers
+        (ATR, 7, 6),  # dress
+        (ATR, 8, 9),  # belt -> trousers
+        (ATR, 11, 13),  # head -> face
+        (ATR, 12, 16),  # left leg
+        (ATR, 15, 15),  # right arm
+        (ATR, 16, 0),  # bag
+        (ATR, 17, 11),  # scarf
+        (LIP, 19, 19),
+        (CIHP, 9, 9),
+        (CIHP, 11, 11),
     ],
 )
 def test_label_sets(labels, number, lip):

@@ -11,6 +11,7 @@ import pytest
 from input_pipeline import batches, layouts, prepare, sample
 from input_pipeline.layouts import open_layout
 from viton_jax.errors import InputError
+from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
 
 WRITERS = {
     'cp_vton': layout_folders.write_cp_vton,
@@ -188,7 +189,7 @@ def test_cp_vton_plus_names_and_skin(copy, drawn):
   np.testing.assert_array_equal(parse[~skin], labels[~skin])
   # Body, but neither the garment nor the head that a try-on keeps.
   assert not np.isin(
-      parse[skin], (0, sample.GARMENT_LABEL, *sample.HEAD_LABELS)
+      parse[skin], (0, GARMENT_LABEL, *HEAD_LABELS)
   ).any()
 
 
@@ -202,7 +203,7 @@ def test_skin_of_cihp_is_neither_garment_nor_head(copy, drawn):
       got, height=256, width=192, fidelity='fixed'
   )
   assert not np.isin(
-      got.parse[labels == 10], (0, sample.GARMENT_LABEL, *sample.HEAD_LABELS)
+      got.parse[labels == 10], (0, GARMENT_LABEL, *HEAD_LABELS)
   ).any()
   assert example['body'].sum() > 0
   assert not example['head_mask'][labels == 10].any()

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from input_pipeline import garment_masks
 from input_pipeline.synthetic.pairs import render_pair
-from viton_jax import geometry
 from viton_jax.errors import InputError
 from viton_jax.perception.flat_garment import segment_garment
 
@@ -65,7 +65,7 @@ def test_shadows_are_not_cloth(garments):
     shaded = (photo * (1 - shade[..., None])).astype(np.uint8)
     found = segment_garment(shaded)
     assert (found & true).sum() > 0.95 * true.sum()
-    before = overlap(geometry.garment_mask(shaded), true)
+    before = overlap(garment_masks.garment_mask(shaded), true)
     gained.append(overlap(found, true) - before)
   assert max(gained) > 0.1 and min(gained) > -0.02
 

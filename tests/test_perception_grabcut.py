@@ -9,6 +9,16 @@ import skimage.data
 
 from input_pipeline.synthetic.pairs import render_pair
 from viton_jax.errors import InputError
+from viton_jax.labels import (
+  L_EYE,
+  L_HIP,
+  L_SHOULDER,
+  NECK,
+  NOSE,
+  R_EYE,
+  R_HIP,
+  R_SHOULDER,
+)
 from viton_jax.perception.parsing import body, colours
 from viton_jax.perception.parsing.grabcut import parse_person_grabcut
 
@@ -66,7 +76,7 @@ def astronaut():
 def test_a_photograph(astronaut):
   photo, joints, labels = astronaut
   assert labels.shape == photo.shape[:2] and labels.dtype == np.uint8
-  nose = np.rint(joints[body.NOSE, :2]).astype(int)
+  nose = np.rint(joints[NOSE, :2]).astype(int)
   around = labels[nose[1] - 12 : nose[1] + 13, nose[0] - 12 : nose[0] + 13]
   assert (around == 13).all()
   # Hair above the forehead; the orange suit on the chest and in the lap.
@@ -113,7 +123,7 @@ def test_any_size(people, height, width):
 def test_from_behind(people):
   pair = people[0][0]
   joints = pair.keypoints.copy()
-  joints[[body.NOSE, body.R_EYE, body.L_EYE]] = 0
+  joints[[NOSE, R_EYE, L_EYE]] = 0
   # The face becomes hair.
   photo = pair.person.copy()
   face = np.isin(pair.parse, (4, 13))
@@ -131,7 +141,7 @@ def test_from_behind(people):
 def test_half_a_person(people):
   """A photo that ends above the hips has no trousers."""
   pair = people[0][0]
-  end = int(pair.keypoints[[body.R_HIP, body.L_HIP], 1].min()) - 45
+  end = int(pair.keypoints[[R_HIP, L_HIP], 1].min()) - 45
   joints = pair.keypoints.copy()
   joints[joints[:, 1] > end] = 0
   labels = parse_person_grabcut(pair.person[:end], joints)
@@ -142,7 +152,7 @@ def test_half_a_person(people):
 def test_too_few_joints(people):
   pair = people[0][0]
   joints = pair.keypoints.copy()
-  joints[[body.NECK, body.L_SHOULDER]] = 0
+  joints[[NECK, L_SHOULDER]] = 0
   with pytest.raises(InputError, match='neither the neck.*--parse.*--pose'):
     parse_person_grabcut(pair.person, joints)
   with pytest.raises(InputError, match='one spot'):
@@ -183,8 +193,8 @@ def test_unusable_images(shape, dtype):
 
 def test_measures_worked_out_by_hand():
   joints = np.zeros((18, 3))
-  joints[body.R_SHOULDER] = 33, 50, 1
-  joints[body.L_SHOULDER] = 167, 50, 1
+  joints[R_SHOULDER] = 33, 50, 1
+  joints[L_SHOULDER] = 167, 50, 1
   found = body.measure(joints)
   # 134 pixels between the shoulders are 100 a head; upright, hips below.
   assert found.unit == pytest.approx(100)
@@ -193,12 +203,12 @@ def test_measures_worked_out_by_hand():
   np.testing.assert_allclose(found.hips, [(64, 270), (136, 270)])
   assert not found.hips_seen and not found.face_seen
   # With the neck alone the other shoulder is its mirror image.
-  joints[body.L_SHOULDER] = 0
-  joints[body.NECK] = 100, 50, 1
+  joints[L_SHOULDER] = 0
+  joints[NECK] = 100, 50, 1
   found = body.measure(joints)
   np.testing.assert_allclose(found.shoulders, [(33, 50), (167, 50)])
   # Seen from behind, right and left change places.
-  joints[body.R_SHOULDER], joints[body.L_SHOULDER] = (167, 50, 1), (33, 50, 1)
+  joints[R_SHOULDER], joints[L_SHOULDER] = (167, 50, 1), (33, 50, 1)
   found = body.measure(joints)
   np.testing.assert_allclose(found.hips, [(136, 270), (64, 270)])
 

@@ -6,7 +6,7 @@ import re
 import entry_points
 import pytest
 
-from input_pipeline.layouts import label_maps
+from viton_jax import labels
 from viton_jax.errors import InputError
 from viton_jax.perception import choose_pose, specs
 from viton_jax.perception.parsing import parsers
@@ -30,9 +30,9 @@ def test_every_spec_is_whole():
 
 def test_tables_of_labels_agree_with_those_of_label_files():
   known = specs.known_specs()
-  assert known['schp_lip'].to_lip20 == label_maps.LIP.to_lip
+  assert known['schp_lip'].to_lip20 == labels.LIP.to_lip
   for name in ('schp_atr', 'segformer_clothes'):
-    assert known[name].to_lip20 == label_maps.ATR.to_lip
+    assert known[name].to_lip20 == labels.ATR.to_lip
 
 
 @pytest.mark.parametrize(

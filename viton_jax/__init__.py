@@ -1,9 +1,10 @@
-"""viton_jax: image-based virtual try-on in JAX and Flax.
+"""Image-based virtual try-on in JAX and Flax.
 
   result = viton_jax.try_on('me.jpg', 'shirt.jpg', method='paste')
+  result.picture  # (h, w, 3) uint8 RGB
 
-Rooms are loaded when they are first used: `viton_jax.geometry`, `.models`,
-`.perception`, `.convert`, `.try_on`.
+What is public is loaded when it is first used, so that importing one part does
+not import what the others need.
 """
 
 import importlib
@@ -11,23 +12,35 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-  from viton_jax.try_on import TryOnResult as TryOnResult
-  from viton_jax.try_on import try_on as try_on
+  from viton_jax import geometry as geometry
+  from viton_jax import models as models
+  from viton_jax import perception as perception
+  from viton_jax.photo.try_on import TryOnResult as TryOnResult
+  from viton_jax.photo.try_on import try_on as try_on
 
 __version__ = '0.1.0'
+__all__ = [
+    'TryOnResult',
+    'convert',
+    'geometry',
+    'models',
+    'perception',
+    'try_on',
+]
 
 # TensorFlow only decodes and feeds data here. Left alone it greets every
 # command with lines about an option that does not concern that.
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-_ROOMS = ('convert', 'geometry', 'models', 'perception', 'try_on')
-
 
 def __getattr__(name: str):
-  if name in _ROOMS:
-    # The module try_on can be called: it is the function of that name.
+  if name in ('TryOnResult', 'try_on'):
+    return getattr(importlib.import_module(f'{__name__}.photo.try_on'), name)
+  if name in __all__:
     return importlib.import_module(f'{__name__}.{name}')
-  if name == 'TryOnResult':
-    return importlib.import_module(f'{__name__}.try_on').TryOnResult
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__ + ['__version__'])

@@ -33,36 +33,7 @@ from viton_jax.checkpoints.tensorflow1 import (
 )
 from viton_jax.errors import InputError
 
-__all__ = ['read_tf1_checkpoint', 'write_checkpoint']
-
-
-def write_checkpoint(
-    checkpoint: Checkpoint, workdir: str | pathlib.Path
-) -> pathlib.Path:
-  """Writes a network as training does, but for the optimiser's state.
-
-  Returns:
-    The step's folder.
-  """
-  manager = checkpoints.open_manager(workdir, keep=None)
-  try:
-    checkpoints.save(
-        manager,
-        checkpoint.step,
-        checkpoint.variables,
-        metadata=checkpoints.describe(
-            checkpoint.network,
-            features=checkpoint.features,
-            fidelity=checkpoint.fidelity,
-            size=checkpoint.size,
-            step=checkpoint.step,
-            config=checkpoint.config,
-        ),
-    )
-    manager.wait_until_finished()
-  finally:
-    manager.close()
-  return checkpoints.find(workdir)
+__all__ = ['read_tf1_checkpoint']
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -114,7 +85,7 @@ def main() -> int:
         if arguments.to == 'safetensors':
           safetensors_files.write(one, partial / target.name)
         else:
-          write_checkpoint(one, partial / target.name)
+          checkpoints.write(one, partial / target.name)
       for target in targets:
         os.replace(partial / target.name, target)
   except OSError as error:

@@ -29,17 +29,14 @@ from jax import export
 import jax.numpy as jnp
 import numpy as np
 
-from input_pipeline.sample import (
-  HEAD_LABELS,
-  NUM_LABELS,
-  working_example,
-)
+from input_pipeline.sample import working_example
 from input_pipeline.synthetic.pairs import render_pair
 import viton_jax
 from viton_jax import engine, errors
 from viton_jax.checkpoints import Checkpoint, safetensors_files
 from viton_jax.errors import InputError
 from viton_jax.io import storage
+from viton_jax.labels import HEAD_LABELS, NUM_LABELS
 from viton_jax.serving import artifact, programs
 from viton_jax.serving.programs import PICTURES, PLATFORMS
 

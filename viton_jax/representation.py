@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from input_pipeline.sample import GARMENT_LABEL
+from viton_jax.labels import GARMENT_LABEL
 
 POSE_RADIUS_PX = 5
 NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.

@@ -15,7 +15,7 @@ import pathlib
 import cv2
 import numpy as np
 
-from input_pipeline.garment_mask import garment_mask
+from input_pipeline.garment_masks import garment_mask
 from viton_jax.errors import InputError, run
 from viton_jax.geometry import contour, matching, tps
 

@@ -17,12 +17,13 @@ import numpy as np
 
 from input_pipeline import sample
 from input_pipeline.formats.record_files import RecordFiles, open_records
+from viton_jax import labels
 from viton_jax.errors import InputError
 from viton_jax.io import images
 
 HEIGHT, WIDTH = 256, 192  # Pose maps are stored at this size.
 _BOX_RADIUS = 5
-_POSE_SHAPE = (HEIGHT, WIDTH, sample.NUM_KEYPOINTS)
+_POSE_SHAPE = (HEIGHT, WIDTH, labels.NUM_KEYPOINTS)
 _FEATURES = (
     'image_id',
     'product_image_id',
@@ -128,7 +129,7 @@ def read_content(data: bytes, name: str, *, fidelity: str) -> Content:
   height, width = (int(features[key].int64_list.value[0])
                    for key in ('height', 'width'))
   parse = _raw_map(features, 'segment_map', name, shape=(height, width))
-  if parse.max() >= sample.NUM_LABELS:
+  if parse.max() >= labels.NUM_LABELS:
     raise InputError(
         f'{name}: segment_map has the label {parse.max()}; LIP-20 labels go '
         'from 0 to 19'
@@ -197,8 +198,8 @@ def keypoints_from_boxes(pose_map, limit, *, name: str):
     InputError: a map is not one box of that size.
   """
   used = [pose_map.any(axis=0), pose_map.any(axis=1)]  # By x and by y.
-  keypoints = np.zeros((sample.NUM_KEYPOINTS, 3), np.float32)
-  for joint in range(sample.NUM_KEYPOINTS):
+  keypoints = np.zeros((labels.NUM_KEYPOINTS, 3), np.float32)
+  for joint in range(labels.NUM_KEYPOINTS):
     if not used[0][:, joint].any():
       keypoints[joint] = sample.OUTSIDE, sample.OUTSIDE, 1
       continue

@@ -13,12 +13,9 @@ Fields start at multiples of 4096 bytes. Names of files are fixed-width bytes,
 padded with zeros. Photos are raw uint8: a JPEG would be a tenth, but decoding
 it is what takes the time.
 
-  python -m input_pipeline.formats.packed records/train.packed
-
-tells what is in a file and compares its content with the SHA-256 sums.
+`python -m input_pipeline.packed` tells what is in a file.
 """
 
-import argparse
 from collections.abc import Iterable
 import dataclasses
 import errno
@@ -31,7 +28,6 @@ import shutil
 import numpy as np
 
 from input_pipeline.formats import records
-from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.runtime.progress import progress
@@ -311,29 +307,3 @@ def check_sums(path: pathlib.Path) -> Header:
         )
   bar.close()
   return header
-
-
-def main(argv: list[str] | None = None) -> None:
-  """Runs the command line."""
-  parser = argparse.ArgumentParser(
-      prog='python -m input_pipeline.formats.packed',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  parser.add_argument('files', nargs='+', type=pathlib.Path)
-  for path in parser.parse_args(argv).files:
-    header = check_sums(path)
-    count = header.num_examples[header.split]
-    print(
-        f'{path}: {count} examples of {header.height} x {header.width}, '
-        f'{header.fidelity}, {header.num_bytes / 1e9:.3f} GB; SHA-256 right'
-    )
-    for field in header.fields:
-      print(
-          f'  {field.name:15} {field.dtype:4} {field.shape}, '
-          f'{field.nbytes / max(count, 1) / 1000:.1f} kB each'
-      )
-
-
-if __name__ == '__main__':
-  errors.run(main)

@@ -8,8 +8,8 @@ JPEG and put back when a record is read.
 
 import numpy as np
 
-from input_pipeline.sample import NUM_KEYPOINTS
 from viton_jax.io import images
+from viton_jax.labels import NUM_KEYPOINTS
 
 _JPEG_QUALITY = 95
 

@@ -9,20 +9,14 @@ import pathlib
 import numpy as np
 
 from input_pipeline.layouts import (
-    files,
-    keypoint_files,
-    label_maps,
-    poses,
-    viton,
+  files,
+  keypoint_files,
+  label_maps,
+  poses,
+  viton,
 )
-from input_pipeline.sample import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.errors import InputError
-
-LABEL_SETS = {
-    'lip': label_maps.LIP,
-    'cihp': label_maps.CIHP,
-    'atr': label_maps.ATR,
-}
+from viton_jax.labels import LABEL_SETS, NUM_KEYPOINTS, NUM_LABELS
 
 
 def read_people(

@@ -13,7 +13,8 @@
         pose/000001_0_keypoints.json      OpenPose, COCO-18, in pixels of image
 """
 
-from input_pipeline.layouts import label_maps, pairs, split_layout
+from input_pipeline.layouts import pairs, split_layout
+from viton_jax import labels
 
 SPEC = split_layout.Spec(
     name='cp_vton',
@@ -23,8 +24,8 @@ SPEC = split_layout.Spec(
     ),
     # Files of CP-VTON+ carry the label 20 under the old name, too.
     parse_sets={
-        'image-parse-new': label_maps.LIP_AND_SKIN,
-        'image-parse': label_maps.LIP_AND_SKIN,
+        'image-parse-new': labels.LIP_AND_SKIN,
+        'image-parse': labels.LIP_AND_SKIN,
     },
     pose_dirs=('pose',),
     pose_model='COCO-18',

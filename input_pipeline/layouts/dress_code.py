@@ -17,6 +17,7 @@ import pathlib
 from input_pipeline.layouts import files, keypoint_files, label_maps
 from input_pipeline.layouts import pairs as pair_lists
 from input_pipeline.sample import Sample
+from viton_jax import labels
 from viton_jax.errors import InputError
 from viton_jax.io import images
 
@@ -49,7 +50,7 @@ class DressCodeLayout(files.PairFolder):
     )
     parse = label_maps.read_label_map(
         self.folder / 'label_maps' / f'{number}_4.png',
-        label_maps.ATR,
+        labels.ATR,
         shape=frame,
     )
     mask = None

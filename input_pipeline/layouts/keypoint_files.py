@@ -11,8 +11,8 @@ import pathlib
 import numpy as np
 
 from input_pipeline.layouts import files
-from input_pipeline.sample import NUM_KEYPOINTS
 from viton_jax.errors import InputError
+from viton_jax.labels import NUM_KEYPOINTS
 
 # The joint of BODY_25 for each of COCO-18; BODY_25 has the middle of the hips
 # as joint 8, and six joints of the feet at the end.

@@ -4,7 +4,6 @@ A file may store label numbers as the indices of a palette (the colours are for
 display only) or as grey levels; or, for LIP and CIHP, as LIP's colours in RGB.
 """
 
-import dataclasses
 import pathlib
 import struct
 import zlib
@@ -13,60 +12,18 @@ import cv2
 import numpy as np
 
 from input_pipeline.layouts import files
-from input_pipeline.sample import GARMENT_LABEL, NUM_LABELS
 from viton_jax.errors import InputError
 from viton_jax.io import images
+from viton_jax.labels import (
+  DRESS_AND_COAT_LABELS,
+  GARMENT_LABEL,
+  LIP_COLOURS,
+  NUM_LABELS,
+  LabelSet,
+)
 
-# Bare skin of neck and chest. LIP has no label for it; where other sets do, it
-# must be body, but neither garment nor the head that is kept. LIP's 10
-# (jumpsuits) is treated so everywhere here.
-SKIN = 10
-_LIP = tuple(range(NUM_LABELS))
-# ATR's 18 labels in their order, and LIP's for each. A belt goes with the
-# trousers; a bag is not the person.
-ATR_TO_LIP = {
-    'background': 0, 'hat': 1, 'hair': 2, 'sunglasses': 4, 'upper clothes': 5,
-    'skirt': 12, 'trousers': 9, 'dress': 6, 'belt': 9, 'left shoe': 18,
-    'right shoe': 19, 'head': 13, 'left leg': 16, 'right leg': 17,
-    'left arm': 14, 'right arm': 15, 'bag': 0, 'scarf': 11,
-}  # fmt: skip
-# The colours that tools for LIP and CIHP write, label by label, as RGB.
-LIP_COLOURS = (
-    (0, 0, 0), (128, 0, 0), (255, 0, 0), (0, 85, 0), (170, 0, 51),
-    (255, 85, 0), (0, 0, 85), (0, 119, 221), (85, 85, 0), (0, 85, 85),
-    (85, 51, 0), (52, 86, 128), (0, 128, 0), (0, 0, 255), (51, 170, 221),
-    (0, 255, 255), (85, 255, 170), (170, 255, 85), (255, 255, 0),
-    (255, 170, 0),
-)  # fmt: skip
 # LIP_SSL's colour map is stored as fractions, which come out one lower.
 _ROUNDED = ((254, 255), (169, 170), (220, 221))
-# LIP-20: dress and coat.
-_DRESS_AND_COAT = (6, 7)
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelSet:
-  """A set of labels and where each goes.
-
-  Attributes:
-    name: what to call it.
-    to_lip: the LIP-20 label of each, by number.
-    colours: whether RGB files with LIP's colours are admitted.
-  """
-
-  name: str
-  to_lip: tuple[int, ...]
-  colours: bool = False
-
-
-LIP = LabelSet('LIP', _LIP, colours=True)
-# Label 20 of CP-VTON+: skin of neck and chest.
-LIP_AND_SKIN = LabelSet('LIP, 20 is skin', (*_LIP, SKIN), colours=True)
-# As LIP, but 10 is the skin of the torso and the neck.
-CIHP = LabelSet(
-    'CIHP, 10 is skin', (*_LIP[:10], SKIN, *_LIP[11:]), colours=True
-)
-ATR = LabelSet('ATR', tuple(ATR_TO_LIP.values()))
 
 
 def read_label_map(path: pathlib.Path, labels: LabelSet, *, shape):
@@ -126,12 +83,11 @@ def settle_garment(parse):
     (h, w) uint8: the same, or a copy with 5 for 6 and 7.
   """
   counts = np.bincount(parse.ravel(), minlength=NUM_LABELS)
-  others = counts[list(_DRESS_AND_COAT)].sum()
+  others = counts[list(DRESS_AND_COAT_LABELS)].sum()
   if counts[GARMENT_LABEL] * 10 >= others:
     return parse
-  return np.where(np.isin(parse, _DRESS_AND_COAT), GARMENT_LABEL, parse).astype(
-      np.uint8
-  )
+  is_top = np.isin(parse, DRESS_AND_COAT_LABELS)
+  return np.where(is_top, GARMENT_LABEL, parse).astype(np.uint8)
 
 
 def decode_indices(data: bytes, name: str, *, colours: bool):

@@ -10,8 +10,8 @@ import pickle
 
 import numpy as np
 
-from input_pipeline.sample import NUM_KEYPOINTS
 from viton_jax.errors import InputError
+from viton_jax.labels import NUM_KEYPOINTS
 
 
 def pose_to_keypoints(pose, source: str):

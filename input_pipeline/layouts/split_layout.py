@@ -7,6 +7,7 @@ import pathlib
 from input_pipeline.layouts import files, keypoint_files, label_maps, pairs
 from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
+from viton_jax.labels import LabelSet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class SplitLayout(files.PairFolder):
   """
 
   parse_dir: str
-  labels: label_maps.LabelSet
+  labels: LabelSet
   pose_dir: str
   pose_model: str | None
   coordinates_tell: bool
@@ -91,7 +92,7 @@ class Spec:
 
   name: str
   needs: str
-  parse_sets: dict[str, label_maps.LabelSet]
+  parse_sets: dict[str, LabelSet]
   pose_dirs: tuple[str, ...]
   pose_model: str | None
   coordinates_tell: bool

@@ -22,9 +22,10 @@ import numpy as np
 
 from input_pipeline.layouts import files, poses
 from input_pipeline.layouts import pairs as pair_lists
-from input_pipeline.sample import NUM_LABELS, Sample
+from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
 from viton_jax.io import images
+from viton_jax.labels import NUM_LABELS
 
 NAME = 'viton'
 NEEDS = 'women_top/, segment/, and pose.pkl or pose/'

@@ -12,7 +12,8 @@
 image-parse and hyphens are the older download's spelling.
 """
 
-from input_pipeline.layouts import label_maps, pairs, split_layout
+from input_pipeline.layouts import pairs, split_layout
+from viton_jax import labels
 
 SPEC = split_layout.Spec(
     name='viton_hd',
@@ -21,7 +22,7 @@ SPEC = split_layout.Spec(
         '(or openpose-json/) in train/ or test/'
     ),
     parse_sets={
-        'image-parse-v3': label_maps.CIHP, 'image-parse': label_maps.CIHP
+        'image-parse-v3': labels.CIHP, 'image-parse': labels.CIHP
     },
     pose_dirs=('openpose_json', 'openpose-json'),
     pose_model=None,

@@ -14,9 +14,12 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import layouts, sample
+from input_pipeline import garment_masks, layouts, sample
 from input_pipeline.formats import records
+from viton_jax import geometry, labels
 from viton_jax.errors import InputError
+from viton_jax.geometry import contour
+from viton_jax.geometry.matching import MATCHING_SIZE
 from viton_jax.io import images, storage
 from viton_jax.runtime import worker_processes
 from viton_jax.runtime.progress import progress
@@ -85,11 +88,6 @@ def prepare_sample(
     InputError: the person has neither neck nor shoulders, or the garment
       cannot be matched.
   """
-  # Here, because it brings in JAX, which reading folders does not need.
-  from viton_jax import geometry
-  from viton_jax.geometry import contour
-  from viton_jax.geometry.matching import MATCHING_SIZE
-
   if not pair.has_shoulders:
     raise InputError(
         f'{pair.name}: neither the neck nor a shoulder of the person was '
@@ -97,13 +95,13 @@ def prepare_sample(
         'the pair off the list'
     )
   if pair.garment_mask is None and fidelity == 'fixed':
-    mask = geometry.garment_mask(pair.garment)
+    mask = garment_masks.garment_mask(pair.garment)
     pair = dataclasses.replace(pair, garment_mask=mask)
   if pair.control_points is None:
-    region = pair.parse == sample.GARMENT_LABEL
+    region = pair.parse == labels.GARMENT_LABEL
     if pair.garment_mask is None:
       # The original fills the mask's holes at the size it matches at.
-      mask = geometry.garment_mask(
+      mask = garment_masks.garment_mask(
           pair.garment, fidelity=fidelity, size=MATCHING_SIZE
       )
       region = contour.resize_nearest(region, MATCHING_SIZE)

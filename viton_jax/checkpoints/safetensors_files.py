@@ -10,7 +10,7 @@ import pathlib
 from flax import traverse_util
 import numpy as np
 
-from viton_jax.checkpoints import Checkpoint
+from viton_jax.checkpoints.checkpoint import Checkpoint
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.models.encoder_decoder import DEPTH

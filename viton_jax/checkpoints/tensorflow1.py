@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from viton_jax.checkpoints import Checkpoint
+from viton_jax.checkpoints.checkpoint import Checkpoint
 from viton_jax.errors import InputError
 from viton_jax.models.shapes import abstract_variables
 

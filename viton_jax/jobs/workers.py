@@ -17,11 +17,12 @@ import numpy as np
 import threadpoolctl
 
 from input_pipeline.layouts import Layout
-from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
+from input_pipeline.sample import Sample, working_example
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
 from viton_jax.io import images
+from viton_jax.labels import GARMENT_LABEL
 from viton_jax.runtime import environment, worker_processes
 
 _MATCHING_THREADS = 2  # More take turns at Python's lock and get slower.

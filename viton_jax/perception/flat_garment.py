@@ -1,7 +1,7 @@
 """Finds the garment in a shop photo: flat, on a plain light background.
 
 The background's light is evened out first, so vignettes and grey or tinted
-paper are as good as white; `geometry.garment_mask` then finds what differs;
+paper are as good as white; `garment_mask` then finds what differs;
 and soft shadows beside the cloth are taken away again. Photos for which this
 cannot work are refused with a reason rather than segmented badly.
 """
@@ -9,7 +9,7 @@ cannot work are refused with a reason rather than segmented badly.
 import cv2
 import numpy as np
 
-from viton_jax import geometry
+from input_pipeline import garment_masks
 from viton_jax.errors import InputError
 
 _REMEDY = (
@@ -80,7 +80,7 @@ def _segment(photo: np.ndarray) -> np.ndarray:
     # Else the grain of the paper is as strong as the edge of pale cloth.
     even = cv2.bilateralFilter(even, 9, 4 * noise, 2.5)
   try:
-    mask = geometry.garment_mask(even)
+    mask = garment_masks.garment_mask(even)
   except InputError:
     mask = np.zeros(photo.shape[:2], bool)
   share = mask.mean()

@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from input_pipeline.sample import GARMENT_LABEL, Sample, working_example
+from input_pipeline.sample import Sample, working_example
 from viton_jax import geometry
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
 from viton_jax.io import contact_sheets
+from viton_jax.labels import GARMENT_LABEL
 from viton_jax.serving import artifact
 
 PASTE_SIZE = (256, 192)

@@ -11,9 +11,9 @@ import pathlib
 import numpy as np
 
 from input_pipeline.layouts import any_file
-from input_pipeline.sample import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.errors import InputError
 from viton_jax.io.photos import read_photo
+from viton_jax.labels import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.perception import flat_garment
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose import estimation as pose_lib
@@ -91,7 +91,7 @@ def labels_of(
       a parser's model file or name; None: the default parser.
     photo: (h, w, 3) uint8 RGB.
     name: of the photo, for errors.
-    labels: what a file's numbers mean, of `any_file.LABEL_SETS`.
+    labels: what a file's numbers mean, of `labels.LABEL_SETS`.
     cut: cuts the part out of an (h, w) map of the photo.
     keypoints: (18, 3) in pixels of that part.
     models_dir: where known models are.

@@ -1,7 +1,7 @@
 """Starts JAX over several processes, from what the environment says.
 
-`runtime/cluster.py` reads it. Without a sign of a cluster nothing is started and
-nothing is waited for.
+`runtime/cluster.py` reads it. Without a sign of a cluster nothing is started
+and nothing is waited for.
 """
 
 import errno

@@ -10,12 +10,19 @@ import dataclasses
 import numpy as np
 
 from viton_jax.errors import InputError
+from viton_jax.labels import (
+  L_EAR,
+  L_EYE,
+  L_HIP,
+  L_SHOULDER,
+  NECK,
+  NOSE,
+  R_EAR,
+  R_EYE,
+  R_HIP,
+  R_SHOULDER,
+)
 
-# COCO-18 joints.
-(
-    NOSE, NECK, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST,
-    R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_EYE, L_EYE, R_EAR, L_EAR,
-) = range(18)
 TORSO = 2.2  # From the neck to the hips.
 _SHOULDERS, _NECK_TO_NOSE = 1.34, 0.9
 _EARS, _EYES = 0.66, 0.29

@@ -285,7 +285,7 @@ def colour_labels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
   Returns:
     (h, w, 3) uint8 RGB; the background keeps the photo, in grey.
   """
-  from input_pipeline.layouts.label_maps import LIP_COLOURS
+  from viton_jax.labels import LIP_COLOURS
 
   # Label -> its share of the mix, and the share of the photo's grey.
   tint = np.array(LIP_COLOURS) * 0.65

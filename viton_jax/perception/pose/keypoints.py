@@ -8,10 +8,9 @@ import numpy as np
 
 from viton_jax.errors import InputError
 from viton_jax.io import storage
-from viton_jax.perception.pose.paf_decoder import LIMBS
+from viton_jax.labels import LIMBS
 
 # What a picture shows: limbs without those from shoulders to ears.
-_DRAWN = tuple(limb[:2] for limb in LIMBS[:17])
 
 
 def openpose_json(people: list[np.ndarray]) -> dict:
@@ -51,7 +50,7 @@ def draw_people(image: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
   """
   picture = image.copy()
   thickness = max(1, round(max(image.shape) / 200))
-  hues = np.arange(len(_DRAWN)) * 180 // len(_DRAWN)
+  hues = np.arange(len(LIMBS)) * 180 // len(LIMBS)
   colors = cv2.cvtColor(
       np.stack([hues, hues * 0 + 255, hues * 0 + 255], -1)[None].astype(
           np.uint8
@@ -61,7 +60,7 @@ def draw_people(image: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
   for keypoints in people:
     points = [tuple(p) for p in np.round(keypoints[:, :2]).astype(int).tolist()]
     there = keypoints[:, 2] > 0
-    for (a, b), color in zip(_DRAWN, colors, strict=True):
+    for (a, b), color in zip(LIMBS, colors, strict=True):
       if there[a] and there[b]:
         cv2.line(
             picture, points[a], points[b], color, thickness, cv2.LINE_AA

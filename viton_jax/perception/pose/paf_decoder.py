@@ -38,7 +38,7 @@ _MIN_PARTS = 4
 
 # The limbs in the order in which people are put together: parts at both ends,
 # and the field's channel of the x component (y is the next).
-LIMBS = (
+_LIMBS = (
     (1, 2, 12), (1, 5, 20), (2, 3, 14), (3, 4, 16), (5, 6, 22), (6, 7, 24),
     (1, 8, 0), (8, 9, 2), (9, 10, 4), (1, 11, 6), (11, 12, 8), (12, 13, 10),
     (1, 0, 28), (0, 14, 30), (14, 16, 34), (0, 15, 32), (15, 17, 36),
@@ -243,7 +243,7 @@ def decode_people(maps: np.ndarray, rules: Rules = TF_POSE) -> list[Person]:
   # Peaks are numbered through all parts.
   first = np.cumsum([0] + [len(x) for x in peaks])
   groups: list[_Group] = []
-  for part_a, part_b, channel in LIMBS:
+  for part_a, part_b, channel in _LIMBS:
     if not len(peaks[part_a]) or not len(peaks[part_b]):
       continue
     channel += HEAT_CHANNELS

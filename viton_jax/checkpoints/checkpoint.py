@@ -1,0 +1,67 @@
+"""A network as read from disk, whatever wrote it."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+NETWORKS = ('encoder_decoder', 'refinement')
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+  """A network as read from disk.
+
+  Attributes:
+    path: the step's folder, or the file.
+    step: training steps behind it.
+    network: 'encoder_decoder' or 'refinement'.
+    features: channels of the first convolution (ngf).
+    fidelity: 'original' or 'fixed'.
+    size: (height, width) it was trained at.
+    variables: {'params': ..., 'batch_stats': ...}, NumPy arrays; the moving
+      averages where the training kept some.
+    config: the resolved training config, as a dict.
+  """
+
+  path: pathlib.Path
+  step: int
+  network: str
+  features: int
+  fidelity: str
+  size: tuple[int, int]
+  variables: dict[str, Any]
+  config: dict[str, Any]
+
+  @property
+  def depth(self) -> int:
+    """Halvings of an encoder-decoder; 0 for the other network."""
+    return depth_of(self.variables['params'])
+
+
+def depth_of(params: dict[str, Any]) -> int:
+  """The encoder's convolutions among the names of parameters."""
+  return sum(
+      name.startswith('encoder_') and not name.endswith('_norm')
+      for name in params
+  )
+
+
+def describe(
+    network: str,
+    *,
+    features: int,
+    fidelity: str,
+    size: tuple[int, int],
+    step: int,
+    config: dict[str, Any],
+) -> dict[str, Any]:
+  """The metadata that goes with a checkpoint; `read` returns the same."""
+  return {
+      'network': network,
+      'features': features,
+      'fidelity': fidelity,
+      'height': size[0],
+      'width': size[1],
+      'step': step,
+      'config': config,
+  }

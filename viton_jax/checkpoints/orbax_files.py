@@ -1,0 +1,257 @@
+"""Orbax checkpoints of training: write, find, restore.
+
+A workdir holds `checkpoints/<step>/` with these Orbax items:
+
+    state     the whole TrainState: params, batch_stats, opt_state, ema, step
+    metadata  JSON: what network it is (`describe`), step, resolved config
+    metrics   JSON: {'loss': ...}, the validation loss, if it was measured
+
+Orbax writes to a temporary name and renames, so a killed job never leaves half
+a checkpoint behind.
+"""
+
+import contextlib
+import errno
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from viton_jax import errors
+from viton_jax.checkpoints.checkpoint import Checkpoint, describe
+from viton_jax.errors import InputError
+
+FOLDER = 'checkpoints'
+
+
+def open_manager(
+    workdir: str | pathlib.Path, *, keep: int | None, keep_best: int = 0
+) -> ocp.CheckpointManager:
+  """Opens `workdir`'s checkpoints for training.
+
+  Half-written ones that a killed job left are removed.
+
+  Args:
+    workdir: of the run.
+    keep: so many of the newest stay; None: all.
+    keep_best: and so many of those with the smallest validation loss.
+  """
+  policies = ocp.checkpoint_managers
+  policy = policies.LatestN(keep)
+  if keep_best:
+    policy = policies.AnyPreservationPolicy([
+        policy,
+        policies.BestN(
+            get_metric_fn=_loss,
+            reverse=True,  # The last in order stay.
+            n=keep_best,
+            keep_checkpoints_without_metrics=False,
+        ),
+    ])
+  return ocp.CheckpointManager(
+      pathlib.Path(workdir).absolute() / FOLDER,
+      options=ocp.CheckpointManagerOptions(
+          preservation_policy=policy,
+          # Without it Orbax does not write what it is to compare.
+          best_fn=_loss if keep_best else None,
+          best_mode='min',
+          cleanup_tmp_directories=True,
+      ),
+  )
+
+
+def _loss(metrics):
+  return metrics['loss']
+
+
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    state: Any,
+    *,
+    metadata: dict[str, Any],
+    validation_loss: float | None = None,
+) -> None:
+  """Starts writing a checkpoint; returns when `state` may be donated.
+
+  With several processes all of them have to call it.
+
+  Raises:
+    InputError: the disk is full, found out now or while the one before was
+      being written.
+  """
+  if jax.process_count() > 1:
+    # pmap's results belong to one process; Orbax saves global arrays.
+    state = jax.tree.map(
+        ocp.utils.fully_replicated_host_local_array_to_global_array, state
+    )
+  with _explaining_a_full_disk(manager):
+    manager.save(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            metadata=ocp.args.JsonSave(metadata),
+        ),
+        metrics=None if validation_loss is None else {'loss': validation_loss},
+    )
+
+
+def write(
+    checkpoint: Checkpoint, workdir: str | pathlib.Path
+) -> pathlib.Path:
+  """Writes a network as training does, but for the optimiser's state.
+
+  Returns:
+    The step's folder.
+  """
+  manager = open_manager(workdir, keep=None)
+  try:
+    save(
+        manager,
+        checkpoint.step,
+        checkpoint.variables,
+        metadata=describe(
+            checkpoint.network,
+            features=checkpoint.features,
+            fidelity=checkpoint.fidelity,
+            size=checkpoint.size,
+            step=checkpoint.step,
+            config=checkpoint.config,
+        ),
+    )
+    manager.wait_until_finished()
+  finally:
+    manager.close()
+  return find(workdir)
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+  """Waits until what `save` began is on the disk.
+
+  Raises:
+    InputError: the disk is full.
+  """
+  with _explaining_a_full_disk(manager):
+    manager.wait_until_finished()
+
+
+@contextlib.contextmanager
+def _explaining_a_full_disk(manager):
+  try:
+    yield
+  except Exception as error:
+    # Which exception it is depends on the library that was writing.
+    if os.strerror(errno.ENOSPC) not in str(error):
+      raise
+    # The manager may have dropped it from its list to make room for the new.
+    steps = [int(x.name) for x in manager.directory.iterdir()
+             if x.name.isdigit()]
+    raise InputError(
+        f'{manager.directory}: the disk is full, the last whole checkpoint is '
+        f'{f"step {max(steps)}" if steps else "still to come"}; make room and '
+        'run the same command.'
+    ) from error
+
+
+def best(manager: ocp.CheckpointManager) -> tuple[int, float] | None:
+  """(step, validation loss) of the best checkpoint that is there."""
+  losses = {
+      step: metrics['loss']
+      for step in manager.all_steps()
+      if (metrics := manager.metrics(step))
+  }
+  if not losses:
+    return None
+  step = min(losses, key=losses.get)
+  return step, losses[step]
+
+
+def restore_state(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
+  """The TrainState of `step`, as NumPy arrays shaped as `like`."""
+  # Read as plain arrays, on however many processes it was written.
+  tree = read_tree(pathlib.Path(manager.directory) / str(step) / 'state')
+
+  def find_leaf(path, leaf):
+    found = tree
+    try:
+      for key in path:
+        found = found[
+            getattr(key, 'key', getattr(key, 'name', getattr(key, 'idx', None)))
+        ]
+      if np.shape(found) == np.shape(leaf):
+        return found
+    except (KeyError, IndexError, TypeError):
+      pass
+    raise InputError(
+        f'{manager.directory}/{step}: {jax.tree_util.keystr(path)} is missing '
+        'or of another shape; give the config that the workdir was begun with.'
+    )
+
+  return jax.tree_util.tree_map_with_path(find_leaf, like)
+
+
+def find(path: str | pathlib.Path) -> pathlib.Path:
+  """The folder of one step: `path` itself, or the newest in a workdir.
+
+  Raises:
+    InputError: there is none.
+  """
+  path = pathlib.Path(path).absolute()
+  if (path / 'metadata').is_dir() and (path / 'state').is_dir():
+    return path
+  folder = path if path.name == FOLDER else path / FOLDER
+  steps = [
+      child
+      for child in (folder.iterdir() if folder.is_dir() else ())
+      if child.name.isdigit() and (child / 'metadata').is_dir()
+  ]
+  if not steps:
+    if path.with_name(f'{path.name}.index').is_file():
+      raise InputError(
+          f'{path}: is a TensorFlow checkpoint; convert it with '
+          '`python -m viton_jax.convert` and give what that writes.'
+      )
+    raise InputError(
+        f'{path}: no checkpoint found; give a training workdir (a folder with '
+        f'{FOLDER}/<step>/), one step of it, or what '
+        '`python -m viton_jax.convert` wrote.'
+    )
+  return max(steps, key=lambda child: int(child.name))
+
+
+def read_tree(
+    path: pathlib.Path, names: tuple[str, ...] | None = None
+) -> dict[str, Any]:
+  """Reads an Orbax item as NumPy arrays, wherever it was written.
+
+  Args:
+    path: the item's folder.
+    names: branches to read; those that are not there are left out. None: all.
+  """
+  # Orbax misses metadata here that a step has and its items have not.
+  with errors.log_errors_only(), ocp.PyTreeCheckpointer() as checkpointer:
+    tree = checkpointer.metadata(path).item_metadata.tree
+    wanted = {
+        name: jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
+            branch,
+            is_leaf=lambda leaf: hasattr(leaf, 'shape'),
+        )
+        for name, branch in tree.items()
+        if names is None or name in names
+    }
+    if not wanted:  # Orbax takes an empty tree for another kind of one.
+      return {}
+    return checkpointer.restore(
+        path,
+        args=ocp.args.PyTreeRestore(
+            item=wanted,
+            restore_args=jax.tree.map(
+                lambda _: ocp.RestoreArgs(restore_type='np.ndarray'), wanted
+            ),
+            partial_restore=True,
+        ),
+    )

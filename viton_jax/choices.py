@@ -1,0 +1,31 @@
+"""Options with few values: their types, and the one check of them."""
+
+from typing import Any, Literal, get_args
+
+from viton_jax.errors import InputError
+
+# 'original' is VITON's released code to the digit, which the published weights
+# need; 'fixed' is without its defects.
+Fidelity = Literal['fixed', 'original']
+# Of convolutions; parameters are float32.
+DType = Literal['float32', 'bfloat16']
+# Prepared data; 'original_records' are those of VITON's own scripts.
+DataFormat = Literal['records', 'packed', 'original_records']
+# Where training images lie: on disk, in this machine's or a device's memory.
+Cache = Literal['none', 'host', 'device']
+ImageFormat = Literal['png', 'jpeg', 'webp']
+
+
+def check(name: str, value: Any, choice: Any) -> None:
+  """Raises InputError unless `value` is one of the Literal type `choice`.
+
+  Args:
+    name: of the option, for the message.
+    value: what was given.
+    choice: a type of this module.
+  """
+  values = get_args(choice)
+  if value not in values:
+    raise InputError(
+        f'{name} is {value!r}; it must be one of {", ".join(map(repr, values))}'
+    )
