@@ -23,10 +23,22 @@ from viton_jax.models import convolutions
 # Doubled height and width, channels at that size and at half of it, in units
 # of `features` (25 and 4 as they are). The decoder's inputs have the skip
 # connections with them.
-_ENCODER = [(256, 192, 25, 1), (128, 96, 1, 2), (64, 48, 2, 4),
-            (32, 24, 4, 8), (16, 12, 8, 8), (8, 6, 8, 8)]
-_DECODER = [(8, 6, 8, 8), (16, 12, 8, 16), (32, 24, 4, 16), (64, 48, 2, 8),
-            (128, 96, 1, 4), (256, 192, 4, 2)]
+_ENCODER = [
+  (256, 192, 25, 1),
+  (128, 96, 1, 2),
+  (64, 48, 2, 4),
+  (32, 24, 4, 8),
+  (16, 12, 8, 8),
+  (8, 6, 8, 8),
+]
+_DECODER = [
+  (8, 6, 8, 8),
+  (16, 12, 8, 16),
+  (32, 24, 4, 16),
+  (64, 48, 2, 8),
+  (128, 96, 1, 4),
+  (256, 192, 4, 2),
+]
 
 
 def layers(features: int):
@@ -70,7 +82,7 @@ def competitors(kind, x, kernel, *, gradients, tensorflow) -> dict:
 
 def main() -> None:
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--features', type=int, default=16)
   parser.add_argument('--batch_size', type=int, default=8)
@@ -83,8 +95,8 @@ def main() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(cores)
   print(
-      f'{timing.device()}, {cores} threads, features {arguments.features}, '
-      f'batch {arguments.batch_size}, float32, milliseconds'
+    f'{timing.device()}, {cores} threads, features {arguments.features}, '
+    f'batch {arguments.batch_size}, float32, milliseconds'
   )
   rng = np.random.default_rng(0)
   b, totals = arguments.batch_size, {}
@@ -97,8 +109,11 @@ def main() -> None:
       x = rng.standard_normal((b, h // 2, w // 2, small), np.float32)
       name = f'{kind} {h // 2}x{w // 2}x{small} -> {large}'
     turns = competitors(
-        kind, x, kernel, gradients=not arguments.against,
-        tensorflow=bool(arguments.against),
+      kind,
+      x,
+      kernel,
+      gradients=not arguments.against,
+      tensorflow=bool(arguments.against),
     )
     for function in turns.values():
       function()

@@ -31,7 +31,7 @@ def batch_of(drawn: dict, count: int) -> dict:
 
 def main() -> None:
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   add = parser.add_argument
   add('--checkpoint', required=True)
@@ -44,9 +44,9 @@ def main() -> None:
   loaded = artifact.load(arguments.artifact)
   print(f'loading the artifact: {time.perf_counter() - begin:.2f} s')
   _, live = engine.make_try_on(
-      arguments.checkpoint,
-      arguments.refine_checkpoint,
-      dtype=loaded.manifest['dtype'],
+    arguments.checkpoint,
+    arguments.refine_checkpoint,
+    dtype=loaded.manifest['dtype'],
   )
   calls = {'live model': live, 'artifact': loaded}
   if importlib.util.find_spec('tensorflow'):
@@ -54,7 +54,7 @@ def main() -> None:
 
     if (arguments.artifact / saved_model.FOLDER).exists():
       calls['SavedModel'] = saved_model.load(
-          arguments.artifact, loaded.fidelity
+        arguments.artifact, loaded.fidelity
       )
   drawn = drawn_batch(loaded.size, loaded.fidelity)
   h, w = loaded.size
@@ -64,8 +64,10 @@ def main() -> None:
     for name, call in calls.items():
       begin = time.perf_counter()
       call(batch)
-      print(f'  batch {count}, {name}: first call '
-            f'{time.perf_counter() - begin:.1f} s')
+      print(
+        f'  batch {count}, {name}: first call '
+        f'{time.perf_counter() - begin:.1f} s'
+      )
     times = {name: [] for name in calls}
     for _ in range(arguments.repeats):
       for name, call in calls.items():
@@ -73,8 +75,10 @@ def main() -> None:
         call(batch)
         times[name].append(1e3 * (time.perf_counter() - begin))
     for name, taken in times.items():
-      print(f'  batch {count}, {name:12} median '
-            f'{statistics.median(taken):8.1f}, least {min(taken):8.1f}')
+      print(
+        f'  batch {count}, {name:12} median '
+        f'{statistics.median(taken):8.1f}, least {min(taken):8.1f}'
+      )
 
 
 if __name__ == '__main__':

@@ -26,15 +26,15 @@ SIZE = (256, 192)
 
 def stack(pairs, fidelity: str) -> dict:
   examples = [
-      sample.working_example(
-          pair, height=SIZE[0], width=SIZE[1], fidelity=fidelity
-      )
-      for pair in pairs
+    sample.working_example(
+      pair, height=SIZE[0], width=SIZE[1], fidelity=fidelity
+    )
+    for pair in pairs
   ]
   return {
-      key: np.stack([example[key] for example in examples])
-      for key, value in examples[0].items()
-      if isinstance(value, np.ndarray) and key != 'control_points'
+    key: np.stack([example[key] for example in examples])
+    for key, value in examples[0].items()
+    if isinstance(value, np.ndarray) and key != 'control_points'
   }
 
 
@@ -50,32 +50,37 @@ def make_pictures(arguments) -> Callable:
       return 'original' if part in original else 'fixed'
 
     mask, coarse = map(
-        np.asarray,
-        steps.predict_coarse(
-            first.variables,
-            batch,
-            model=coarse_model,
-            fidelity=fidelity('representation'),
-        ),
+      np.asarray,
+      steps.predict_coarse(
+        first.variables,
+        batch,
+        model=coarse_model,
+        fidelity=fidelity('representation'),
+      ),
     )
-    points = np.stack([
+    points = np.stack(
+      [
         engine.match(*masks, fidelity=fidelity('matching'))[0]
         for masks in zip(batch['garment_mask'], mask[..., 0], strict=True)
-    ])
+      ]
+    )
     if 'png' in original:
       coarse, mask = map(engine.through_png, (coarse, mask))
       coarse = coarse * 2 - 1
     refined = steps.predict_refined(
-        second.variables,
-        batch,
-        points,
-        mask,
-        coarse,
-        model=model,
-        fidelity=fidelity('composition'),
+      second.variables,
+      batch,
+      points,
+      mask,
+      coarse,
+      model=model,
+      fidelity=fidelity('composition'),
     )
-    found = {'coarse': coarse, 'warped': refined['warped'],
-             'output': refined['output']}
+    found = {
+      'coarse': coarse,
+      'warped': refined['warped'],
+      'output': refined['output'],
+    }
     return {k: np.asarray(v) * 127.5 for k, v in found.items()}
 
   return pictures
@@ -85,7 +90,7 @@ def measure(arguments) -> None:
   pairs = arguments.pairs
   layout = layouts.open_layout('viton', arguments.data_dir, pairs)
   fast = layouts.open_layout(
-      'viton', arguments.data_dir, pairs, decode=decode_photo_tf
+    'viton', arguments.data_dir, pairs, decode=decode_photo_tf
   )
   count = min(arguments.count, len(layout))
   raw = [layout.load(i) for i in range(count)]
@@ -96,38 +101,44 @@ def measure(arguments) -> None:
   pictures = make_pictures(arguments)
 
   missing = fixed['keypoints'][..., 2] == 0
-  print(f'{count} pairs, {missing.sum()} missing joints in '
-        f'{missing.any(axis=1).sum()} of them')
+  print(
+    f'{count} pairs, {missing.sum()} missing joints in '
+    f'{missing.any(axis=1).sum()} of them'
+  )
   drawn = fixed['keypoints'].copy()
   drawn[missing] = 0, 0, 1
   truncated = fixed['keypoints'].copy()
   truncated[..., :2] = np.trunc(truncated[..., :2])
   photos = ('person', 'garment', 'head_mask', 'parse', 'body')
   cases = {
-      'fixed': (fixed, ()),
-      'missing joints in the corner': (fixed | {'keypoints': drawn}, ()),
-      'joints truncated': (fixed | {'keypoints': truncated}, ()),
-      "TensorFlow 1's resizing": (
-          fixed | {name: original[name] for name in photos}, ()
-      ),
-      'body enlarged as TensorFlow 1 does': (fixed, ('representation',)),
-      "JPEG as TensorFlow's default": (decoded, ()),
-      'garment mask': (
-          fixed | {'garment_mask': original['garment_mask']}, ()
-      ),
-      'matching 64 x 48': (
-          fixed | {'garment_mask': original['garment_mask']}, ('matching',)
-      ),
-      'raw mask in the composition': (fixed, ('composition',)),
-      'PNG round trip': (fixed, ('png', 'composition')),
-      'all but the PNGs': (
-          original, ('representation', 'matching', 'composition')
-      ),
+    'fixed': (fixed, ()),
+    'missing joints in the corner': (fixed | {'keypoints': drawn}, ()),
+    'joints truncated': (fixed | {'keypoints': truncated}, ()),
+    "TensorFlow 1's resizing": (
+      fixed | {name: original[name] for name in photos},
+      (),
+    ),
+    'body enlarged as TensorFlow 1 does': (fixed, ('representation',)),
+    "JPEG as TensorFlow's default": (decoded, ()),
+    'garment mask': (fixed | {'garment_mask': original['garment_mask']}, ()),
+    'matching 64 x 48': (
+      fixed | {'garment_mask': original['garment_mask']},
+      ('matching',),
+    ),
+    'raw mask in the composition': (fixed, ('composition',)),
+    'PNG round trip': (fixed, ('png', 'composition')),
+    'all but the PNGs': (
+      original,
+      ('representation', 'matching', 'composition'),
+    ),
   }
   names = ('coarse', 'warped', 'output')
   print(f'{"":36}{"change of":>9} {"from the truth":>33}')
-  print(f'{"":36}' + ''.join(f'{x:>8}' for x in names)
-        + f'{"coarse":>12}{"warped, garment":>17}{"output":>8}')
+  print(
+    f'{"":36}'
+    + ''.join(f'{x:>8}' for x in names)
+    + f'{"coarse":>12}{"warped, garment":>17}{"output":>8}'
+  )
   base = None
   for title, (batch, parts) in cases.items():
     made = pictures(batch, original=parts)
@@ -135,20 +146,27 @@ def measure(arguments) -> None:
     change = [np.abs(made[x] - base[x]).mean() for x in names]
     error = {x: np.abs(made[x] - truth) for x in names}
     inside = (error['warped'] * region).sum() / (3 * region.sum())
-    print(f'{title:36}' + ''.join(f'{x:8.2f}' for x in change)
-          + f'{error["coarse"].mean():12.2f}{inside:17.2f}'
-          f'{error["output"].mean():8.2f}')
+    print(
+      f'{title:36}'
+      + ''.join(f'{x:8.2f}' for x in change)
+      + f'{error["coarse"].mean():12.2f}{inside:17.2f}'
+      f'{error["output"].mean():8.2f}'
+    )
 
   flat = [
-      np.mean([
-          np.sum(a & b) / np.sum(a | b)
-          for a, b in zip(
-              (garment_masks.garment_mask(x.garment) for x in raw),
-              (garment_masks.garment_mask(x.garment, fidelity='original')
-               for x in raw),
-              strict=True,
-          )
-      ])
+    np.mean(
+      [
+        np.sum(a & b) / np.sum(a | b)
+        for a, b in zip(
+          (garment_masks.garment_mask(x.garment) for x in raw),
+          (
+            garment_masks.garment_mask(x.garment, fidelity='original')
+            for x in raw
+          ),
+          strict=True,
+        )
+      ]
+    )
   ]
   print(f'garment masks of both, IoU: {flat[0]:.3f}')
   for name in ('person', 'garment'):
@@ -162,7 +180,7 @@ def measure(arguments) -> None:
 
 def main() -> None:
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--data_dir', required=True, help='VITON layout')
   parser.add_argument('--pairs', default='viton_train_pairs.txt')

@@ -27,13 +27,13 @@ from scipy import interpolate, ndimage  # noqa: E402
 
 from benchmarks import timing  # noqa: E402
 from viton_jax.geometry import (  # noqa: E402
-    MatchingError,
-    fit_control_points,
-    fit_control_points_batch,
-    regular_grid,
-    sampling,
-    tps,
-    warp_tps,
+  MatchingError,
+  fit_control_points,
+  fit_control_points_batch,
+  regular_grid,
+  sampling,
+  tps,
+  warp_tps,
 )
 
 _GOLDENS = pathlib.Path(__file__).parent.parent / 'tests' / 'goldens'
@@ -60,7 +60,7 @@ def _torch_warp(images: np.ndarray, positions: np.ndarray) -> float | None:
 
   def run() -> None:
     torch.nn.functional.grid_sample(
-        x, grid, padding_mode='border', align_corners=True
+      x, grid, padding_mode='border', align_corners=True
     )
     if place == 'cuda':
       torch.cuda.synchronize()
@@ -70,14 +70,14 @@ def _torch_warp(images: np.ndarray, positions: np.ndarray) -> float | None:
 
 def _scipy_positions(points: np.ndarray, n: int, h: int, w: int) -> list:
   y, x = np.meshgrid(
-      np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing='ij'
+    np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing='ij'
   )
   at = np.stack([x.ravel(), y.ravel()], 1)
   return [
-      interpolate.RBFInterpolator(
-          regular_grid(n), p, kernel='thin_plate_spline', degree=1
-      )(at).reshape(h, w, 2)
-      for p in points
+    interpolate.RBFInterpolator(
+      regular_grid(n), p, kernel='thin_plate_spline', degree=1
+    )(at).reshape(h, w, 2)
+    for p in points
   ]
 
 
@@ -93,44 +93,45 @@ def bench_warp() -> None:
 
   def opencv() -> list:
     return [
-        cv2.remap(
-            image, p[..., 0], p[..., 1], cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        for image, p in zip(host, pixels, strict=True)
+      cv2.remap(
+        image,
+        p[..., 0],
+        p[..., 1],
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+      )
+      for image, p in zip(host, pixels, strict=True)
     ]
 
   def scipy_sampling() -> list:
     return [
-        ndimage.map_coordinates(
-            image[..., k], [p[..., 1], p[..., 0]], order=1, mode='nearest'
-        )
-        for image, p in zip(host, pixels, strict=True)
-        for k in range(c)
+      ndimage.map_coordinates(
+        image[..., k], [p[..., 1], p[..., 0]], order=1, mode='nearest'
+      )
+      for image, p in zip(host, pixels, strict=True)
+      for k in range(c)
     ]
 
   rows = [
-      ('warp_tps, positions and sampling', ours),
-      (
-          'its positions alone',
-          timing.milliseconds(
-              jax.jit(tps.sampling_grid, static_argnums=1), points, (h, w)
-          ),
+    ('warp_tps, positions and sampling', ours),
+    (
+      'its positions alone',
+      timing.milliseconds(
+        jax.jit(tps.sampling_grid, static_argnums=1), points, (h, w)
       ),
-      ('OpenCV remap alone, map given', timing.milliseconds(opencv)),
-      (
-          'SciPy map_coordinates alone',
-          timing.milliseconds(scipy_sampling, repeats=3),
+    ),
+    ('OpenCV remap alone, map given', timing.milliseconds(opencv)),
+    (
+      'SciPy map_coordinates alone',
+      timing.milliseconds(scipy_sampling, repeats=3),
+    ),
+    (
+      'SciPy RBFInterpolator, positions alone',
+      timing.milliseconds(
+        functools.partial(_scipy_positions, np.asarray(points), n, h, w),
+        repeats=1,
       ),
-      (
-          'SciPy RBFInterpolator, positions alone',
-          timing.milliseconds(
-              functools.partial(
-                  _scipy_positions, np.asarray(points), n, h, w
-              ),
-              repeats=1,
-          ),
-      ),
+    ),
   ]
   torch = _torch_warp(host, grid)
   if torch is not None:
@@ -138,12 +139,12 @@ def bench_warp() -> None:
   print(f'\nwarp of {(b, h, w, c)}, {n} x {n} control points')
   for name, ms in rows:
     print(
-        f'  {name:42s} {ms:9.2f} ms  {1e3 * b / ms:8.0f} images/s  '
-        f'{ms / ours:6.1f} x ours'
+      f'  {name:42s} {ms:9.2f} ms  {1e3 * b / ms:8.0f} images/s  '
+      f'{ms / ours:6.1f} x ours'
     )
   for name, form in (
-      ('four gathers', sampling._sample_four),
-      ('one packed gather', sampling._sample_packed),
+    ('four gathers', sampling._sample_four),
+    ('one packed gather', sampling._sample_packed),
   ):
     ms = timing.milliseconds(jax.jit(form), images, jnp.asarray(grid))
     print(f'  sampling by {name:30s} {ms:9.2f} ms')
@@ -155,20 +156,20 @@ def bench_warp() -> None:
       print(f'  memory floor {floor:.4f} ms: {floor / ours:.0%} reached')
   print('\n  size, points, dtype                        ms      images/s')
   for shape, points_a_side, dtype in (
-      ((1, 256, 192, 3), 10, jnp.float32),
-      ((8, 256, 192, 3), 10, jnp.float32),
-      ((32, 256, 192, 3), 10, jnp.float32),
-      ((8, 256, 192, 3), 10, jnp.bfloat16),
-      ((8, 256, 192, 3), 5, jnp.float32),
-      ((8, 256, 192, 3), 20, jnp.float32),
-      ((8, 512, 384, 3), 10, jnp.float32),
-      ((1, 1024, 768, 3), 10, jnp.float32),
+    ((1, 256, 192, 3), 10, jnp.float32),
+    ((8, 256, 192, 3), 10, jnp.float32),
+    ((32, 256, 192, 3), 10, jnp.float32),
+    ((8, 256, 192, 3), 10, jnp.bfloat16),
+    ((8, 256, 192, 3), 5, jnp.float32),
+    ((8, 256, 192, 3), 20, jnp.float32),
+    ((8, 512, 384, 3), 10, jnp.float32),
+    ((1, 1024, 768, 3), 10, jnp.float32),
   ):
     images, points = _problem(*shape, points_a_side)
     ms = timing.milliseconds(warp, images.astype(dtype), points)
     print(
-        f'  {shape!s:20s} {points_a_side:2d}^2 {dtype.__name__:10s} '
-        f'{ms:9.2f}  {1e3 * shape[0] / ms:10.0f}'
+      f'  {shape!s:20s} {points_a_side:2d}^2 {dtype.__name__:10s} '
+      f'{ms:9.2f}  {1e3 * shape[0] / ms:10.0f}'
     )
 
   @jax.jit
@@ -184,11 +185,11 @@ def golden_masks() -> list[tuple[np.ndarray, np.ndarray]]:
   """The six golden pairs, (128, 96) bool."""
   figures = np.load(_GOLDENS / 'shape_context_pairs.npz')
   return [
-      tuple(
-          np.unpackbits(figures[f'p{i}_{key}'], axis=1).astype(bool)
-          for key in ('garment', 'person')
-      )
-      for i in range(1, 7)
+    tuple(
+      np.unpackbits(figures[f'p{i}_{key}'], axis=1).astype(bool)
+      for key in ('garment', 'person')
+    )
+    for i in range(1, 7)
   ]
 
 
@@ -204,44 +205,49 @@ def bench_matching() -> None:
       fit_control_points(*masks, fidelity=fidelity)
       seconds.append(time.perf_counter() - begin)
     print(
-        f'  {fidelity:9s} one core, a pair: median '
-        f'{1e3 * np.median(seconds):.1f} ms, 95th percentile '
-        f'{1e3 * np.percentile(seconds, 95):.1f} ms'
+      f'  {fidelity:9s} one core, a pair: median '
+      f'{1e3 * np.median(seconds):.1f} ms, 95th percentile '
+      f'{1e3 * np.percentile(seconds, 95):.1f} ms'
     )
   for size in (1, 8, 32):
     garments, people = zip(*(pairs * 6)[:size], strict=True)
     batch = timing.milliseconds(
-        lambda g, p: [
-            r.points_norm for r in fit_control_points_batch(g, p)
-        ],
-        garments, people, repeats=3,
+      lambda g, p: [r.points_norm for r in fit_control_points_batch(g, p)],
+      garments,
+      people,
+      repeats=3,
     )
     loop = timing.milliseconds(
-        lambda g, p: [
-            fit_control_points(*x).points_norm for x in zip(g, p, strict=True)
-        ],
-        garments, people, repeats=3,
+      lambda g, p: [
+        fit_control_points(*x).points_norm for x in zip(g, p, strict=True)
+      ],
+      garments,
+      people,
+      repeats=3,
     )
     print(
-        f'  {size:3d} pairs: device batch {1e3 * size / batch:6.1f} pairs/s, '
-        f'host loop {1e3 * size / loop:6.1f} pairs/s'
+      f'  {size:3d} pairs: device batch {1e3 * size / batch:6.1f} pairs/s, '
+      f'host loop {1e3 * size / loop:6.1f} pairs/s'
     )
 
 
 def _score(
-    garment: np.ndarray,
-    person: np.ndarray,
-    truth: np.ndarray | None,
-    points_norm: np.ndarray,
+  garment: np.ndarray,
+  person: np.ndarray,
+  truth: np.ndarray | None,
+  points_norm: np.ndarray,
 ) -> tuple[float, np.ndarray]:
   """IoU, and end-point errors in pixels at 256 rows."""
   h, w = garment.shape
   grid = tps.position_matrix(10, (h, w)) @ points_norm
   px = (np.clip(grid, -1, 1) + 1) / 2 * np.float32([w - 1, h - 1])
   px = px.reshape(h, w, 2)
-  warped = cv2.remap(
+  warped = (
+    cv2.remap(
       garment.astype(np.float32), px[..., 0], px[..., 1], cv2.INTER_LINEAR
-  ) > 0.5
+    )
+    > 0.5
+  )
   iou = (warped & person).sum() / (warped | person).sum()
   if truth is None:
     return iou, np.zeros(0)
@@ -257,13 +263,11 @@ def bench_quality(count: int) -> None:
   drawn = []
   for i in range(count):
     pair = render_pair(11, i + 1, 256)
-    drawn.append(
-        (pair.garment_mask, pair.parse == 5, pair.flat_coordinates)
-    )
+    drawn.append((pair.garment_mask, pair.parse == 5, pair.flat_coordinates))
   sets[f'{count} drawn pairs, 256 x 192'] = drawn
   print(
-      '\nquality: mean (min) IoU; end-point error in px at 256 x 192: mean, '
-      'median of pairs, 95th percentile of pixels; failures'
+    '\nquality: mean (min) IoU; end-point error in px at 256 x 192: mean, '
+    'median of pairs, 95th percentile of pixels; failures'
   )
   for name, pairs in sets.items():
     for fidelity in ('original', 'fixed'):
@@ -282,26 +286,27 @@ def bench_quality(count: int) -> None:
       if len(pooled):
         means = [e.mean() for e in errors]
         text = (
-            f'error {np.mean(means):.2f}, {np.median(means):.2f}, '
-            f'{np.percentile(pooled, 95):.1f}; '
+          f'error {np.mean(means):.2f}, {np.median(means):.2f}, '
+          f'{np.percentile(pooled, 95):.1f}; '
         )
       print(
-          f'  {name:28s} {fidelity:9s} IoU {np.mean(ious):.4f} '
-          f'({np.min(ious):.4f}); {text}failed {failed / len(pairs):.1%}',
-          flush=True,
+        f'  {name:28s} {fidelity:9s} IoU {np.mean(ious):.4f} '
+        f'({np.min(ious):.4f}); {text}failed {failed / len(pairs):.1%}',
+        flush=True,
       )
 
 
 def main() -> None:
   parser = argparse.ArgumentParser(
-      prog='python -m benchmarks.geometry', description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m benchmarks.geometry',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument(
-      '--part', choices=('all', 'warp', 'matching', 'quality'), default='all'
+    '--part', choices=('all', 'warp', 'matching', 'quality'), default='all'
   )
   parser.add_argument(
-      '--pairs', type=int, default=200, help='drawn pairs for quality'
+    '--pairs', type=int, default=200, help='drawn pairs for quality'
   )
   args = parser.parse_args()
   print(f'device: {timing.device()}, {os.cpu_count()} cores')

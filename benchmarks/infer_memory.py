@@ -61,22 +61,22 @@ def watch(process: subprocess.Popen, manifest: pathlib.Path, marks) -> None:
       while marks and count >= marks[0]:
         marks.pop(0)
       print(
-          f'{count:8} {time.monotonic() - begin:8.0f} {own:8.1f} '
-          f'{" ".join(f"{mb:.1f}" for mb in workers):>16}',
-          flush=True,
+        f'{count:8} {time.monotonic() - begin:8.0f} {own:8.1f} '
+        f'{" ".join(f"{mb:.1f}" for mb in workers):>16}',
+        flush=True,
       )
 
 
 def main() -> int:
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--pairs', type=int, default=20_000)
   parser.add_argument('--folder', help='to work in (default: a temporary one)')
   parser.add_argument(
-      'options',
-      nargs='*',
-      help="of `python -m viton_jax.infer`, behind a '--': -- --workers 1",
+    'options',
+    nargs='*',
+    help="of `python -m viton_jax.infer`, behind a '--': -- --workers 1",
   )
   arguments = parser.parse_args()
   print(f'{timing.device()}, {arguments.pairs} pairs of 64 x 64, 4 features')
@@ -85,27 +85,27 @@ def main() -> int:
     raw = folder / 'raw'
     if not raw.exists():
       subprocess.run(
-          [
-              *(sys.executable, '-m', 'input_pipeline.synthetic'),
-              *('--out_dir', raw, '--num_pairs', '10', '--height', '256'),
-              *('--num_test_pairs', '0', '--seed', '0'),
-          ],
-          check=True,
+        [
+          *(sys.executable, '-m', 'input_pipeline.synthetic'),
+          *('--out_dir', raw, '--num_pairs', '10', '--height', '256'),
+          *('--num_test_pairs', '0', '--seed', '0'),
+        ],
+        check=True,
       )
     infer_jobs.write_pairs(raw, arguments.pairs)
     networks = infer_jobs.write_networks(folder / 'networks')
     out_dir = folder / 'out'
     command = [
-        *(sys.executable, '-m', 'viton_jax.infer', '--data_dir', raw),
-        *('--pairs', 'many_pairs.txt', '--out_dir', out_dir, '--results_only'),
-        *('--checkpoint', networks, '--refine_checkpoint', networks),
-        *('--batch_size', '32', *arguments.options),
+      *(sys.executable, '-m', 'viton_jax.infer', '--data_dir', raw),
+      *('--pairs', 'many_pairs.txt', '--out_dir', out_dir, '--results_only'),
+      *('--checkpoint', networks, '--refine_checkpoint', networks),
+      *('--batch_size', '32', *arguments.options),
     ]
     with subprocess.Popen(command) as process:
       watch(
-          process,
-          out_dir / 'manifest-00000-of-00001.jsonl',
-          [mark for mark in _MARKS if mark <= arguments.pairs],
+        process,
+        out_dir / 'manifest-00000-of-00001.jsonl',
+        [mark for mark in _MARKS if mark <= arguments.pairs],
       )
   return process.returncode
 

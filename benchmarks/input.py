@@ -35,7 +35,7 @@ _WARM_UP = 8  # Batches: past the start and the first prefetched ones.
 
 def main() -> None:
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   add = parser.add_argument
   add('--records', help='prepared records to read')
@@ -52,26 +52,28 @@ def main() -> None:
   if arguments.worker:
     work(**json.loads(arguments.worker))
     return
-  if not any((
-      arguments.records, arguments.packed, arguments.original_records,
+  if not any(
+    (
+      arguments.records,
+      arguments.packed,
+      arguments.original_records,
       arguments.data_dir,
-  )):
-    parser.error(
-        'give --records, --packed, --original_records or --data_dir'
     )
+  ):
+    parser.error('give --records, --packed, --original_records or --data_dir')
   workers = [int(x) for x in arguments.workers.split(',')]
   cores = sorted(os.sched_getaffinity(0))
   if max(workers) > len(cores) or min(workers) < 1:
     raise InputError(
-        f'--workers {arguments.workers}: there are {len(cores)} cores, and '
-        'each worker takes one; give counts from 1 to that'
+      f'--workers {arguments.workers}: there are {len(cores)} cores, and '
+      'each worker takes one; give counts from 1 to that'
     )
   print(f'{len(cores)} cores, load {os.getloadavg()[0]:.1f}')
   for folder, fmt, fidelity, caches in (
-      (arguments.records, 'records', '', batches.CACHES),
-      (arguments.packed, 'packed', '', batches.CACHES),
-      (arguments.original_records, 'original_records', 'original', ('none',)),
-      (arguments.original_records, 'original_records', 'fixed', ('none',)),
+    (arguments.records, 'records', '', batches.CACHES),
+    (arguments.packed, 'packed', '', batches.CACHES),
+    (arguments.original_records, 'original_records', 'original', ('none',)),
+    (arguments.original_records, 'original_records', 'fixed', ('none',)),
   ):
     if folder:
       source = {'fmt': fmt, 'fidelity': fidelity}
@@ -79,17 +81,17 @@ def main() -> None:
       for cache in caches:
         for count in workers:
           time_batches(
-              {
-                  'folder': folder,
-                  'batch_size': arguments.batch_size,
-                  'seconds': arguments.seconds,
-                  'options': source | {'cache': cache},
-              },
-              cores=cores[:count],
+            {
+              'folder': folder,
+              'batch_size': arguments.batch_size,
+              'seconds': arguments.seconds,
+              'options': source | {'cache': cache},
+            },
+            cores=cores[:count],
           )
   if arguments.data_dir:
     time_preparing(
-        arguments.data_dir, pairs=arguments.pairs, count=arguments.count
+      arguments.data_dir, pairs=arguments.pairs, count=arguments.count
     )
 
 
@@ -100,8 +102,8 @@ def tell_size(folder: str, *, fmt: str, fidelity: str) -> None:
   pattern = '*.packed' if fmt == 'packed' else '*-?????-of-?????'
   size = sum(path.stat().st_size for path in info.folder.glob(pattern))
   print(
-      f'{fmt}, {info.fidelity}: {count} examples of {size / count / 1000:.1f} '
-      f'kB at {info.height} x {info.width}'
+    f'{fmt}, {info.fidelity}: {count} examples of {size / count / 1000:.1f} '
+    f'kB at {info.height} x {info.width}'
   )
 
 
@@ -112,22 +114,22 @@ def time_batches(task: dict, *, cores: list[int]) -> None:
     for index, core in enumerate(cores):
       place = {'process_index': index, 'process_count': len(cores)}
       text = json.dumps(
-          task | {'core': core, 'options': task['options'] | place}
+        task | {'core': core, 'options': task['options'] | place}
       )
       workers.append(
-          subprocess.Popen(
-              [sys.executable, '-m', 'benchmarks.input', '--worker', text],
-              stdin=subprocess.PIPE,
-              stdout=subprocess.PIPE,
-              stderr=subprocess.DEVNULL,
-              text=True,
-          )
+        subprocess.Popen(
+          [sys.executable, '-m', 'benchmarks.input', '--worker', text],
+          stdin=subprocess.PIPE,
+          stdout=subprocess.PIPE,
+          stderr=subprocess.DEVNULL,
+          text=True,
+        )
       )
     for worker in workers:  # All are past their start before any measures.
       if worker.stdout.readline() != 'ready\n':
         raise InputError(
-            f'{task["folder"]}: a worker ended; run with --worker '
-            f"'{json.dumps(task | {'core': cores[0]})}' to see why"
+          f'{task["folder"]}: a worker ended; run with --worker '
+          f"'{json.dumps(task | {'core': cores[0]})}' to see why"
         )
     for worker in workers:
       worker.stdin.write('go\n')
@@ -142,15 +144,15 @@ def time_batches(task: dict, *, cores: list[int]) -> None:
   rate = sum(x['count'] / x['wall'] for x in found)
   names = {'none': 'from disk', 'host': 'in memory'}
   print(
-      f'  {names[task["options"]["cache"]]}, {len(cores)} workers with batches '
-      f'of {task["batch_size"]}: {rate:.0f} examples/s; {count / cpu:.0f} '
-      f'per core ({1000 * cpu / count:.2f} ms of CPU each)',
-      flush=True,
+    f'  {names[task["options"]["cache"]]}, {len(cores)} workers with batches '
+    f'of {task["batch_size"]}: {rate:.0f} examples/s; {count / cpu:.0f} '
+    f'per core ({1000 * cpu / count:.2f} ms of CPU each)',
+    flush=True,
   )
 
 
 def work(
-    *, folder: str, batch_size: int, seconds: float, core: int, options: dict
+  *, folder: str, batch_size: int, seconds: float, core: int, options: dict
 ) -> None:
   """One worker: reads batches and puts them on the devices."""
   os.sched_setaffinity(0, {core})  # First: libraries count cores as they load.
@@ -159,7 +161,7 @@ def work(
   from viton_jax.runtime import parallel
 
   stream = parallel.ahead(
-      batches.train_batches(folder, batch_size=batch_size, seed=0, **options)
+    batches.train_batches(folder, batch_size=batch_size, seed=0, **options)
   )
   for _ in range(_WARM_UP):
     jax.block_until_ready(next(stream))
@@ -170,12 +172,14 @@ def work(
     jax.block_until_ready(next(stream))
     count += batch_size
   print(
-      json.dumps({
-          'count': count,
-          'wall': time.perf_counter() - wall,
-          'cpu': time.process_time() - cpu,
-      }),
-      flush=True,
+    json.dumps(
+      {
+        'count': count,
+        'wall': time.perf_counter() - wall,
+        'cpu': time.process_time() - cpu,
+      }
+    ),
+    flush=True,
   )
 
 
@@ -194,16 +198,16 @@ def time_preparing(data_dir: str, *, pairs: str, count: int) -> None:
     mask = garment_masks.garment_mask(pair.garment)
     marks.append(('matching', time.process_time()))
     fitted = geometry.fit_control_points(
-        mask, pair.parse == labels.GARMENT_LABEL, image_size=(256, 192)
+      mask, pair.parse == labels.GARMENT_LABEL, image_size=(256, 192)
     )
     marks.append(('shrink', time.process_time()))
     pair = dataclasses.replace(
-        pair,
-        garment_mask=mask,
-        control_points=np.asarray(fitted.points_norm, np.float32),
+      pair,
+      garment_mask=mask,
+      control_points=np.asarray(fitted.points_norm, np.float32),
     )
     example = sample.working_example(
-        pair, height=256, width=192, fidelity='fixed'
+      pair, height=256, width=192, fidelity='fixed'
     )
     marks.append(('pack', time.process_time()))
     sizes.append(records.packed_size(records.pack(example)))
@@ -213,8 +217,8 @@ def time_preparing(data_dir: str, *, pairs: str, count: int) -> None:
   total = sum(spent.values())
   parts = ', '.join(f'{name} {ms:.1f} ms' for name, ms in spent.items())
   print(
-      f'preparing: {1000 / total:.1f} pairs/s per core ({parts}); '
-      f'{np.mean(sizes) / 1000:.1f} kB a pair'
+    f'preparing: {1000 / total:.1f} pairs/s per core ({parts}); '
+    f'{np.mean(sizes) / 1000:.1f} kB a pair'
   )
 
 

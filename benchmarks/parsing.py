@@ -30,28 +30,46 @@ from viton_jax.perception import flat_garment
 from viton_jax.perception.parsing import grabcut
 
 LABELS = {
-    'background': [0],
-    'hat, hair': [1, 2],
-    'face, glasses, neck': [4, 13],
-    'upper clothes': [5],
-    'bare torso': [10],
-    'left arm': [14],
-    'right arm': [15],
-    'trousers': [9],
-    'skirt': [12],
-    'trousers or skirt': [9, 12],
-    'bare legs': [16, 17],
+  'background': [0],
+  'hat, hair': [1, 2],
+  'face, glasses, neck': [4, 13],
+  'upper clothes': [5],
+  'bare torso': [10],
+  'left arm': [14],
+  'right arm': [15],
+  'trousers': [9],
+  'skirt': [12],
+  'trousers or skirt': [9, 12],
+  'bare legs': [16, 17],
 }
 # What the mean is taken over: nothing twice.
 MEAN_OF = [name for name in LABELS if name not in ('trousers', 'skirt')]
 # Of the data set LIP, as they are usually drawn.
-PALETTE = np.array([
-    [0, 0, 0], [128, 0, 0], [254, 0, 0], [0, 85, 0], [169, 0, 51],
-    [254, 85, 0], [0, 0, 85], [0, 119, 220], [85, 85, 0], [0, 85, 85],
-    [200, 120, 200], [52, 86, 128], [0, 128, 0], [0, 0, 254], [51, 169, 220],
-    [0, 254, 254], [85, 254, 169], [169, 254, 85], [254, 254, 0],
+PALETTE = np.array(
+  [
+    [0, 0, 0],
+    [128, 0, 0],
+    [254, 0, 0],
+    [0, 85, 0],
+    [169, 0, 51],
+    [254, 85, 0],
+    [0, 0, 85],
+    [0, 119, 220],
+    [85, 85, 0],
+    [0, 85, 85],
+    [200, 120, 200],
+    [52, 86, 128],
+    [0, 128, 0],
+    [0, 0, 254],
+    [51, 169, 220],
+    [0, 254, 254],
+    [85, 254, 169],
+    [169, 254, 85],
+    [254, 254, 0],
     [254, 169, 0],
-], np.uint8)
+  ],
+  np.uint8,
+)
 
 
 class Overlap:
@@ -63,7 +81,8 @@ class Overlap:
   def add(self, name: str, found: np.ndarray, true: np.ndarray) -> None:
     both, either = self.sums.get(name, (0, 0))
     self.sums[name] = (
-        both + int((found & true).sum()), either + int((found | true).sum())
+      both + int((found & true).sum()),
+      either + int((found | true).sum()),
     )
 
   def __getitem__(self, name: str) -> float:
@@ -105,8 +124,11 @@ def score_people(arguments) -> None:
         overlap.add(name, np.isin(found, labels), np.isin(pair.parse, labels))
   print_table(arguments, 'people', people, LABELS)
   means = [np.nanmean([o[name] for name in MEAN_OF]) for o in people.values()]
-  print(f'{"mean":24s}' + ''.join(f'{mean:10.3f}' for mean in means)
-        + '   (trousers and skirt as one)')
+  print(
+    f'{"mean":24s}'
+    + ''.join(f'{mean:10.3f}' for mean in means)
+    + '   (trousers and skirt as one)'
+  )
   print(f'{1e3 * statistics.median(spent):.0f} ms a person')
 
 
@@ -115,18 +137,18 @@ def score_garments(arguments) -> None:
   rng = np.random.default_rng(0)
   garments = {kind: Overlap() for kind in ('as drawn', 'uneven', 'shadow')}
   ways = {
-      'segment_garment': flat_garment.segment_garment,
-      'garment_mask': garment_masks.garment_mask,
+    'segment_garment': flat_garment.segment_garment,
+    'garment_mask': garment_masks.garment_mask,
   }
   spent = []
   for index in tqdm(
-      range(1, arguments.count + 1), desc='garments', leave=False
+    range(1, arguments.count + 1), desc='garments', leave=False
   ):
     pair = render_pair(arguments.seed, index, arguments.height)
     photos = {
-        'as drawn': pair.garment,
-        'uneven': uneven(pair.garment, rng),
-        'shadow': shadow(pair.garment, pair.garment_mask),
+      'as drawn': pair.garment,
+      'uneven': uneven(pair.garment, rng),
+      'shadow': shadow(pair.garment, pair.garment_mask),
     }
     for kind, photo in photos.items():
       begin = time.perf_counter()
@@ -163,7 +185,7 @@ def look(folder: pathlib.Path, out: pathlib.Path) -> None:
     tiles.append(cv2.resize(tile, size, interpolation=cv2.INTER_AREA))
   if not tiles:
     raise errors.InputError(
-        f'{folder} has no *.jpg; put photos there, each with a .json of joints'
+      f'{folder} has no *.jpg; put photos there, each with a .json of joints'
     )
   half = (len(tiles) + 1) // 2
   rows = [np.hstack(tiles[:half])]
@@ -171,9 +193,10 @@ def look(folder: pathlib.Path, out: pathlib.Path) -> None:
     rows.append(np.hstack(tiles[half:]))
   width = max(row.shape[1] for row in rows)
   rows = [
-      np.pad(row, ((0, 8), (0, width - row.shape[1]), (0, 0)),
-             constant_values=255)
-      for row in rows
+    np.pad(
+      row, ((0, 8), (0, width - row.shape[1]), (0, 0)), constant_values=255
+    )
+    for row in rows
   ]
   flags = [cv2.IMWRITE_JPEG_QUALITY, 82]
   data = cv2.imencode('.jpg', np.vstack(rows)[..., ::-1], flags)[1].tobytes()
@@ -183,7 +206,7 @@ def look(folder: pathlib.Path, out: pathlib.Path) -> None:
 
 def main():
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   add = parser.add_argument
   add('--count', type=int, default=100, help='how many are drawn')
@@ -191,8 +214,12 @@ def main():
   add('--seed', type=int, default=7000, help='of the drawings')
   add('--height', type=int, default=512, help='of the pictures, in pixels')
   add('--photos', type=pathlib.Path, help='look at the photos of this folder')
-  add('--out', type=pathlib.Path, default=pathlib.Path('parsing.jpg'),
-      help='the sheet that --photos writes')
+  add(
+    '--out',
+    type=pathlib.Path,
+    default=pathlib.Path('parsing.jpg'),
+    help='the sheet that --photos writes',
+  )
   arguments = parser.parse_args()
   if arguments.photos:
     look(arguments.photos, arguments.out)

@@ -21,7 +21,7 @@ from viton_jax.perception.pose import paf_decoder
 
 def main():
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   add = parser.add_argument
   add('--model', help='pose graph; default: the one in the models folder')
@@ -48,8 +48,8 @@ def main():
     people = paf_decoder.decode_people(maps)
     times.append(time.perf_counter() - begin)
   print(
-      f'decoder: {1e3 * statistics.median(times):.1f} ms an image '
-      f'({len(people)} found)'
+    f'decoder: {1e3 * statistics.median(times):.1f} ms an image '
+    f'({len(people)} found)'
   )
 
 

@@ -32,8 +32,8 @@ def random_vgg(seed: int = 0, shrink: int = 1) -> dict:
     width = _VGG_WIDTHS[int(name[4]) - 1] // shrink
     kernel = rng.standard_normal((3, 3, channels, width), np.float32)
     params[name] = {
-        'kernel': kernel * np.float32((2 / (9 * channels)) ** 0.5),
-        'bias': np.zeros(width, np.float32),
+      'kernel': kernel * np.float32((2 / (9 * channels)) ** 0.5),
+      'bias': np.zeros(width, np.float32),
     }
     channels = width
   return params
@@ -70,22 +70,22 @@ def drawn_batch(batch_size: int, size: tuple[int, int]) -> dict:
     pair = render_pair(0, index + 1, 256)
     region = pair.parse == labels.GARMENT_LABEL
     fitted = fit_control_points(
-        pair.garment_mask, region, image_size=region.shape
+      pair.garment_mask, region, image_size=region.shape
     )
     one = dataclasses.replace(
-        pair.sample(f'{index}_0.png', f'{index}_1.png'),
-        control_points=np.asarray(fitted.points_norm, np.float32),
+      pair.sample(f'{index}_0.png', f'{index}_1.png'),
+      control_points=np.asarray(fitted.points_norm, np.float32),
     )
     example = sample.working_example(
-        one, height=size[0], width=size[1], fidelity='fixed'
+      one, height=size[0], width=size[1], fidelity='fixed'
     )
     example['region'] = example['parse'] == labels.GARMENT_LABEL
     examples.append(example)
   chosen = [examples[i % len(examples)] for i in range(batch_size)]
   return {
-      name: np.stack([example[name] for example in chosen])
-      for name, value in examples[0].items()
-      if not isinstance(value, str)
+    name: np.stack([example[name] for example in chosen])
+    for name, value in examples[0].items()
+    if not isinstance(value, str)
   }
 
 
@@ -93,11 +93,11 @@ def twin_batch(batch: dict) -> dict:
   """What the twins take: finished inputs, float32 pictures in [-1, 1]."""
   batch = {name: jnp.asarray(value) for name, value in batch.items()}
   made = {
-      'inputs': representation.network_inputs(batch, fidelity='fixed'),
-      'image': representation.to_norm(batch['person']),
-      'garment': representation.to_norm(batch['garment']),
-      'region': representation.garment_region(batch),
-      'control_points': batch['control_points'],
+    'inputs': representation.network_inputs(batch, fidelity='fixed'),
+    'image': representation.to_norm(batch['person']),
+    'garment': representation.to_norm(batch['garment']),
+    'region': representation.garment_region(batch),
+    'control_points': batch['control_points'],
   }
   return {name: np.asarray(value) for name, value in made.items()}
 
@@ -106,10 +106,10 @@ def random_variables(features: int) -> tuple[dict, dict]:
   """Variables of both networks, NumPy arrays."""
   pictures = jnp.zeros((1, 64, 64, 3))
   first = jax.jit(EncoderDecoder(features=features).init)(
-      jax.random.key(0), jnp.zeros((1, 64, 64, 25))
+    jax.random.key(0), jnp.zeros((1, 64, 64, 25))
   )
   second = jax.jit(Refinement(features=features).init)(
-      jax.random.key(1), pictures, pictures
+    jax.random.key(1), pictures, pictures
   )
   return jax.tree.map(np.asarray, (first, second))
 
@@ -122,14 +122,14 @@ def network_flops(features: int, size: tuple[int, int]) -> dict[str, float]:
   h, w = size
   widths = [25, *(features * k for k in (1, 2, 4, 8, 8, 8))]
   encoder = [
-      2 * 16 * a * b * (h >> k) * (w >> k)
-      for k, (a, b) in enumerate(zip(widths, widths[1:], strict=False), 1)
+    2 * 16 * a * b * (h >> k) * (w >> k)
+    for k, (a, b) in enumerate(zip(widths, widths[1:], strict=False), 1)
   ]
   # (input, output) channels from the innermost; 16 taps at each input place.
   ups = [(8, 8), (16, 8), (16, 4), (8, 2), (4, 1), (2, 0)]
   decoder = [
-      2 * 16 * a * features * (b * features or 4) * (h >> k) * (w >> k)
-      for k, (a, b) in zip(range(6, 0, -1), ups, strict=True)
+    2 * 16 * a * features * (b * features or 4) * (h >> k) * (w >> k)
+    for k, (a, b) in zip(range(6, 0, -1), ups, strict=True)
   ]
   refinement = 2 * h * w * (9 * features * (6 + 2 * features) + features)
   vgg, channels = 0, 3
@@ -139,10 +139,10 @@ def network_flops(features: int, size: tuple[int, int]) -> dict[str, float]:
     vgg += 2 * 9 * channels * width * (h >> block) * (w >> block)
     channels = width
   return {
-      'encoder_decoder': float(sum(encoder) + sum(decoder)),
-      'first_layer': float(encoder[0]),
-      'refinement': float(refinement),
-      'vgg': float(vgg),
+    'encoder_decoder': float(sum(encoder) + sum(decoder)),
+    'first_layer': float(encoder[0]),
+    'refinement': float(refinement),
+    'vgg': float(vgg),
   }
 
 

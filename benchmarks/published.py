@@ -5,11 +5,11 @@ the twins are an independent check.
 """
 
 PERCEPTUAL_SCALES = {
-    'conv1_2': 2.5 / 5.3,
-    'conv2_2': 1.0 / 2.7 / 1.2,
-    'conv3_2': 1.0 / 1.35 / 2.3,
-    'conv4_2': 1.0 / 0.67 / 8.2,
-    'conv5_2': 1.0 / 0.16,
+  'conv1_2': 2.5 / 5.3,
+  'conv2_2': 1.0 / 2.7 / 1.2,
+  'conv3_2': 1.0 / 1.35 / 2.3,
+  'conv4_2': 1.0 / 0.67 / 8.2,
+  'conv5_2': 1.0 / 0.16,
 }
 PERCEPTUAL_UNIT = 128.0
 STAGE1_LAYERS = ('conv1_2', 'conv2_2', 'conv3_2', 'conv4_2', 'conv5_2')

@@ -22,7 +22,9 @@ from viton_jax.runtime import environment
 OURS = 'ours'
 # Name -> the package it needs.
 COMPETITORS = {
-    'torch': 'torch', 'torch_compile': 'torch', 'tensorflow': 'tensorflow'
+  'torch': 'torch',
+  'torch_compile': 'torch',
+  'tensorflow': 'tensorflow',
 }
 _TOO_LARGE = 9  # Exit code; SIGKILL is what the system sends.
 # In words of JAX and TensorFlow, of CUDA, of PyTorch on processors.
@@ -32,17 +34,17 @@ _NO_MEMORY = ('resource_exhausted', 'out of memory', "can't allocate memory")
 def parser_of(text: str, batch: str) -> argparse.ArgumentParser:
   """Options that both benchmarks of the networks have."""
   parser = argparse.ArgumentParser(
-      description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=text, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--batch', default=batch, help='sizes, with commas')
   parser.add_argument(
-      '--dtype', default='float32', help='float32, bfloat16 or both'
+    '--dtype', default='float32', help='float32, bfloat16 or both'
   )
   parser.add_argument('--features', type=int, default=64)
   parser.add_argument('--size', default='256x192', help='height x width')
   parser.add_argument('--repeats', type=int, default=10, help='turns')
   parser.add_argument(
-      '--against', default='', help=f'any of {", ".join(COMPETITORS)}'
+    '--against', default='', help=f'any of {", ".join(COMPETITORS)}'
   )
   return parser
 
@@ -52,13 +54,13 @@ def parse_size(text: str) -> tuple[int, int]:
     h, w = map(int, text.split('x'))
   except ValueError:
     raise errors.InputError(
-        f'--size {text}: give height x width, for example 256x192.'
+      f'--size {text}: give height x width, for example 256x192.'
     ) from None
   return h, w
 
 
 def sweep(
-    measure: Callable, arguments: argparse.Namespace, *, remark: str = ''
+  measure: Callable, arguments: argparse.Namespace, *, remark: str = ''
 ) -> int:
   """Measures every batch size and type that the options name.
 
@@ -105,7 +107,7 @@ def in_a_process(function: Callable, *arguments) -> int:
   """Calls a function in a fresh process; its exit code, or `_TOO_LARGE`."""
   sys.stdout.flush()
   process = multiprocessing.get_context('spawn').Process(
-      target=_call, args=(function, arguments)
+    target=_call, args=(function, arguments)
   )
   process.start()
   process.join()
@@ -120,7 +122,7 @@ def _call(function, arguments):
   except Exception as error:
     said = str(error).lower()
     if not isinstance(error, MemoryError) and not any(
-        words in said for words in _NO_MEMORY
+      words in said for words in _NO_MEMORY
     ):
       raise
     sys.exit(_TOO_LARGE)
@@ -128,9 +130,9 @@ def _call(function, arguments):
 
 def _say_where(arguments, remark):
   print(
-      f'{timing.device()}, {environment.cores()} cores, '
-      f'jax {jax.__version__}, features {arguments.features}, '
-      f'{arguments.size}{remark}'
+    f'{timing.device()}, {environment.cores()} cores, '
+    f'jax {jax.__version__}, features {arguments.features}, '
+    f'{arguments.size}{remark}'
   )
 
 
@@ -140,7 +142,7 @@ def installed(names: list[str]) -> list[str]:
   for name in names:
     if name not in COMPETITORS:
       raise errors.InputError(
-          f'--against {name}: unknown; choose from {", ".join(COMPETITORS)}.'
+        f'--against {name}: unknown; choose from {", ".join(COMPETITORS)}.'
       )
     if importlib.util.find_spec(COMPETITORS[name]) is None:
       print(f'{name}: left out, {COMPETITORS[name]} is not installed')

@@ -29,12 +29,12 @@ def variables_of(tree: Mapping[str, Any], trainable: bool) -> Tensors:
 
 
 def encoder_decoder(
-    params: Tensors,
-    statistics: Tensors,
-    inputs: tf.Tensor,
-    *,
-    train: bool,
-    dropout_rate: float = 0.5,
+  params: Tensors,
+  statistics: Tensors,
+  inputs: tf.Tensor,
+  *,
+  train: bool,
+  dropout_rate: float = 0.5,
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """(b, h, w, 25) -> mask (b, h, w, 1), picture (b, h, w, 3), both tanh."""
   x, skips = inputs, []
@@ -77,7 +77,7 @@ def refinement(params: Tensors, warped, coarse) -> tf.Tensor:
     mean, variance = tf.nn.moments(x, (1, 2, 3), keepdims=True)
     norm = params[f'conv_{k}_norm']
     x = tf.nn.batch_normalization(
-        x, mean, variance, norm['bias'], norm['scale'], 1e-12
+      x, mean, variance, norm['bias'], norm['scale'], 1e-12
     )
     x = tf.nn.leaky_relu(x, 0.2)
   final = params['final']
@@ -100,7 +100,7 @@ def warp(images: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
       column = tf.minimum(tf.cast(left, tf.int32) + right_by, w - 1)
       row = tf.minimum(tf.cast(top, tf.int32) + down_by, h - 1)
       share = (x - left if right_by else left + 1 - x) * (
-          y - top if down_by else top + 1 - y
+        y - top if down_by else top + 1 - y
       )
       corner = tf.gather(flat, row * w + column, batch_dims=1)
       total += share[..., None] * corner
@@ -123,23 +123,26 @@ def vgg_features(params: Tensors, images: tf.Tensor) -> Tensors:
 
 
 def stage1_loss(
-    params: Tensors,
-    statistics: Tensors,
-    vgg: Tensors,
-    *,
-    batch: Tensors,
-    dropout_rate: float = 0.5,
+  params: Tensors,
+  statistics: Tensors,
+  vgg: Tensors,
+  *,
+  batch: Tensors,
+  dropout_rate: float = 0.5,
 ) -> tf.Tensor:
   """Batch: `inputs` (b, h, w, 25), `region` (b, h, w, 1), `image`."""
   mask, coarse = encoder_decoder(
-      params, statistics, batch['inputs'], train=True,
-      dropout_rate=dropout_rate,
+    params,
+    statistics,
+    batch['inputs'],
+    train=True,
+    dropout_rate=dropout_rate,
   )
   return (
-      _distance(mask, batch['region'])
-      + _distance(coarse, batch['image'])
-      + published.STAGE1_PERCEPTUAL
-      * _perceptual(vgg, coarse, batch['image'], published.STAGE1_LAYERS)
+    _distance(mask, batch['region'])
+    + _distance(coarse, batch['image'])
+    + published.STAGE1_PERCEPTUAL
+    * _perceptual(vgg, coarse, batch['image'], published.STAGE1_LAYERS)
   )
 
 
@@ -151,21 +154,23 @@ def refine(params, batch, mask, coarse):
 
 
 def stage2_loss(
-    params: Tensors, coarse_variables: Tensors, vgg: Tensors, *, batch: Tensors
+  params: Tensors, coarse_variables: Tensors, vgg: Tensors, *, batch: Tensors
 ) -> tf.Tensor:
   """Batch: also `garment` (b, h, w, 3) and `control_points` (b, 100, 2)."""
   mask, coarse = encoder_decoder(
-      coarse_variables['params'], coarse_variables['batch_stats'],
-      batch['inputs'], train=False,
+    coarse_variables['params'],
+    coarse_variables['batch_stats'],
+    batch['inputs'],
+    train=False,
   )
   output, alpha = refine(params, batch, mask, coarse)
   return (
-      published.STAGE2_IMAGE * _distance(output, batch['image'])
-      + published.STAGE2_PERCEPTUAL
-      * _perceptual(vgg, output, batch['image'], published.STAGE2_LAYERS)
-      - published.STAGE2_ALPHA * tf.reduce_mean(alpha)
-      + published.STAGE2_VARIATION
-      * tf.reduce_mean(tf.image.total_variation(alpha))
+    published.STAGE2_IMAGE * _distance(output, batch['image'])
+    + published.STAGE2_PERCEPTUAL
+    * _perceptual(vgg, output, batch['image'], published.STAGE2_LAYERS)
+    - published.STAGE2_ALPHA * tf.reduce_mean(alpha)
+    + published.STAGE2_VARIATION
+    * tf.reduce_mean(tf.image.total_variation(alpha))
   )
 
 
@@ -173,8 +178,8 @@ def make_train_step(loss: Callable, params: Tensors) -> Callable[[], None]:
   """One step of TensorFlow 1's Adam along the gradient of `loss()`."""
   variables = tf.nest.flatten(params)
   moments = [
-      [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
-      for _ in range(2)
+    [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
+    for _ in range(2)
   ]
   powers = [tf.Variable(b, trainable=False) for b in (0.5, 0.999)]
 
@@ -184,12 +189,19 @@ def make_train_step(loss: Callable, params: Tensors) -> Callable[[], None]:
       value = loss()
     gradients = tape.gradient(value, variables)
     for variable, m, v, gradient in zip(
-        variables, *moments, gradients, strict=True
+      variables, *moments, gradients, strict=True
     ):
       tf.raw_ops.ResourceApplyAdam(
-          var=variable.handle, m=m.handle, v=v.handle, beta1_power=powers[0],
-          beta2_power=powers[1], lr=2e-4, beta1=0.5, beta2=0.999,
-          epsilon=1e-8, grad=gradient,
+        var=variable.handle,
+        m=m.handle,
+        v=v.handle,
+        beta1_power=powers[0],
+        beta2_power=powers[1],
+        lr=2e-4,
+        beta1=0.5,
+        beta2=0.999,
+        epsilon=1e-8,
+        grad=gradient,
       )
     powers[0].assign(powers[0] * 0.5)
     powers[1].assign(powers[1] * 0.999)
@@ -203,11 +215,11 @@ def _batch_norm(x, name, params, statistics, train):
   mean, variance = statistics[name]['mean'], statistics[name]['var']
   if not train:
     x, *_ = tf.compat.v1.nn.fused_batch_norm(
-        x, scale, bias, mean, variance, 1e-5, is_training=False
+      x, scale, bias, mean, variance, 1e-5, is_training=False
     )
     return x
   x, new_mean, new_variance = tf.compat.v1.nn.fused_batch_norm(
-      x, scale, bias, epsilon=1e-5, is_training=True
+    x, scale, bias, epsilon=1e-5, is_training=True
   )
   if isinstance(mean, tf.Variable):
     mean.assign(0.999 * mean + 0.001 * new_mean)
@@ -218,9 +230,9 @@ def _batch_norm(x, name, params, statistics, train):
 def _perceptual(vgg, fakes, reals, layers):
   of_reals, of_fakes = vgg_features(vgg, reals), vgg_features(vgg, fakes)
   distances = [
-      published.PERCEPTUAL_SCALES[name]
-      * _distance(of_fakes[name], of_reals[name])
-      for name in layers
+    published.PERCEPTUAL_SCALES[name]
+    * _distance(of_fakes[name], of_reals[name])
+    for name in layers
   ]
   return sum(distances) / (len(layers) * published.PERCEPTUAL_UNIT)
 

@@ -21,7 +21,7 @@ def milliseconds(function: Callable, *arguments, repeats: int = 7) -> float:
 
 
 def alternate(
-    functions: Mapping[str, Callable[[], object]], repeats: int
+  functions: Mapping[str, Callable[[], object]], repeats: int
 ) -> dict[str, list[float]]:
   """Seconds of each repetition, the competitors in turns: A B A B.
 
@@ -66,8 +66,7 @@ def peak_flops(dtype: str, size: int | None = None) -> Callable[[], float]:
 
 
 def peak_memory() -> tuple[str, float]:
-  """What it is, and GB: of the device, else of this process; since its start.
-  """
+  """What it is, and GB: of the device, else of this process."""
   statistics_ = jax.local_devices()[0].memory_stats()
   if statistics_ and 'peak_bytes_in_use' in statistics_:
     return 'device', statistics_['peak_bytes_in_use'] / 1e9

@@ -68,7 +68,7 @@ class Refinement(nn.Module):
   def __init__(self, params: Mapping[str, Any]):
     super().__init__()
     self.convolutions = nn.ModuleList(
-        _same(params[f'conv_{k}']) for k in (1, 2, 3)
+      _same(params[f'conv_{k}']) for k in (1, 2, 3)
     )
     self.norms = nn.ModuleList()
     for k in (1, 2, 3):
@@ -95,7 +95,7 @@ class Vgg19(nn.Module):
     mean = np.asarray(params['mean'], np.float32).reshape(1, 3, 1, 1)
     self.register_buffer('mean', torch.tensor(mean))
     self.layers = nn.ModuleDict(
-        {name: _same(params[name]) for name in vgg19.LAYERS}
+      {name: _same(params[name]) for name in vgg19.LAYERS}
     )
     self.requires_grad_(False)
 
@@ -105,9 +105,7 @@ class Vgg19(nn.Module):
     found = {}
     for name, layer in self.layers.items():
       if name.endswith('_1') and name != 'conv1_1':
-        x = functional.avg_pool2d(
-            x, 2, ceil_mode=True, count_include_pad=False
-        )
+        x = functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
       x = functional.relu(layer(x))
       if name in vgg19.FEATURES:
         found[name] = x
@@ -127,38 +125,38 @@ class Warp(nn.Module):
     """(b, c, h, w), (b, 100, 2) -> (b, c, h, w)."""
     positions = torch.einsum('qn,bnd->bqd', self.matrix, points)
     return functional.grid_sample(
-        images,
-        positions.reshape(-1, *self.size, 2),
-        padding_mode='border',
-        align_corners=True,
+      images,
+      positions.reshape(-1, *self.size, 2),
+      padding_mode='border',
+      align_corners=True,
     )
 
 
 def perceptual(
-    vgg: Vgg19, fakes: torch.Tensor, reals: torch.Tensor, *, layers
+  vgg: Vgg19, fakes: torch.Tensor, reals: torch.Tensor, *, layers
 ) -> torch.Tensor:
   """The perceptual loss, mean over the batch."""
   with torch.no_grad():
     of_reals = vgg(reals)
   of_fakes = vgg(fakes)
   distances = [
-      published.PERCEPTUAL_SCALES[name]
-      * (of_fakes[name].float() - of_reals[name].float()).abs().mean()
-      for name in layers
+    published.PERCEPTUAL_SCALES[name]
+    * (of_fakes[name].float() - of_reals[name].float()).abs().mean()
+    for name in layers
   ]
   return sum(distances) / (len(distances) * published.PERCEPTUAL_UNIT)
 
 
 def stage1_loss(
-    network: EncoderDecoder, vgg: Vgg19, batch: Mapping[str, torch.Tensor]
+  network: EncoderDecoder, vgg: Vgg19, batch: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
   """Batch: `inputs` (b, 25, h, w), `region` (b, 1, h, w), `image`."""
   mask, coarse = network(batch['inputs'])
   return (
-      (mask - batch['region']).abs().mean()
-      + (coarse - batch['image']).abs().mean()
-      + published.STAGE1_PERCEPTUAL
-      * perceptual(vgg, coarse, batch['image'], layers=published.STAGE1_LAYERS)
+    (mask - batch['region']).abs().mean()
+    + (coarse - batch['image']).abs().mean()
+    + published.STAGE1_PERCEPTUAL
+    * perceptual(vgg, coarse, batch['image'], layers=published.STAGE1_LAYERS)
   )
 
 
@@ -170,12 +168,12 @@ def refine(network, warp, batch, mask, coarse):
 
 
 def stage2_loss(
-    network: Refinement,
-    vgg: Vgg19,
-    batch: Mapping[str, torch.Tensor],
-    *,
-    coarse_network: EncoderDecoder,
-    warp: Warp,
+  network: Refinement,
+  vgg: Vgg19,
+  batch: Mapping[str, torch.Tensor],
+  *,
+  coarse_network: EncoderDecoder,
+  warp: Warp,
 ) -> torch.Tensor:
   """Batch: also `garment` (b, 3, h, w) and `control_points` (b, 100, 2)."""
   with torch.no_grad():
@@ -184,11 +182,11 @@ def stage2_loss(
   variation = (alpha[:, :, 1:] - alpha[:, :, :-1]).abs().sum()
   variation += (alpha[:, :, :, 1:] - alpha[:, :, :, :-1]).abs().sum()
   return (
-      published.STAGE2_IMAGE * (output - batch['image']).abs().mean()
-      + published.STAGE2_PERCEPTUAL
-      * perceptual(vgg, output, batch['image'], layers=published.STAGE2_LAYERS)
-      - published.STAGE2_ALPHA * alpha.mean()
-      + published.STAGE2_VARIATION * variation / len(alpha)
+    published.STAGE2_IMAGE * (output - batch['image']).abs().mean()
+    + published.STAGE2_PERCEPTUAL
+    * perceptual(vgg, output, batch['image'], layers=published.STAGE2_LAYERS)
+    - published.STAGE2_ALPHA * alpha.mean()
+    + published.STAGE2_VARIATION * variation / len(alpha)
   )
 
 
@@ -207,12 +205,12 @@ def to_device(module: nn.Module) -> nn.Module:
 
 
 def make_train_step(
-    loss: Callable,
-    network: nn.Module,
-    batch: Mapping[str, torch.Tensor],
-    *,
-    dtype: str,
-    compiled: bool,
+  loss: Callable,
+  network: nn.Module,
+  batch: Mapping[str, torch.Tensor],
+  *,
+  dtype: str,
+  compiled: bool,
 ) -> Callable[[], None]:
   """One training step on a batch that stays on the device.
 
@@ -224,7 +222,7 @@ def make_train_step(
     compiled: torch.compile of the loss; its backward pass comes with it.
   """
   optimizer = torch.optim.Adam(
-      network.parameters(), 2e-4, betas=(0.5, 0.999), eps=1e-8, fused=True
+    network.parameters(), 2e-4, betas=(0.5, 0.999), eps=1e-8, fused=True
   )
   network.train()
   forward = torch.compile(loss) if compiled else loss
@@ -242,7 +240,7 @@ def make_train_step(
 
 def autocast(dtype: str):
   return torch.autocast(
-      DEVICE, dtype=torch.bfloat16, enabled=dtype == 'bfloat16'
+    DEVICE, dtype=torch.bfloat16, enabled=dtype == 'bfloat16'
   )
 
 
@@ -277,7 +275,7 @@ def _up(kernel):
 def _same(weights):
   side, _, channels, features = np.shape(weights['kernel'])
   layer = nn.Conv2d(
-      channels, features, side, padding='same', bias='bias' in weights
+    channels, features, side, padding='same', bias='bias' in weights
   )
   _fill(layer.weight, np.transpose(weights['kernel'], (3, 2, 0, 1)))
   if 'bias' in weights:

@@ -52,7 +52,7 @@ def build_ours(stage, variables, batch, *, vgg, dtype) -> Competitor:
   features = first['params']['encoder_1']['kernel'].shape[-1]
   dtype = jnp.dtype(dtype)
   encoder_decoder = EncoderDecoder(
-      features=features, dtype=dtype, axis_name=parallel.AXIS
+    features=features, dtype=dtype, axis_name=parallel.AXIS
   )
   frozen = {'vgg': vgg}
   if stage == 1:
@@ -60,8 +60,11 @@ def build_ours(stage, variables, batch, *, vgg, dtype) -> Competitor:
 
     def step(state, frozen, batch):
       return steps.stage1_train_step(
-          state, batch, model=encoder_decoder, vgg=frozen['vgg'],
-          axis_name=parallel.AXIS,
+        state,
+        batch,
+        model=encoder_decoder,
+        vgg=frozen['vgg'],
+        axis_name=parallel.AXIS,
       )
   else:
     state = train_state.from_variables(second)
@@ -70,9 +73,13 @@ def build_ours(stage, variables, batch, *, vgg, dtype) -> Competitor:
 
     def step(state, frozen, batch):
       return steps.stage2_train_step(
-          state, batch, model=refinement, coarse_model=encoder_decoder,
-          coarse_variables=frozen['coarse'], vgg=frozen['vgg'],
-          axis_name=parallel.AXIS,
+        state,
+        batch,
+        model=refinement,
+        coarse_model=encoder_decoder,
+        coarse_variables=frozen['coarse'],
+        vgg=frozen['vgg'],
+        axis_name=parallel.AXIS,
       )
 
   state, frozen = parallel.replicate(state), parallel.place(frozen)
@@ -85,12 +92,12 @@ def build_ours(stage, variables, batch, *, vgg, dtype) -> Competitor:
   memory = ''
   if plan is not None:
     memory = (
-        f'{plan.temp_size_in_bytes / 1e9:.2f} GB of work space beside '
-        f'{plan.argument_size_in_bytes / 1e9:.2f} GB of arguments'
+      f'{plan.temp_size_in_bytes / 1e9:.2f} GB of work space beside '
+      f'{plan.argument_size_in_bytes / 1e9:.2f} GB of arguments'
     )
   cost = compiled.cost_analysis() or {}
   if cost.get('flops', 0) > 0:
-    memory += f"; XLA counts {cost['flops'] / 1e9:.0f} GFLOP a step"
+    memory += f'; XLA counts {cost["flops"] / 1e9:.0f} GFLOP a step'
   holder = [state]
 
   def run():
@@ -101,9 +108,7 @@ def build_ours(stage, variables, batch, *, vgg, dtype) -> Competitor:
   return Competitor(run, seconds, memory)
 
 
-def build_torch(
-    stage, variables, batch, *, vgg, dtype, compiled
-) -> Competitor:
+def build_torch(stage, variables, batch, *, vgg, dtype, compiled) -> Competitor:
   """PyTorch, kernels and pictures channels-last."""
   from benchmarks import torch_twin as twin
 
@@ -118,23 +123,23 @@ def build_torch(
     coarse_network = network.eval().requires_grad_(False)
     network = twin.to_device(twin.Refinement(second['params']))
     loss = functools.partial(
-        twin.stage2_loss,
-        network,
-        vgg,
-        coarse_network=coarse_network,
-        warp=twin.Warp(batch['image'].shape[1:3]).to(twin.DEVICE),
+      twin.stage2_loss,
+      network,
+      vgg,
+      coarse_network=coarse_network,
+      warp=twin.Warp(batch['image'].shape[1:3]).to(twin.DEVICE),
     )
   step = twin.make_train_step(
-      loss, network, tensors, dtype=dtype, compiled=compiled
+    loss, network, tensors, dtype=dtype, compiled=compiled
   )
   twin.peak_memory()
   step()
   step()  # Compiles once more where the first call changed something.
   peak = twin.peak_memory()
   return Competitor(
-      step,
-      time.perf_counter() - begin,
-      f'{peak / 1e9:.2f} GB at most' if peak else '',
+    step,
+    time.perf_counter() - begin,
+    f'{peak / 1e9:.2f} GB at most' if peak else '',
   )
 
 
@@ -152,13 +157,13 @@ def build_tensorflow(stage, variables, batch, *, vgg) -> Competitor:
     params = twin.variables_of(first['params'], True)
     moving = twin.variables_of(first['batch_stats'], True)
     loss = functools.partial(
-        twin.stage1_loss, params, moving, vgg, batch=tensors
+      twin.stage1_loss, params, moving, vgg, batch=tensors
     )
   else:
     params = twin.variables_of(second['params'], True)
     coarse = twin.variables_of(first, False)
     loss = functools.partial(
-        twin.stage2_loss, params, coarse, vgg, batch=tensors
+      twin.stage2_loss, params, coarse, vgg, batch=tensors
     )
   step = twin.make_train_step(loss, params)
   step()
@@ -170,7 +175,7 @@ def build(names, stage, variables, drawn, *, vgg, dtype) -> dict:
   ready = {}
   if sweep.OURS in names:
     ready[sweep.OURS] = build_ours(
-        stage, variables, drawn, vgg=vgg, dtype=dtype
+      stage, variables, drawn, vgg=vgg, dtype=dtype
     )
   twins = [name for name in names if name != sweep.OURS]
   finished = problem.twin_batch(drawn) if twins else None
@@ -179,8 +184,12 @@ def build(names, stage, variables, drawn, *, vgg, dtype) -> dict:
       ready[name] = build_tensorflow(stage, variables, finished, vgg=vgg)
     else:
       ready[name] = build_torch(
-          stage, variables, finished, vgg=vgg, dtype=dtype,
-          compiled=name == 'torch_compile',
+        stage,
+        variables,
+        finished,
+        vgg=vgg,
+        dtype=dtype,
+        compiled=name == 'torch_compile',
       )
   return ready
 
@@ -193,9 +202,9 @@ def compare(ready: dict, *, batch_size, flops, dtype, repeats) -> None:
   times = timing.alternate(turns | {'': lambda: peaks.append(peak())}, repeats)
   best = max(peaks)
   print(
-      f'  matrix product of {dtype}: {best / 1e12:.3g} TFLOP/s\n'
-      f'  {"":14}{"images/s":>10}{"ms/step":>10}{"TFLOP/s":>10}{"of peak":>9}'
-      f'{"first call s":>14}{"ours is":>9}'
+    f'  matrix product of {dtype}: {best / 1e12:.3g} TFLOP/s\n'
+    f'  {"":14}{"images/s":>10}{"ms/step":>10}{"TFLOP/s":>10}{"of peak":>9}'
+    f'{"first call s":>14}{"ours is":>9}'
   )
   for name, one in ready.items():
     seconds = statistics.median(times[name])
@@ -204,10 +213,10 @@ def compare(ready: dict, *, batch_size, flops, dtype, repeats) -> None:
     if sweep.OURS in ready:
       ratio = f'{seconds / statistics.median(times[sweep.OURS]):.2f}x'
     print(
-        f'  {name:14}{batch_size / seconds:10.4g}{1e3 * seconds:10.4g}'
-        f'{rate / 1e12:10.3g}{100 * rate / best:8.0f}%'
-        f'{one.compile_seconds:14.1f}{ratio:>9}'
-        + (f'  {one.memory}' if one.memory else '')
+      f'  {name:14}{batch_size / seconds:10.4g}{1e3 * seconds:10.4g}'
+      f'{rate / 1e12:10.3g}{100 * rate / best:8.0f}%'
+      f'{one.compile_seconds:14.1f}{ratio:>9}'
+      + (f'  {one.memory}' if one.memory else '')
     )
   where, gigabytes = timing.peak_memory()
   print(f'  peak memory of the {where} so far: {gigabytes:.2f} GB')
@@ -219,22 +228,22 @@ def measure(arguments, names, batch_size, dtype) -> None:
   stage = arguments.stage
   flops = problem.step_flops(stage, arguments.features, size)
   print(
-      f'\nstage {stage}, batch {batch_size}, {dtype}: '
-      f'{flops / 1e9:.1f} GFLOP a picture'
+    f'\nstage {stage}, batch {batch_size}, {dtype}: '
+    f'{flops / 1e9:.1f} GFLOP a picture'
   )
   compare(
-      build(
-          names,
-          stage,
-          problem.random_variables(arguments.features),
-          problem.drawn_batch(batch_size, size),
-          vgg=problem.random_vgg(),
-          dtype=dtype,
-      ),
-      batch_size=batch_size,
-      flops=flops,
+    build(
+      names,
+      stage,
+      problem.random_variables(arguments.features),
+      problem.drawn_batch(batch_size, size),
+      vgg=problem.random_vgg(),
       dtype=dtype,
-      repeats=arguments.repeats,
+    ),
+    batch_size=batch_size,
+    flops=flops,
+    dtype=dtype,
+    repeats=arguments.repeats,
   )
 
 

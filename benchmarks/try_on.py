@@ -36,16 +36,20 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
   features = first['params']['encoder_1']['kernel'].shape[-1]
   dtype = jnp.dtype(dtype)
   coarse_step = parallel.predict_split(
-      functools.partial(
-          steps.predict_coarse,
-          model=EncoderDecoder(features=features, dtype=dtype),
-      )
+    functools.partial(
+      steps.predict_coarse,
+      model=EncoderDecoder(features=features, dtype=dtype),
+    )
   )
 
   def refine(variables, batch):
     return steps.predict_refined(
-        variables, batch, batch['control_points'], batch['mask'],
-        batch['coarse'], model=Refinement(features=features, dtype=dtype),
+      variables,
+      batch,
+      batch['control_points'],
+      batch['mask'],
+      batch['coarse'],
+      model=Refinement(features=features, dtype=dtype),
     )['output']
 
   refine_step = parallel.predict_split(refine)
@@ -57,9 +61,9 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
   def matching():
     with one_blas_thread():
       found = pool.map(
-          functools.partial(match, fidelity='fixed'),
-          batch['garment_mask'],
-          batch['region'].astype(np.float32),
+        functools.partial(match, fidelity='fixed'),
+        batch['garment_mask'],
+        batch['region'].astype(np.float32),
       )
       return np.stack([points for points, _ in found])
 
@@ -69,27 +73,27 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
     parallel.unshard(mask)
     points = parallel.shard({'control_points': matching()})
     output = refine_step(
-        second,
-        {'garment': split['garment'], **points, 'mask': mask, 'coarse': coarse},
+      second,
+      {'garment': split['garment'], **points, 'mask': mask, 'coarse': coarse},
     )
     return parallel.unshard(output)
 
   mask, coarse = coarse_step(first, on_device)
   refine_inputs = {
-      'garment': on_device['garment'],
-      **parallel.shard({'control_points': batch['control_points']}),
-      'mask': mask,
-      'coarse': coarse,
+    'garment': on_device['garment'],
+    **parallel.shard({'control_points': batch['control_points']}),
+    'mask': mask,
+    'coarse': coarse,
   }
   return {
-      'whole try-on': whole,
-      'first network': lambda: jax.block_until_ready(
-          coarse_step(first, on_device)
-      ),
-      'matching': matching,
-      'warp, second network': lambda: jax.block_until_ready(
-          refine_step(second, refine_inputs)
-      ),
+    'whole try-on': whole,
+    'first network': lambda: jax.block_until_ready(
+      coarse_step(first, on_device)
+    ),
+    'matching': matching,
+    'warp, second network': lambda: jax.block_until_ready(
+      refine_step(second, refine_inputs)
+    ),
   }
 
 
@@ -148,7 +152,7 @@ def build_tensorflow(variables, batch) -> dict[str, Callable]:
   @tf.function(autograph=False)
   def coarse(inputs):
     return twin.encoder_decoder(
-        first['params'], first['batch_stats'], inputs, train=False
+      first['params'], first['batch_stats'], inputs, train=False
     )
 
   @tf.function(autograph=False)
@@ -158,8 +162,8 @@ def build_tensorflow(variables, batch) -> dict[str, Callable]:
   predicted = coarse(tensors['inputs'])
   # One number is fetched, so that the call ends with the work.
   return {
-      'first network': lambda: coarse(tensors['inputs'])[0][0, 0, 0].numpy(),
-      'warp, second network': lambda: refined(*predicted)[0][0, 0, 0].numpy(),
+    'first network': lambda: coarse(tensors['inputs'])[0][0, 0, 0].numpy(),
+    'warp, second network': lambda: refined(*predicted)[0][0, 0, 0].numpy(),
   }
 
 
@@ -175,7 +179,7 @@ def build(names, variables, drawn, *, dtype) -> dict[str, dict[str, Callable]]:
       ready[name] = build_tensorflow(variables, finished)
     else:
       ready[name] = build_torch(
-          variables, finished, dtype=dtype, compiled=name == 'torch_compile'
+        variables, finished, dtype=dtype, compiled=name == 'torch_compile'
       )
   return ready
 
@@ -188,7 +192,7 @@ def measure(arguments, names, batch_size, dtype) -> None:
   print(f'\nbatch {batch_size}, {dtype}: milliseconds a batch, images/s')
   for part in dict.fromkeys(part for parts in ready.values() for part in parts):
     turns = {
-        name: parts[part] for name, parts in ready.items() if part in parts
+      name: parts[part] for name, parts in ready.items() if part in parts
     }
     for function in turns.values():
       function()
@@ -204,9 +208,9 @@ def measure(arguments, names, batch_size, dtype) -> None:
 
 def main() -> int:
   return sweep.sweep(
-      measure,
-      sweep.parser_of(__doc__, '1,8,64').parse_args(),
-      remark='; (x): how many times longer than ours',
+    measure,
+    sweep.parser_of(__doc__, '1,8,64').parse_args(),
+    remark='; (x): how many times longer than ours',
   )
 
 

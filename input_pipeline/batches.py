@@ -51,7 +51,7 @@ class RecordsInfo:
 
 
 def read_info(
-    data_dir, *, fmt: str = 'records', fidelity: str = 'original'
+  data_dir, *, fmt: str = 'records', fidelity: str = 'original'
 ) -> RecordsInfo:
   """Reads what there is to train on.
 
@@ -70,20 +70,19 @@ def read_info(
   """
   if fmt not in FORMATS:
     raise InputError(
-        f"data of the format '{fmt}' are unknown; use one of "
-        f'{", ".join(FORMATS)}'
+      f"data of the format '{fmt}' are unknown; use one of {', '.join(FORMATS)}"
     )
   if fmt == 'packed':
     return _read_packed_info(pathlib.Path(data_dir))
   if fmt == 'original_records':
     files = original_records.open_original_records(data_dir)
     return RecordsInfo(
-        height=original_records.HEIGHT,
-        width=original_records.WIDTH,
-        fidelity=fidelity,
-        num_examples={'train': len(files)},
-        folder=pathlib.Path(data_dir),
-        shards={'train': len(files.paths)},
+      height=original_records.HEIGHT,
+      width=original_records.WIDTH,
+      fidelity=fidelity,
+      num_examples={'train': len(files)},
+      folder=pathlib.Path(data_dir),
+      shards={'train': len(files.paths)},
     )
   data_dir = pathlib.Path(data_dir)
   # While TFDS writes, its folder has a longer name: that does not count.
@@ -96,24 +95,24 @@ def read_info(
     metadata = json.loads((folder / 'metadata.json').read_text())
     shards = {s['name']: s['shardLengths'] for s in info['splits']}
     return RecordsInfo(
-        height=int(metadata['height']),
-        width=int(metadata['width']),
-        fidelity=str(metadata['fidelity']),
-        num_examples={k: sum(map(int, v)) for k, v in shards.items()},
-        folder=folder,
-        shards={k: len(v) for k, v in shards.items()},
+      height=int(metadata['height']),
+      width=int(metadata['width']),
+      fidelity=str(metadata['fidelity']),
+      num_examples={k: sum(map(int, v)) for k, v in shards.items()},
+      folder=folder,
+      shards={k: len(v) for k, v in shards.items()},
     )
   except (OSError, KeyError, TypeError, ValueError) as error:
     raise InputError(
-        f'{folder}: dataset_info.json or metadata.json is damaged ({error}); '
-        'prepare the records again'
+      f'{folder}: dataset_info.json or metadata.json is damaged ({error}); '
+      'prepare the records again'
     ) from error
 
 
 def _read_packed_info(data_dir: pathlib.Path) -> RecordsInfo:
   headers = [
-      packed.read_header(path)
-      for path in sorted(data_dir.glob(f'*{packed.SUFFIX}'))
+    packed.read_header(path)
+    for path in sorted(data_dir.glob(f'*{packed.SUFFIX}'))
   ]
   if not headers:
     raise _nothing_there(data_dir, 'packed')
@@ -122,32 +121,32 @@ def _read_packed_info(data_dir: pathlib.Path) -> RecordsInfo:
     path = packed.path_of(data_dir, split)
     if split not in [header.split for header in headers]:
       raise InputError(
-          f'{path}: this file is missing, which belongs to '
-          f'{packed.path_of(data_dir, first.split).name}; copy it too or '
-          'prepare the data again'
+        f'{path}: this file is missing, which belongs to '
+        f'{packed.path_of(data_dir, first.split).name}; copy it too or '
+        'prepare the data again'
       )
   for header in headers[1:]:
     same = ('height', 'width', 'fidelity', 'num_examples')
     if any(getattr(header, x) != getattr(first, x) for x in same):
       raise InputError(
-          f'{data_dir}: {first.split}{packed.SUFFIX} and {header.split}'
-          f'{packed.SUFFIX} were not prepared together; copy both again'
+        f'{data_dir}: {first.split}{packed.SUFFIX} and {header.split}'
+        f'{packed.SUFFIX} were not prepared together; copy both again'
       )
   return RecordsInfo(
-      height=first.height,
-      width=first.width,
-      fidelity=first.fidelity,
-      num_examples=first.num_examples,
-      folder=data_dir,
-      shards=dict.fromkeys(first.num_examples, 1),
+    height=first.height,
+    width=first.width,
+    fidelity=first.fidelity,
+    num_examples=first.num_examples,
+    folder=data_dir,
+    shards=dict.fromkeys(first.num_examples, 1),
   )
 
 
 def _nothing_there(data_dir: pathlib.Path, fmt: str) -> InputError:
   """What to say where there are no finished data of a format."""
   other = {
-      'records': any(data_dir.glob('try_on/*/?.?.?/dataset_info.json')),
-      'packed': any(data_dir.glob(f'*{packed.SUFFIX}')),
+    'records': any(data_dir.glob('try_on/*/?.?.?/dataset_info.json')),
+    'packed': any(data_dir.glob(f'*{packed.SUFFIX}')),
   }
   options = ' --format packed' if fmt == 'packed' else ''
   what = 'packed files' if fmt == 'packed' else 'records'
@@ -161,16 +160,16 @@ def _nothing_there(data_dir: pathlib.Path, fmt: str) -> InputError:
 
 
 def train_batches(
-    data_dir,
-    *,
-    batch_size: int,
-    seed: int,
-    start_step: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
-    fmt: str = 'records',
-    fidelity: str = 'original',
-    cache: str = 'none',
+  data_dir,
+  *,
+  batch_size: int,
+  seed: int,
+  start_step: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+  fmt: str = 'records',
+  fidelity: str = 'original',
+  cache: str = 'none',
 ) -> Iterator[dict]:
   """Yields shuffled batches without end.
 
@@ -197,15 +196,15 @@ def train_batches(
   """
   if cache not in CACHES:
     raise InputError(
-        f"the cache '{cache}' is unknown; use one of {', '.join(CACHES)}"
+      f"the cache '{cache}' is unknown; use one of {', '.join(CACHES)}"
     )
   info = read_info(data_dir, fmt=fmt, fidelity=fidelity)
   place = {
-      'batch_size': batch_size,
-      'seed': seed,
-      'start_step': start_step,
-      'process_index': process_index,
-      'process_count': process_count,
+    'batch_size': batch_size,
+    'seed': seed,
+    'start_step': start_step,
+    'process_index': process_index,
+    'process_count': process_count,
   }
   if cache == 'host':
     arrays = read_all(data_dir, split='train', fmt=fmt, fidelity=fidelity)
@@ -214,18 +213,18 @@ def train_batches(
     order = _train_order(info.num_examples['train'], **place)
     return streams.array_batches(arrays, order)
   return _split_batches(
-      info, 'train', lambda count: _train_order(count, **place), fmt=fmt
+    info, 'train', lambda count: _train_order(count, **place), fmt=fmt
   )
 
 
 def train_indices(
-    num_examples: int,
-    *,
-    batch_size: int,
-    seed: int,
-    start_step: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+  num_examples: int,
+  *,
+  batch_size: int,
+  seed: int,
+  start_step: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
 ) -> Iterator[np.ndarray]:
   """Yields which examples `train_batches` puts into each batch.
 
@@ -241,22 +240,22 @@ def train_indices(
     an endless iterator of (batch_size,) int32: rows of `read_all`'s arrays.
   """
   order = _train_order(
-      num_examples,
-      batch_size=batch_size,
-      seed=seed,
-      start_step=start_step,
-      process_index=process_index,
-      process_count=process_count,
+    num_examples,
+    batch_size=batch_size,
+    seed=seed,
+    start_step=start_step,
+    process_index=process_index,
+    process_count=process_count,
   )
   return (indices.astype(np.int32) for indices, _ in order)
 
 
 def read_all(
-    data_dir,
-    *,
-    split: str = 'train',
-    fmt: str = 'records',
-    fidelity: str = 'original',
+  data_dir,
+  *,
+  split: str = 'train',
+  fmt: str = 'records',
+  fidelity: str = 'original',
 ) -> dict[str, np.ndarray]:
   """Reads a whole split.
 
@@ -280,10 +279,10 @@ def read_all(
   if fmt == 'packed':
     return packed.open_arrays(packed.path_of(data_dir, split))
   stream = _split_batches(
-      info,
-      split,
-      lambda count: _eval_order(count, min(count, _READ_AT_ONCE), 0, 1),
-      fmt=fmt,
+    info,
+    split,
+    lambda count: _eval_order(count, min(count, _READ_AT_ONCE), 0, 1),
+    fmt=fmt,
   )
   count = info.num_examples[split]
   arrays, names, done = {}, {}, 0
@@ -308,19 +307,19 @@ def _empty(shape, dtype) -> np.ndarray:
     return np.empty(shape, dtype)
   except MemoryError as error:
     raise InputError(
-        f'{shape[0]} examples do not fit into the memory of this machine '
-        f'({error}); read them from disk instead, with the cache none'
+      f'{shape[0]} examples do not fit into the memory of this machine '
+      f'({error}); read them from disk instead, with the cache none'
     ) from error
 
 
 def eval_batches(
-    data_dir,
-    *,
-    split: str = 'validation',
-    batch_size: int,
-    process_index: int = 0,
-    process_count: int = 1,
-    fmt: str = 'records',
+  data_dir,
+  *,
+  split: str = 'validation',
+  batch_size: int,
+  process_index: int = 0,
+  process_count: int = 1,
+  fmt: str = 'records',
 ) -> Iterator[dict]:
   """Yields each example of a split once, in order.
 
@@ -341,13 +340,11 @@ def eval_batches(
     InputError: no data, no such split, or a record that is damaged.
   """
   return _split_batches(
-      read_info(data_dir, fmt=fmt),
-      split,
-      lambda count: _eval_order(
-          count, batch_size, process_index, process_count
-      ),
-      fmt=fmt,
-      with_valid=True,
+    read_info(data_dir, fmt=fmt),
+    split,
+    lambda count: _eval_order(count, batch_size, process_index, process_count),
+    fmt=fmt,
+    with_valid=True,
   )
 
 
@@ -360,9 +357,7 @@ def _split_batches(info, split, make_order, *, fmt, with_valid=False):
     return streams.array_batches(arrays, order, with_valid=with_valid)
   if fmt == 'original_records':
     files = original_records.open_original_records(info.folder)
-    return streams.original_batches(
-        info, files, order, with_valid=with_valid
-    )
+    return streams.original_batches(info, files, order, with_valid=with_valid)
   files = _split_files(info, split)
   return streams.record_batches(info, files, order, with_valid=with_valid)
 
@@ -371,33 +366,35 @@ def _check_split(info: RecordsInfo, split: str) -> None:
   if not info.num_examples.get(split):
     have = ', '.join(info.num_examples)
     raise InputError(
-        f"{info.folder}: there is no split '{split}', only {have}; prepare the "
-        'data again with a larger --validation_fraction'
+      f"{info.folder}: there is no split '{split}', only {have}; prepare the "
+      'data again with a larger --validation_fraction'
     )
 
 
 def _split_files(info: RecordsInfo, split: str) -> RecordFiles:
   total = info.shards[split]
-  files = open_records([
+  files = open_records(
+    [
       info.folder / f'try_on-{split}.tfrecord-{i:05d}-of-{total:05d}'
       for i in range(total)
-  ])
+    ]
+  )
   if len(files) != info.num_examples[split]:
     raise InputError(
-        f'{info.folder}: {split} has {len(files)} records instead of '
-        f'{info.num_examples[split]}; copy or prepare them again'
+      f'{info.folder}: {split} has {len(files)} records instead of '
+      f'{info.num_examples[split]}; copy or prepare them again'
     )
   return files
 
 
 def _train_order(
-    num_records: int,
-    *,
-    batch_size: int,
-    seed: int,
-    start_step: int,
-    process_index: int,
-    process_count: int,
+  num_records: int,
+  *,
+  batch_size: int,
+  seed: int,
+  start_step: int,
+  process_index: int,
+  process_count: int,
 ):
   """Yields (indices, valid) of each batch of one process, without end."""
 

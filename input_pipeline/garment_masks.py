@@ -22,10 +22,10 @@ _MIN_COMPONENT = 0.02
 
 
 def garment_mask(
-    photo: np.ndarray,
-    *,
-    fidelity: str = 'fixed',
-    size: tuple[int, int] | None = None,
+  photo: np.ndarray,
+  *,
+  fidelity: str = 'fixed',
+  size: tuple[int, int] | None = None,
 ) -> np.ndarray:
   """Finds a flat garment on a light background.
 
@@ -47,8 +47,8 @@ def garment_mask(
   photo = np.asarray(photo)
   if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
     raise InputError(
-        'a garment photo must be uint8 of shape (h, w, 3), not '
-        f'{photo.dtype} of {photo.shape}; decode it as RGB'
+      'a garment photo must be uint8 of shape (h, w, 3), not '
+      f'{photo.dtype} of {photo.shape}; decode it as RGB'
     )
   if fidelity == 'original':
     mask = np.all(photo != 255, axis=2)
@@ -61,12 +61,12 @@ def garment_mask(
       mask = resize_area(mask.astype(np.float32), size) >= 0.5
   else:
     raise InputError(
-        f"fidelity must be 'original' or 'fixed', not {fidelity!r}"
+      f"fidelity must be 'original' or 'fixed', not {fidelity!r}"
     )
   if not mask.any():
     raise InputError(
-        'no garment found in the photo; it must lie on a light background '
-        'that differs from it'
+      'no garment found in the photo; it must lie on a light background '
+      'that differs from it'
     )
   return mask
 
@@ -74,13 +74,11 @@ def garment_mask(
 def _garment_mask_fixed(photo: np.ndarray) -> np.ndarray:
   h, w, _ = photo.shape
   border = np.concatenate(
-      [photo[0], photo[-1], photo[:, 0], photo[:, -1]], axis=0
+    [photo[0], photo[-1], photo[:, 0], photo[:, -1]], axis=0
   )
   light = border[border.min(axis=1) >= _LIGHT]
   # A garment may touch a border or two; only light pixels vote.
-  background = (
-      np.median(light, axis=0) if len(light) else np.full(3, 255.0)
-  )
+  background = np.median(light, axis=0) if len(light) else np.full(3, 255.0)
   background = background.astype(np.uint8)
   distance = cv2.absdiff(photo, np.broadcast_to(background, photo.shape))
   distance = distance.max(axis=2)

@@ -16,22 +16,22 @@ from viton_jax import errors
 def main(argv: list[str] | None = None) -> None:
   """Runs the command line."""
   parser = argparse.ArgumentParser(
-      prog='python -m input_pipeline.packed',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m input_pipeline.packed',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument('files', nargs='+', type=pathlib.Path)
   for path in parser.parse_args(argv).files:
     header = check_sums(path)
     count = header.num_examples[header.split]
     print(
-        f'{path}: {count} examples of {header.height} x {header.width}, '
-        f'{header.fidelity}, {header.num_bytes / 1e9:.3f} GB; SHA-256 right'
+      f'{path}: {count} examples of {header.height} x {header.width}, '
+      f'{header.fidelity}, {header.num_bytes / 1e9:.3f} GB; SHA-256 right'
     )
     for field in header.fields:
       print(
-          f'  {field.name:15} {field.dtype:4} {field.shape}, '
-          f'{field.nbytes / max(count, 1) / 1000:.1f} kB each'
+        f'  {field.name:15} {field.dtype:4} {field.shape}, '
+        f'{field.nbytes / max(count, 1) / 1000:.1f} kB each'
       )
 
 

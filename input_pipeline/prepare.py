@@ -38,7 +38,7 @@ from viton_jax.runtime import environment
 
 
 def validation_persons(
-    person_ids, fraction: float, *, seed: int
+  person_ids, fraction: float, *, seed: int
 ) -> frozenset[str]:
   """Chooses who is held out, by a hash of the name.
 
@@ -63,19 +63,19 @@ def validation_persons(
 
 
 def prepare(
-    layout_name: str | None,
-    data_dir,
-    *,
-    out_dir,
-    pairs: str | None = None,
-    height: int = 256,
-    width: int = 192,
-    fidelity: str = 'fixed',
-    validation_fraction: float = 0.02,
-    workers: int | None = None,
-    seed: int = 0,
-    fmt: str = 'records',
-    beam_options: str | None = None,
+  layout_name: str | None,
+  data_dir,
+  *,
+  out_dir,
+  pairs: str | None = None,
+  height: int = 256,
+  width: int = 192,
+  fidelity: str = 'fixed',
+  validation_fraction: float = 0.02,
+  workers: int | None = None,
+  seed: int = 0,
+  fmt: str = 'records',
+  beam_options: str | None = None,
 ) -> int:
   """Prepares all pairs of a list; see the module's docstring.
 
@@ -105,17 +105,17 @@ def prepare(
   sample.check_settings(height, width, fidelity=fidelity)
   if not 0 <= validation_fraction < 1:
     raise InputError(
-        f'validation_fraction {validation_fraction} is not in [0, 1); use '
-        '0.02 to hold out every fiftieth person'
+      f'validation_fraction {validation_fraction} is not in [0, 1); use '
+      '0.02 to hold out every fiftieth person'
     )
   if workers is not None and workers < 0:
     raise InputError(
-        f'workers {workers} is negative; leave it out for one a core'
+      f'workers {workers} is negative; leave it out for one a core'
     )
   workers = environment.cores() if workers is None else workers
   if fmt not in parts.FORMATS:
     raise InputError(
-        f"format '{fmt}' is unknown; use one of {', '.join(parts.FORMATS)}"
+      f"format '{fmt}' is unknown; use one of {', '.join(parts.FORMATS)}"
     )
   run, on_beam = None, {}
   if beam_options is not None:
@@ -132,14 +132,14 @@ def prepare(
     gather.check_tfds()
   out_dir = pathlib.Path(out_dir)
   settings = {
-      'layout': layout.name,
-      'pairs': f'{len(layout)}, sha256 {_hash(layout.pairs)}',
-      'height': height,
-      'width': width,
-      'fidelity': fidelity,
-      'validation_fraction': validation_fraction,
-      'seed': seed,
-      'format': fmt,
+    'layout': layout.name,
+    'pairs': f'{len(layout)}, sha256 {_hash(layout.pairs)}',
+    'height': height,
+    'width': width,
+    'fidelity': fidelity,
+    'validation_fraction': validation_fraction,
+    'seed': seed,
+    'format': fmt,
   }
   if _claim(out_dir, settings):
     manifest_path = out_dir / 'manifest.jsonl'
@@ -147,7 +147,7 @@ def prepare(
     print(f'{out_dir}: prepared before with the same settings; nothing to do')
     return _exit_code(manifest)
   work = parts.Work(
-      layout, height, width, fidelity, seed, out_dir / 'parts', fmt
+    layout, height, width, fidelity, seed, out_dir / 'parts', fmt
   )
   if fmt == 'packed':
     gather.check_room_for_packed(work, out_dir)
@@ -157,19 +157,19 @@ def prepare(
   seconds = time.monotonic() - start
 
   manifest = [
-      line
-      for number in range(work.num_chunks)
-      for line in parts.read_manifest(work.parts_dir, number)
+    line
+    for number in range(work.num_chunks)
+    for line in parts.read_manifest(work.parts_dir, number)
   ]
   storage.write_file(
-      out_dir / 'manifest.jsonl',
-      ''.join(json.dumps(line) + '\n' for line in manifest).encode(),
+    out_dir / 'manifest.jsonl',
+    ''.join(json.dumps(line) + '\n' for line in manifest).encode(),
   )
   persons = [m['person_id'] for m in manifest if m['status'] == 'ok']
   if not persons:
     raise InputError(
-        f'{out_dir}: none of the {len(manifest)} pairs could be prepared; the '
-        f"first because {manifest[0]['reason']}; see manifest.jsonl"
+      f'{out_dir}: none of the {len(manifest)} pairs could be prepared; the '
+      f'first because {manifest[0]["reason"]}; see manifest.jsonl'
     )
   held_out = validation_persons(persons, validation_fraction, seed=seed)
   slices = gather.split_slices(manifest, held_out)
@@ -178,18 +178,18 @@ def prepare(
   else:
     size = gather.write_records(work, slices, out_dir=out_dir, **on_beam)
   storage.write_json(
-      out_dir / 'prepare.json', {'settings': settings, 'done': True}
+    out_dir / 'prepare.json', {'settings': settings, 'done': True}
   )
   shutil.rmtree(work.parts_dir)
 
   num_validation = sum(person in held_out for person in persons)
   print(
-      f'prepared {count} pairs in {seconds:.1f} s '
-      f'({count / max(seconds, 1e-9):.1f} pairs/s): {len(persons)} ok '
-      f'({len(persons) - num_validation} train, {num_validation} validation), '
-      f'{len(manifest) - len(persons)} failed\n'
-      f'{size / len(persons) / 1000:.1f} kB a pair on average\n'
-      f'{"packed files" if fmt == "packed" else "records"} in {out_dir}'
+    f'prepared {count} pairs in {seconds:.1f} s '
+    f'({count / max(seconds, 1e-9):.1f} pairs/s): {len(persons)} ok '
+    f'({len(persons) - num_validation} train, {num_validation} validation), '
+    f'{len(manifest) - len(persons)} failed\n'
+    f'{size / len(persons) / 1000:.1f} kB a pair on average\n'
+    f'{"packed files" if fmt == "packed" else "records"} in {out_dir}'
   )
   return _exit_code(manifest)
 
@@ -201,7 +201,7 @@ def _open(layout_name, data_dir, pairs, *, fidelity) -> layouts.Layout:
   # The published weights were trained on pixels decoded by TensorFlow.
   decode = original_records.decode_photo_tf if original else images.decode_image
   return layouts.open_layout(
-      layout_name, data_dir, pairs, decode=decode, tps=original
+    layout_name, data_dir, pairs, decode=decode, tps=original
   )
 
 
@@ -228,8 +228,8 @@ def _claim(out_dir: pathlib.Path, settings: dict) -> bool:
       storage.write_json(path, {'settings': settings, 'done': False})
     except OSError as error:
       raise InputError(
-          f'{out_dir}: cannot be written ({error.strerror}); give another '
-          '--out_dir'
+        f'{out_dir}: cannot be written ({error.strerror}); give another '
+        '--out_dir'
       ) from error
     return False
   try:
@@ -237,15 +237,14 @@ def _claim(out_dir: pathlib.Path, settings: dict) -> bool:
     before, done = state['settings'], state['done']
   except (ValueError, KeyError, TypeError) as error:
     raise InputError(
-        f'{path}: the file is damaged; give another --out_dir or delete this '
-        'one'
+      f'{path}: the file is damaged; give another --out_dir or delete this one'
     ) from error
   before = {'format': 'records'} | before  # The only one there was.
   for name, value in settings.items():
     if before.get(name) != value:
       raise InputError(
-          f'{out_dir}: was prepared with {name} = {before.get(name)}, not '
-          f'{value}; give another --out_dir or delete this one'
+        f'{out_dir}: was prepared with {name} = {before.get(name)}, not '
+        f'{value}; give another --out_dir or delete this one'
       )
   return done
 
@@ -253,56 +252,56 @@ def _claim(out_dir: pathlib.Path, settings: dict) -> bool:
 def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='python -m input_pipeline.prepare',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m input_pipeline.prepare',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add: Callable = parser.add_argument
   add(
-      '--layout',
-      help=f'{", ".join(layouts.LAYOUTS)} (viton)',
+    '--layout',
+    help=f'{", ".join(layouts.LAYOUTS)} (viton)',
   )
   add('--data_dir', help='the folder with the raw data')
   add(
-      '--from_records',
-      metavar='DIR',
-      help="the original's TFRecords, instead of --layout, --data_dir, --pairs",
+    '--from_records',
+    metavar='DIR',
+    help="the original's TFRecords, instead of --layout, --data_dir, --pairs",
   )
   add('--out_dir', required=True, help='the folder for what is prepared')
   add(
-      '--format',
-      dest='fmt',
-      metavar='FORMAT',
-      default='records',
-      help="'records': TFRecords; 'packed': raw arrays in one file a split "
-      '(%(default)s)',
+    '--format',
+    dest='fmt',
+    metavar='FORMAT',
+    default='records',
+    help="'records': TFRecords; 'packed': raw arrays in one file a split "
+    '(%(default)s)',
   )
   add(
-      '--pairs',
-      help="pair list in data_dir, or an absolute path (the layout's own "
-      "training list); with ':paired' after it, all in their own garments",
+    '--pairs',
+    help="pair list in data_dir, or an absolute path (the layout's own "
+    "training list); with ':paired' after it, all in their own garments",
   )
   add('--height', type=int, default=256, help='multiple of 64 (%(default)s)')
   add('--width', type=int, default=192, help='multiple of 64 (%(default)s)')
   add(
-      '--fidelity',
-      default='fixed',
-      help="'fixed', or 'original' for the published weights (%(default)s)",
+    '--fidelity',
+    default='fixed',
+    help="'fixed', or 'original' for the published weights (%(default)s)",
   )
   add(
-      '--validation_fraction',
-      type=float,
-      default=0.02,
-      help='part of the persons to hold out (%(default)s)',
+    '--validation_fraction',
+    type=float,
+    default=0.02,
+    help='part of the persons to hold out (%(default)s)',
   )
   add('--workers', type=int, help='processes (one a core)')
   add('--seed', type=int, default=0, help='(%(default)s)')
   add('--beam', action='store_true', help='run on Apache Beam')
   add(
-      '--beam_options',
-      metavar='NAME=VALUE,...',
-      help="options of Beam's pipeline: runner=FlinkRunner,parallelism=8 "
-      '(DirectRunner with --workers processes)',
+    '--beam_options',
+    metavar='NAME=VALUE,...',
+    help="options of Beam's pipeline: runner=FlinkRunner,parallelism=8 "
+    '(DirectRunner with --workers processes)',
   )
   arguments = vars(parser.parse_args(argv))
   if arguments.pop('beam'):
@@ -310,7 +309,7 @@ def main(argv: list[str] | None = None) -> int:
   elif arguments['beam_options'] is not None:
     parser.error('--beam_options goes with --beam')
   layout, data_dir, from_records = (
-      arguments.pop(name) for name in ('layout', 'data_dir', 'from_records')
+    arguments.pop(name) for name in ('layout', 'data_dir', 'from_records')
   )
   if from_records is None:
     if data_dir is None:

@@ -68,8 +68,8 @@ class Sample:
       self._check(name, np.uint8, (*image.shape[:2], 3))
       if min(image.shape[:2]) < 16:
         raise InputError(
-            f'{self.name}: the photo {name} is {image.shape[1]} x '
-            f'{image.shape[0]} pixels; give one of at least 16 x 16'
+          f'{self.name}: the photo {name} is {image.shape[1]} x '
+          f'{image.shape[0]} pixels; give one of at least 16 x 16'
         )
     frame = self.person.shape[:2]
     self._check('keypoints', np.float32, (NUM_KEYPOINTS, 3))
@@ -82,15 +82,15 @@ class Sample:
       labels = getattr(self, name)
       if labels is not None and labels.max() >= NUM_LABELS:
         raise InputError(
-            f'{self.name}: {name} has the label {labels.max()}; LIP-20 labels '
-            'go from 0 to 19, so map the labels first'
+          f'{self.name}: {name} has the label {labels.max()}; LIP-20 labels '
+          'go from 0 to 19, so map the labels first'
         )
     for name in ('keypoints', 'control_points'):
       values = getattr(self, name)
       if values is not None and not np.isfinite(values).all():
         raise InputError(
-            f'{self.name}: {name} holds a value that is not a finite number; '
-            'estimate them again'
+          f'{self.name}: {name} holds a value that is not a finite number; '
+          'estimate them again'
         )
 
   @property
@@ -109,8 +109,8 @@ class Sample:
       return
     if value.dtype != dtype or value.shape != shape:
       raise InputError(
-          f'{self.name}: {name} must be {np.dtype(dtype)} of shape {shape}, '
-          f'but it is {value.dtype} of shape {value.shape}'
+        f'{self.name}: {name} must be {np.dtype(dtype)} of shape {shape}, '
+        f'but it is {value.dtype} of shape {value.shape}'
       )
 
 
@@ -120,14 +120,14 @@ def check_settings(height: int, width: int, *, fidelity: str) -> None:
     if value < 64 or value % 64:
       below = max(64, value // 64 * 64)
       raise InputError(
-          f'{name} {value} is not a multiple of 64, which the network halves '
-          f'six times; use {below} or {below + 64}'
+        f'{name} {value} is not a multiple of 64, which the network halves '
+        f'six times; use {below} or {below + 64}'
       )
   choices.check('fidelity', fidelity, choices.Fidelity)
 
 
 def working_example(
-    sample: Sample, *, height: int, width: int, fidelity: str
+  sample: Sample, *, height: int, width: int, fidelity: str
 ) -> dict:
   """Shrinks a sample to what the network's input is computed from.
 
@@ -156,16 +156,16 @@ def working_example(
   check_settings(height, width, fidelity=fidelity)
   size = (height, width)
   example = shrink(
-      sample.person, sample.garment, sample.parse, size=size, fidelity=fidelity
+    sample.person, sample.garment, sample.parse, size=size, fidelity=fidelity
   )
   if fidelity == 'original':
     for name in ('person', 'garment', 'head_mask'):
       example[name] = np.rint(example[name]).astype(np.uint8)
   example['garment_mask'] = working_garment_mask(
-      sample.garment, sample.garment_mask, size=size, fidelity=fidelity
+    sample.garment, sample.garment_mask, size=size, fidelity=fidelity
   )
   example['keypoints'] = working_keypoints(
-      sample.keypoints, sample.person.shape[:2], size=size, fidelity=fidelity
+    sample.keypoints, sample.person.shape[:2], size=size, fidelity=fidelity
   )
   if fidelity == 'original':
     example['pose_limit'] = pose_limit(sample.person.shape[:2], size=size)
@@ -199,9 +199,9 @@ def working_garment_mask(garment, mask=None, *, size, fidelity: str):
   original = fidelity == 'original'
   if mask is None:
     mask = garment_masks.garment_mask(
-        garment,
-        fidelity=fidelity,
-        size=ORIGINAL_TEST_SIZE if original else None,
+      garment,
+      fidelity=fidelity,
+      size=ORIGINAL_TEST_SIZE if original else None,
     )
   mask = mask.astype(np.uint8)
   if original:
@@ -232,11 +232,11 @@ def shrink(person, garment, parse, *, size, fidelity: str) -> dict:
   head = _IS_HEAD[parse].astype(np.uint8) * 255
   body = _IS_BODY[parse].astype(np.float32)
   return {
-      'person': smooth(person, *size),
-      'garment': smooth(garment, *size),
-      'head_mask': smooth(head, *size),
-      'parse': exact(parse, *size),
-      'body': area(body, size[0] // 16, size[1] // 16),
+    'person': smooth(person, *size),
+    'garment': smooth(garment, *size),
+    'head_mask': smooth(head, *size),
+    'parse': exact(parse, *size),
+    'body': area(body, size[0] // 16, size[1] // 16),
   }
 
 

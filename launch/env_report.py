@@ -22,7 +22,7 @@ from viton_jax.runtime import environment  # noqa: E402
 
 def main() -> int:
   argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   ).parse_args()
   started = None
   if 'jax' not in environment.missing():
@@ -34,8 +34,8 @@ def main() -> int:
   missing = environment.missing()
   if missing:
     raise errors.InputError(
-        f'{", ".join(missing)} missing; type: {sys.executable} -m pip install '
-        f'--editable {_ROOT}'
+      f'{", ".join(missing)} missing; type: {sys.executable} -m pip install '
+      f'--editable {_ROOT}'
     )
   return errors.EXIT_OK
 

@@ -29,9 +29,9 @@ def raw_dir(tmp_path_factory) -> pathlib.Path:
   """A dozen synthetic pairs in the raw VITON layout, four unpaired for test."""
   folder = tmp_path_factory.mktemp('data') / 'raw'
   entry_points.run(
-      'input_pipeline.synthetic',
-      *('--out_dir', folder, '--num_pairs', 12, '--num_test_pairs', 4),
-      *('--seed', 1, '--height', 256),
+    'input_pipeline.synthetic',
+    *('--out_dir', folder, '--num_pairs', 12, '--num_test_pairs', 4),
+    *('--seed', 1, '--height', 256),
   )
   return folder
 
@@ -41,9 +41,9 @@ def records_dir(raw_dir) -> pathlib.Path:
   """The same as records of 128 x 64, small enough to train on in a test."""
   folder = raw_dir.parent / 'records'
   entry_points.run(
-      'input_pipeline.prepare',
-      *('--layout', 'viton', '--data_dir', raw_dir, '--out_dir', folder),
-      *('--height', 128, '--width', 64, '--validation_fraction', 0.2),
+    'input_pipeline.prepare',
+    *('--layout', 'viton', '--data_dir', raw_dir, '--out_dir', folder),
+    *('--height', 128, '--width', 64, '--validation_fraction', 0.2),
   )
   return folder
 
@@ -53,19 +53,19 @@ def networks(records_dir, tmp_path_factory):
   """Workdirs of both stages, trained just enough to see where a garment is."""
   first, second = (tmp_path_factory.mktemp('networks') / x for x in '12')
   common = (
-      *('--config.data.dir', records_dir, '--config.log_every', 1000),
-      *('--config.eval_every', 1000, '--config.sample_every', 1000),
-      *('--config.checkpoint_every', 1000, '--config.learning_rate', 2e-3),
+    *('--config.data.dir', records_dir, '--config.log_every', 1000),
+    *('--config.eval_every', 1000, '--config.sample_every', 1000),
+    *('--config.checkpoint_every', 1000, '--config.learning_rate', 2e-3),
   )
   entry_points.run(
-      'viton_jax.train',
-      *('--config', 'configs/stage1.py:smoke', '--workdir', first),
-      *('--config.num_steps', 200, *common),
+    'viton_jax.train',
+    *('--config', 'configs/stage1.py:smoke', '--workdir', first),
+    *('--config.num_steps', 200, *common),
   )
   entry_points.run(
-      'viton_jax.train',
-      *('--config', 'configs/stage2.py:smoke', '--workdir', second),
-      *('--config.num_steps', 10, '--config.coarse_checkpoint', first),
-      *common,
+    'viton_jax.train',
+    *('--config', 'configs/stage2.py:smoke', '--workdir', second),
+    *('--config.num_steps', 10, '--config.coarse_checkpoint', first),
+    *common,
   )
   return first, second

@@ -21,25 +21,25 @@ def command(module: str, *arguments) -> list[str]:
 
 def environment(devices: int = 1) -> dict[str, str]:
   return os.environ | {
-      'JAX_PLATFORMS': 'cpu',
-      'JAX_COMPILATION_CACHE_DIR': _CACHE,
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
-      'TF_CPP_MIN_LOG_LEVEL': '2',
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_COMPILATION_CACHE_DIR': _CACHE,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
+    'TF_CPP_MIN_LOG_LEVEL': '2',
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
   }
 
 
 def run(
-    module: str, *arguments, devices: int = 1, expect: int = 0
+  module: str, *arguments, devices: int = 1, expect: int = 0
 ) -> subprocess.CompletedProcess:
   """Runs `python -m module` and checks its exit code."""
   done = subprocess.run(
-      command(module, *arguments),
-      cwd=ROOT,
-      env=environment(devices),
-      capture_output=True,
-      text=True,
-      check=False,
+    command(module, *arguments),
+    cwd=ROOT,
+    env=environment(devices),
+    capture_output=True,
+    text=True,
+    check=False,
   )
   assert done.returncode == expect, done.stdout + done.stderr
   return done

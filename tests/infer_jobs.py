@@ -23,8 +23,8 @@ def write_networks(folder: pathlib.Path):
   """Writes both networks as portable files; returns the folder."""
   folder.mkdir(parents=True, exist_ok=True)
   models = {
-      'encoder_decoder': EncoderDecoder(features=FEATURES),
-      'refinement': Refinement(features=FEATURES),
+    'encoder_decoder': EncoderDecoder(features=FEATURES),
+    'refinement': Refinement(features=FEATURES),
   }
   for name, model in models.items():
     state = train_state.create(model, jax.random.key(0), size=SIZE)
@@ -39,17 +39,17 @@ def write_networks(folder: pathlib.Path):
       last[:, :, 0] = 0
       last[:, :, 0, -1] = 1
     safetensors_files.write(
-        checkpoints.Checkpoint(
-            path=folder,
-            step=1,
-            network=name,
-            features=FEATURES,
-            fidelity='fixed',
-            size=SIZE,
-            variables=variables,
-            config={},
-        ),
-        folder / f'{name}.safetensors',
+      checkpoints.Checkpoint(
+        path=folder,
+        step=1,
+        network=name,
+        features=FEATURES,
+        fidelity='fixed',
+        size=SIZE,
+        variables=variables,
+        config={},
+      ),
+      folder / f'{name}.safetensors',
     )
   return folder
 

@@ -43,11 +43,11 @@ def draw(height=256):
   """
   pairs = {k: render_pair(SEED, k, height) for k in (1, 2, 3, 4)}
   return {
-      k: dataclasses.replace(
-          pair,
-          parse=np.where(pair.parse == 10, np.uint8(13), pair.parse),
-      )
-      for k, pair in pairs.items()
+    k: dataclasses.replace(
+      pair,
+      parse=np.where(pair.parse == 10, np.uint8(13), pair.parse),
+    )
+    for k, pair in pairs.items()
   }
 
 
@@ -108,13 +108,16 @@ def write_cp_vton(folder, drawn):
     write_jpeg(split / f'cloth-mask/{k:06d}_1.jpg', mask)
     write_palette(split / f'image-parse/{k:06d}_0.png', pair.parse)
     write_json(
-        split / f'pose/{k:06d}_0_keypoints.json',
-        openpose(pair.keypoints, key='pose_keypoints'),
+      split / f'pose/{k:06d}_0_keypoints.json',
+      openpose(pair.keypoints, key='pose_keypoints'),
     )
   write_lists(
-      folder, '{:06d}_0.jpg'.format, '{:06d}_1.jpg'.format,
-      train='train_pairs.txt', test='test_pairs.txt',
-      same='test_pairs_same.txt',
+    folder,
+    '{:06d}_0.jpg'.format,
+    '{:06d}_1.jpg'.format,
+    train='train_pairs.txt',
+    test='test_pairs.txt',
+    same='test_pairs_same.txt',
   )
 
 
@@ -130,12 +133,15 @@ def write_viton_hd(folder, drawn, *, old=False):
     write_jpeg(split / f'cloth-mask/{k:05d}_00.jpg', mask)
     write_palette(split / f'{parse_dir}/{k:05d}_00.png', pair.parse)
     write_json(
-        split / f'{pose_dir}/{k:05d}_00_keypoints.json',
-        openpose(body_25(pair.keypoints)),
+      split / f'{pose_dir}/{k:05d}_00_keypoints.json',
+      openpose(body_25(pair.keypoints)),
     )
   write_lists(
-      folder, '{:05d}_00.jpg'.format, '{:05d}_00.jpg'.format,
-      train='train_pairs.txt', test='test_pairs.txt',
+    folder,
+    '{:05d}_00.jpg'.format,
+    '{:05d}_00.jpg'.format,
+    train='train_pairs.txt',
+    test='test_pairs.txt',
   )
 
 
@@ -152,15 +158,18 @@ def write_dress_code(folder, drawn, *, masks=True):
     joints = np.full((18, 4), -1.0)
     joints[:, :2] = pair.keypoints[:, :2] * [384 / width, 512 / height]
     write_json(
-        upper / f'keypoints/{k:06d}_2.json', {'keypoints': joints.tolist()}
+      upper / f'keypoints/{k:06d}_2.json', {'keypoints': joints.tolist()}
     )
     if masks:
       mask = pair.garment_mask.astype(np.uint8) * 255
       write_grey(_made(upper / f'masks/{k:06d}_1.png'), mask)
   write_lists(
-      upper, '{:06d}_0.jpg'.format, '{:06d}_1.jpg'.format,
-      train='train_pairs.txt', test='test_pairs_unpaired.txt',
-      same='test_pairs_paired.txt',
+    upper,
+    '{:06d}_0.jpg'.format,
+    '{:06d}_1.jpg'.format,
+    train='train_pairs.txt',
+    test='test_pairs_unpaired.txt',
+    same='test_pairs_paired.txt',
   )
   # The root's lists are of all categories.
   (folder / 'train_pairs.txt').write_text('900000_0.jpg 900000_1.jpg\n')
@@ -182,7 +191,8 @@ def check_sample(sample, person, garment, *, joints_atol, confidence=True):
     confidence: whether the files hold it.
   """
   for got, want in (
-      (sample.person, person.person), (sample.garment, garment.garment)
+    (sample.person, person.person),
+    (sample.garment, garment.garment),
   ):
     assert got.shape == want.shape and got.dtype == np.uint8
     difference = abs(got.astype(int) - want)
@@ -190,10 +200,11 @@ def check_sample(sample, person, garment, *, joints_atol, confidence=True):
   np.testing.assert_array_equal(sample.parse, person.parse)
   columns = 3 if confidence else 2
   np.testing.assert_allclose(
-      sample.keypoints[:, :columns], person.keypoints[:, :columns],
-      atol=joints_atol,
+    sample.keypoints[:, :columns],
+    person.keypoints[:, :columns],
+    atol=joints_atol,
   )
   np.testing.assert_array_equal(
-      sample.keypoints[:, 2] > 0, person.keypoints[:, 2] > 0
+    sample.keypoints[:, 2] > 0, person.keypoints[:, 2] > 0
   )
   assert (sample.keypoints[:, 2] > 0).sum() >= 8

@@ -42,25 +42,30 @@ def batch() -> dict[str, np.ndarray]:
   """Two examples; `inputs` is the network's input as the original made it."""
   raw = arrays('inputs_seed0')
   image, garment = (
-      raw[name].astype(np.float32) / np.float32(127.5) - np.float32(1)
-      for name in ('image_u8', 'product_image_u8')
+    raw[name].astype(np.float32) / np.float32(127.5) - np.float32(1)
+    for name in ('image_u8', 'product_image_u8')
   )
   parts = (
-      garment, raw['body_segment'], raw['skin_mask'] * image, raw['pose_map']
+    garment,
+    raw['body_segment'],
+    raw['skin_mask'] * image,
+    raw['pose_map'],
   )
   return {
-      'person': raw['image_u8'],
-      'garment': raw['product_image_u8'],
-      'parse': 5 * raw['prod_segment'][..., 0],
-      'control_points': arrays('stage2_ngf8_seed0')['tps_points'],
-      'inputs': np.concatenate(parts, axis=-1).astype(np.float32),
+    'person': raw['image_u8'],
+    'garment': raw['product_image_u8'],
+    'parse': 5 * raw['prod_segment'][..., 0],
+    'control_points': arrays('stage2_ngf8_seed0')['tps_points'],
+    'inputs': np.concatenate(parts, axis=-1).astype(np.float32),
   }
 
 
 def norms(names, tree, network: str) -> np.ndarray:
   """Norms of parameters in a tree, by their TensorFlow names."""
   places = tensorflow1.tf1_names(network)
-  return np.array([
+  return np.array(
+    [
       np.linalg.norm(np.asarray(tree[layer][variable], np.float64).ravel())
       for _, layer, variable in (places[name] for name in names)
-  ])
+    ]
+  )

@@ -20,20 +20,20 @@ def save(path: pathlib.Path, nodes, constants, *, inputs, outputs):
     outputs: name -> (shape, element type).
   """
   graph = helper.make_graph(
-      [helper.make_node(op, i, [o], **more) for op, i, o, more in nodes],
-      'test',
-      [
-          helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-          for name, shape in inputs.items()
-      ],
-      [
-          helper.make_tensor_value_info(name, kind, shape)
-          for name, (shape, kind) in outputs.items()
-      ],
-      [numpy_helper.from_array(v, k) for k, v in constants.items()],
+    [helper.make_node(op, i, [o], **more) for op, i, o, more in nodes],
+    'test',
+    [
+      helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+      for name, shape in inputs.items()
+    ],
+    [
+      helper.make_tensor_value_info(name, kind, shape)
+      for name, (shape, kind) in outputs.items()
+    ],
+    [numpy_helper.from_array(v, k) for k, v in constants.items()],
   )
   model = helper.make_model(
-      graph, opset_imports=[helper.make_opsetid('', _OPSET)]
+    graph, opset_imports=[helper.make_opsetid('', _OPSET)]
   )
   model.ir_version = _IR
   onnx.checker.check_model(model)
@@ -42,8 +42,18 @@ def save(path: pathlib.Path, nodes, constants, *, inputs, outputs):
 
 
 def save_linear(
-    path, matrix, *, size, stride, bias=None, name='input.1', decoys=0,
-    layout='nchw', argmax=False, pool=False, shapes=True,
+  path,
+  matrix,
+  *,
+  size,
+  stride,
+  bias=None,
+  name='input.1',
+  decoys=0,
+  layout='nchw',
+  argmax=False,
+  pool=False,
+  shapes=True,
 ):
   """A network whose output is linear in every `stride`-th pixel.
 
@@ -63,10 +73,8 @@ def save_linear(
   matrix = np.asarray(matrix, np.float32)
   classes = len(matrix)
   constants = {
-      'w': matrix.reshape(classes, 3, 1, 1),
-      'b': np.asarray(
-          np.zeros(classes) if bias is None else bias, np.float32
-      ),
+    'w': matrix.reshape(classes, 3, 1, 1),
+    'b': np.asarray(np.zeros(classes) if bias is None else bias, np.float32),
   }
   last = layout == 'nhwc'
   nodes, at = [], name
@@ -74,23 +82,31 @@ def save_linear(
     nodes.append(('Transpose', [at], 'first', {'perm': [0, 3, 1, 2]}))
     at = 'first'
   if pool:
-    nodes.append((
-        'AveragePool', [at], 'pooled',
+    nodes.append(
+      (
+        'AveragePool',
+        [at],
+        'pooled',
         {'kernel_shape': [stride] * 2, 'strides': [stride] * 2},
-    ))
+      )
+    )
     at = 'pooled'
-  nodes.append((
-      'Conv', [at, 'w', 'b'], 'maps',
+  nodes.append(
+    (
+      'Conv',
+      [at, 'w', 'b'],
+      'maps',
       {'strides': [1 if pool else stride] * 2},
-  ))
+    )
+  )
   at = 'maps'
   if last:
     nodes.append(('Transpose', [at], 'last', {'perm': [0, 2, 3, 1]}))
     at = 'last'
   if argmax:
-    nodes.append((
-        'ArgMax', [at], 'labels', {'axis': 3 if last else 1, 'keepdims': 0}
-    ))
+    nodes.append(
+      ('ArgMax', [at], 'labels', {'axis': 3 if last else 1, 'keepdims': 0})
+    )
     outputs = {'labels': ([1, 'y', 'x'], TensorProto.INT64)}
   else:
     outputs = {}
@@ -118,41 +134,48 @@ def save_simcc(path, levels, *, size, width=30.0):
   joints = len(levels)
   h, w = size
   constants = {
-      'first': np.array([1, 0, 0], np.float32).reshape(1, 3, 1, 1),
-      'none': np.zeros(1, np.float32),
-      'levels': np.asarray(levels, np.float32).reshape(1, joints, 1, 1),
-      'width': np.float32(width),
-      'one': np.float32(1),
-      'twice': np.array([1, 1, 1, 2]),
-      'columns': np.array([1, joints, w, 1]),
-      'all_columns': np.array([1, joints, 2 * w]),
-      'rows': np.array([1, joints, h, 1]),
-      'all_rows': np.array([1, joints, 2 * h]),
+    'first': np.array([1, 0, 0], np.float32).reshape(1, 3, 1, 1),
+    'none': np.zeros(1, np.float32),
+    'levels': np.asarray(levels, np.float32).reshape(1, joints, 1, 1),
+    'width': np.float32(width),
+    'one': np.float32(1),
+    'twice': np.array([1, 1, 1, 2]),
+    'columns': np.array([1, joints, w, 1]),
+    'all_columns': np.array([1, joints, 2 * w]),
+    'rows': np.array([1, joints, h, 1]),
+    'all_rows': np.array([1, joints, 2 * h]),
   }
   nodes = [
-      ('Conv', ['input', 'first', 'none'], 'grey', {}),
-      ('Sub', ['grey', 'levels'], 'difference', {}),
-      ('Mul', ['difference', 'width'], 'wide', {}),
-      ('Mul', ['wide', 'wide'], 'square', {}),
-      ('Sub', ['square', 'one'], 'distance', {}),
-      ('MaxPool', ['distance'], 'farthest',
-       {'kernel_shape': [5, 5], 'pads': [2] * 4, 'strides': [1, 1]}),
-      ('Neg', ['farthest'], 'score', {}),
+    ('Conv', ['input', 'first', 'none'], 'grey', {}),
+    ('Sub', ['grey', 'levels'], 'difference', {}),
+    ('Mul', ['difference', 'width'], 'wide', {}),
+    ('Mul', ['wide', 'wide'], 'square', {}),
+    ('Sub', ['square', 'one'], 'distance', {}),
+    (
+      'MaxPool',
+      ['distance'],
+      'farthest',
+      {'kernel_shape': [5, 5], 'pads': [2] * 4, 'strides': [1, 1]},
+    ),
+    ('Neg', ['farthest'], 'score', {}),
   ]
   for axis, one, every, out in (
-      (2, 'columns', 'all_columns', 'simcc_x'),
-      (3, 'rows', 'all_rows', 'simcc_y'),
+    (2, 'columns', 'all_columns', 'simcc_x'),
+    (3, 'rows', 'all_rows', 'simcc_y'),
   ):
     nodes += [
-        ('ReduceMax', ['score'], f'{out}_max', {'axes': [axis], 'keepdims': 0}),
-        ('Reshape', [f'{out}_max', one], f'{out}_one', {}),
-        ('Tile', [f'{out}_one', 'twice'], f'{out}_two', {}),
-        ('Reshape', [f'{out}_two', every], out, {}),
+      ('ReduceMax', ['score'], f'{out}_max', {'axes': [axis], 'keepdims': 0}),
+      ('Reshape', [f'{out}_max', one], f'{out}_one', {}),
+      ('Tile', [f'{out}_one', 'twice'], f'{out}_two', {}),
+      ('Reshape', [f'{out}_two', every], out, {}),
     ]
   return save(
-      path, nodes, constants, inputs={'input': [1, 3, h, w]},
-      outputs={
-          'simcc_x': ([1, joints, 2 * w], TensorProto.FLOAT),
-          'simcc_y': ([1, joints, 2 * h], TensorProto.FLOAT),
-      },
+    path,
+    nodes,
+    constants,
+    inputs={'input': [1, 3, h, w]},
+    outputs={
+      'simcc_x': ([1, joints, 2 * w], TensorProto.FLOAT),
+      'simcc_y': ([1, joints, 2 * h], TensorProto.FLOAT),
+    },
   )

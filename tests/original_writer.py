@@ -52,16 +52,16 @@ def _example(tf, pair):
 
   points = (pair.control_points + 1) / 2
   features = {
-      'image_id': of_bytes(pair.person_id.encode()),
-      'product_image_id': of_bytes(pair.garment_id.encode()),
-      'image': of_bytes(images.encode_jpeg(pair.person)),
-      'product_image': of_bytes(images.encode_jpeg(pair.garment)),
-      'height': of_int(pair.person.shape[0]),
-      'width': of_int(pair.person.shape[1]),
-      'pose_map': of_bytes(pose_map(pair).tobytes()),
-      'segment_map': of_bytes(pair.parse.tobytes()),
-      'tps_control_points': tf.train.Feature(
-          float_list=tf.train.FloatList(value=points.T.ravel())
-      ),
+    'image_id': of_bytes(pair.person_id.encode()),
+    'product_image_id': of_bytes(pair.garment_id.encode()),
+    'image': of_bytes(images.encode_jpeg(pair.person)),
+    'product_image': of_bytes(images.encode_jpeg(pair.garment)),
+    'height': of_int(pair.person.shape[0]),
+    'width': of_int(pair.person.shape[1]),
+    'pose_map': of_bytes(pose_map(pair).tobytes()),
+    'segment_map': of_bytes(pair.parse.tobytes()),
+    'tps_control_points': tf.train.Feature(
+      float_list=tf.train.FloatList(value=points.T.ravel())
+    ),
   }
   return tf.train.Example(features=tf.train.Features(feature=features))

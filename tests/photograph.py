@@ -16,9 +16,9 @@ import skimage.data
 _GOLDEN = pathlib.Path(__file__).parent / 'goldens' / 'pose_astronaut.json'
 _CROP = slice(24, 408)  # 384 of 512 columns: 3 : 4, the person in the middle.
 _JOINTS = (
-    'nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow '
-    'left_wrist right_hip right_knee right_ankle left_hip left_knee left_ankle '
-    'right_eye left_eye right_ear left_ear'
+  'nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow '
+  'left_wrist right_hip right_knee right_ankle left_hip left_knee left_ankle '
+  'right_eye left_eye right_ear left_ear'
 ).split()
 _HAIR, _GARMENT, _FACE = 2, 5, 13  # LIP-20
 
@@ -61,9 +61,7 @@ def segment(photo: np.ndarray, joints: np.ndarray) -> np.ndarray:
   left, right = at['right_shoulder'], at['left_shoulder']
   out = np.array([0.35 * shoulders, 0])
   torso = polygon(left, right, (right[0], h), (left[0], h))
-  around = polygon(
-      left - out - (0, 20), right + out - (0, 20), (w, h), (0, h)
-  )
+  around = polygon(left - out - (0, 20), right + out - (0, 20), (w, h), (0, h))
   face = ellipse(at['nose'] - (0, 0.1 * radius), (radius, 1.45 * radius))
   crown = ellipse(head - (0, 0.1 * radius), (2.3 * radius, 2.8 * radius))
 
@@ -86,7 +84,7 @@ def segment(photo: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
 
 def write_layout(
-    folder: pathlib.Path, garments: list[pathlib.Path]
+  folder: pathlib.Path, garments: list[pathlib.Path]
 ) -> pathlib.Path:
   """Writes the photograph as one person, paired with every garment photo.
 
@@ -101,9 +99,9 @@ def write_layout(
     (folder / name).mkdir(parents=True)
   photo = np.ascontiguousarray(skimage.data.astronaut()[:, _CROP])
   cv2.imwrite(
-      str(folder / 'women_top' / 'astronaut_0.jpg'),
-      photo[..., ::-1],
-      [cv2.IMWRITE_JPEG_QUALITY, 95],
+    str(folder / 'women_top' / 'astronaut_0.jpg'),
+    photo[..., ::-1],
+    [cv2.IMWRITE_JPEG_QUALITY, 95],
   )
   joints = keypoints()
   seen = np.flatnonzero(joints[:, 2])
@@ -112,20 +110,20 @@ def write_layout(
   subset[0, 18:] = joints[:, 2].sum(), len(seen)
   candidate = np.column_stack([joints[seen], np.arange(len(seen))])
   scipy.io.savemat(
-      folder / 'pose' / 'astronaut_0.mat',
-      {'candidate': candidate, 'subset': subset},
+    folder / 'pose' / 'astronaut_0.mat',
+    {'candidate': candidate, 'subset': subset},
   )
   labels = segment(photo, joints)
   h, w = labels.shape
   scaled = cv2.resize(
-      labels, (640 * w // h, 640), interpolation=cv2.INTER_NEAREST
+    labels, (640 * w // h, 640), interpolation=cv2.INTER_NEAREST
   )
   square = np.zeros((641, 641), np.float32)
   square[:640, : scaled.shape[1]] = scaled
   scipy.io.savemat(
-      folder / 'segment' / 'astronaut_0.mat',
-      {'segment': square.T},
-      do_compression=True,
+    folder / 'segment' / 'astronaut_0.mat',
+    {'segment': square.T},
+    do_compression=True,
   )
   lines = []
   for number, garment in enumerate(garments):

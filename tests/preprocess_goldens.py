@@ -36,7 +36,7 @@ def check(batch: dict, *, head_atol: float, images_atol: float | None) -> set:
 
     def close(got, name, atol, step, index=index):
       np.testing.assert_allclose(
-          got[::step, ::step], _EXPECTED[f'{index}_{name}'], atol=atol
+        got[::step, ::step], _EXPECTED[f'{index}_{name}'], atol=atol
       )
 
     close(head[row], 'skin_segment', head_atol, 2)

@@ -18,16 +18,16 @@ def make_example(index):
     return image.repeat(16, 0).repeat(16, 1)
 
   return {
-      'person': rng.integers(0, 256, (64, 64, 3), np.uint8),
-      'garment': smooth(3),
-      'head_mask': smooth() * (smooth() > 128),
-      'parse': smooth() % 20,
-      'body': rng.random((4, 4), np.float32),
-      'keypoints': rng.random((18, 3), np.float32),
-      'garment_mask': smooth() % 2,
-      'control_points': rng.random((100, 2), np.float32),
-      'person_id': f'{index:06d}_0.jpg',
-      'garment_id': f'{index:06d}_1.jpg',
+    'person': rng.integers(0, 256, (64, 64, 3), np.uint8),
+    'garment': smooth(3),
+    'head_mask': smooth() * (smooth() > 128),
+    'parse': smooth() % 20,
+    'body': rng.random((4, 4), np.float32),
+    'keypoints': rng.random((18, 3), np.float32),
+    'garment_mask': smooth() % 2,
+    'control_points': rng.random((100, 2), np.float32),
+    'person_id': f'{index:06d}_0.jpg',
+    'garment_id': f'{index:06d}_1.jpg',
   }
 
 
@@ -43,23 +43,27 @@ def write_records(folder):
 
   tfds.disable_progress_bar()
   TryOn(
-      data_dir=str(folder),
-      config=TryOnConfig(name='64x64_fixed', height=64, width=64),
-      splits={split: packing(split) for split in NUM_EXAMPLES},
+    data_dir=str(folder),
+    config=TryOnConfig(name='64x64_fixed', height=64, width=64),
+    splits={split: packing(split) for split in NUM_EXAMPLES},
   ).download_and_prepare()
 
 
 def packed_header(split):
   return packed.plan(
-      split, NUM_EXAMPLES, height=64, width=64, fidelity='fixed',
-      id_bytes=(12, 12),
+    split,
+    NUM_EXAMPLES,
+    height=64,
+    width=64,
+    fidelity='fixed',
+    id_bytes=(12, 12),
   )
 
 
 def write_packed(folder):
   for split in NUM_EXAMPLES:
     packed.write(
-        packed.path_of(folder, split),
-        packed_header(split),
-        map(make_example, indices_of(split)),
+      packed.path_of(folder, split),
+      packed_header(split),
+      map(make_example, indices_of(split)),
     )

@@ -55,7 +55,7 @@ def test_everybody_of_openpose(tmp_path, key):
   path.write_text(json.dumps(layout_folders.openpose(joints(25), key=key)))
   (person,), rule = any_file.read_people(path, FRAME)
   np.testing.assert_allclose(
-      person, joints(25)[[*range(8), *range(9, 19)]], rtol=1e-6
+    person, joints(25)[[*range(8), *range(9, 19)]], rtol=1e-6
   )
   assert 'BODY_25' in rule
 
@@ -73,12 +73,15 @@ def test_viton_mat_and_pickles_agree(tmp_path):
   scipy.io.savemat(tmp_path / 'pose.mat', pose)
   (tmp_path / 'one.pkl').write_bytes(pickle.dumps(pose, protocol=2))
   (tmp_path / 'pose.pkl').write_bytes(
-      pickle.dumps({'000001_0': pose, '000002_0': pose}, protocol=2)
+    pickle.dumps({'000001_0': pose, '000002_0': pose}, protocol=2)
   )
-  for name, rule in (('pose.mat', 'VITON .mat'), ('one.pkl', 'pickle (cand'),
-                     ('pose.pkl', "entry '000001_0'")):
+  for name, rule in (
+    ('pose.mat', 'VITON .mat'),
+    ('one.pkl', 'pickle (cand'),
+    ('pose.pkl', "entry '000001_0'"),
+  ):
     people, said = any_file.read_people(
-        tmp_path / name, FRAME, person='000001_0'
+      tmp_path / name, FRAME, person='000001_0'
     )
     np.testing.assert_allclose(people, [joints(), one_missing()], rtol=1e-6)
     assert rule in said
@@ -98,21 +101,27 @@ def test_what_the_real_time_demo_returns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'name, content, message',
-    [
-        ('no.json', None, 'cannot be read'),
-        ('no.mat', None, 'cannot be read'),
-        ('no.pkl', None, 'cannot be read'),
-        ('a.txt', b'', 'from .json, .mat or .pkl'),
-        ('a.mat', b'hello', 'MATLAB file cannot be read'),
-        ('a.json', b'{"people": []}', 'nobody was detected'),
-        ('a.json', json.dumps(layout_folders.openpose(
-            np.zeros((18, 3)))).encode(), 'nobody in it has a joint'),
-        ('a.pkl', pickle.dumps(candidates(joints() * 20)), 'outside the photo'),
-        ('a.pkl', pickle.dumps(candidates(joints() * [np.nan, 1, 1])),
-         'not a finite number'),
-        ('a.pkl', pickle.dumps(json.JSONDecoder), 'json.decoder.JSONDecoder'),
-    ],
+  'name, content, message',
+  [
+    ('no.json', None, 'cannot be read'),
+    ('no.mat', None, 'cannot be read'),
+    ('no.pkl', None, 'cannot be read'),
+    ('a.txt', b'', 'from .json, .mat or .pkl'),
+    ('a.mat', b'hello', 'MATLAB file cannot be read'),
+    ('a.json', b'{"people": []}', 'nobody was detected'),
+    (
+      'a.json',
+      json.dumps(layout_folders.openpose(np.zeros((18, 3)))).encode(),
+      'nobody in it has a joint',
+    ),
+    ('a.pkl', pickle.dumps(candidates(joints() * 20)), 'outside the photo'),
+    (
+      'a.pkl',
+      pickle.dumps(candidates(joints() * [np.nan, 1, 1])),
+      'not a finite number',
+    ),
+    ('a.pkl', pickle.dumps(json.JSONDecoder), 'json.decoder.JSONDecoder'),
+  ],
 )
 def test_wrong_joints_are_refused(tmp_path, name, content, message):
   if content is not None:
@@ -193,14 +202,14 @@ def test_lip_ssl_data(tmp_path, dtype):
 
 
 @pytest.mark.parametrize(
-    'name, labels, message',
-    [
-        ('other.mat', 'lip', "holds pose; a label map is 'segment'"),
-        ('other.mat', 'atr', "have LIP's labels, but atr"),
-        ('no.mat', 'lip', 'cannot be read'),
-        ('wrong.png', 'lip', 'the label 37 at .*not of the set LIP'),
-        ('wrong.png', 'fashn', 'lip, cihp, atr'),
-    ],
+  'name, labels, message',
+  [
+    ('other.mat', 'lip', "holds pose; a label map is 'segment'"),
+    ('other.mat', 'atr', "have LIP's labels, but atr"),
+    ('no.mat', 'lip', 'cannot be read'),
+    ('wrong.png', 'lip', 'the label 37 at .*not of the set LIP'),
+    ('wrong.png', 'fashn', 'lip, cihp, atr'),
+  ],
 )
 def test_wrong_labels_are_refused(tmp_path, name, labels, message):
   scipy.io.savemat(tmp_path / 'other.mat', {'pose': np.zeros((3, 3))})

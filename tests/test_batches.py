@@ -44,17 +44,21 @@ def assert_equal(got, want):
 def test_info(data_dir):
   info = batches.read_info(data_dir)
   assert (info.height, info.width, info.fidelity) == (64, 64, 'fixed')
-  assert info.num_examples == {
-      'train': NUM_TRAIN, 'validation': NUM_VALIDATION
-  }
+  assert info.num_examples == {'train': NUM_TRAIN, 'validation': NUM_VALIDATION}
 
 
 def test_records_come_back(data_dir):
   for batch in take(data_dir, 6, batch_size=4):
     for row in range(4):
       want = make_example(int(batch['person_id'][row][:6]))
-      for name in ('head_mask', 'parse', 'body', 'keypoints', 'garment_mask',
-                   'control_points'):
+      for name in (
+        'head_mask',
+        'parse',
+        'body',
+        'keypoints',
+        'garment_mask',
+        'control_points',
+      ):
         np.testing.assert_array_equal(batch[name][row], want[name])
         assert batch[name].dtype == want[name].dtype
       # The head is stored without loss, the rest of a photo is not.
@@ -90,18 +94,18 @@ def test_batches_are_a_function_of_seed_and_step(data_dir):
 def test_processes_share_the_global_batch(data_dir, process_count):
   want = take(data_dir, 8, batch_size=8)
   shares = [
-      take(
-          data_dir,
-          8,
-          batch_size=8 // process_count,
-          process_index=index,
-          process_count=process_count,
-      )
-      for index in range(process_count)
+    take(
+      data_dir,
+      8,
+      batch_size=8 // process_count,
+      process_index=index,
+      process_count=process_count,
+    )
+    for index in range(process_count)
   ]
   joined = [
-      {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-      for parts in zip(*shares, strict=True)
+    {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    for parts in zip(*shares, strict=True)
   ]
   assert_equal(joined, want)
 
@@ -144,11 +148,11 @@ def test_indices_are_rows_of_the_whole_split(data_dir, process_count):
   arrays = batches.read_all(data_dir, split='train', fmt='records')
   assert len(arrays['person_id']) == NUM_TRAIN
   place = {
-      'batch_size': 4,
-      'seed': 5,
-      'start_step': 4,
-      'process_index': process_count - 1,
-      'process_count': process_count,
+    'batch_size': 4,
+    'seed': 5,
+    'start_step': 4,
+    'process_index': process_count - 1,
+    'process_count': process_count,
   }
   rows = list(itertools.islice(batches.train_indices(NUM_TRAIN, **place), 9))
   assert all(row.dtype == np.int32 for row in rows)
@@ -161,15 +165,15 @@ def test_indices_are_rows_of_the_whole_split(data_dir, process_count):
 @pytest.mark.parametrize('process_count', [1, 2, 4])
 def test_evaluation_sees_each_record_once(data_dir, process_count):
   shares = [
-      list(
-          batches.eval_batches(
-              data_dir,
-              batch_size=2,
-              process_index=index,
-              process_count=process_count,
-          )
+    list(
+      batches.eval_batches(
+        data_dir,
+        batch_size=2,
+        process_index=index,
+        process_count=process_count,
       )
-      for index in range(process_count)
+    )
+    for index in range(process_count)
   ]
   assert len({len(share) for share in shares}) == 1
   seen, padding = [], []
@@ -178,7 +182,7 @@ def test_evaluation_sees_each_record_once(data_dir, process_count):
       assert batch['person'].shape == (2, 64, 64, 3)
       assert batch['valid'].dtype == bool
       for valid, person_id in zip(
-          batch['valid'], batch['person_id'], strict=True
+        batch['valid'], batch['person_id'], strict=True
       ):
         (seen if valid else padding).append(int(person_id[:6]))
   assert seen == list(range(NUM_TRAIN, NUM_TRAIN + NUM_VALIDATION))
@@ -188,9 +192,7 @@ def test_evaluation_sees_each_record_once(data_dir, process_count):
 
 def test_training_split_can_be_evaluated(data_dir):
   stream = batches.eval_batches(data_dir, split='train', batch_size=8)
-  assert ids(stream)[:NUM_TRAIN] == [
-      f'{i:06d}_0.jpg' for i in range(NUM_TRAIN)
-  ]
+  assert ids(stream)[:NUM_TRAIN] == [f'{i:06d}_0.jpg' for i in range(NUM_TRAIN)]
 
 
 def test_no_records(tmp_path):
@@ -246,9 +248,7 @@ def test_damaged_metadata_is_named(damaged):
 
 
 def test_tfds_alone_reads_the_records(data_dir):
-  builder = tfds.builder_from_directory(
-      str(batches.read_info(data_dir).folder)
-  )
+  builder = tfds.builder_from_directory(str(batches.read_info(data_dir).folder))
   example = next(iter(builder.as_dataset(split='train')))
   assert example['person'].shape == (64, 64, 3)
   assert example['head'].shape == (64, 64, 4)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from benchmarks import problem, sweep  # noqa: E402
 
 needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec('torch') is None, reason='torch is not installed'
+  importlib.util.find_spec('torch') is None, reason='torch is not installed'
 )
 SIZE = (64, 64)
 
@@ -37,13 +37,13 @@ def case():
 
   first, second = jax.tree.map(uneven, (first, second))
   batch = {
-      name: rng.uniform(-1, 1, (2, *SIZE, channels)).astype(np.float32)
-      for name, channels in (('inputs', 25), ('image', 3), ('garment', 3))
+    name: rng.uniform(-1, 1, (2, *SIZE, channels)).astype(np.float32)
+    for name, channels in (('inputs', 25), ('image', 3), ('garment', 3))
   }
   batch['region'] = (rng.uniform(size=(2, *SIZE, 1)) < 0.5).astype(np.float32)
   grid = geometry.tps.regular_grid(10)
   batch['control_points'] = (
-      grid + rng.normal(0, 0.05, (2, *grid.shape))
+    grid + rng.normal(0, 0.05, (2, *grid.shape))
   ).astype(np.float32)
   return first, second, problem.random_vgg(shrink=16), batch
 
@@ -58,12 +58,17 @@ def ours(case):
 
   def stage1(params):
     (mask, coarse), _ = model.apply(
-        {**first, 'params': params}, batch['inputs'], train=True,
-        mutable=['batch_stats'],
+      {**first, 'params': params},
+      batch['inputs'],
+      train=True,
+      mutable=['batch_stats'],
     )
     total, _ = losses.stage1_loss(
-        mask, coarse, region=batch['region'], image_norm=batch['image'],
-        vgg=vgg,
+      mask,
+      coarse,
+      region=batch['region'],
+      image_norm=batch['image'],
+      vgg=vgg,
     )
     return total.mean()
 
@@ -73,14 +78,16 @@ def ours(case):
     alpha = refinement.apply({'params': params}, warped, coarse)
     alpha *= mask.clip(0, 1)
     total, _ = losses.stage2_loss(
-        compose(alpha, warped, coarse), alpha, image_norm=batch['image'],
-        vgg=vgg,
+      compose(alpha, warped, coarse),
+      alpha,
+      image_norm=batch['image'],
+      vgg=vgg,
     )
     return total.mean()
 
   return (
-      jax.jit(jax.value_and_grad(stage1))(first['params']),
-      jax.jit(jax.value_and_grad(stage2))(second['params']),
+    jax.jit(jax.value_and_grad(stage1))(first['params']),
+    jax.jit(jax.value_and_grad(stage2))(second['params']),
   )
 
 
@@ -105,28 +112,29 @@ def test_torch_computes_our_losses_and_gradients(case, ours):
   value, gradients = ours[0]
   _close(loss.item(), value, 1e-5)
   _close(
-      network.down[2].weight.grad.permute(2, 3, 1, 0),
-      gradients['encoder_3']['kernel'],
+    network.down[2].weight.grad.permute(2, 3, 1, 0),
+    gradients['encoder_3']['kernel'],
   )
   _close(
-      network.up[1].weight.grad.permute(2, 3, 1, 0),
-      gradients['decoder_5']['kernel'],
+    network.up[1].weight.grad.permute(2, 3, 1, 0),
+    gradients['decoder_5']['kernel'],
   )
-  _close(
-      network.up_norms[3].weight.grad, gradients['decoder_3_norm']['scale']
-  )
+  _close(network.up_norms[3].weight.grad, gradients['decoder_3_norm']['scale'])
 
   network = torch_twin.EncoderDecoder(first).eval()
   loss = torch_twin.stage2_loss(
-      refinement, vgg, tensors, coarse_network=network,
-      warp=torch_twin.Warp(SIZE),
+    refinement,
+    vgg,
+    tensors,
+    coarse_network=network,
+    warp=torch_twin.Warp(SIZE),
   )
   loss.backward()
   value, gradients = ours[1]
   _close(loss.item(), value, 1e-5)
   _close(
-      refinement.convolutions[0].weight.grad.permute(2, 3, 1, 0),
-      gradients['conv_1']['kernel'],
+    refinement.convolutions[0].weight.grad.permute(2, 3, 1, 0),
+    gradients['conv_1']['kernel'],
   )
   _close(refinement.norms[1].bias.grad, gradients['conv_2_norm']['bias'])
 
@@ -142,19 +150,19 @@ def test_tensorflow_computes_our_losses_and_gradients(case, ours):
   moving = tensorflow_twin.variables_of(first['batch_stats'], True)
   with tf.GradientTape() as tape:
     loss = tensorflow_twin.stage1_loss(
-        params, moving, vgg, batch=tensors, dropout_rate=0.0
+      params, moving, vgg, batch=tensors, dropout_rate=0.0
     )
   value, gradients = ours[0]
   _close(loss, value, 1e-5)
   wanted = [
-      params['encoder_3']['kernel'],
-      params['decoder_5']['kernel'],
-      params['decoder_3_norm']['scale'],
+    params['encoder_3']['kernel'],
+    params['decoder_5']['kernel'],
+    params['decoder_3_norm']['scale'],
   ]
   expected = [
-      gradients['encoder_3']['kernel'],
-      gradients['decoder_5']['kernel'],
-      gradients['decoder_3_norm']['scale'],
+    gradients['encoder_3']['kernel'],
+    gradients['decoder_5']['kernel'],
+    gradients['decoder_3_norm']['scale'],
   ]
   for got, right in zip(tape.gradient(loss, wanted), expected, strict=True):
     _close(got, right)
@@ -166,8 +174,8 @@ def test_tensorflow_computes_our_losses_and_gradients(case, ours):
   value, gradients = ours[1]
   _close(loss, value, 1e-5)
   _close(
-      tape.gradient(loss, params['conv_1']['kernel']),
-      gradients['conv_1']['kernel'],
+    tape.gradient(loss, params['conv_1']['kernel']),
+    gradients['conv_1']['kernel'],
   )
 
 
@@ -176,7 +184,7 @@ def test_random_vgg_survives_its_file(tmp_path):
   made, read = problem.random_vgg(), vgg19.load(tmp_path / 'vgg.mat')
   assert made.keys() == read.keys()
   np.testing.assert_array_equal(
-      read['conv1_2']['kernel'], made['conv1_2']['kernel'].swapaxes(0, 1)
+    read['conv1_2']['kernel'], made['conv1_2']['kernel'].swapaxes(0, 1)
   )
 
 
@@ -215,16 +223,16 @@ def options(*more):
 def test_what_does_not_fit_side_by_side_is_measured_alone(capfd):
   assert sweep.sweep(fill_memory, options('--against', 'tensorflow')) == 0
   assert capfd.readouterr().out.splitlines()[1:] == [
-      'ours+tensorflow 8 float32',
-      '  too large for this memory side by side; one at a time:',
-      'ours 8 float32',
-      'tensorflow 8 float32',
-      'ours+tensorflow 64 float32',
-      '  too large for this memory side by side; one at a time:',
-      'ours 64 float32',
-      '  ours: too large for this memory',
-      'tensorflow 64 float32',
-      '  tensorflow: too large for this memory',
+    'ours+tensorflow 8 float32',
+    '  too large for this memory side by side; one at a time:',
+    'ours 8 float32',
+    'tensorflow 8 float32',
+    'ours+tensorflow 64 float32',
+    '  too large for this memory side by side; one at a time:',
+    'ours 64 float32',
+    '  ours: too large for this memory',
+    'tensorflow 64 float32',
+    '  tensorflow: too large for this memory',
   ]
 
 

@@ -20,26 +20,26 @@ from viton_jax.training import train_state
 def workdir(tmp_path_factory):
   folder = tmp_path_factory.mktemp('work')
   state = train_state.create(
-      Refinement(features=4), jax.random.key(0), size=(64, 64)
+    Refinement(features=4), jax.random.key(0), size=(64, 64)
   )
   manager = checkpoints.open_manager(folder, keep=2)
   for step in (1, 2, 10):
     moved = state.replace(
-        step=jnp.int32(step),
-        params=jax.tree.map(lambda x, k=step: x + k, state.params),
+      step=jnp.int32(step),
+      params=jax.tree.map(lambda x, k=step: x + k, state.params),
     )
     checkpoints.save(
-        manager,
-        step,
-        parallel.replicate(moved),
-        metadata=checkpoints.describe(
-            'refinement',
-            features=4,
-            fidelity='fixed',
-            size=(64, 64),
-            step=step,
-            config={'seed': 3},
-        ),
+      manager,
+      step,
+      parallel.replicate(moved),
+      metadata=checkpoints.describe(
+        'refinement',
+        features=4,
+        fidelity='fixed',
+        size=(64, 64),
+        step=step,
+        config={'seed': 3},
+      ),
     )
   manager.wait_until_finished()
   manager.close()
@@ -60,9 +60,9 @@ def test_read_gives_what_was_saved(workdir):
   assert (checkpoint.fidelity, checkpoint.size) == ('fixed', (64, 64))
   assert checkpoint.config == {'seed': 3}
   jax.tree.map(
-      lambda a, b: np.testing.assert_array_equal(a, np.asarray(b) + 2),
-      checkpoint.variables['params'],
-      dict(state.params),
+    lambda a, b: np.testing.assert_array_equal(a, np.asarray(b) + 2),
+    checkpoint.variables['params'],
+    dict(state.params),
   )
   assert 'opt_state' not in checkpoint.variables
 
@@ -98,10 +98,10 @@ def test_a_damaged_checkpoint_is_refused(workdir, tmp_path):
 def test_what_is_saved_is_the_state_of_that_moment(tmp_path):
   """Steps go on and use its memory again while it is being written."""
   add_one = parallel.train(
-      lambda state, frozen, batch: (
-          {'w': state['w'] + 1.0},
-          {'sum': jax.lax.psum(batch['x'].sum(), parallel.AXIS)},
-      )
+    lambda state, frozen, batch: (
+      {'w': state['w'] + 1.0},
+      {'sum': jax.lax.psum(batch['x'].sum(), parallel.AXIS)},
+    )
   )
   # Random, so that it does not shrink, and large: 16 MB take a while.
   start = np.random.default_rng(0).random((4, 1000, 1000), np.float32)
@@ -118,8 +118,8 @@ def test_what_is_saved_is_the_state_of_that_moment(tmp_path):
   # Asynchronous: the newest is not there before it has been waited for.
   manager.wait_until_finished()
   first, second = (
-      checkpoints.restore_state(manager, step, {'w': start})['w']
-      for step in (1, 2)
+    checkpoints.restore_state(manager, step, {'w': start})['w']
+    for step in (1, 2)
   )
   manager.close()
   expected = start + 1
@@ -140,13 +140,13 @@ def test_saving_returns_before_the_files_are_there(tmp_path, monkeypatch):
     return rename(*arguments, **options)
 
   monkeypatch.setattr(
-      checkpoints.ocp.path.atomicity.AtomicRenameTemporaryPath,
-      'finalize',
-      wait_and_rename,
+    checkpoints.ocp.path.atomicity.AtomicRenameTemporaryPath,
+    'finalize',
+    wait_and_rename,
   )
   manager = checkpoints.open_manager(tmp_path, keep=None)
   checkpoints.save(
-      manager, 1, parallel.replicate({'w': np.ones(3)}), metadata={}
+    manager, 1, parallel.replicate({'w': np.ones(3)}), metadata={}
   )
   assert inside.wait(60)
   assert not (tmp_path / 'checkpoints' / '1').exists()
@@ -164,7 +164,7 @@ def test_the_newest_and_the_best_stay(tmp_path):
     manager = checkpoints.open_manager(tmp_path, keep=2, keep_best=2)
     for step in steps:
       checkpoints.save(
-          manager, step, state, metadata={}, validation_loss=losses[step]
+        manager, step, state, metadata={}, validation_loss=losses[step]
       )
     manager.wait_until_finished()
     best = checkpoints.best(manager)
@@ -176,25 +176,29 @@ def test_the_newest_and_the_best_stay(tmp_path):
 
 def test_averages_are_read_where_there_are_some(tmp_path):
   state = train_state.create(
-      Refinement(features=4), jax.random.key(0), size=(64, 64), ema_decay=0.9
+    Refinement(features=4), jax.random.key(0), size=(64, 64), ema_decay=0.9
   )
   state = state.replace(ema=jax.tree.map(lambda x: x + 1, state.ema))
   manager = checkpoints.open_manager(tmp_path, keep=1)
   metadata = checkpoints.describe(
-      'refinement', features=4, fidelity='fixed', size=(64, 64), step=1,
-      config={},
+    'refinement',
+    features=4,
+    fidelity='fixed',
+    size=(64, 64),
+    step=1,
+    config={},
   )
   checkpoints.save(manager, 1, parallel.replicate(state), metadata=metadata)
   manager.wait_until_finished()
   restored = checkpoints.restore_state(manager, 1, state)
   jax.tree.map(np.testing.assert_array_equal, restored.ema, state.ema)
   read = checkpoints.read(tmp_path, 'refinement').variables
-  jax.tree.map(np.testing.assert_array_equal, read['params'], restored.ema[
-      'params'
-  ])
+  jax.tree.map(
+    np.testing.assert_array_equal, read['params'], restored.ema['params']
+  )
   # A config without averages does not fit a state of other shapes.
   other = train_state.create(
-      Refinement(features=8), jax.random.key(0), size=(64, 64)
+    Refinement(features=8), jax.random.key(0), size=(64, 64)
   )
   with pytest.raises(InputError, match='conv_1.*another shape'):
     checkpoints.restore_state(manager, 1, other)

@@ -13,7 +13,7 @@ from viton_jax.training.config_dict import PlainConfigDict, plain_config_file
 
 # ml_collections reads config files in an old way.
 pytestmark = pytest.mark.filterwarnings(
-    'ignore:the load_module:DeprecationWarning'
+  'ignore:the load_module:DeprecationWarning'
 )
 
 
@@ -30,26 +30,26 @@ def parse_theirs(*arguments):
   values = flags.FlagValues()
   argv = ['program', *arguments]
   holder = config_flags.DEFINE_config_file(
-      'config', flag_values=values, sys_argv=argv
+    'config', flag_values=values, sys_argv=argv
   )
   rest = values(argv)
   return holder.value, rest[1:]
 
 
 @pytest.mark.parametrize(
-    'arguments',
-    [
-        ('--config', 'configs/stage1.py'),
-        ('--config=configs/stage2.py:smoke', '--config.seed', '7'),
-        (
-            *('--config', 'configs/demo.py:stage2', '--config.data.dir=/a b'),
-            *('--config.loss.image', '2', '--config.remat'),
-            *('--config.schedule_steps=(3, 5)', '--config.learning_rate=1e-3'),
-            *('--config.ema=0', 'left', '--config.vgg=x=y'),
-        ),
-        ('--config=configs/stage1.py', '--config.remat=true'),
-        ('--config=configs/stage1.py', '--noconfig.remat'),
-    ],
+  'arguments',
+  [
+    ('--config', 'configs/stage1.py'),
+    ('--config=configs/stage2.py:smoke', '--config.seed', '7'),
+    (
+      *('--config', 'configs/demo.py:stage2', '--config.data.dir=/a b'),
+      *('--config.loss.image', '2', '--config.remat'),
+      *('--config.schedule_steps=(3, 5)', '--config.learning_rate=1e-3'),
+      *('--config.ema=0', 'left', '--config.vgg=x=y'),
+    ),
+    ('--config=configs/stage1.py', '--config.remat=true'),
+    ('--config=configs/stage1.py', '--noconfig.remat'),
+  ],
 )
 def test_reads_what_ml_collections_reads(monkeypatch, arguments):
   ours, our_rest = parse_plain(monkeypatch, *arguments)
@@ -63,8 +63,8 @@ def test_reads_what_ml_collections_reads(monkeypatch, arguments):
 
 
 @pytest.mark.parametrize(
-    'argument',
-    ['--config.learning_rat=1', '--config.seed=x', '--config.loss=3'],
+  'argument',
+  ['--config.learning_rat=1', '--config.seed=x', '--config.loss=3'],
 )
 def test_refuses_what_ml_collections_refuses(monkeypatch, argument):
   arguments = ('--config', 'configs/stage1.py', argument)

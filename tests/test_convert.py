@@ -23,8 +23,8 @@ def tf1_values(*networks, features=2, seed=0):
   values = {}
   for network in networks or ('encoder_decoder', 'refinement'):
     first = {
-        'generator/encoder_1/conv/filter': np.zeros((4, 4, 25, features)),
-        'refine_generator/g_256_conv1/weights': np.zeros((3, 3, 6, 64)),
+      'generator/encoder_1/conv/filter': np.zeros((4, 4, 25, features)),
+      'refine_generator/g_256_conv1/weights': np.zeros((3, 3, 6, 64)),
     }
     for name, shape in tensorflow1.expected_shapes(network, first).items():
       values[name] = rng.normal(size=shape).astype(np.float32)
@@ -39,10 +39,10 @@ def save_tf1(prefix, values, *, version=2):
   prefix.parent.mkdir(parents=True, exist_ok=True)
   with tf.Graph().as_default(), v1.Session() as session:
     variables = {
-        name: v1.get_variable(
-            f'v{i}', value.shape, tf.as_dtype(value.dtype), use_resource=False
-        )
-        for i, (name, value) in enumerate(values.items())
+      name: v1.get_variable(
+        f'v{i}', value.shape, tf.as_dtype(value.dtype), use_resource=False
+      )
+      for i, (name, value) in enumerate(values.items())
     }
     for name, variable in variables.items():
       variable.load(values[name], session)
@@ -70,8 +70,8 @@ def assert_equal(a, b):
 
 
 @pytest.mark.parametrize(
-    'name',
-    ['', 'model-6000', 'model-6000.index', 'model-6000.data-00000-of-00001'],
+  'name',
+  ['', 'model-6000', 'model-6000.index', 'model-6000.data-00000-of-00001'],
 )
 def test_prefix_folder_and_files_all_name_the_checkpoint(folder, name):
   found = tensorflow1.find_tf1_checkpoint(folder / name)
@@ -91,16 +91,14 @@ def test_every_variable_has_its_place():
 
 
 @pytest.mark.parametrize('version', [1, 2])
-def test_savers_of_both_versions_with_leftovers_of_training(
-    tmp_path, version
-):
+def test_savers_of_both_versions_with_leftovers_of_training(tmp_path, version):
   values = tf1_values('encoder_decoder')
   extra = {
-      'global_step': np.int64(1234),
-      'beta1_power': np.float32(0.5),
-      'beta2_power_1': np.float32(0.9),
-      'generator/encoder_1/conv/filter/Adam': np.zeros((2,), np.float32),
-      'generator/encoder_1/conv/filter/Adam_1': np.zeros((2,), np.float32),
+    'global_step': np.int64(1234),
+    'beta1_power': np.float32(0.5),
+    'beta2_power_1': np.float32(0.9),
+    'generator/encoder_1/conv/filter/Adam': np.zeros((2,), np.float32),
+    'generator/encoder_1/conv/filter/Adam_1': np.zeros((2,), np.float32),
   }
   save_tf1(tmp_path / 'model-77', values | extra, version=version)
   assert (tmp_path / 'model-77.index').exists() == (version == 2)
@@ -112,7 +110,7 @@ def test_savers_of_both_versions_with_leftovers_of_training(
   for name, place in tensorflow1.tf1_names('encoder_decoder').items():
     collection, layer, variable = place
     np.testing.assert_array_equal(
-        one.variables[collection][layer][variable], values[name]
+      one.variables[collection][layer][variable], values[name]
     )
 
 
@@ -142,8 +140,8 @@ def test_there_and_back_is_bit_equal(tmp_path, folder, monkeypatch, capsys):
     assert_equal(first.variables, goldens.networks()[network])
 
     run_main(
-        monkeypatch,
-        *('--checkpoint', a / network, '--to', 'safetensors', '--out_dir', b),
+      monkeypatch,
+      *('--checkpoint', a / network, '--to', 'safetensors', '--out_dir', b),
     )
     file = b / f'{network}.safetensors'
     run_main(monkeypatch, '--safetensors', file, '--out_dir', c)
@@ -168,14 +166,14 @@ def test_a_missing_file_is_named(tmp_path, folder):
 
 
 @pytest.mark.parametrize(
-    'name', ['model-6000.index', 'model-6000.data-00000-of-00001']
+  'name', ['model-6000.index', 'model-6000.data-00000-of-00001']
 )
 def test_a_truncated_file_is_refused(folder, tmp_path, monkeypatch, name):
   file = folder / name
   file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
   with pytest.raises(InputError, match='cannot be read as a TensorFlow'):
     run_main(
-        monkeypatch, '--tf1_checkpoint', folder, '--out_dir', tmp_path / 'w'
+      monkeypatch, '--tf1_checkpoint', folder, '--out_dir', tmp_path / 'w'
     )
   assert not (tmp_path / 'w').exists()
 
@@ -184,25 +182,30 @@ _FILTER = 'generator/encoder_3/conv/filter'
 
 
 @pytest.mark.parametrize(
-    'name, value, message',
-    [
-        (_FILTER, None, f'encoder_decoder lacks {_FILTER}'),
-        ('discriminator/w', np.zeros(3, np.float32),
-         'belong to no network.*discriminator/w'),
-        (_FILTER, np.zeros((4, 4, 8, 16), np.float32),
-         rf'{_FILTER} is \(4, 4, 8, 16\).*\(4, 4, 4, 8\)'),
-        (_FILTER, np.full((4, 4, 4, 8), np.nan, np.float32), 'not finite'),
-        (_FILTER, np.zeros((4, 4, 4, 8), np.float64), 'float64, not float32'),
-    ],
+  'name, value, message',
+  [
+    (_FILTER, None, f'encoder_decoder lacks {_FILTER}'),
+    (
+      'discriminator/w',
+      np.zeros(3, np.float32),
+      'belong to no network.*discriminator/w',
+    ),
+    (
+      _FILTER,
+      np.zeros((4, 4, 8, 16), np.float32),
+      rf'{_FILTER} is \(4, 4, 8, 16\).*\(4, 4, 4, 8\)',
+    ),
+    (_FILTER, np.full((4, 4, 4, 8), np.nan, np.float32), 'not finite'),
+    (_FILTER, np.zeros((4, 4, 4, 8), np.float64), 'float64, not float32'),
+  ],
 )
-def test_leftovers_and_gaps_are_refused_by_name(monkeypatch, name, value,
-                                                message):
+def test_leftovers_and_gaps_are_refused_by_name(
+  monkeypatch, name, value, message
+):
   values = tf1_values() | {name: value}
   if value is None:
     del values[name]
-  monkeypatch.setattr(
-      tensorflow1, '_read_values', lambda prefix: dict(values)
-  )
+  monkeypatch.setattr(tensorflow1, '_read_values', lambda prefix: dict(values))
   with pytest.raises(InputError, match=message):
     convert.read_tf1_checkpoint(goldens.CHECKPOINT)
 
@@ -254,7 +257,7 @@ def test_help_and_errors_are_for_people(monkeypatch, capsys, tmp_path):
   source = goldens.CHECKPOINT
   with pytest.raises(InputError, match='cannot be written'):
     run_main(
-        monkeypatch, '--tf1_checkpoint', source, '--out_dir', file / 'below'
+      monkeypatch, '--tf1_checkpoint', source, '--out_dir', file / 'below'
     )
 
 
@@ -263,24 +266,24 @@ def test_a_published_size_converts_in_4_gb(tmp_path):
   prefix = tmp_path / 'model-6000'
   save_tf1(prefix, tf1_values('encoder_decoder', 'refinement', features=64))
   limited = (
-      'import resource, runpy, sys\n'
-      'sys.argv = sys.argv[1:]\n'
-      'try:\n'
-      '  runpy.run_module(sys.argv[0], run_name="__main__")\n'
-      'finally:\n'
-      '  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
-      '  assert peak < 4 * 2**20, f"{peak} kB"\n'
+    'import resource, runpy, sys\n'
+    'sys.argv = sys.argv[1:]\n'
+    'try:\n'
+    '  runpy.run_module(sys.argv[0], run_name="__main__")\n'
+    'finally:\n'
+    '  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
+    '  assert peak < 4 * 2**20, f"{peak} kB"\n'
   )
   done = subprocess.run(
-      [
-          *(sys.executable, '-c', limited, 'viton_jax.convert'),
-          *('--tf1_checkpoint', prefix, '--out_dir', tmp_path / 'out'),
-      ],
-      cwd=entry_points.ROOT,
-      env=entry_points.environment(),
-      capture_output=True,
-      text=True,
-      check=False,
+    [
+      *(sys.executable, '-c', limited, 'viton_jax.convert'),
+      *('--tf1_checkpoint', prefix, '--out_dir', tmp_path / 'out'),
+    ],
+    cwd=entry_points.ROOT,
+    env=entry_points.environment(),
+    capture_output=True,
+    text=True,
+    check=False,
   )
   assert done.returncode == 0, done.stderr
   checkpoint = checkpoints.read(tmp_path / 'out', 'encoder_decoder')

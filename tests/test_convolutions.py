@@ -13,11 +13,11 @@ SHAPES = [(8, 6, 3, 5), (16, 24, 7, 4)]  # doubled height, width, in, out
 
 def _xla_down(x, kernel):
   return lax.conv_general_dilated(
-      x,
-      kernel,
-      (2, 2),
-      ((1, 1), (1, 1)),
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    x,
+    kernel,
+    (2, 2),
+    ((1, 1), (1, 1)),
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
 
 
@@ -28,7 +28,7 @@ def _random(*shapes):
 
 @pytest.mark.parametrize('h, w, i, o', SHAPES)
 @pytest.mark.parametrize(
-    'up', [convolutions._up_by_columns, convolutions._up_by_xla]
+  'up', [convolutions._up_by_columns, convolutions._up_by_xla]
 )
 def test_up_is_the_adjoint_of_down(up, h, w, i, o):
   x, y, kernel = _random((2, h, w, i), (2, h // 2, w // 2, o), (4, 4, i, o))
@@ -41,9 +41,9 @@ def test_up_is_the_adjoint_of_down(up, h, w, i, o):
 def test_forms_of_the_transposed_convolution_agree(h, w, i, o):
   y, kernel = _random((2, h // 2, w // 2, o), (4, 4, i, o))
   np.testing.assert_allclose(
-      convolutions._up_by_columns(y, kernel),
-      convolutions._up_by_xla(y, kernel),
-      atol=1e-5,
+    convolutions._up_by_columns(y, kernel),
+    convolutions._up_by_xla(y, kernel),
+    atol=1e-5,
   )
 
 
@@ -51,8 +51,8 @@ def test_forms_of_the_transposed_convolution_agree(h, w, i, o):
 def test_gradients_equal_autodiff(h, w, i, o):
   x, y, kernel = _random((2, h, w, i), (2, h // 2, w // 2, o), (4, 4, i, o))
   cases = [
-      (convolutions.conv4x4_stride2, _xla_down, x),
-      (convolutions.conv_transpose4x4_stride2, convolutions._up_by_xla, y),
+    (convolutions.conv4x4_stride2, _xla_down, x),
+    (convolutions.conv_transpose4x4_stride2, convolutions._up_by_xla, y),
   ]
   for ours, reference, picture in cases:
 
@@ -69,7 +69,7 @@ def test_transposed_convolution_equals_tensorflow():
   tf = pytest.importorskip('tensorflow')
   y, kernel = _random((2, 4, 3, 5), (4, 4, 6, 5))
   expected = tf.nn.conv2d_transpose(
-      np.asarray(y), np.asarray(kernel), (2, 8, 6, 6), 2, 'SAME'
+    np.asarray(y), np.asarray(kernel), (2, 8, 6, 6), 2, 'SAME'
   )
   got = convolutions.conv_transpose4x4_stride2(y, kernel)
   np.testing.assert_allclose(got, expected, atol=1e-5)

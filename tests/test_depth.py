@@ -18,9 +18,9 @@ def test_a_deeper_network_halves_once_more():
   inputs = jnp.zeros((1, 128, 256, 25))
   variables = jax.eval_shape(model.init, jax.random.key(0), inputs)
   kernels = {
-      name: layer['kernel'].shape
-      for name, layer in variables['params'].items()
-      if 'kernel' in layer
+    name: layer['kernel'].shape
+    for name, layer in variables['params'].items()
+    if 'kernel' in layer
   }
   assert kernels['encoder_7'] == (4, 4, 16, 16)
   assert kernels['decoder_7'] == (4, 4, 16, 16)
@@ -34,12 +34,12 @@ def test_a_deeper_network_halves_once_more():
 
 def test_six_is_the_published_network():
   shapes = [
-      jax.eval_shape(
-          EncoderDecoder(features=2, **options).init,
-          jax.random.key(0),
-          jnp.zeros((1, 64, 64, 25)),
-      )
-      for options in ({}, {'depth': 6})
+    jax.eval_shape(
+      EncoderDecoder(features=2, **options).init,
+      jax.random.key(0),
+      jnp.zeros((1, 64, 64, 25)),
+    )
+    for options in ({}, {'depth': 6})
   ]
   assert shapes[0] == shapes[1]
   assert checkpoints.depth_of(shapes[0]['params']) == 6
@@ -48,24 +48,24 @@ def test_six_is_the_published_network():
 def test_depth_goes_from_the_config_to_the_pictures(records_dir, tmp_path):
   first, second = tmp_path / '1', tmp_path / '2'
   entry_points.run(
-      'viton_jax.train',
-      *('--config', 'configs/stage1.py:smoke', '--workdir', first),
-      *('--config.data.dir', records_dir, '--config.depth', 5),
+    'viton_jax.train',
+    *('--config', 'configs/stage1.py:smoke', '--workdir', first),
+    *('--config.data.dir', records_dir, '--config.depth', 5),
   )
   entry_points.run(
-      'viton_jax.train',
-      *('--config', 'configs/stage2.py:smoke', '--workdir', second),
-      *('--config.data.dir', records_dir, '--config.coarse_checkpoint', first),
+    'viton_jax.train',
+    *('--config', 'configs/stage2.py:smoke', '--workdir', second),
+    *('--config.data.dir', records_dir, '--config.coarse_checkpoint', first),
   )
   checkpoint = checkpoints.read(first, 'encoder_decoder')
   assert checkpoint.depth == 5
   safetensors_files.write(checkpoint, tmp_path / 'first.safetensors')
   (batch,) = list(
-      batches.eval_batches(records_dir, split='validation', batch_size=8)
+    batches.eval_batches(records_dir, split='validation', batch_size=8)
   )[:1]
   results = [
-      engine.make_try_on(place, second)[1](batch).output
-      for place in (first, tmp_path / 'first.safetensors')
+    engine.make_try_on(place, second)[1](batch).output
+    for place in (first, tmp_path / 'first.safetensors')
   ]
   assert results[0].shape == (8, 128, 64, 3)
   np.testing.assert_array_equal(*results)
@@ -73,8 +73,8 @@ def test_depth_goes_from_the_config_to_the_pictures(records_dir, tmp_path):
 
 def test_a_depth_that_does_not_fit_is_refused(records_dir, tmp_path):
   line = entry_points.fails(
-      'viton_jax.train',
-      *('--config', 'configs/stage1.py:smoke', '--workdir', tmp_path / 'w'),
-      *('--config.data.dir', records_dir, '--config.depth', 7),
+    'viton_jax.train',
+    *('--config', 'configs/stage1.py:smoke', '--workdir', tmp_path / 'w'),
+    *('--config.data.dir', records_dir, '--config.depth', 7),
   )
   assert 'config.depth: 7 halvings do not fit the width of 64' in line

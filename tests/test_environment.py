@@ -68,14 +68,14 @@ def test_memory_limit_of_devices():
 
 
 @pytest.mark.parametrize(
-    'quota, cores',
-    [
-        ('250000 100000', 2),
-        ('10000 100000', 1),
-        ('9900000 100000', 3),
-        ('max 100000', 3),
-        ('', 3),
-    ],
+  'quota, cores',
+  [
+    ('250000 100000', 2),
+    ('10000 100000', 1),
+    ('9900000 100000', 3),
+    ('max 100000', 3),
+    ('', 3),
+  ],
 )
 def test_cores_of_containers(monkeypatch, quota, cores):
   monkeypatch.setattr(environment, '_read', lambda path: quota)
@@ -85,8 +85,11 @@ def test_cores_of_containers(monkeypatch, quota, cores):
 
 def test_script_says_the_same():
   done = subprocess.run(
-      [sys.executable, SCRIPT], env=entry_points.environment(devices=3),
-      capture_output=True, text=True, check=False,
+    [sys.executable, SCRIPT],
+    env=entry_points.environment(devices=3),
+    capture_output=True,
+    text=True,
+    check=False,
   )
   assert done.returncode == 0, done.stderr
   said = lines(done.stdout)
@@ -96,8 +99,10 @@ def test_script_says_the_same():
 def test_script_without_anything_installed():
   # -S: no site-packages, as in a bare Python; -I: nor the working folder.
   done = subprocess.run(
-      [sys.executable, '-I', '-S', SCRIPT],
-      capture_output=True, text=True, check=False,
+    [sys.executable, '-I', '-S', SCRIPT],
+    capture_output=True,
+    text=True,
+    check=False,
   )
   assert done.returncode == 2 and 'jax missing' in done.stdout
   assert 'GiB' in done.stdout

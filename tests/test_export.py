@@ -35,8 +35,8 @@ _ALONE = ('jax', 'jaxlib', 'numpy', 'scipy', 'ml_dtypes', 'opt_einsum')
 
 def arguments(networks, out_dir, *more):
   return (
-      *('--checkpoint', networks[0], '--refine_checkpoint', networks[1]),
-      *('--out_dir', out_dir, *more),
+    *('--checkpoint', networks[0], '--refine_checkpoint', networks[1]),
+    *('--out_dir', out_dir, *more),
   )
 
 
@@ -44,8 +44,8 @@ def arguments(networks, out_dir, *more):
 def exported(networks, tmp_path_factory):
   out_dir = tmp_path_factory.mktemp('export') / 'exported'
   done = entry_points.run(
-      'viton_jax.export',
-      *arguments(networks, out_dir, '--format', 'stablehlo,savedmodel'),
+    'viton_jax.export',
+    *arguments(networks, out_dir, '--format', 'stablehlo,savedmodel'),
   )
   return out_dir, done.stdout
 
@@ -54,14 +54,14 @@ def exported(networks, tmp_path_factory):
 def batch(raw_dir):
   layout = open_layout('viton', raw_dir, None, split='test')
   examples = [
-      working_example(
-          layout.load(i), height=SIZE[0], width=SIZE[1], fidelity='fixed'
-      )
-      for i in range(PAIRS)
+    working_example(
+      layout.load(i), height=SIZE[0], width=SIZE[1], fidelity='fixed'
+    )
+    for i in range(PAIRS)
   ]
   return {
-      name: np.stack([example[name] for example in examples])
-      for name in programs.describe_inputs(SIZE, 'fixed')
+    name: np.stack([example[name] for example in examples])
+    for name in programs.describe_inputs(SIZE, 'fixed')
   }
 
 
@@ -88,21 +88,23 @@ def test_manifest_lists_every_file(exported):
   out_dir, _ = exported
   manifest = json.loads((out_dir / 'manifest.json').read_text())
   files = {
-      str(path.relative_to(out_dir)): path.read_bytes()
-      for path in out_dir.rglob('*')
-      if path.is_file() and path.name != 'manifest.json'
+    str(path.relative_to(out_dir)): path.read_bytes()
+    for path in out_dir.rglob('*')
+    if path.is_file() and path.name != 'manifest.json'
   }
   assert manifest['files'] == {
-      name: {'bytes': len(data), 'sha256': hashlib.sha256(data).hexdigest()}
-      for name, data in files.items()
+    name: {'bytes': len(data), 'sha256': hashlib.sha256(data).hexdigest()}
+    for name, data in files.items()
   }
   assert manifest['platforms'] == ['cpu', 'cuda', 'tpu']
   assert (manifest['height'], manifest['width']) == SIZE
   assert manifest['fidelity'] == 'fixed' and manifest['dtype'] == 'float32'
   assert manifest['versions']['jax'] == jax.__version__
   assert manifest['inputs']['person'] == {
-      'shape': ['b', 128, 64, 3], 'dtype': 'uint8', 'range': [0, 255],
-      'what': 'photo of the person, RGB',
+    'shape': ['b', 128, 64, 3],
+    'dtype': 'uint8',
+    'range': [0, 255],
+    'what': 'photo of the person, RGB',
   }
   outputs = manifest['programs']['refine']['outputs']
   assert outputs['output']['shape'] == ['b', 128, 64, 3]
@@ -126,12 +128,12 @@ def alone(tmp_path_factory):
 
   def run(*command):
     return subprocess.run(
-        [sys.executable, '-S', *map(str, command)],
-        cwd=folder,
-        env=entry_points.environment() | {'PYTHONPATH': str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
+      [sys.executable, '-S', *map(str, command)],
+      cwd=folder,
+      env=entry_points.environment() | {'PYTHONPATH': str(folder)},
+      capture_output=True,
+      text=True,
+      check=False,
     )
 
   for name in ('cv2', 'flax', 'flatbuffers', 'absl', 'tensorflow'):
@@ -141,13 +143,13 @@ def alone(tmp_path_factory):
 
 @pytest.mark.parametrize('pairs', [PAIRS, 1])
 def test_jax_and_numpy_alone_give_the_live_picture(
-    exported, batch, live, alone, tmp_path, pairs
+  exported, batch, live, alone, tmp_path, pairs
 ):
   inputs, outputs = tmp_path / 'batch.npz', tmp_path / 'tried.npz'
   np.savez(inputs, **{name: x[:pairs] for name, x in batch.items()})
   done = alone(
-      *('-m', 'viton_jax.serving.artifact', exported[0]),
-      *('--inputs', inputs, '--outputs', outputs),
+    *('-m', 'viton_jax.serving.artifact', exported[0]),
+    *('--inputs', inputs, '--outputs', outputs),
   )
   assert done.returncode == 0, done.stderr
   assert f'{pairs} pairs, 0 failed' in done.stdout
@@ -156,7 +158,7 @@ def test_jax_and_numpy_alone_give_the_live_picture(
   assert np.abs(tried['output'] - live[1][:pairs]).max() <= 2
   assert live[1].std() > 10  # Pictures, not grey.
   np.testing.assert_allclose(
-      tried['control_points'], live[0].control_points[:pairs], atol=1e-4
+    tried['control_points'], live[0].control_points[:pairs], atol=1e-4
   )
 
 
@@ -173,7 +175,10 @@ def test_any_batch_size_from_one_artifact(try_on, batch, live):
     assert np.abs(tried.output.astype(int) - live[1][order]).max() <= 2
     assert tried.failures == [None] * len(order)
   for name, (low, high) in {
-      'warped': (-1, 1), 'coarse': (-1, 1), 'mask': (0, 1), 'alpha': (0, 1)
+    'warped': (-1, 1),
+    'coarse': (-1, 1),
+    'mask': (0, 1),
+    'alpha': (0, 1),
   }.items():
     levels = (getattr(live[0], name)[order] - low) * 255 / (high - low)
     assert np.abs(getattr(tried, name) - levels).max() <= 2, name
@@ -194,25 +199,26 @@ def test_parse_stands_for_what_is_made_of_it(exported, fidelity):
   keypoints = rng.uniform(1, 60, (18, 3)).astype(np.float32)
   keypoints[5] = 0
   sample = Sample(
-      'a', 'b',
-      person=rng.integers(0, 256, (*SIZE, 3), np.uint8),
-      garment=rng.integers(0, 256, (*SIZE, 3), np.uint8),
-      keypoints=keypoints,
-      parse=rng.integers(0, 20, SIZE).astype(np.uint8),
-      garment_mask=rng.integers(0, 2, SIZE).astype(bool),
+    'a',
+    'b',
+    person=rng.integers(0, 256, (*SIZE, 3), np.uint8),
+    garment=rng.integers(0, 256, (*SIZE, 3), np.uint8),
+    keypoints=keypoints,
+    parse=rng.integers(0, 20, SIZE).astype(np.uint8),
+    garment_mask=rng.integers(0, 2, SIZE).astype(bool),
   )
   expected = working_example(
-      sample, height=SIZE[0], width=SIZE[1], fidelity=fidelity
+    sample, height=SIZE[0], width=SIZE[1], fidelity=fidelity
   )
   manifest = artifact.read_manifest(exported[0])
   specs = programs.describe_inputs(SIZE, fidelity)
   manifest |= {'fidelity': fidelity, 'inputs': specs}
   given = {
-      'person': sample.person[None],
-      'garment': sample.garment[None],
-      'garment_mask': sample.garment_mask[None].astype(np.uint8),
-      'keypoints': keypoints[None],
-      'parse': sample.parse[None],
+    'person': sample.person[None],
+    'garment': sample.garment[None],
+    'garment_mask': sample.garment_mask[None].astype(np.uint8),
+    'keypoints': keypoints[None],
+    'parse': sample.parse[None],
   }
   manifest['from_parse']['replaces'] = ['head_mask', 'body', 'pose_limit']
   made = artifact.checked_inputs(manifest, given)
@@ -233,10 +239,10 @@ def test_wrong_arrays(exported, batch):
     return str(caught.value)
 
   assert 'give uint8 of shape (b, 128, 64, 3)' in refused(
-      person=batch['person'][:, :100]
+    person=batch['person'][:, :100]
   )
   assert 'person is float32' in refused(
-      person=batch['person'].astype(np.float32)
+    person=batch['person'].astype(np.float32)
   )
   assert 'shape (0, 128, 64, 3)' in refused(person=batch['person'][:0])
   assert 'garment is for 1 pairs' in refused(garment=batch['garment'][:1])
@@ -285,14 +291,16 @@ def test_changed_files(exported, batch, tmp_path):
   inputs = tmp_path / 'batch.npz'
   np.savez(inputs, **batch)
   line = entry_points.fails(
-      'viton_jax.serving.artifact', tmp_path,
-      *('--inputs', inputs, '--outputs', tmp_path / 'out.npz'),
+    'viton_jax.serving.artifact',
+    tmp_path,
+    *('--inputs', inputs, '--outputs', tmp_path / 'out.npz'),
   )
   assert 'manifest.json' in line
   inputs.write_bytes(b'nothing')
   line = entry_points.fails(
-      'viton_jax.serving.artifact', exported[0],
-      *('--inputs', inputs, '--outputs', tmp_path / 'out.npz'),
+    'viton_jax.serving.artifact',
+    exported[0],
+    *('--inputs', inputs, '--outputs', tmp_path / 'out.npz'),
   )
   assert 'batch.npz' in line and not (tmp_path / 'out.npz').exists()
 
@@ -321,18 +329,20 @@ def test_saved_model_in_tensorflow(exported, batch, live):
   given = {name: tf.constant(x) for name, x in batch.items()}
   masks = given.pop('garment_mask').numpy()
   predicted = loaded.signatures['coarse'](**given)
-  points = np.stack([
+  points = np.stack(
+    [
       match(garment, mask[..., 0], fidelity='fixed')[0]
       for garment, mask in zip(masks, predicted['mask'].numpy(), strict=True)
-  ])
+    ]
+  )
   refined = loaded.signatures['refine'](
-      garment=given['garment'], control_points=tf.constant(points), **predicted
+    garment=given['garment'], control_points=tf.constant(points), **predicted
   )
   given['control_points'] = tf.constant(points)
   one = {name: value[1:2] for name, value in given.items()}
   for pictures, rows in (
-      (refined, slice(None)),
-      (loaded.signatures['serving_default'](**one), slice(1, 2)),
+    (refined, slice(None)),
+    (loaded.signatures['serving_default'](**one), slice(1, 2)),
   ):
     picture = pictures['output'].numpy()
     assert picture.dtype == np.uint8
@@ -345,25 +355,32 @@ def test_saved_model_in_tensorflow(exported, batch, live):
 def test_original_in_bfloat16(tmp_path):
   """The other fidelity has one more input; random weights match nothing."""
   paths = []
-  for seed, (name, model, channels) in enumerate((
+  for seed, (name, model, channels) in enumerate(
+    (
       ('encoder_decoder', EncoderDecoder(features=4), (25,)),
       ('refinement', Refinement(features=4), (3, 3)),
-  )):
+    )
+  ):
     variables = jax.jit(model.init)(
-        jax.random.key(seed), *(np.zeros((1, 64, 64, c)) for c in channels)
+      jax.random.key(seed), *(np.zeros((1, 64, 64, c)) for c in channels)
     )
     paths.append(tmp_path / f'{name}.safetensors')
     write_portable(
-        engine.checkpoints.Checkpoint(
-            path=paths[-1], step=0, network=name, features=4,
-            fidelity='original', size=(64, 64), config={},
-            variables=jax.tree.map(np.asarray, dict(variables)),
-        ),
-        paths[-1],
+      engine.checkpoints.Checkpoint(
+        path=paths[-1],
+        step=0,
+        network=name,
+        features=4,
+        fidelity='original',
+        size=(64, 64),
+        config={},
+        variables=jax.tree.map(np.asarray, dict(variables)),
+      ),
+      paths[-1],
     )
   done = entry_points.run(
-      'viton_jax.export',
-      *arguments(paths, tmp_path / 'E', '--dtype', 'bfloat16'),
+    'viton_jax.export',
+    *arguments(paths, tmp_path / 'E', '--dtype', 'bfloat16'),
   )
   assert 'largest difference' in done.stdout
   manifest = artifact.read_manifest(tmp_path / 'E')
@@ -375,10 +392,10 @@ def test_original_in_bfloat16(tmp_path):
 def test_killed_half_way(networks, tmp_path):
   out_dir = tmp_path / 'exported'
   process = subprocess.Popen(
-      entry_points.command('viton_jax.export', *arguments(networks, out_dir)),
-      cwd=entry_points.ROOT,
-      env=entry_points.environment(),
-      stdout=subprocess.DEVNULL,
+    entry_points.command('viton_jax.export', *arguments(networks, out_dir)),
+    cwd=entry_points.ROOT,
+    env=entry_points.environment(),
+    stdout=subprocess.DEVNULL,
   )
   try:
     deadline = time.monotonic() + 300

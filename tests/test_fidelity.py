@@ -29,8 +29,8 @@ def converted(tmp_path_factory):
   """What `convert` makes of the golden checkpoint: a folder."""
   out_dir = tmp_path_factory.mktemp('converted') / 'w'
   entry_points.run(
-      'viton_jax.convert',
-      *('--tf1_checkpoint', goldens.CHECKPOINT, '--out_dir', out_dir),
+    'viton_jax.convert',
+    *('--tf1_checkpoint', goldens.CHECKPOINT, '--out_dir', out_dir),
   )
   return out_dir
 
@@ -40,31 +40,31 @@ def test_networks_equal_the_released_code(converted):
   model = EncoderDecoder(features=one.features)
   mask, coarse = jax.jit(model.apply)(one.variables, goldens.batch()['inputs'])
   np.testing.assert_allclose(
-      np.concatenate([mask, coarse], axis=-1)[:, ::4, ::4],
-      goldens.arrays('stage1_ngf8_seed0')['infer_output_every4'],
-      rtol=0,
-      atol=1e-5,
+    np.concatenate([mask, coarse], axis=-1)[:, ::4, ::4],
+    goldens.arrays('stage1_ngf8_seed0')['infer_output_every4'],
+    rtol=0,
+    atol=1e-5,
   )
   theirs = goldens.arrays('stage2_ngf8_seed0')
   np.testing.assert_allclose(
-      coarse[:, ::4, ::4],
-      theirs['infer_gen_image_outputs_every4'],
-      rtol=0,
-      atol=1e-5,
+    coarse[:, ::4, ::4],
+    theirs['infer_gen_image_outputs_every4'],
+    rtol=0,
+    atol=1e-5,
   )
   # On the warped garment that the released code had.
   two = checkpoints.read(converted, 'refinement')
   warped = theirs['infer_stn_image_outputs']
   region = (goldens.batch()['parse'] == 5)[..., None].astype(np.float32)
   alpha = region * jax.jit(Refinement(features=two.features).apply)(
-      two.variables, warped, coarse
+    two.variables, warped, coarse
   )
   for ours, name in (
-      (alpha, 'infer_select_mask_every4'),
-      (compose(alpha, warped, coarse), 'infer_image_outputs_every4'),
+    (alpha, 'infer_select_mask_every4'),
+    (compose(alpha, warped, coarse), 'infer_image_outputs_every4'),
   ):
     np.testing.assert_allclose(
-        ours[:, ::4, ::4], theirs[name], rtol=0, atol=1e-5
+      ours[:, ::4, ::4], theirs[name], rtol=0, atol=1e-5
     )
 
 
@@ -73,21 +73,21 @@ def test_warp_and_composition_equal_the_released_code(converted):
   one, two = (checkpoints.read(converted, x) for x in checkpoints.NETWORKS)
   batch, theirs = goldens.batch(), goldens.arrays('stage2_ngf8_seed0')
   _, coarse = EncoderDecoder(features=one.features).apply(
-      one.variables, batch['inputs']
+    one.variables, batch['inputs']
   )
   ours = steps.predict_refined(
-      two.variables,
-      batch,
-      batch['control_points'],
-      (batch['parse'] == 5)[..., None].astype(np.float32),
-      coarse,
-      model=Refinement(features=two.features),
-      fidelity='original',
+    two.variables,
+    batch,
+    batch['control_points'],
+    (batch['parse'] == 5)[..., None].astype(np.float32),
+    coarse,
+    model=Refinement(features=two.features),
+    fidelity='original',
   )
   for name, step, golden in (
-      ('warped', 1, 'infer_stn_image_outputs'),
-      ('alpha', 4, 'infer_select_mask_every4'),
-      ('output', 4, 'infer_image_outputs_every4'),
+    ('warped', 1, 'infer_stn_image_outputs'),
+    ('alpha', 4, 'infer_select_mask_every4'),
+    ('output', 4, 'infer_image_outputs_every4'),
   ):
     error = np.abs(np.asarray(ours[name])[:, ::step, ::step] - theirs[golden])
     assert error.mean() < 1e-4 and error.max() < 1e-2
@@ -99,17 +99,17 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   garment = np.zeros((2, 256, 192), np.uint8)
   garment[:, 40:220, 50:140] = 1
   batch = {
-      'person': raw['person'],
-      'garment': raw['garment'],
-      'head_mask': np.full((2, 256, 192), 255, np.uint8),
-      'body': np.full((2, 16, 12), 0.5, np.float32),
-      'keypoints': np.zeros((2, 18, 3), np.float32),
-      'garment_mask': garment,
+    'person': raw['person'],
+    'garment': raw['garment'],
+    'head_mask': np.full((2, 256, 192), 255, np.uint8),
+    'body': np.full((2, 16, 12), 0.5, np.float32),
+    'keypoints': np.zeros((2, 18, 3), np.float32),
+    'garment_mask': garment,
   }
   one, two = (checkpoints.read(converted, x) for x in checkpoints.NETWORKS)
   model = EncoderDecoder(features=one.features)
   mask, coarse = steps.predict_coarse(
-      one.variables, batch, model=model, fidelity='original'
+    one.variables, batch, model=model, fidelity='original'
   )
   mask = np.asarray(mask)
   assert mask.min() < -0.1  # Raw, or there is nothing to see.
@@ -120,18 +120,18 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   points = geometry.regular_grid(10).astype(np.float32)  # None could match.
   assert all('region is empty' in reason for reason in plain.failures)
   refined = steps.predict_refined(
-      two.variables,
-      batch,
-      np.stack([points] * 2),
-      mask,
-      coarse,
-      model=Refinement(features=two.features),
-      fidelity='original',
+    two.variables,
+    batch,
+    np.stack([points] * 2),
+    mask,
+    coarse,
+    model=Refinement(features=two.features),
+    fidelity='original',
   )
   assert plain.alpha.min() < -0.01  # Alpha times the raw mask, as released.
   for name in ('alpha', 'output'):
     np.testing.assert_allclose(
-        getattr(plain, name), refined[name], rtol=0, atol=1e-4
+      getattr(plain, name), refined[name], rtol=0, atol=1e-4
     )
 
   _, run = engine.make_try_on(converted, converted, png_round_trip=True)
@@ -162,7 +162,7 @@ def test_soft_masks_shrink_as_in_matlab():
   np.testing.assert_allclose(ours[inner], theirs[inner], atol=1e-5)
   mirrored = np.pad(values, 32, mode='symmetric')
   np.testing.assert_allclose(
-      ours, contour.resize_cubic(mirrored, (80, 64))[8:-8, 8:-8], atol=1e-6
+    ours, contour.resize_cubic(mirrored, (80, 64))[8:-8, 8:-8], atol=1e-6
   )
 
 
@@ -173,7 +173,7 @@ def test_matching_is_that_of_test_time():
   y, x = np.mgrid[:256, :192]
   raw = np.tanh((60 - np.hypot(x - 96, (y - 128) / 1.4)) / 10)
   points, reason = engine.match(
-      garment, raw.astype(np.float32), fidelity='original'
+    garment, raw.astype(np.float32), fidelity='original'
   )
   assert reason is None
   on_grid = (points + 1) / 2 * (48, 64)
@@ -186,8 +186,8 @@ def test_from_a_viton_folder_to_pictures(raw_dir, tmp_path):
   # feature of the first layer is its mean, and the last reads only that.
   reader = tensorflow1._read_values(goldens.CHECKPOINT)
   first, last = (
-      reader[f'generator/{name}/filter']
-      for name in ('encoder_1/conv', 'decoder_1/deconv')
+    reader[f'generator/{name}/filter']
+    for name in ('encoder_1/conv', 'decoder_1/deconv')
   )
   first[..., -1] = 0
   first[:, :, 3, -1] = 1 / 16
@@ -196,9 +196,9 @@ def test_from_a_viton_folder_to_pictures(raw_dir, tmp_path):
   save_tf1(tmp_path / 'model-6000', reader)
   weights = tmp_path / 'weights'
   entry_points.run(
-      'viton_jax.convert',
-      *('--tf1_checkpoint', tmp_path / 'model-6000', '--out_dir', weights),
-      *('--to', 'safetensors'),
+    'viton_jax.convert',
+    *('--tf1_checkpoint', tmp_path / 'model-6000', '--out_dir', weights),
+    *('--to', 'safetensors'),
   )
   # A pair that cannot be dressed: exit code 3 whatever the noise does.
   data_dir = tmp_path / 'raw'
@@ -209,10 +209,10 @@ def test_from_a_viton_folder_to_pictures(raw_dir, tmp_path):
   for more in ((), ('--png_round_trip',)):
     out_dir = tmp_path / f'out{len(more)}'
     entry_points.run(
-        'viton_jax.infer',
-        *('--data_dir', data_dir, '--out_dir', out_dir, '--batch_size', 4),
-        *('--checkpoint', weights, '--refine_checkpoint', weights, *more),
-        expect=3,
+      'viton_jax.infer',
+      *('--data_dir', data_dir, '--out_dir', out_dir, '--batch_size', 4),
+      *('--checkpoint', weights, '--refine_checkpoint', weights, *more),
+      expect=3,
     )
     text = (out_dir / 'manifest.jsonl').read_text()
     lines = [json.loads(line) for line in text.splitlines()]
@@ -229,11 +229,11 @@ def test_from_a_viton_folder_to_pictures(raw_dir, tmp_path):
 def test_golden_folder_fails_honestly(converted, tmp_path):
   """Its photos are noise and its weights random: no outline anywhere."""
   done = entry_points.run(
-      'viton_jax.infer',
-      *('--data_dir', RAW, '--pairs', 'viton_train_pairs.txt'),
-      *('--checkpoint', converted, '--refine_checkpoint', converted),
-      *('--out_dir', tmp_path, '--batch_size', 4),
-      expect=3,
+    'viton_jax.infer',
+    *('--data_dir', RAW, '--pairs', 'viton_train_pairs.txt'),
+    *('--checkpoint', converted, '--refine_checkpoint', converted),
+    *('--out_dir', tmp_path, '--batch_size', 4),
+    expect=3,
   )
   assert '0 pairs dressed, 4 failed' in done.stdout
   for line in (tmp_path / 'manifest.jsonl').read_text().splitlines():
@@ -244,33 +244,33 @@ def test_golden_folder_fails_honestly(converted, tmp_path):
 def test_wrong_weights_are_refused(converted, tmp_path):
   """A stage where the other is wanted; weights of the original left as is."""
   flags = (
-      *('--data_dir', RAW, '--pairs', 'viton_train_pairs.txt'),
-      *('--out_dir', tmp_path / 'out', '--refine_checkpoint', converted),
+    *('--data_dir', RAW, '--pairs', 'viton_train_pairs.txt'),
+    *('--out_dir', tmp_path / 'out', '--refine_checkpoint', converted),
   )
   message = entry_points.fails(
-      'viton_jax.infer', *flags, '--checkpoint', converted / 'refinement'
+    'viton_jax.infer', *flags, '--checkpoint', converted / 'refinement'
   )
   assert 'holds a refinement where the encoder_decoder is wanted' in message
   model = tmp_path / 'model'
   shutil.copytree(goldens.CHECKPOINT.parent, model)
   message = entry_points.fails(
-      'viton_jax.infer', *flags, '--checkpoint', model / 'model-6000'
+    'viton_jax.infer', *flags, '--checkpoint', model / 'model-6000'
   )
   assert 'convert it with `python -m viton_jax.convert`' in message
   assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize(
-    'change, message',
-    [
-        ('another project', "none of VITON's networks"),
-        ('one missing', 'encoder_decoder lacks generator/decoder_4/batchnorm'),
-        ('mixed ngf', 'but the rest of the encoder_decoder wants'),
-        ('truncated', 'cannot be read as a TensorFlow checkpoint'),
-    ],
+  'change, message',
+  [
+    ('another project', "none of VITON's networks"),
+    ('one missing', 'encoder_decoder lacks generator/decoder_4/batchnorm'),
+    ('mixed ngf', 'but the rest of the encoder_decoder wants'),
+    ('truncated', 'cannot be read as a TensorFlow checkpoint'),
+  ],
 )
 def test_bad_checkpoints_end_in_a_sentence(
-    change, message, tmp_path, monkeypatch, capsys
+  change, message, tmp_path, monkeypatch, capsys
 ):
   values = tf1_values(features=2)
   if change == 'another project':
@@ -287,9 +287,7 @@ def test_bad_checkpoints_end_in_a_sentence(
     data.write_bytes(data.read_bytes()[:-5000])
   out_dir = tmp_path / 'out'
   arguments = ['--tf1_checkpoint', str(prefix), '--out_dir', str(out_dir)]
-  for main, argv in (
-      (convert.main, arguments), (inspect.main, [str(prefix)])
-  ):
+  for main, argv in ((convert.main, arguments), (inspect.main, [str(prefix)])):
     monkeypatch.setattr('sys.argv', ['command', *argv])
     with pytest.raises(SystemExit) as stop:
       errors.run(main)

@@ -58,12 +58,12 @@ def test_cut_repeats_the_border_or_zero():
   image = np.arange(12, dtype=np.uint8).reshape(3, 4)
   box = Box(-1, 1, 4, 4)
   np.testing.assert_array_equal(
-      framing.cut(image, box, fill='zero'),
-      [[0, 4, 5, 6], [0, 8, 9, 10], [0, 0, 0, 0], [0, 0, 0, 0]],
+    framing.cut(image, box, fill='zero'),
+    [[0, 4, 5, 6], [0, 8, 9, 10], [0, 0, 0, 0], [0, 0, 0, 0]],
   )
   np.testing.assert_array_equal(
-      framing.cut(image, box, fill='edge'),
-      [[4, 4, 5, 6], [8, 8, 9, 10], [8, 8, 9, 10], [8, 8, 9, 10]],
+    framing.cut(image, box, fill='edge'),
+    [[4, 4, 5, 6], [8, 8, 9, 10], [8, 8, 9, 10], [8, 8, 9, 10]],
   )
 
 
@@ -106,19 +106,17 @@ def test_people_are_chosen_by_number():
 
 
 @pytest.mark.parametrize(
-    ('keypoints', 'frame', 'said'),
-    [
-        (joints(j1=None), FRAME, 'the neck cannot be seen'),
-        (joints(j1=None, j5=None), FRAME, 'neck and the left shoulder'),
-        (
-            joints(
-                j0=None, j14=None, j15=None, j2=(650, 305), j5=(550, 305)
-            ),
-            FRAME,
-            'from behind',
-        ),
-        (joints(j8=None, j11=None), (350, 1200), 'ends 47 pixels below'),
-    ],
+  ('keypoints', 'frame', 'said'),
+  [
+    (joints(j1=None), FRAME, 'the neck cannot be seen'),
+    (joints(j1=None, j5=None), FRAME, 'neck and the left shoulder'),
+    (
+      joints(j0=None, j14=None, j15=None, j2=(650, 305), j5=(550, 305)),
+      FRAME,
+      'from behind',
+    ),
+    (joints(j8=None, j11=None), (350, 1200), 'ends 47 pixels below'),
+  ],
 )
 def test_who_cannot_be_dressed_is_told_why(keypoints, frame, said):
   with pytest.raises(InputError, match=f'me.jpg: .*{said}.*--pose FILE'):
@@ -128,19 +126,17 @@ def test_who_cannot_be_dressed_is_told_why(keypoints, frame, said):
 def test_who_can_be_dressed_is_let_through():
   framing.check_view(joints(), FRAME, 'me.jpg')
   # From the side, or with crossed shoulders but a face: not from behind.
-  framing.check_view(
-      joints(j2=(620, 305), j5=(600, 305)), FRAME, 'me.jpg'
-  )
+  framing.check_view(joints(j2=(620, 305), j5=(600, 305)), FRAME, 'me.jpg')
 
 
 def test_a_change_fades_out_where_the_frame_cuts_the_photo():
   photo = np.zeros((600, 700, 3), np.uint8)
   box = Box(100, -50, 300, 500)
   result = framing.paste_back(
-      photo,
-      np.full((500, 300, 3), 200, np.uint8),
-      np.ones((500, 300), np.float32),
-      box,
+    photo,
+    np.full((500, 300, 3), 200, np.uint8),
+    np.ones((500, 300), np.float32),
+    box,
   )
   assert (result[0, 150:350] == 200).all()  # The photo's own border is hard.
   row = result[200, 95:115, 0].astype(int)

@@ -19,10 +19,10 @@ def test_is_the_networks_warp_where_sizes_are_equal():
   photo = cv2.GaussianBlur(skimage.data.astronaut()[:256, :192], (0, 0), 2)
   points = bent_points()
   got = composition.warp_photo(
-      photo, points, working_size=(256, 192), out_size=(256, 192)
+    photo, points, working_size=(256, 192), out_size=(256, 192)
   )
   expected = np.asarray(
-      geometry.warp_tps(photo[None].astype(np.float32), points[None])
+    geometry.warp_tps(photo[None].astype(np.float32), points[None])
   )[0]
   # Cubic here, linear there.
   assert np.abs(got - expected).max() < 4
@@ -38,19 +38,19 @@ def test_is_the_same_map_at_any_size_of_garment_and_person():
   ys = ((np.arange(h) + 0.5) * 256 / h - 0.5) / 255 * 2 - 1
   xs = ((np.arange(w) + 0.5) * 192 / w - 0.5) / 191 * 2 - 1
   spline = interpolate.RBFInterpolator(
-      geometry.regular_grid(10), points, kernel='thin_plate_spline'
+    geometry.regular_grid(10), points, kernel='thin_plate_spline'
   )
   gx, gy = np.meshgrid(xs, ys)
   norm = spline(np.stack([gx.ravel(), gy.ravel()], 1)).reshape(h, w, 2)
   px = ((norm + 1) / 2 * (191, 255) + 0.5) * (600 / 192, 800 / 256) - 0.5
   expected = cv2.remap(
-      photo,
-      *np.float32(np.moveaxis(px, -1, 0)),
-      cv2.INTER_CUBIC,
-      borderMode=cv2.BORDER_REPLICATE,
+    photo,
+    *np.float32(np.moveaxis(px, -1, 0)),
+    cv2.INTER_CUBIC,
+    borderMode=cv2.BORDER_REPLICATE,
   )
   got = composition.warp_photo(
-      photo, points, working_size=(256, 192), out_size=(h, w)
+    photo, points, working_size=(256, 192), out_size=(h, w)
   )
   difference = np.abs(got.astype(int) - expected)[8:-8, 8:-8]
   assert difference.max() <= 6 and difference.mean() < 0.4
@@ -60,10 +60,10 @@ def test_a_much_larger_photo_is_averaged_not_skipped():
   stripes = np.zeros((2048, 1536, 3), np.uint8)
   stripes[::2] = 255  # Finer than the output can show: grey.
   got = composition.warp_photo(
-      stripes,
-      geometry.regular_grid(10).astype(np.float32),
-      working_size=(256, 192),
-      out_size=(256, 192),
+    stripes,
+    geometry.regular_grid(10).astype(np.float32),
+    working_size=(256, 192),
+    out_size=(256, 192),
   )
   assert np.abs(got.astype(int) - 127).max() < 8
 

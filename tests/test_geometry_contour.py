@@ -13,11 +13,23 @@ from viton_jax.geometry import (
   garment_mask,
 )
 
-_SHIRT = np.int32([
-    [150, 120], [240, 90], [300, 110], [360, 90], [450, 120], [560, 300],
-    [490, 350], [440, 280], [440, 640], [160, 640], [160, 280], [110, 350],
+_SHIRT = np.int32(
+  [
+    [150, 120],
+    [240, 90],
+    [300, 110],
+    [360, 90],
+    [450, 120],
+    [560, 300],
+    [490, 350],
+    [440, 280],
+    [440, 640],
+    [160, 640],
+    [160, 280],
+    [110, 350],
     [40, 300],
-])
+  ]
+)
 
 
 def _shirt(colour, *, background=255, quality=80, shading=6):
@@ -36,9 +48,16 @@ def _iou(a, b):
   return (a & b).sum() / (a | b).sum()
 
 
-@pytest.mark.parametrize('colour', [
-    (40, 60, 120), (255, 0, 0), (255, 255, 0), (244, 244, 244), (0, 0, 0),
-])
+@pytest.mark.parametrize(
+  'colour',
+  [
+    (40, 60, 120),
+    (255, 0, 0),
+    (255, 255, 0),
+    (244, 244, 244),
+    (0, 0, 0),
+  ],
+)
 @pytest.mark.parametrize('quality', [60, 95])
 def test_garments_of_any_colour(colour, quality):
   """Red (255, 0, 0) and near-white cloth, where the original's test fails."""
@@ -80,11 +99,14 @@ def test_two_parts_stay_and_specks_go():
   assert count == 2 and not mask[:20].any()
 
 
-@pytest.mark.parametrize('photo, word', [
+@pytest.mark.parametrize(
+  'photo, word',
+  [
     (np.full((50, 40, 3), 255, np.uint8), 'no garment'),
     (np.zeros((50, 40), np.uint8), 'uint8'),
     (np.zeros((50, 40, 3), np.float32), 'float32'),
-])
+  ],
+)
 def test_bad_photos(photo, word):
   with pytest.raises(InputError, match=word):
     garment_mask(photo)
@@ -119,8 +141,8 @@ def test_holes_run_the_other_way():
   cv2.circle(ring, (30, 30), 12, 0.0, -1)
   outer, hole = contour.trace(cv2.GaussianBlur(ring, (0, 0), 0.8))
   areas = [
-      np.sum(c[:, 0] * np.roll(c[:, 1], -1) - np.roll(c[:, 0], -1) * c[:, 1])
-      for c in (outer, hole)
+    np.sum(c[:, 0] * np.roll(c[:, 1], -1) - np.roll(c[:, 0], -1) * c[:, 1])
+    for c in (outer, hole)
   ]
   assert areas[0] * areas[1] < 0
   points, _ = contour.spread([outer, hole], 90)
@@ -175,10 +197,16 @@ def test_show_draws_a_match(tmp_path):
   shirt = _shirt((40, 60, 120))
   person = np.roll(shirt[1], (20, -15), (0, 1))
   out = tmp_path / 'match.png'
-  show_match.main([
-      '--garment_mask', _write(tmp_path / 'a.png', shirt[1]),
-      '--person_mask', _write(tmp_path / 'b.png', person), '--out', str(out),
-  ])
+  show_match.main(
+    [
+      '--garment_mask',
+      _write(tmp_path / 'a.png', shirt[1]),
+      '--person_mask',
+      _write(tmp_path / 'b.png', person),
+      '--out',
+      str(out),
+    ]
+  )
   picture = cv2.imread(str(out))
   assert picture.shape == (680, 2400, 3) and picture.std() > 10
 
@@ -187,15 +215,21 @@ def test_show_tells_why_a_pair_fails(tmp_path):
   empty = _write(tmp_path / 'a.png', np.zeros((128, 96)))
   out = tmp_path / 'match.png'
   with pytest.raises(MatchingError, match='empty'):
-    show_match.main([
-        '--garment_mask', empty, '--person_mask', empty, '--out', str(out)
-    ])
+    show_match.main(
+      ['--garment_mask', empty, '--person_mask', empty, '--out', str(out)]
+    )
   assert out.exists()
   with pytest.raises(InputError, match='nowhere.png'):
-    show_match.main([
-        '--garment_mask', str(tmp_path / 'nowhere.png'), '--person_mask',
-        empty, '--out', str(out),
-    ])
+    show_match.main(
+      [
+        '--garment_mask',
+        str(tmp_path / 'nowhere.png'),
+        '--person_mask',
+        empty,
+        '--out',
+        str(out),
+      ]
+    )
 
 
 def test_garment_cut_by_the_picture():
@@ -205,8 +239,9 @@ def test_garment_cut_by_the_picture():
   person[:180] = False
   result = fit_control_points(truth, person)
   where = (result.points_norm + 1) / 2 * (599, 759)
-  grid = np.stack(np.meshgrid(
-      np.linspace(0, 599, 10), np.linspace(0, 759, 10)), -1).reshape(-1, 2)
+  grid = np.stack(
+    np.meshgrid(np.linspace(0, 599, 10), np.linspace(0, 759, 10)), -1
+  ).reshape(-1, 2)
   inside = (grid[:, 0] > 170) & (grid[:, 0] < 430) & (grid[:, 1] > 330)
   error = np.abs(where - grid + (0, 180))[inside]
   # Nothing holds the cloth where the picture ends: about a matching pixel.

@@ -38,11 +38,13 @@ def golden():
 
 def _four(golden, pair):
   return [
-      golden[f'{pair}_{key}']
-      for key in (
-          'garment_points', 'garment_tangents', 'person_points',
-          'person_tangents',
-      )
+    golden[f'{pair}_{key}']
+    for key in (
+      'garment_points',
+      'garment_tangents',
+      'person_points',
+      'person_tangents',
+    )
   ]
 
 
@@ -74,26 +76,26 @@ def test_first_round_of_the_original(golden, pair):
   padded[:100, :100] = expected
   assignment = golden[f'{pair}_first_assignment'].astype(int) - 1
   assert abs(total - padded[assignment, range(125)].sum()) < 1e-9
-  np.testing.assert_array_equal(
-      rows, _rows(golden[f'{pair}_first_assignment'])
-  )
+  np.testing.assert_array_equal(rows, _rows(golden[f'{pair}_first_assignment']))
 
 
 @pytest.mark.parametrize('pair', _PAIRS)
 def test_last_round_of_the_original(golden, pair):
   matches = original.match_iteratively(*_four(golden, pair))
   np.testing.assert_array_equal(
-      matches.rows, _rows(golden[f'{pair}_last_assignment'])
+    matches.rows, _rows(golden[f'{pair}_last_assignment'])
   )
   expected = golden[f'{pair}_coefficients']
   np.testing.assert_allclose(
-      matches.spline.coefficients, expected,
-      rtol=1e-6, atol=1e-9 * np.abs(expected).max(),
+    matches.spline.coefficients,
+    expected,
+    rtol=1e-6,
+    atol=1e-9 * np.abs(expected).max(),
   )
   points = original.control_points(matches.spline, (128, 96))
   np.testing.assert_array_equal(
-      points, (golden[f'{pair}_control_points'].reshape(2, 100).T * (96, 128))
-      .round()
+    points,
+    (golden[f'{pair}_control_points'].reshape(2, 100).T * (96, 128)).round(),
   )
 
 
@@ -102,12 +104,13 @@ def test_inverse_by_blocks_equals_the_whole_grid(golden):
   rng = np.random.default_rng(0)
   source = rng.uniform(2, 40, (12, 2))
   spline = original.fit_spline(
-      source, source + rng.normal(0, 6, source.shape), regularisation=1.0
+    source, source + rng.normal(0, 6, source.shape), regularisation=1.0
   )
   w, h = 30, 40
   x, y = np.meshgrid(
-      np.arange(-2 * w, 2 * w + 1.0), np.arange(-2 * h, 2 * h + 1.0),
-      indexing='ij',
+    np.arange(-2 * w, 2 * w + 1.0),
+    np.arange(-2 * h, 2 * h + 1.0),
+    indexing='ij',
   )
   grid = np.stack([x.ravel(), y.ravel()], 1)
   image = spline(grid)
@@ -115,7 +118,7 @@ def test_inverse_by_blocks_equals_the_whole_grid(golden):
   targets = np.stack([x.ravel(), y.ravel()], 1)
   brute = [np.argmin(np.sum((image - t) ** 2, axis=1)) for t in targets]
   np.testing.assert_array_equal(
-      original.control_points(spline, (h, w)), grid[brute]
+    original.control_points(spline, (h, w)), grid[brute]
   )
 
 
@@ -148,7 +151,7 @@ def test_original_mode_end_to_end(golden):
   one_based = (points.points_norm + 1) / 2 * (96, 128)
   np.testing.assert_allclose(one_based, one_based.round(), atol=1e-4)
   small = fit_control_points(
-      garment, person, fidelity='original', size=(64, 48)
+    garment, person, fidelity='original', size=(64, 48)
   )
   assert small.size == (64, 48)
   assert _iou(garment, person, small.points_norm) > 0.88
@@ -162,14 +165,15 @@ def _known_pair(garment, bar=False):
   scale = w / 96
   fx = w / 2 + w * (1.1 * dx - 0.12 * dy) + 2 * scale * np.sin(6 * dy)
   fy = h / 2 + h * (1.05 * dy + 0.05 * dx) + 2 * scale * np.sin(5 * dx)
-  person = cv2.remap(
-      garment.astype(np.float32), fx, fy, cv2.INTER_LINEAR
-  ) > 0.5
+  person = cv2.remap(garment.astype(np.float32), fx, fy, cv2.INTER_LINEAR) > 0.5
   region = person.copy().astype(np.uint8)
   if bar:
     cv2.line(
-        region, (int(0.3 * w), int(0.75 * h)), (int(0.75 * w), int(0.55 * h)),
-        0, int(7 * scale),
+      region,
+      (int(0.3 * w), int(0.75 * h)),
+      (int(0.75 * w), int(0.55 * h)),
+      0,
+      int(7 * scale),
     )
   return region > 0, np.stack([fx, fy], -1)
 
@@ -195,8 +199,8 @@ def test_any_mask_size_gives_the_same_warp(golden):
   garment = golden['p1_garment']
   person, _ = _known_pair(garment)
   big = [
-      cv2.resize(m.astype(np.uint8), (960, 1280), interpolation=0) > 0
-      for m in (garment, person)
+    cv2.resize(m.astype(np.uint8), (960, 1280), interpolation=0) > 0
+    for m in (garment, person)
   ]
   small = fit_control_points(garment, person).points_norm
   same = fit_control_points(*big, image_size=(128, 96)).points_norm
@@ -208,15 +212,33 @@ def test_any_mask_size_gives_the_same_warp(golden):
 def test_exact_coordinates_of_a_shift():
   """A shape moved by whole pixels: the warp is that shift, at any size."""
   garment = np.zeros((256, 192), np.uint8)
-  cv2.fillPoly(garment, [np.int32(
-      [[60, 50], [80, 40], [110, 40], [130, 50], [150, 100], [130, 105],
-       [125, 90], [125, 180], [66, 180], [65, 90], [60, 105], [40, 100]]
-  )], 1)
+  cv2.fillPoly(
+    garment,
+    [
+      np.int32(
+        [
+          [60, 50],
+          [80, 40],
+          [110, 40],
+          [130, 50],
+          [150, 100],
+          [130, 105],
+          [125, 90],
+          [125, 180],
+          [66, 180],
+          [65, 90],
+          [60, 105],
+          [40, 100],
+        ]
+      )
+    ],
+    1,
+  )
   person = np.roll(garment, (8, -12), (0, 1))
   result = fit_control_points(garment > 0, person > 0)
   points = (result.points_norm + 1) / 2 * (191, 255)
   y, x = np.meshgrid(
-      np.linspace(0, 255, 10), np.linspace(0, 191, 10), indexing='ij'
+    np.linspace(0, 255, 10), np.linspace(0, 191, 10), indexing='ij'
   )
   inside = (x > 40) & (x < 130) & (y > 60) & (y < 180)
   error = points.reshape(10, 10, 2) - np.stack([x + 12, y - 8], -1)
@@ -254,7 +276,7 @@ def test_batch_equals_one_by_one_and_survives_a_bad_pair(golden):
   for i in (0, 2, 3, 4, 5):
     alone = fit_control_points(garments[i], people[i])
     np.testing.assert_allclose(
-        results[i].points_norm, alone.points_norm, atol=2e-3
+      results[i].points_norm, alone.points_norm, atol=2e-3
     )
 
 
@@ -283,7 +305,9 @@ def _small():
 
 
 @pytest.mark.parametrize('fidelity', ['fixed', 'original'])
-@pytest.mark.parametrize('bad, word', [
+@pytest.mark.parametrize(
+  'bad, word',
+  [
     (np.zeros((128, 96), bool), 'empty'),
     (np.ones((128, 96), bool), 'four borders'),
     (_line(), 'thin'),
@@ -292,7 +316,8 @@ def _small():
     (np.zeros((64, 96), bool), 'one size'),
     (np.zeros((128, 96, 3), bool), 'shape'),
     (np.full((128, 96), 'a'), 'numbers'),
-])
+  ],
+)
 def test_bad_masks_say_why(bad, word, fidelity):
   for masks in ((bad, _OK), (_OK, bad)):
     with pytest.raises(MatchingError, match=word) as caught:
@@ -322,7 +347,7 @@ def test_a_wide_region_is_not_laid_on_the_torso_alone():
       (7, 190), (52, 48),
   )  # fmt: skip
   person = _polygon(
-      (48, 96), (118, 96), (150, 130), (160, 245), (8, 245), (20, 130)
+    (48, 96), (118, 96), (150, 130), (160, 245), (8, 245), (20, 130)
   )
   one = fit_control_points(garment, person).points_norm
   batched = fit_control_points_batch([garment], [person])[0]

@@ -51,7 +51,7 @@ def test_original_numbers(golden):
 
 def test_original_numbers_of_another_grid_and_size(golden):
   warped = jax.jit(warp_tps, static_argnums=2)(
-      golden['images'], golden['points_5x5'], (128, 96)
+    golden['images'], golden['points_5x5'], (128, 96)
   )
   error = np.abs(warped[:, ::4, ::4] - golden['output_5x5_every_4th'])
   assert error.mean() < 1e-4
@@ -72,12 +72,13 @@ def test_affine_maps_are_exact():
   turned = np.stack([grid[:, 1], -grid[:, 0]], axis=1)
   points = jnp.asarray(turned[None], jnp.float32)
   np.testing.assert_allclose(
-      warp_tps(images, points)[0], np.rot90(images[0], -1, axes=(0, 1)),
-      atol=1e-4,
+    warp_tps(images, points)[0],
+    np.rot90(images[0], -1, axes=(0, 1)),
+    atol=1e-4,
   )
   moved = jnp.asarray(grid[None] + [0.25, 0.0], jnp.float32)
   np.testing.assert_allclose(
-      warp_tps(images, moved)[0, :, :8], images[0, :, 1:], atol=1e-4
+    warp_tps(images, moved)[0, :, :8], images[0, :, 1:], atol=1e-4
   )
 
 
@@ -85,11 +86,13 @@ def test_positions_against_scipy():
   points = _random_points(1, 10)
   ours = sampling_grid(points, (33, 21))[0].reshape(-1, 2)
   y, x = np.meshgrid(
-      np.linspace(-1, 1, 33), np.linspace(-1, 1, 21), indexing='ij'
+    np.linspace(-1, 1, 33), np.linspace(-1, 1, 21), indexing='ij'
   )
   spline = interpolate.RBFInterpolator(
-      regular_grid(10), np.asarray(points[0], np.float64),
-      kernel='thin_plate_spline', degree=1,
+    regular_grid(10),
+    np.asarray(points[0], np.float64),
+    kernel='thin_plate_spline',
+    degree=1,
   )
   theirs = spline(np.stack([x.ravel(), y.ravel()], 1))
   np.testing.assert_allclose(ours, theirs, atol=3e-6)
@@ -100,7 +103,7 @@ def test_positions_without_the_constant(monkeypatch):
   with_constant = sampling_grid(points, (40, 30))
   monkeypatch.setattr(tps, '_MAX_CONSTANT_BYTES', 0)
   np.testing.assert_allclose(
-      sampling_grid(points, (40, 30)), with_constant, atol=2e-4
+    sampling_grid(points, (40, 30)), with_constant, atol=2e-4
   )
 
 
@@ -112,13 +115,16 @@ def test_sampling_against_scipy_and_opencv():
   clipped = (np.clip(positions[0], -1, 1) + 1) / 2 * [17, 23]
   image = np.asarray(images[0, ..., 0])
   theirs = ndimage.map_coordinates(
-      image, [clipped[..., 1], clipped[..., 0]], order=1, mode='nearest'
+    image, [clipped[..., 1], clipped[..., 0]], order=1, mode='nearest'
   )
   np.testing.assert_allclose(ours, theirs, atol=1e-5)
   maps = clipped.astype(np.float32)
   remapped = cv2.remap(
-      image, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR,
-      borderMode=cv2.BORDER_REPLICATE,
+    image,
+    maps[..., 0],
+    maps[..., 1],
+    cv2.INTER_LINEAR,
+    borderMode=cv2.BORDER_REPLICATE,
   )
   # OpenCV may round positions to 1/32 pixel.
   np.testing.assert_allclose(ours, remapped, atol=0.1)
@@ -128,15 +134,15 @@ def test_both_gathers_agree():
   images = _random_images((2, 11, 8, 3))
   positions = sampling_grid(_random_points(2, 5, 0.5), (13, 9))
   np.testing.assert_allclose(
-      sampling._sample_packed(images, positions),
-      sampling._sample_four(images, positions),
-      atol=1e-6,
+    sampling._sample_packed(images, positions),
+    sampling._sample_four(images, positions),
+    atol=1e-6,
   )
   line = images[:, :1]
   np.testing.assert_allclose(
-      sampling._sample_packed(line, positions),
-      sampling._sample_four(line, positions),
-      atol=1e-6,
+    sampling._sample_packed(line, positions),
+    sampling._sample_four(line, positions),
+    atol=1e-6,
   )
 
 
@@ -144,21 +150,22 @@ def test_borders_repeat():
   images = _random_images((1, 6, 6, 1))
   far = jnp.full((1, 4, 2), 5.0, jnp.float32)
   np.testing.assert_allclose(
-      warp_tps(images, far), jnp.full((1, 6, 6, 1), images[0, -1, -1, 0]),
-      atol=1e-6,
+    warp_tps(images, far),
+    jnp.full((1, 6, 6, 1), images[0, -1, -1, 0]),
+    atol=1e-6,
   )
 
 
 @pytest.mark.parametrize('what', ['images', 'points'])
 def test_gradients_against_finite_differences(what):
   images = jnp.asarray(
-      ndimage.gaussian_filter(_random_images((1, 12, 10, 2)), (0, 2, 2, 0))
+    ndimage.gaussian_filter(_random_images((1, 12, 10, 2)), (0, 2, 2, 0))
   )
   # Positions stay inside and off the kinks at whole pixels for small steps.
   points = _random_points(1, 4, 0.1) * 0.9
   weights = _random_images((1, 12, 10, 2), seed=5)
   direction = _random_images(
-      images.shape if what == 'images' else points.shape, seed=6
+    images.shape if what == 'images' else points.shape, seed=6
   )
 
   def loss(step):
@@ -181,7 +188,7 @@ def test_bfloat16_images_keep_float32_positions():
   exact = warp_tps(rounded, points)
   # One rounding of the result, none of the positions.
   np.testing.assert_allclose(
-      half.astype(jnp.float32), exact, rtol=2**-8, atol=1e-6
+    half.astype(jnp.float32), exact, rtol=2**-8, atol=1e-6
   )
 
 
@@ -189,17 +196,20 @@ def test_vmap_equals_batch():
   images, points = _random_images((3, 10, 8, 2)), _random_points(3, 4)
   one = jax.vmap(lambda i, p: warp_tps(i[None], p[None], (5, 7))[0])
   np.testing.assert_allclose(
-      one(images, points), warp_tps(images, points, (5, 7)), atol=1e-6
+    one(images, points), warp_tps(images, points, (5, 7)), atol=1e-6
   )
 
 
-@pytest.mark.parametrize('image_shape, points_shape, word', [
+@pytest.mark.parametrize(
+  'image_shape, points_shape, word',
+  [
     ((1, 8, 8), (1, 9, 2), 'images'),
     ((1, 8, 8, 3), (1, 8, 2), 'control points'),
     ((1, 8, 8, 3), (1, 9, 3), 'control points'),
     ((1, 8, 8, 3), (1, 1, 2), 'at least'),
     ((2, 8, 8, 3), (1, 9, 2), '2 images'),
-])
+  ],
+)
 def test_bad_shapes_say_so(image_shape, points_shape, word):
   with pytest.raises(InputError, match=word):
     warp_tps(jnp.zeros(image_shape), jnp.zeros(points_shape))

@@ -17,9 +17,9 @@ PAIRS = 4
 
 def arguments(raw_dir, networks, out_dir, *more):
   return (
-      *('--layout', 'viton', '--data_dir', raw_dir),
-      *('--checkpoint', networks[0], '--refine_checkpoint', networks[1]),
-      *('--out_dir', out_dir, '--batch_size', 3, *more),
+    *('--layout', 'viton', '--data_dir', raw_dir),
+    *('--checkpoint', networks[0], '--refine_checkpoint', networks[1]),
+    *('--out_dir', out_dir, '--batch_size', 3, *more),
   )
 
 
@@ -32,7 +32,7 @@ def manifest(out_dir):
 def dressed(raw_dir, networks, tmp_path_factory):
   out_dir = tmp_path_factory.mktemp('infer') / 'results'
   done = entry_points.run(
-      'viton_jax.infer', *arguments(raw_dir, networks, out_dir)
+    'viton_jax.infer', *arguments(raw_dir, networks, out_dir)
   )
   return out_dir, done.stdout
 
@@ -98,7 +98,7 @@ def test_goes_on_where_it_stopped(raw_dir, networks, dressed, tmp_path):
   kept = out_dir / 'results' / f'{names[0]}.png'
   before = kept.stat().st_mtime_ns
   done = entry_points.run(
-      'viton_jax.infer', *arguments(raw_dir, networks, out_dir)
+    'viton_jax.infer', *arguments(raw_dir, networks, out_dir)
   )
   assert '2 pairs are done already, 2 to go' in done.stdout
   assert kept.stat().st_mtime_ns == before
@@ -116,7 +116,7 @@ def test_one_bad_pair_does_not_stop_the_others(raw_dir, networks, tmp_path):
   (data / 'women_top' / pairs[1].split()[1]).unlink()
   out_dir = tmp_path / 'out'
   entry_points.run(
-      'viton_jax.infer', *arguments(data, networks, out_dir), expect=3
+    'viton_jax.infer', *arguments(data, networks, out_dir), expect=3
   )
   lines = {line['name']: line for line in manifest(out_dir)}
   failed = {n: x for n, x in lines.items() if x['status'] == 'failed'}
@@ -132,7 +132,7 @@ def test_one_bad_pair_does_not_stop_the_others(raw_dir, networks, tmp_path):
 def test_bad_input(raw_dir, networks, dressed, tmp_path):
   def fails(*more, use=networks, data=raw_dir, to=tmp_path / 'new'):
     return entry_points.fails(
-        'viton_jax.infer', *arguments(data, use, to, *more)
+      'viton_jax.infer', *arguments(data, use, to, *more)
     )
 
   assert 'wanted' in fails(use=networks[::-1])

@@ -41,9 +41,9 @@ def job(raw_dir, tmp_path_factory):
 def arguments(job, out_dir, *more):
   data, networks, _ = job
   return (
-      *('--data_dir', data, '--pairs', 'many_pairs.txt'),
-      *('--checkpoint', networks, '--refine_checkpoint', networks),
-      *('--out_dir', out_dir, '--batch_size', 4, '--results_only', *more),
+    *('--data_dir', data, '--pairs', 'many_pairs.txt'),
+    *('--checkpoint', networks, '--refine_checkpoint', networks),
+    *('--out_dir', out_dir, '--batch_size', 4, '--results_only', *more),
   )
 
 
@@ -105,9 +105,9 @@ def whole(job, tmp_path_factory):
 def children_of(pid: int) -> list[int]:
   tasks = pathlib.Path(f'/proc/{pid}/task').iterdir()
   return [
-      int(child)
-      for task in tasks
-      for child in (task / 'children').read_text().split()
+    int(child)
+    for task in tasks
+    for child in (task / 'children').read_text().split()
   ]
 
 
@@ -123,11 +123,11 @@ def kill_at_a_random_moment(command, parts, rng) -> bool:
 
   wanted = size() + rng.randrange(1, 1500)
   with subprocess.Popen(
-      command,
-      cwd=entry_points.ROOT,
-      env=entry_points.environment(),
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.DEVNULL,
+    command,
+    cwd=entry_points.ROOT,
+    env=entry_points.environment(),
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
   ) as process:
     while process.poll() is None and size() < wanted:
       time.sleep(0.005)
@@ -143,12 +143,12 @@ def kill_at_a_random_moment(command, parts, rng) -> bool:
 
 
 @pytest.mark.parametrize(
-    'more',
-    [
-        ('--workers', '1'),
-        ('--output', 'tfrecord', '--records_per_file', '7'),
-    ],
-    ids=['pictures', 'records'],
+  'more',
+  [
+    ('--workers', '1'),
+    ('--output', 'tfrecord', '--records_per_file', '7'),
+  ],
+  ids=['pictures', 'records'],
 )
 def test_killed_jobs_lose_double_and_tear_nothing(job, whole, more, tmp_path):
   out_dir = tmp_path / 'out'
@@ -158,7 +158,7 @@ def test_killed_jobs_lose_double_and_tear_nothing(job, whole, more, tmp_path):
   kills = 0
   for _ in range(KILLS):
     kills += kill_at_a_random_moment(
-        command, lambda: list(out_dir.glob('manifest*.jsonl')), rng
+      command, lambda: list(out_dir.glob('manifest*.jsonl')), rng
     )
   assert kills
   done = entry_points.run('viton_jax.infer', *flags)
@@ -191,14 +191,12 @@ def test_shards_of_changing_number_do_every_pair_once(job, whole, tmp_path):
   part = lines_of(out_dir / 'manifest-00001-of-00003.jsonl')
   assert len(part) == 24
   done = entry_points.run(
-      'viton_jax.infer', '--merge', '--out_dir', out_dir, expect=3
+    'viton_jax.infer', '--merge', '--out_dir', out_dir, expect=3
   )
   assert f'48 of {PAIRS} pairs are missing: {job[2][0]}, ' in done.stdout
   before = (out_dir / 'manifest.jsonl').read_bytes()
   assert len(before.splitlines()) == 24
-  entry_points.run(
-      'viton_jax.infer', '--merge', '--out_dir', out_dir, expect=3
-  )
+  entry_points.run('viton_jax.infer', '--merge', '--out_dir', out_dir, expect=3)
   assert (out_dir / 'manifest.jsonl').read_bytes() == before
 
   kept = {x: x.stat().st_mtime_ns for x in (out_dir / 'results').iterdir()}
@@ -219,25 +217,26 @@ def test_processes_of_one_job_share_it(job, whole, tmp_path):
   """Two real processes, as a launcher starts them, each half of a shard."""
   out_dir = tmp_path / 'out'
   command = entry_points.command(
-      'viton_jax.infer', *arguments(job, out_dir, '--shard', '0/3')
+    'viton_jax.infer', *arguments(job, out_dir, '--shard', '0/3')
   )
   with socket.socket() as free:
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
   started = [
-      subprocess.Popen(
-          command,
-          cwd=entry_points.ROOT,
-          env=entry_points.environment() | {
-              'VITON_JAX_NUM_PROCESSES': '2',
-              'VITON_JAX_PROCESS_ID': str(number),
-              'VITON_JAX_COORDINATOR': address,
-          },
-          stdout=subprocess.PIPE,
-          stderr=subprocess.STDOUT,
-          text=True,
-      )
-      for number in range(2)
+    subprocess.Popen(
+      command,
+      cwd=entry_points.ROOT,
+      env=entry_points.environment()
+      | {
+        'VITON_JAX_NUM_PROCESSES': '2',
+        'VITON_JAX_PROCESS_ID': str(number),
+        'VITON_JAX_COORDINATOR': address,
+      },
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+    for number in range(2)
   ]
   for number, process in enumerate(started):
     log = process.communicate()[0]
@@ -252,11 +251,15 @@ def test_one_process_a_shard(job, tmp_path, fails):
   """While a job runs, its shard and other numbers of shards are refused."""
   out_dir = tmp_path / 'out'
   command = entry_points.command(
-      'viton_jax.infer', *arguments(job, out_dir, '--shard', '0/2')
+    'viton_jax.infer', *arguments(job, out_dir, '--shard', '0/2')
   )
   with subprocess.Popen(
-      command, cwd=entry_points.ROOT, env=entry_points.environment(),
-      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    command,
+    cwd=entry_points.ROOT,
+    env=entry_points.environment(),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
   ) as running:
     part = out_dir / 'manifest-00000-of-00002.jsonl'
     while not part.exists():
@@ -264,8 +267,8 @@ def test_one_process_a_shard(job, tmp_path, fails):
       time.sleep(0.02)
     running.send_signal(signal.SIGSTOP)
     for shard, words in (
-        ('0/2', 'is working on shard 0/2 here'),
-        ('0/3', 'so 0/3 would do some pairs twice'),
+      ('0/2', 'is working on shard 0/2 here'),
+      ('0/3', 'so 0/3 would do some pairs twice'),
     ):
       message = fails(*arguments(job, out_dir, '--shard', shard))
       assert words in message and f'process {running.pid} on' in message
@@ -286,11 +289,11 @@ def test_one_process_a_shard(job, tmp_path, fails):
 
 
 @pytest.mark.parametrize(
-    'output, suffix, start, quality',
-    [
-        ('jpeg', 'jpg', b'\xff\xd8', 60),
-        ('webp', 'webp', b'RIFF', 40),
-    ],
+  'output, suffix, start, quality',
+  [
+    ('jpeg', 'jpg', b'\xff\xd8', 60),
+    ('webp', 'webp', b'RIFF', 40),
+  ],
 )
 def test_formats(job, whole, tmp_path, output, suffix, start, quality):
   shutil.copy(job[0] / 'many_pairs.txt', tmp_path / 'few.txt')
@@ -304,14 +307,17 @@ def test_formats(job, whole, tmp_path, output, suffix, start, quality):
   for name, data in pictures.items():
     assert data.startswith(start)
     ours, exact = (
-        cv2.imdecode(np.frombuffer(x, np.uint8), cv2.IMREAD_COLOR).astype(int)
-        for x in (data, whole[f'{pathlib.Path(name).stem}.png'])
+      cv2.imdecode(np.frombuffer(x, np.uint8), cv2.IMREAD_COLOR).astype(int)
+      for x in (data, whole[f'{pathlib.Path(name).stem}.png'])
     )
     assert 0 < np.abs(ours - exact).mean() < 12
     # As OpenCV does it with this quality.
-    extension, option = f'.{suffix}', {
-        'jpg': cv2.IMWRITE_JPEG_QUALITY, 'webp': cv2.IMWRITE_WEBP_QUALITY
-    }[suffix]
+    extension, option = (
+      f'.{suffix}',
+      {'jpg': cv2.IMWRITE_JPEG_QUALITY, 'webp': cv2.IMWRITE_WEBP_QUALITY}[
+        suffix
+      ],
+    )
     same = exact.astype(np.uint8)
     _, same = cv2.imencode(extension, same, [option, quality])
     assert data == same.tobytes()
@@ -323,22 +329,29 @@ def test_records_hold_what_the_documentation_says(job, whole, tmp_path):
   out_dir = tmp_path / 'out'
   flags = [x for x in arguments(job, out_dir) if x != '--results_only']
   entry_points.run(
-      'viton_jax.infer', *flags, '--shard', '0/9', '--output', 'tfrecord'
+    'viton_jax.infer', *flags, '--shard', '0/9', '--output', 'tfrecord'
   )
   (path,) = (out_dir / 'results').iterdir()
   assert path.name == 'try_on-00000-of-00009-00000.tfrecord'
   lines = lines_of(out_dir / 'manifest-00000-of-00009.jsonl')
   dataset = tf.data.TFRecordDataset(str(path))
   schema = {
-      name: tf.io.FixedLenFeature([], tf.string)
-      for name in (
-          'name', 'person', 'garment', 'format', 'result', 'coarse', 'mask',
-          'warped', 'alpha',
-      )
+    name: tf.io.FixedLenFeature([], tf.string)
+    for name in (
+      'name',
+      'person',
+      'garment',
+      'format',
+      'result',
+      'coarse',
+      'mask',
+      'warped',
+      'alpha',
+    )
   } | {
-      'height': tf.io.FixedLenFeature([], tf.int64),
-      'width': tf.io.FixedLenFeature([], tf.int64),
-      'control_points': tf.io.FixedLenFeature([100, 2], tf.float32),
+    'height': tf.io.FixedLenFeature([], tf.int64),
+    'width': tf.io.FixedLenFeature([], tf.int64),
+    'control_points': tf.io.FixedLenFeature([100, 2], tf.float32),
   }
   assert len(list(dataset)) == len(lines) == PAIRS // 9
   for number, (record, line) in enumerate(zip(dataset, lines, strict=True)):
@@ -346,9 +359,7 @@ def test_records_hold_what_the_documentation_says(job, whole, tmp_path):
     assert line['record'] == number
     row = tf.io.parse_single_example(record, schema)
     assert row['name'].numpy().decode() == line['name']
-    person, garment = (
-        row[x].numpy().decode() for x in ('person', 'garment')
-    )
+    person, garment = (row[x].numpy().decode() for x in ('person', 'garment'))
     assert line['name'] == f'{person[:-4]}_{garment[:-4]}'
     assert row['format'] == b'png' and (row['height'], row['width']) == (64, 64)
     assert row['result'].numpy() == whole[f'{line["name"]}.png']
@@ -359,7 +370,7 @@ def test_records_hold_what_the_documentation_says(job, whole, tmp_path):
 
 
 def test_a_full_disk_ends_in_a_sentence_and_the_job_goes_on(
-    job, whole, tmp_path
+  job, whole, tmp_path
 ):
   """No file may have more than 3 kB; some pictures do, and the manifest."""
   out_dir = tmp_path / 'out'
@@ -368,16 +379,16 @@ def test_a_full_disk_ends_in_a_sentence_and_the_job_goes_on(
   biggest = max(map(len, whole.values()))
   assert biggest > 3 * 1024
   done = subprocess.run(
-      # Python ignores the signal that comes with it; the write fails.
-      [
-          *('bash', '-c', 'ulimit -f 3 && exec "$@"', 'bash'),
-          *entry_points.command('viton_jax.infer', *flags),
-      ],
-      cwd=entry_points.ROOT,
-      env=entry_points.environment() | {'JAX_ENABLE_COMPILATION_CACHE': '0'},
-      capture_output=True,
-      text=True,
-      check=False,
+    # Python ignores the signal that comes with it; the write fails.
+    [
+      *('bash', '-c', 'ulimit -f 3 && exec "$@"', 'bash'),
+      *entry_points.command('viton_jax.infer', *flags),
+    ],
+    cwd=entry_points.ROOT,
+    env=entry_points.environment() | {'JAX_ENABLE_COMPILATION_CACHE': '0'},
+    capture_output=True,
+    text=True,
+    check=False,
   )
   assert done.returncode == 2, done.stdout + done.stderr
   (line,) = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
@@ -394,25 +405,34 @@ def test_a_full_disk_ends_in_a_sentence_and_the_job_goes_on(
 def test_nothing_of_tensorflow_is_needed(job, tmp_path):
   """In a process where these cannot be imported, workers included."""
   blocked = (
-      'tensorflow', 'tensorflow_datasets', 'clu', 'ml_collections', 'tqdm',
-      'tensorboard', 'PIL', 'h5py',
+    'tensorflow',
+    'tensorflow_datasets',
+    'clu',
+    'ml_collections',
+    'tqdm',
+    'tensorboard',
+    'PIL',
+    'h5py',
   )
   folder = tmp_path / 'blocked'
   for name in blocked:
     (folder / name).mkdir(parents=True)
     (folder / name / '__init__.py').write_text(
-        f'raise ModuleNotFoundError("blocked", name={name!r})\n'
+      f'raise ModuleNotFoundError("blocked", name={name!r})\n'
     )
   env = entry_points.environment() | {'PYTHONPATH': str(folder)}
   out_dir = tmp_path / 'out'
   flags = arguments(
-      job, out_dir, '--shard', '0/9', '--output', 'tfrecord', '--workers', 1
+    job, out_dir, '--shard', '0/9', '--output', 'tfrecord', '--workers', 1
   )
   for module, more in (('viton_jax.infer', flags),):
     done = subprocess.run(
-        entry_points.command(module, *more),
-        cwd=entry_points.ROOT, env=env, capture_output=True, text=True,
-        check=False,
+      entry_points.command(module, *more),
+      cwd=entry_points.ROOT,
+      env=env,
+      capture_output=True,
+      text=True,
+      check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
   assert 'shard 0/9: 8 pairs dressed, 0 failed' in done.stdout
@@ -427,8 +447,8 @@ def test_bfloat16_is_close(job, whole, tmp_path, fails):
   differences = []
   for name, data in pictures.items():
     ours, exact = (
-        cv2.imdecode(np.frombuffer(x, np.uint8), cv2.IMREAD_COLOR).astype(int)
-        for x in (data, whole[name])
+      cv2.imdecode(np.frombuffer(x, np.uint8), cv2.IMREAD_COLOR).astype(int)
+      for x in (data, whole[name])
     )
     differences.append(np.abs(ours - exact).mean())
   assert 0 < np.mean(differences) < 3

@@ -17,8 +17,8 @@ def converted(tmp_path_factory):
   folders, files = (tmp_path_factory.mktemp('w') / x for x in ('a', 'b'))
   with pytest.MonkeyPatch.context() as patch:
     for arguments in (
-        ['--tf1_checkpoint', goldens.CHECKPOINT, '--out_dir', folders],
-        ['--checkpoint', folders, '--to', 'safetensors', '--out_dir', files],
+      ['--tf1_checkpoint', goldens.CHECKPOINT, '--out_dir', folders],
+      ['--checkpoint', folders, '--to', 'safetensors', '--out_dir', files],
     ):
       patch.setattr(sys, 'argv', ['convert', *map(str, arguments)])
       assert convert.main() == 0
@@ -28,19 +28,21 @@ def converted(tmp_path_factory):
 def test_all_forms_are_told_alike(converted):
   folders, files = converted
   paths = (
-      goldens.CHECKPOINT,
-      goldens.CHECKPOINT.parent,
-      folders,
-      files,
+    goldens.CHECKPOINT,
+    goldens.CHECKPOINT.parent,
+    folders,
+    files,
   )
   told = []
   for path in paths:
     both = inspect.read_all(path)
     assert [one.network for one in both] == list(checkpoints.NETWORKS)
-    told.append([
+    told.append(
+      [
         [x for x in inspect.describe(one).splitlines() if x[:4] != 'path']
         for one in both
-    ])
+      ]
+    )
   assert told[1:] == told[:-1]
   first, second = ('\n'.join(lines) for lines in told[0])
   assert 'features    8' in first and 'step        6000' in first
@@ -49,9 +51,9 @@ def test_all_forms_are_told_alike(converted):
   assert '461,776  and 848 running statistics' in first
   assert '77,633' in second  # 9 * (6 + 64 + 64) * 64 + 3 * 128 + 65.
   for path in (
-      folders / 'refinement',
-      folders / 'refinement' / 'checkpoints' / '6000',
-      files / 'refinement.safetensors',
+    folders / 'refinement',
+    folders / 'refinement' / 'checkpoints' / '6000',
+    files / 'refinement.safetensors',
   ):
     (one,) = inspect.read_all(path)
     lines = inspect.describe(one).splitlines()
@@ -61,11 +63,16 @@ def test_all_forms_are_told_alike(converted):
 def test_the_wanted_network_is_found_or_refused(converted, tmp_path):
   folders, files = converted
   for place in (
-      folders, folders / 'refinement', files, files / 'refinement.safetensors'
+    folders,
+    folders / 'refinement',
+    files,
+    files / 'refinement.safetensors',
   ):
     assert checkpoints.read(place, 'refinement').features == 64
   for place in (
-      folders / 'refinement', files / 'refinement.safetensors', tmp_path
+    folders / 'refinement',
+    files / 'refinement.safetensors',
+    tmp_path,
   ):
     if place == tmp_path:  # A converted stage 2 without its stage 1.
       shutil.copy(files / 'refinement.safetensors', tmp_path)
@@ -79,10 +86,10 @@ def test_command(converted, tmp_path):
   done = entry_points.run('viton_jax.inspect', converted[1])
   assert 'network     refinement' in done.stdout
   assert 'no checkpoint found' in entry_points.fails(
-      'viton_jax.inspect', tmp_path / 'nowhere'
+    'viton_jax.inspect', tmp_path / 'nowhere'
   )
   other = tmp_path / 'model.safetensors'
   other.write_bytes(b'12345678')
   assert 'cannot be read as safetensors' in entry_points.fails(
-      'viton_jax.inspect', other
+    'viton_jax.inspect', other
   )

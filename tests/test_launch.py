@@ -12,12 +12,12 @@ import pytest
 
 FOLDER = entry_points.ROOT / 'launch'
 SCRIPTS = {
-    'launch/demo.sh': 'usage: launch/demo.sh',
-    'launch/test.sh': 'usage: launch/test.sh',
-    'launch/local.sh': 'usage: launch/local.sh',
-    'launch/tpu_vm.sh': 'usage: launch/tpu_vm.sh',
-    'launch/slurm_train.sbatch': 'usage: sbatch',
-    'launch/slurm_infer.sbatch': 'usage: sbatch',
+  'launch/demo.sh': 'usage: launch/demo.sh',
+  'launch/test.sh': 'usage: launch/test.sh',
+  'launch/local.sh': 'usage: launch/local.sh',
+  'launch/tpu_vm.sh': 'usage: launch/tpu_vm.sh',
+  'launch/slurm_train.sbatch': 'usage: sbatch',
+  'launch/slurm_infer.sbatch': 'usage: sbatch',
 }
 INSTALLING = ['launch/demo.sh', 'launch/test.sh']
 TPU = ('launch/tpu_vm.sh', '--dry_run', '--name', 'n', '--zone', 'z')
@@ -25,13 +25,13 @@ TPU = ('launch/tpu_vm.sh', '--dry_run', '--name', 'n', '--zone', 'z')
 
 def shell(*command, **variables):
   return subprocess.run(
-      ['bash', *map(str, command)],
-      cwd=entry_points.ROOT,
-      env=os.environ | variables,
-      capture_output=True,
-      text=True,
-      check=False,
-      timeout=300,
+    ['bash', *map(str, command)],
+    cwd=entry_points.ROOT,
+    env=os.environ | variables,
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=300,
   )
 
 
@@ -70,7 +70,9 @@ def test_demo_runs_every_part():
   assert '--num_pairs 7' in lines
 
 
-@pytest.mark.parametrize('command, words', [
+@pytest.mark.parametrize(
+  'command, words',
+  [
     (['launch/demo.sh', '--nonsense'], '--nonsense'),
     (['launch/local.sh', '--nonsense'], '--nonsense'),
     (['launch/local.sh', '--processes', '2'], 'command'),
@@ -81,7 +83,8 @@ def test_demo_runs_every_part():
     (['launch/slurm_train.sbatch', '--config', 'c'], 'sbatch'),
     (['launch/slurm_infer.sbatch', '--data_dir', 'd'], 'array'),
     (['launch/slurm_infer.sbatch', '--shards', '0', 'x'], '--shards'),
-])
+  ],
+)
 def test_bad_input_is_refused(command, words):
   done = shell(*command)
   assert done.returncode == 2 and done.stderr.startswith('error: ')
@@ -98,14 +101,16 @@ def local(*arguments, **variables):
 
 
 def test_local_numbers_lines_and_tells_processes_apart():
-  program = 'echo $VITON_JAX_PROCESS_ID $VITON_JAX_NUM_PROCESSES; ' \
-      'echo $VITON_JAX_COORDINATOR >&2; printf end'
+  program = (
+    'echo $VITON_JAX_PROCESS_ID $VITON_JAX_NUM_PROCESSES; '
+    'echo $VITON_JAX_COORDINATOR >&2; printf end'
+  )
   done = local('--processes', 3, '--port', 4567, '--', 'bash', '-c', program)
   assert done.returncode == 0, done.stderr
   assert sorted(done.stdout.splitlines()) == sorted(
-      f'[{i}] {line}'
-      for i in range(3)
-      for line in (f'{i} 3', 'localhost:4567', 'end')
+    f'[{i}] {line}'
+    for i in range(3)
+    for line in (f'{i} 3', 'localhost:4567', 'end')
   )
 
 
@@ -117,24 +122,32 @@ def test_local_free_ports_differ():
   assert len(ports) == 2
 
 
-@pytest.mark.parametrize('gpus, processes, dealt', [
+@pytest.mark.parametrize(
+  'gpus, processes, dealt',
+  [
     ('0,1,2,3', 2, ['0,1', '2,3']),
     ('5,7', 2, ['5', '7']),
     ('GPU-a,GPU-b,GPU-c', 1, ['GPU-a,GPU-b,GPU-c']),
-])
+  ],
+)
 def test_local_deals_out_gpus(gpus, processes, dealt):
   done = local(
-      '--processes', processes, '--dry_run', '--', 'true',
-      CUDA_VISIBLE_DEVICES=gpus, JAX_PLATFORMS='',
+    '--processes',
+    processes,
+    '--dry_run',
+    '--',
+    'true',
+    CUDA_VISIBLE_DEVICES=gpus,
+    JAX_PLATFORMS='',
   )
   found = [
-      word.partition('=')[2]
-      for word in shlex.split(done.stdout)
-      if word.startswith('CUDA_VISIBLE_DEVICES=')
+    word.partition('=')[2]
+    for word in shlex.split(done.stdout)
+    if word.startswith('CUDA_VISIBLE_DEVICES=')
   ]
   assert found == dealt
   on_cpu = local(
-      '--dry_run', '--', 'true', CUDA_VISIBLE_DEVICES=gpus, JAX_PLATFORMS='cpu'
+    '--dry_run', '--', 'true', CUDA_VISIBLE_DEVICES=gpus, JAX_PLATFORMS='cpu'
   )
   assert 'CUDA_VISIBLE_DEVICES' not in on_cpu.stdout
 
@@ -153,7 +166,7 @@ if [ $VITON_JAX_PROCESS_ID = 1 ]; then
 fi
 wait
 """
-DEAF = ONE_FAILS.replace("echo last words; exit 0", '')
+DEAF = ONE_FAILS.replace('echo last words; exit 0', '')
 
 
 def gone(pids: pathlib.Path) -> bool:
@@ -171,8 +184,15 @@ def gone(pids: pathlib.Path) -> bool:
 @pytest.mark.parametrize('program', [ONE_FAILS, DEAF])
 def test_local_ends_all_when_one_fails(program, tmp_path):
   done = local(
-      '--processes', 2, '--grace', 1, '--', 'bash', '-c', program,
-      PIDS=str(tmp_path),
+    '--processes',
+    2,
+    '--grace',
+    1,
+    '--',
+    'bash',
+    '-c',
+    program,
+    PIDS=str(tmp_path),
   )
   assert done.returncode == 7
   assert 'process 1 ended with code 7' in done.stderr
@@ -184,8 +204,10 @@ def test_local_ends_all_when_one_fails(program, tmp_path):
 def test_local_passes_signals_on(number):
   program = "trap 'echo saved; exit 0' TERM INT; echo up; sleep 600 & wait"
   with subprocess.Popen(
-      ['bash', 'launch/local.sh', '--', 'bash', '-c', program],
-      cwd=entry_points.ROOT, stdout=subprocess.PIPE, text=True,
+    ['bash', 'launch/local.sh', '--', 'bash', '-c', program],
+    cwd=entry_points.ROOT,
+    stdout=subprocess.PIPE,
+    text=True,
   ) as process:
     up = [process.stdout.readline() for _ in range(2)]
     time.sleep(0.3)
@@ -207,13 +229,13 @@ def test_local_joins_real_processes():
 
 # ---------------------------------------------------------------------- SLURM
 FAKE = {
-    'srun': 'echo "srun $*"; [ "$STEP" = wait ] || exit "$STEP"; '
-            'sleep 600 > /dev/null & trap "kill $!; echo saving; exit 0" TERM; '
-            'echo $$ > "$BIN/pid"; wait',
-    # Returns when the step has ended, which is the hardest for the caller.
-    'scancel': 'echo "scancel $*"; pid=$(cat "$BIN/pid"); kill -TERM "$pid"; '
-               'while kill -0 "$pid" 2> /dev/null; do sleep 0.01; done',
-    'scontrol': 'echo "scontrol $*"',
+  'srun': 'echo "srun $*"; [ "$STEP" = wait ] || exit "$STEP"; '
+  'sleep 600 > /dev/null & trap "kill $!; echo saving; exit 0" TERM; '
+  'echo $$ > "$BIN/pid"; wait',
+  # Returns when the step has ended, which is the hardest for the caller.
+  'scancel': 'echo "scancel $*"; pid=$(cat "$BIN/pid"); kill -TERM "$pid"; '
+  'while kill -0 "$pid" 2> /dev/null; do sleep 0.01; done',
+  'scontrol': 'echo "scontrol $*"',
 }
 
 
@@ -224,11 +246,11 @@ def slurm(tmp_path):
     (tmp_path / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
     (tmp_path / name).chmod(0o755)
   return {
-      'PATH': f'{tmp_path}:{os.environ["PATH"]}',
-      'BIN': str(tmp_path),
-      'SLURM_JOB_ID': '77',
-      'SLURM_SUBMIT_DIR': str(entry_points.ROOT),
-      'SLURM_CPUS_PER_TASK': '4',
+    'PATH': f'{tmp_path}:{os.environ["PATH"]}',
+    'BIN': str(tmp_path),
+    'SLURM_JOB_ID': '77',
+    'SLURM_SUBMIT_DIR': str(entry_points.ROOT),
+    'SLURM_CPUS_PER_TASK': '4',
   }
 
 
@@ -239,15 +261,22 @@ def venv_of(tmp_path) -> str:
   return str(folder.parent)
 
 
-@pytest.mark.parametrize('code, restarts, requeued', [
-    (0, 0, False), (2, 0, False), (4, 0, False), (5, 0, True), (5, 100, False),
-])
+@pytest.mark.parametrize(
+  'code, restarts, requeued',
+  [
+    (0, 0, False),
+    (2, 0, False),
+    (4, 0, False),
+    (5, 0, True),
+    (5, 100, False),
+  ],
+)
 def test_slurm_queues_again_only_what_lost_a_peer(
-    code, restarts, requeued, slurm, tmp_path
+  code, restarts, requeued, slurm, tmp_path
 ):
   slurm |= {'VENV': venv_of(tmp_path), 'SLURM_RESTART_COUNT': str(restarts)}
   done = shell(
-      'launch/slurm_train.sbatch', '--config', 'c', STEP=str(code), **slurm
+    'launch/slurm_train.sbatch', '--config', 'c', STEP=str(code), **slurm
   )
   assert done.returncode == code, done.stderr
   assert '-m viton_jax.train --config c' in done.stdout
@@ -260,8 +289,10 @@ def test_slurm_saves_and_queues_again_before_time_is_over(slurm, tmp_path):
   copy.write_text((FOLDER / 'slurm_train.sbatch').read_text())
   slurm |= {'VENV': venv_of(tmp_path), 'STEP': 'wait'}
   with subprocess.Popen(
-      ['bash', copy, '--config', 'c'], env=os.environ | slurm,
-      stdout=subprocess.PIPE, text=True,
+    ['bash', copy, '--config', 'c'],
+    env=os.environ | slurm,
+    stdout=subprocess.PIPE,
+    text=True,
   ) as process:
     while not (tmp_path / 'pid').exists():
       assert process.poll() is None
@@ -275,14 +306,23 @@ def test_slurm_saves_and_queues_again_before_time_is_over(slurm, tmp_path):
   assert process.returncode == 0
 
 
-@pytest.mark.parametrize('arguments, shard', [
-    ([], '3/8'), (['--shards', '32'], '3/32'),
-])
+@pytest.mark.parametrize(
+  'arguments, shard',
+  [
+    ([], '3/8'),
+    (['--shards', '32'], '3/32'),
+  ],
+)
 def test_slurm_array_task_does_its_shard(arguments, shard, slurm, tmp_path):
-  slurm |= {'VENV': venv_of(tmp_path), 'SLURM_ARRAY_TASK_ID': '3',
-            'SLURM_ARRAY_TASK_COUNT': '8', 'STEP': '0'}
-  done = shell('launch/slurm_infer.sbatch', *arguments, '--out_dir', 'o',
-               **slurm)
+  slurm |= {
+    'VENV': venv_of(tmp_path),
+    'SLURM_ARRAY_TASK_ID': '3',
+    'SLURM_ARRAY_TASK_COUNT': '8',
+    'STEP': '0',
+  }
+  done = shell(
+    'launch/slurm_infer.sbatch', *arguments, '--out_dir', 'o', **slurm
+  )
   assert done.returncode == 0, done.stderr
   assert f'-m viton_jax.infer --shard {shard} --out_dir o' in done.stdout
 
@@ -306,9 +346,15 @@ def test_slurm_scripts_ask_for_a_signal_and_requeueing():
 def test_tpu_vm_brings_installs_and_runs():
   done = shell(*TPU, '--spot', '--delete', '--', 'python', '-m', 'a b')
   assert done.returncode == 0, done.stderr
-  order = ['tpu-vm create n --zone z', '--spot', 'git archive',
-           'tpu-vm scp', 'install_project tpu', 'python -m a\\ b',
-           'tpu-vm delete n']
+  order = [
+    'tpu-vm create n --zone z',
+    '--spot',
+    'git archive',
+    'tpu-vm scp',
+    'install_project tpu',
+    'python -m a\\ b',
+    'tpu-vm delete n',
+  ]
   places = [done.stdout.find(x) for x in order]
   assert -1 not in places and sorted(places) == places, done.stdout
   assert done.stdout.count('--worker=all') == 3
@@ -369,10 +415,13 @@ def test_no_kubernetes_file_is_left_out():
   assert sorted(x.name for x in (FOLDER / 'kubernetes').iterdir()) == NAMES
 
 
-@pytest.mark.parametrize('name, host', [
+@pytest.mark.parametrize(
+  'name, host',
+  [
     ('train-job.yaml', 'viton-train-0.viton-train'),
     ('train-jobset.yaml', 'viton-train-hosts-0-0.viton-train'),
-])
+  ],
+)
 def test_pods_of_a_training_start_together(name, host):
   from viton_jax.runtime import cluster
 
@@ -380,8 +429,8 @@ def test_pods_of_a_training_start_together(name, host):
   variables = variables_of(container)
   for index in range(spec['completions']):
     plan = cluster.from_environment(
-        variables
-        | {'JOB_COMPLETION_INDEX': str(index), 'KUBERNETES_SERVICE_HOST': 'x'}
+      variables
+      | {'JOB_COMPLETION_INDEX': str(index), 'KUBERNETES_SERVICE_HOST': 'x'}
     )
     assert plan.process_id == index
     assert plan.num_processes == spec['completions']
@@ -410,7 +459,7 @@ def test_pods_of_an_inference_stay_alone_and_cover_all_shards():
     here = variables | {'JOB_COMPLETION_INDEX': str(index)}
     assert cluster.from_environment(here) is None
     words = shell(
-        '-c', container['args'][0].replace('exec python', 'echo'), **here
+      '-c', container['args'][0].replace('exec python', 'echo'), **here
     ).stdout.split()
     found.add(shards.parse(words[words.index('--shard') + 1]))
   assert len(found) == spec['completions'] == found.pop().count
@@ -434,7 +483,8 @@ def test_flags_of_the_manifests_exist():
   words = job_of('infer.yaml')[1]['args'][0].split()
   for word in words:
     assert not word.startswith('--') or f'{word} ' in accepted.replace(
-        '\n', ' ')
+      '\n', ' '
+    )
 
 
 def test_tpu_pods_ask_for_a_whole_slice():

@@ -35,8 +35,9 @@ def random_labels(count, shape=(31, 45)):
   return labels
 
 
-@pytest.mark.parametrize('bits, count', [(8, 20), (8, 256), (4, 16), (2, 4),
-                                         (1, 2)])
+@pytest.mark.parametrize(
+  'bits, count', [(8, 20), (8, 256), (4, 16), (2, 4), (1, 2)]
+)
 def test_palette_indices(bits, count):
   labels = random_labels(count)
   data = saved(palette_image(labels), bits=bits)
@@ -51,7 +52,7 @@ def test_palette_with_transparency():
   data = saved(palette_image(labels), transparency=0)
   assert b'tRNS' in data
   np.testing.assert_array_equal(
-      label_maps.decode_indices(data, 'a', colours=False), labels
+    label_maps.decode_indices(data, 'a', colours=False), labels
   )
 
 
@@ -59,12 +60,12 @@ def test_grey_levels_and_colours():
   labels = random_labels(20)
   grey = saved(Image.fromarray(labels))
   np.testing.assert_array_equal(
-      label_maps.decode_indices(grey, 'a', colours=False), labels
+    label_maps.decode_indices(grey, 'a', colours=False), labels
   )
   rgb = np.array(layout_folders.COLOURS, np.uint8)[labels]
   data = saved(Image.fromarray(rgb))
   np.testing.assert_array_equal(
-      label_maps.decode_indices(data, 'a', colours=True), labels
+    label_maps.decode_indices(data, 'a', colours=True), labels
   )
   with pytest.raises(InputError, match='a: .* 8 bits and colour type 2'):
     label_maps.decode_indices(data, 'a', colours=False)
@@ -79,16 +80,26 @@ def interlaced_png(labels):
   """A palette PNG in Adam7, of which Pillow writes none."""
   height, width = labels.shape
   body = b''
-  for x0, y0, dx, dy in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8),
-                         (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
-                         (0, 1, 1, 2)):
+  for x0, y0, dx, dy in (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+  ):
     for row in labels[y0::dy, x0::dx]:
       body += b'\x00' + row.tobytes()
   header = struct.pack('>IIBBBBB', width, height, 8, 3, 0, 0, 1)
   colours = np.array(layout_folders.COLOURS, np.uint8).tobytes()
   data = b'\x89PNG\r\n\x1a\n'
-  for kind, content in ((b'IHDR', header), (b'PLTE', colours),
-                        (b'IDAT', zlib.compress(body)), (b'IEND', b'')):
+  for kind, content in (
+    (b'IHDR', header),
+    (b'PLTE', colours),
+    (b'IDAT', zlib.compress(body)),
+    (b'IEND', b''),
+  ):
     checksum = struct.pack('>I', zlib.crc32(kind + content))
     data += struct.pack('>I', len(content)) + kind + content + checksum
   return data
@@ -100,20 +111,20 @@ def test_interlaced_palette():
   # That the test's writer is right.
   np.testing.assert_array_equal(Image.open(io.BytesIO(data)), labels)
   np.testing.assert_array_equal(
-      label_maps.decode_indices(data, 'a', colours=False), labels
+    label_maps.decode_indices(data, 'a', colours=False), labels
   )
 
 
 @pytest.mark.parametrize(
-    'data, message',
-    [
-        (b'', 'is empty'),
-        (b'hello', 'neither a JPEG nor a PNG'),
-        (saved(palette_image(random_labels(20)))[:-20], 'truncated'),
-        (saved(Image.fromarray(random_labels(20)), 'JPEG'), 'must be PNG'),
-        (saved(Image.fromarray(np.zeros((9, 9, 4), np.uint8))), 'type 6'),
-        (saved(Image.fromarray(np.zeros((9, 9), np.uint16))), '16 bits'),
-    ],
+  'data, message',
+  [
+    (b'', 'is empty'),
+    (b'hello', 'neither a JPEG nor a PNG'),
+    (saved(palette_image(random_labels(20)))[:-20], 'truncated'),
+    (saved(Image.fromarray(random_labels(20)), 'JPEG'), 'must be PNG'),
+    (saved(Image.fromarray(np.zeros((9, 9, 4), np.uint8))), 'type 6'),
+    (saved(Image.fromarray(np.zeros((9, 9), np.uint16))), '16 bits'),
+  ],
 )
 def test_other_files_are_refused(data, message):
   with pytest.raises(InputError, match=f'map.png: .*{message}'):
@@ -121,23 +132,23 @@ def test_other_files_are_refused(data, message):
 
 
 @pytest.mark.parametrize(
-    'labels, number, lip',
-    [
-        (ATR, 3, 4),  # sunglasses
-        (ATR, 4, 5),  # upper clothes
-        (ATR, 5, 12),  # skirt
-        (ATR, 6, 9),  # trousers
-        (ATR, 7, 6),  # dress
-        (ATR, 8, 9),  # belt -> trousers
-        (ATR, 11, 13),  # head -> face
-        (ATR, 12, 16),  # left leg
-        (ATR, 15, 15),  # right arm
-        (ATR, 16, 0),  # bag
-        (ATR, 17, 11),  # scarf
-        (LIP, 19, 19),
-        (CIHP, 9, 9),
-        (CIHP, 11, 11),
-    ],
+  'labels, number, lip',
+  [
+    (ATR, 3, 4),  # sunglasses
+    (ATR, 4, 5),  # upper clothes
+    (ATR, 5, 12),  # skirt
+    (ATR, 6, 9),  # trousers
+    (ATR, 7, 6),  # dress
+    (ATR, 8, 9),  # belt -> trousers
+    (ATR, 11, 13),  # head -> face
+    (ATR, 12, 16),  # left leg
+    (ATR, 15, 15),  # right arm
+    (ATR, 16, 0),  # bag
+    (ATR, 17, 11),  # scarf
+    (LIP, 19, 19),
+    (CIHP, 9, 9),
+    (CIHP, 11, 11),
+  ],
 )
 def test_label_sets(labels, number, lip):
   assert labels.to_lip[number] == lip
@@ -196,27 +207,29 @@ def test_what_counts_as_missing(read):
 
 
 @pytest.mark.parametrize(
-    'content, message',
-    [
-        ({'people': []}, 'nobody was detected'),
-        ({'version': 1.1}, "no list 'people'"),
-        ([1], 'holds a list'),
-        ('{"people": [', 'not a JSON file'),
-        ('[' * 100_000, 'not a JSON file'),
-        ({'people': [{}]}, "neither 'pose_keypoints_2d' nor"),
-        ({'people': [3]}, "neither 'pose_keypoints_2d' nor"),
-        (layout_folders.openpose(np.ones(51)), '51 numbers; give 54'),
-        (layout_folders.openpose(()), ' 0 numbers; give 54'),
-        ({'people': [{'pose_keypoints': 'x' * 54}]}, 'not all numbers'),
-        ({'people': [{'pose_keypoints': [None] * 54}]}, 'finite number'),
-        ({'people': [{'pose_keypoints': [[1], [2, 3]]}]}, 'not all numbers'),
-        ({'people': [{'pose_keypoints': [10**400] * 54}]}, 'not all numbers'),
-        (layout_folders.openpose(np.full((18, 3), np.nan)), 'finite number'),
-        (layout_folders.openpose(np.full((18, 3), 300.0)),
-         r'joint 0 is at \(300, 300\), outside the photo of 192 x 256'),
-        (layout_folders.openpose(np.full((18, 3), 230.0)), 'outside'),
-        (layout_folders.openpose([[-9, 30, 1]] * 18), 'outside'),
-    ],
+  'content, message',
+  [
+    ({'people': []}, 'nobody was detected'),
+    ({'version': 1.1}, "no list 'people'"),
+    ([1], 'holds a list'),
+    ('{"people": [', 'not a JSON file'),
+    ('[' * 100_000, 'not a JSON file'),
+    ({'people': [{}]}, "neither 'pose_keypoints_2d' nor"),
+    ({'people': [3]}, "neither 'pose_keypoints_2d' nor"),
+    (layout_folders.openpose(np.ones(51)), '51 numbers; give 54'),
+    (layout_folders.openpose(()), ' 0 numbers; give 54'),
+    ({'people': [{'pose_keypoints': 'x' * 54}]}, 'not all numbers'),
+    ({'people': [{'pose_keypoints': [None] * 54}]}, 'finite number'),
+    ({'people': [{'pose_keypoints': [[1], [2, 3]]}]}, 'not all numbers'),
+    ({'people': [{'pose_keypoints': [10**400] * 54}]}, 'not all numbers'),
+    (layout_folders.openpose(np.full((18, 3), np.nan)), 'finite number'),
+    (
+      layout_folders.openpose(np.full((18, 3), 300.0)),
+      r'joint 0 is at \(300, 300\), outside the photo of 192 x 256',
+    ),
+    (layout_folders.openpose(np.full((18, 3), 230.0)), 'outside'),
+    (layout_folders.openpose([[-9, 30, 1]] * 18), 'outside'),
+  ],
 )
 def test_wrong_poses_are_refused(read, content, message):
   with pytest.raises(InputError, match=f'pose.json: .*{message}'):
@@ -230,8 +243,9 @@ def test_joints_on_the_border_are_not_outside(read):
 
 def test_coco_where_body_25_is_said(read):
   content = layout_folders.openpose(joints(18))
-  with pytest.raises(InputError, match='54 numbers, which is COCO-18, .* '
-                                       '--model_pose BODY_25'):
+  with pytest.raises(
+    InputError, match='54 numbers, which is COCO-18, .* --model_pose BODY_25'
+  ):
     read(content, model='BODY_25')
   assert read(content, model='COCO-18').any()
 
@@ -252,9 +266,9 @@ def test_dress_code_joints(tmp_path):
   with pytest.raises(InputError, match=r'\(1400, 1800\).* frame of 384 x 512'):
     keypoint_files.read_dress_code(path, (1024, 768))
   for content, message in (
-      ({}, r'shape \(0,\)'),
-      ({'keypoints': [[1, 2, 0, 0]] * 17}, r'shape \(17, 4\)'),
-      ({'keypoints': 3}, r'shape \(\)'),
+    ({}, r'shape \(0,\)'),
+    ({'keypoints': [[1, 2, 0, 0]] * 17}, r'shape \(17, 4\)'),
+    ({'keypoints': 3}, r'shape \(\)'),
   ):
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=f'a_2.json: .*{message}'):

@@ -14,32 +14,34 @@ from viton_jax.errors import InputError
 from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
 
 WRITERS = {
-    'cp_vton': layout_folders.write_cp_vton,
-    'viton_hd': layout_folders.write_viton_hd,
-    'dress_code': layout_folders.write_dress_code,
+  'cp_vton': layout_folders.write_cp_vton,
+  'viton_hd': layout_folders.write_viton_hd,
+  'dress_code': layout_folders.write_dress_code,
 }
 RAW = pathlib.Path(__file__).parent / 'goldens/raw_seed0'
 # Where files of the first training person and garment lie.
 FIRST = {
-    'cp_vton': dict(
-        person='train/image/000001_0.jpg', garment='train/cloth/000001_1.jpg',
-        parse='train/image-parse/000001_0.png',
-        pose='train/pose/000001_0_keypoints.json',
-        mask='train/cloth-mask/000001_1.jpg',
-    ),
-    'viton_hd': dict(
-        person='train/image/00001_00.jpg', garment='train/cloth/00001_00.jpg',
-        parse='train/image-parse-v3/00001_00.png',
-        pose='train/openpose_json/00001_00_keypoints.json',
-        mask='train/cloth-mask/00001_00.jpg',
-    ),
-    'dress_code': dict(
-        person='upper_body/images/000001_0.jpg',
-        garment='upper_body/images/000001_1.jpg',
-        parse='upper_body/label_maps/000001_4.png',
-        pose='upper_body/keypoints/000001_2.json',
-        mask='upper_body/masks/000001_1.png',
-    ),
+  'cp_vton': dict(
+    person='train/image/000001_0.jpg',
+    garment='train/cloth/000001_1.jpg',
+    parse='train/image-parse/000001_0.png',
+    pose='train/pose/000001_0_keypoints.json',
+    mask='train/cloth-mask/000001_1.jpg',
+  ),
+  'viton_hd': dict(
+    person='train/image/00001_00.jpg',
+    garment='train/cloth/00001_00.jpg',
+    parse='train/image-parse-v3/00001_00.png',
+    pose='train/openpose_json/00001_00_keypoints.json',
+    mask='train/cloth-mask/00001_00.jpg',
+  ),
+  'dress_code': dict(
+    person='upper_body/images/000001_0.jpg',
+    garment='upper_body/images/000001_1.jpg',
+    parse='upper_body/label_maps/000001_4.png',
+    pose='upper_body/keypoints/000001_2.json',
+    mask='upper_body/masks/000001_1.png',
+  ),
 }
 every_layout = pytest.mark.parametrize('name', WRITERS)
 
@@ -73,8 +75,11 @@ def test_training_pairs_come_back(folders, drawn, name):
   layout = pickle.loads(pickle.dumps(layout))
   for k, got in zip((1, 2), layout, strict=True):
     layout_folders.check_sample(
-        got, drawn[k], drawn[k], joints_atol=1e-4,
-        confidence=name != 'dress_code',
+      got,
+      drawn[k],
+      drawn[k],
+      joints_atol=1e-4,
+      confidence=name != 'dress_code',
     )
     np.testing.assert_array_equal(got.garment_mask, drawn[k].garment_mask)
     assert got.truth is got.person and got.truth_parse is got.parse
@@ -86,29 +91,35 @@ def test_test_pairs_are_unpaired(folders, drawn, name):
   layout = open_layout(name, folders / name, split='test')
   for (person, garment), got in zip(layout_folders.TEST, layout, strict=True):
     layout_folders.check_sample(
-        got, drawn[person], drawn[garment], joints_atol=1e-4,
-        confidence=name != 'dress_code',
+      got,
+      drawn[person],
+      drawn[garment],
+      joints_atol=1e-4,
+      confidence=name != 'dress_code',
     )
     assert got.truth is None and got.truth_parse is None
 
 
 @pytest.mark.parametrize(
-    'name, pairs',
-    [
-        ('cp_vton', 'test_pairs_same.txt'),
-        ('cp_vton', 'test_pairs.txt:paired'),
-        ('viton_hd', 'test_pairs.txt:paired'),
-        ('dress_code', 'test_pairs_paired.txt'),
-        ('dress_code', 'test_pairs_unpaired.txt:paired'),
-        ('dress_code', 'upper_body/test_pairs_paired.txt'),
-    ],
+  'name, pairs',
+  [
+    ('cp_vton', 'test_pairs_same.txt'),
+    ('cp_vton', 'test_pairs.txt:paired'),
+    ('viton_hd', 'test_pairs.txt:paired'),
+    ('dress_code', 'test_pairs_paired.txt'),
+    ('dress_code', 'test_pairs_unpaired.txt:paired'),
+    ('dress_code', 'upper_body/test_pairs_paired.txt'),
+  ],
 )
 def test_paired_lists(folders, drawn, name, pairs):
   layout = open_layout(name, folders / name, pairs)
   for (person, _), got in zip(layout_folders.TEST, layout, strict=True):
     layout_folders.check_sample(
-        got, drawn[person], drawn[person], joints_atol=1e-4,
-        confidence=name != 'dress_code',
+      got,
+      drawn[person],
+      drawn[person],
+      joints_atol=1e-4,
+      confidence=name != 'dress_code',
     )
     assert got.truth is got.person
 
@@ -130,7 +141,7 @@ def test_older_spelling_of_viton_hd(drawn, tmp_path):
   layout_folders.write_viton_hd(tmp_path, drawn, old=True)
   layout = open_layout('viton_hd', tmp_path)
   layout_folders.check_sample(
-      layout.load(0), drawn[1], drawn[1], joints_atol=1e-4
+    layout.load(0), drawn[1], drawn[1], joints_atol=1e-4
   )
   assert 'openpose-json' in layout.found and 'CIHP' in layout.found
   assert open_layout('auto', tmp_path).name == 'viton_hd'
@@ -139,8 +150,8 @@ def test_older_spelling_of_viton_hd(drawn, tmp_path):
 def test_viton_hd_takes_coco_joints_too(copy, drawn):
   folder = copy('viton_hd')
   layout_folders.write_json(
-      folder / FIRST['viton_hd']['pose'],
-      layout_folders.openpose(drawn[1].keypoints),
+    folder / FIRST['viton_hd']['pose'],
+    layout_folders.openpose(drawn[1].keypoints),
   )
   got = open_layout('viton_hd', folder).load(0)
   np.testing.assert_allclose(got.keypoints, drawn[1].keypoints, atol=1e-4)
@@ -149,11 +160,11 @@ def test_viton_hd_takes_coco_joints_too(copy, drawn):
 def test_viton_hd_pairs_by_the_whole_name(copy):
   folder = copy('viton_hd')
   shutil.copy(
-      folder / FIRST['viton_hd']['garment'], folder / 'train/cloth/00001_01.jpg'
+    folder / FIRST['viton_hd']['garment'], folder / 'train/cloth/00001_01.jpg'
   )
   shutil.copy(
-      folder / FIRST['viton_hd']['mask'],
-      folder / 'train/cloth-mask/00001_01.jpg',
+    folder / FIRST['viton_hd']['mask'],
+    folder / 'train/cloth-mask/00001_01.jpg',
   )
   (folder / 'train_pairs.txt').write_text('00001_00.jpg 00001_01.jpg\n')
   assert open_layout('viton_hd', folder).load(0).truth is None
@@ -165,7 +176,7 @@ def test_cp_vton_tells_missing_joints_by_coordinates(copy):
   joints[2] = 1, 30, 0.9
   joints[3] = 30, 30, 0
   layout_folders.write_json(
-      folder / FIRST['cp_vton']['pose'], layout_folders.openpose(joints)
+    folder / FIRST['cp_vton']['pose'], layout_folders.openpose(joints)
   )
   keypoints = open_layout('cp_vton', folder).load(0).keypoints
   assert not keypoints[2].any() and keypoints[3, 2] > 0
@@ -176,11 +187,11 @@ def test_cp_vton_plus_names_and_skin(copy, drawn):
   labels = drawn[1].parse.copy()
   labels[100:110, 90:100] = 20
   layout_folders.write_grey(
-      folder / 'train/image-parse-new/000001_0.png', labels
+    folder / 'train/image-parse-new/000001_0.png', labels
   )
   layout_folders.write_json(
-      folder / FIRST['cp_vton']['pose'],
-      layout_folders.openpose(drawn[1].keypoints),  # pose_keypoints_2d
+    folder / FIRST['cp_vton']['pose'],
+    layout_folders.openpose(drawn[1].keypoints),  # pose_keypoints_2d
   )
   layout = open_layout('cp_vton', folder)
   assert 'image-parse-new' in layout.found
@@ -188,9 +199,7 @@ def test_cp_vton_plus_names_and_skin(copy, drawn):
   skin = labels == 20
   np.testing.assert_array_equal(parse[~skin], labels[~skin])
   # Body, but neither the garment nor the head that a try-on keeps.
-  assert not np.isin(
-      parse[skin], (0, GARMENT_LABEL, *HEAD_LABELS)
-  ).any()
+  assert not np.isin(parse[skin], (0, GARMENT_LABEL, *HEAD_LABELS)).any()
 
 
 def test_skin_of_cihp_is_neither_garment_nor_head(copy, drawn):
@@ -199,11 +208,9 @@ def test_skin_of_cihp_is_neither_garment_nor_head(copy, drawn):
   labels[labels == 13] = 10
   layout_folders.write_palette(folder / FIRST['viton_hd']['parse'], labels)
   got = open_layout('viton_hd', folder).load(0)
-  example = sample.working_example(
-      got, height=256, width=192, fidelity='fixed'
-  )
+  example = sample.working_example(got, height=256, width=192, fidelity='fixed')
   assert not np.isin(
-      got.parse[labels == 10], (0, GARMENT_LABEL, *HEAD_LABELS)
+    got.parse[labels == 10], (0, GARMENT_LABEL, *HEAD_LABELS)
   ).any()
   assert example['body'].sum() > 0
   assert not example['head_mask'][labels == 10].any()
@@ -216,7 +223,7 @@ def test_a_top_labelled_as_coat_is_the_garment(copy, drawn, name):
   labels[labels == 5] = 7
   layout_folders.write_palette(folder / FIRST[name]['parse'], labels)
   np.testing.assert_array_equal(
-      open_layout(name, folder).load(0).parse, drawn[1].parse
+    open_layout(name, folder).load(0).parse, drawn[1].parse
   )
 
 
@@ -233,17 +240,30 @@ def test_a_coat_over_a_top_stays(copy, drawn):
 @every_layout
 def test_prepared_as_they_are_read(folders, tmp_path, name, capsys):
   code = prepare.prepare(
-      'auto', folders / name, out_dir=tmp_path, workers=0,
-      validation_fraction=0.0, height=128, width=64,
+    'auto',
+    folders / name,
+    out_dir=tmp_path,
+    workers=0,
+    validation_fraction=0.0,
+    height=128,
+    width=64,
   )
   assert code == 0
   assert f'auto: {name}, because ' in capsys.readouterr().out
   (batch,) = batches.eval_batches(tmp_path, split='train', batch_size=2)
   # What auto found is what is noted.
-  assert prepare.prepare(
-      name, folders / name, out_dir=tmp_path, workers=0,
-      validation_fraction=0.0, height=128, width=64,
-  ) == 0
+  assert (
+    prepare.prepare(
+      name,
+      folders / name,
+      out_dir=tmp_path,
+      workers=0,
+      validation_fraction=0.0,
+      height=128,
+      width=64,
+    )
+    == 0
+  )
   rows = {person: i for i, person in enumerate(batch['person_id'])}
   for got in open_layout(name, folders / name):
     row = rows[got.person_id.encode()]
@@ -257,13 +277,16 @@ def test_prepared_at_512_x_384(tmp_path):
   drawn = layout_folders.draw(512)
   layout_folders.write_viton_hd(tmp_path / 'raw', drawn)
   code = prepare.prepare(
-      'viton_hd', tmp_path / 'raw', out_dir=tmp_path / 'out', workers=0,
-      validation_fraction=0.0, height=512, width=384,
+    'viton_hd',
+    tmp_path / 'raw',
+    out_dir=tmp_path / 'out',
+    workers=0,
+    validation_fraction=0.0,
+    height=512,
+    width=384,
   )
   assert code == 0
-  (batch,) = batches.eval_batches(
-      tmp_path / 'out', split='train', batch_size=2
-  )
+  (batch,) = batches.eval_batches(tmp_path / 'out', split='train', batch_size=2)
   assert batch['person'].shape == (2, 512, 384, 3)
   assert batch['body'].shape == (2, 32, 24)
   row = batch['person_id'].tolist().index(b'00001_00.jpg')
@@ -278,7 +301,7 @@ def test_a_list_of_another_name_finds_its_split(copy):
   assert 'all persons of the list are there' in layout.found
   assert layout.load(0).person_id == '000004_0.jpg'
   (folder / 'mine.txt').write_text(
-      '000004_0.jpg 000003_1.jpg\n000001_0.jpg 000001_1.jpg\n'
+    '000004_0.jpg 000003_1.jpg\n000001_0.jpg 000001_1.jpg\n'
   )
   with pytest.raises(InputError, match='train/image lacks 1, test/image lack'):
     open_layout('cp_vton', folder, 'mine.txt')
@@ -286,7 +309,7 @@ def test_a_list_of_another_name_finds_its_split(copy):
 
 def test_a_split_alone_is_a_data_folder(folders):
   layout = open_layout(
-      'viton_hd', folders / 'viton_hd/test', folders / 'viton_hd/test_pairs.txt'
+    'viton_hd', folders / 'viton_hd/test', folders / 'viton_hd/test_pairs.txt'
   )
   assert layout.load(0).person_id == '00003_00.jpg'
   layout = open_layout('dress_code', folders / 'dress_code/upper_body')
@@ -328,7 +351,7 @@ def test_maps_of_another_size_are_refused(copy, name, kind, what):
   path = folder / FIRST[name][kind]
   layout_folders.write_grey(path, np.zeros((100, 90), np.uint8))
   with pytest.raises(
-      InputError, match=f'{path.name}: the {what}.* is 90 x 100 .* 192 x 256'
+    InputError, match=f'{path.name}: the {what}.* is 90 x 100 .* 192 x 256'
   ):
     open_layout(name, folder).load(0)
 
@@ -344,12 +367,12 @@ def test_label_37_is_refused(copy, name):
 
 
 @pytest.mark.parametrize(
-    'name, label', [('viton_hd', 20), ('dress_code', 18), ('cp_vton', 21)]
+  'name, label', [('viton_hd', 20), ('dress_code', 18), ('cp_vton', 21)]
 )
 def test_the_first_label_beyond_each_set_is_refused(copy, name, label):
   folder = copy(name)
   layout_folders.write_grey(
-      folder / FIRST[name]['parse'], np.full((256, 192), label, np.uint8)
+    folder / FIRST[name]['parse'], np.full((256, 192), label, np.uint8)
   )
   with pytest.raises(InputError, match=f'the label {label} at .*{label - 1};'):
     open_layout(name, folder).load(0)
@@ -367,11 +390,11 @@ def test_an_empty_mask_is_refused(copy):
 def test_body_25_where_coco_is_said(copy, drawn):
   folder = copy('cp_vton')
   layout_folders.write_json(
-      folder / FIRST['cp_vton']['pose'],
-      layout_folders.openpose(layout_folders.body_25(drawn[1].keypoints)),
+    folder / FIRST['cp_vton']['pose'],
+    layout_folders.openpose(layout_folders.body_25(drawn[1].keypoints)),
   )
   with pytest.raises(
-      InputError, match='75 numbers, which is BODY_25, .* --model_pose COCO,'
+    InputError, match='75 numbers, which is BODY_25, .* --model_pose COCO,'
   ):
     open_layout('cp_vton', folder).load(0)
 
@@ -417,6 +440,6 @@ def test_auto_when_nothing_or_several_fit(copy, tmp_path):
   folder = copy('cp_vton')
   shutil.copytree(folder / 'train/pose', folder / 'train/openpose_json')
   with pytest.raises(
-      InputError, match='several layouts fit: cp_vton, .*; viton_hd, .*--layout'
+    InputError, match='several layouts fit: cp_vton, .*; viton_hd, .*--layout'
   ):
     open_layout('auto', folder)

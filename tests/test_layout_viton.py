@@ -84,11 +84,11 @@ def test_pose_of_a_person_who_is_not_in_the_pickle(data_dir):
 
 # {'a': array([1., 2.])} as Python 2 wrote it: byte strings, old module names.
 PYTHON_2_PICKLE = (
-    b'\x80\x02}q\x01U\x01acnumpy.core.multiarray\n_reconstruct\n'
-    b'cnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x02\x85'
-    b'cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R(K\x03U\x01<NNN'
-    b'J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89'
-    b'U\x10' + np.array([1.0, 2.0]).tobytes() + b'tbs.'
+  b'\x80\x02}q\x01U\x01acnumpy.core.multiarray\n_reconstruct\n'
+  b'cnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x02\x85'
+  b'cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R(K\x03U\x01<NNN'
+  b'J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89'
+  b'U\x10' + np.array([1.0, 2.0]).tobytes() + b'tbs.'
 )
 
 
@@ -111,7 +111,6 @@ def test_arrays_and_containers_of_every_protocol(tmp_path, protocol):
 
 
 class Attack:
-
   def __init__(self, function, *arguments):
     self.call = function, arguments
 
@@ -120,19 +119,17 @@ class Attack:
 
 
 @pytest.mark.parametrize(
-    'function, named',
-    [
-        (os.system, 'posix.system'),
-        (eval, r'builtin(s|__).eval'),
-        (getattr, r'builtin(s|__).getattr'),
-        (np.load, 'numpy.load'),
-        (np.fromfile, 'numpy'),
-    ],
+  'function, named',
+  [
+    (os.system, 'posix.system'),
+    (eval, r'builtin(s|__).eval'),
+    (getattr, r'builtin(s|__).getattr'),
+    (np.load, 'numpy.load'),
+    (np.fromfile, 'numpy'),
+  ],
 )
 @pytest.mark.parametrize('protocol', [2, 4])
-def test_pickles_that_run_code_are_refused(
-    data_dir, function, named, protocol
-):
+def test_pickles_that_run_code_are_refused(data_dir, function, named, protocol):
   mark = data_dir / 'executed'
   attack = Attack(function, f'touch {mark}')
   write_pickle(data_dir, {'000000_0': attack}, protocol=protocol)
@@ -155,38 +152,38 @@ def test_damaged_pickles_are_refused(data_dir):
 
 
 @pytest.mark.parametrize(
-    'pose, message',
-    [
-        ({'candidate': np.ones((3, 4))}, "'candidate' and 'subset'"),
-        (3, "'candidate' and 'subset'"),
-        (
-            {'candidate': np.ones((3, 4)), 'subset': np.ones((1, 9))},
-            r"'subset' has shape \(1, 9\)",
-        ),
-        (
-            {'candidate': np.ones((3, 2)), 'subset': np.ones((1, 20))},
-            r"'candidate' has shape \(3, 2\)",
-        ),
-        (
-            {'candidate': np.ones((3, 4)), 'subset': np.full((1, 20), 3)},
-            'candidate 3 of 3',
-        ),
-        (
-            {'candidate': np.ones((3, 4)), 'subset': np.full((1, 20), 0.5)},
-            'candidate 0.5 of 3',
-        ),
-        (
-            {'candidate': np.ones((0, 4)), 'subset': np.ones((0, 20))},
-            'nobody was detected',
-        ),
-        (
-            {
-                'candidate': np.full((3, 4), np.inf),
-                'subset': np.zeros((1, 20)),
-            },
-            'not a finite number',
-        ),
-    ],
+  'pose, message',
+  [
+    ({'candidate': np.ones((3, 4))}, "'candidate' and 'subset'"),
+    (3, "'candidate' and 'subset'"),
+    (
+      {'candidate': np.ones((3, 4)), 'subset': np.ones((1, 9))},
+      r"'subset' has shape \(1, 9\)",
+    ),
+    (
+      {'candidate': np.ones((3, 2)), 'subset': np.ones((1, 20))},
+      r"'candidate' has shape \(3, 2\)",
+    ),
+    (
+      {'candidate': np.ones((3, 4)), 'subset': np.full((1, 20), 3)},
+      'candidate 3 of 3',
+    ),
+    (
+      {'candidate': np.ones((3, 4)), 'subset': np.full((1, 20), 0.5)},
+      'candidate 0.5 of 3',
+    ),
+    (
+      {'candidate': np.ones((0, 4)), 'subset': np.ones((0, 20))},
+      'nobody was detected',
+    ),
+    (
+      {
+        'candidate': np.full((3, 4), np.inf),
+        'subset': np.zeros((1, 20)),
+      },
+      'not a finite number',
+    ),
+  ],
 )
 def test_wrong_poses_fail_their_pair_alone(data_dir, pose, message):
   others = poses.read_pose_pickle(data_dir / 'pose.pkl')
@@ -200,7 +197,7 @@ def test_wrong_poses_fail_their_pair_alone(data_dir, pose, message):
 
 def test_only_the_first_person_is_used(data_dir):
   want = poses.pose_to_keypoints(
-      {'candidate': np.ones((2, 4)), 'subset': np.zeros((1, 20))}, 'a'
+    {'candidate': np.ones((2, 4)), 'subset': np.zeros((1, 20))}, 'a'
   )
   two = {'candidate': np.ones((2, 4)), 'subset': np.zeros((2, 20))}
   two['subset'][1] = 99
@@ -208,8 +205,10 @@ def test_only_the_first_person_is_used(data_dir):
 
 
 def test_a_joint_with_score_zero_is_still_there():
-  pose = {'candidate': np.array([[7, 8, 0, 0.0]]),
-          'subset': np.full((1, 20), -1.0)}
+  pose = {
+    'candidate': np.array([[7, 8, 0, 0.0]]),
+    'subset': np.full((1, 20), -1.0),
+  }
   pose['subset'][0, 1] = 0
   keypoints = poses.pose_to_keypoints(pose, 'a')
   assert keypoints[1, 2] > 0
@@ -217,11 +216,15 @@ def test_a_joint_with_score_zero_is_still_there():
 
 
 @pytest.mark.parametrize(
-    'line',
-    [
-        '000000_0.jpg', 'a b c', '../000000_0.jpg 000000_1.jpg',
-        'x/a.jpg b.jpg', '.. b.jpg', r'x\a.jpg b.jpg',
-    ],
+  'line',
+  [
+    '000000_0.jpg',
+    'a b c',
+    '../000000_0.jpg 000000_1.jpg',
+    'x/a.jpg b.jpg',
+    '.. b.jpg',
+    r'x\a.jpg b.jpg',
+  ],
 )
 def test_wrong_pair_lines_are_named(data_dir, line):
   with (data_dir / PAIRS).open('a') as file:
@@ -260,9 +263,9 @@ def test_missing_and_damaged_files_fail_their_pair_alone(data_dir):
   (data_dir / 'segment/000002_0.mat').unlink()
   layout = open_layout('viton', data_dir, PAIRS)
   for index, message in (
-      (0, '000000_1.jpg: the photo cannot be read'),
-      (1, '000001_0.jpg: the file is truncated'),
-      (2, '000002_0.mat: the label map is missing'),
+    (0, '000000_1.jpg: the photo cannot be read'),
+    (1, '000001_0.jpg: the file is truncated'),
+    (2, '000002_0.mat: the label map is missing'),
   ):
     with pytest.raises(InputError, match=message):
       layout.load(index)
@@ -274,16 +277,16 @@ def test_missing_and_damaged_files_fail_their_pair_alone(data_dir):
 
 
 @pytest.mark.parametrize(
-    'segment, message',
-    [
-        (np.zeros((641, 640)), r'shape \(641, 640\); it must be square'),
-        (np.zeros((0, 0)), 'empty'),
-        (np.full((9, 9), 20.0), 'values from 20.0 to 20.0'),
-        (np.full((9, 9), 1.5), 'between whole numbers'),
-        (np.full((9, 9), -1.0), 'values from -1.0'),
-        (np.full((9, 9), np.nan), 'values from nan'),
-        (np.full((2, 2), 'a', object), 'not numeric'),
-    ],
+  'segment, message',
+  [
+    (np.zeros((641, 640)), r'shape \(641, 640\); it must be square'),
+    (np.zeros((0, 0)), 'empty'),
+    (np.full((9, 9), 20.0), 'values from 20.0 to 20.0'),
+    (np.full((9, 9), 1.5), 'between whole numbers'),
+    (np.full((9, 9), -1.0), 'values from -1.0'),
+    (np.full((9, 9), np.nan), 'values from nan'),
+    (np.full((2, 2), 'a', object), 'not numeric'),
+  ],
 )
 def test_wrong_segments_are_refused(data_dir, segment, message):
   path = write_segment(data_dir, segment)
@@ -304,7 +307,7 @@ def test_segment_frame(data_dir):
   ys, xs = np.nonzero(parse == 5)
   assert parse.shape == (height, width)
   np.testing.assert_allclose(
-      [xs.mean(), ys.mean()], [width * 2 / 3, height / 4], atol=1
+    [xs.mean(), ys.mean()], [width * 2 / 3, height / 4], atol=1
   )
 
 
@@ -337,7 +340,7 @@ def test_layout_survives_pickling(data_dir):
 
 def test_wrong_control_points_are_refused(data_dir):
   scipy.io.savemat(
-      data_dir / 'tps/000000_0.mat', {'control_points': np.zeros((2, 5, 5))}
+    data_dir / 'tps/000000_0.mat', {'control_points': np.zeros((2, 5, 5))}
   )
   layout = open_layout('viton', data_dir, PAIRS, tps=True)
   with pytest.raises(InputError, match=r'\(2, 10, 10\), not \(2, 5, 5\)'):

@@ -20,16 +20,16 @@ def test_stage_1_is_the_weighted_sum_of_its_terms():
   image = rand(3, 3, 8, 6, 3)
   weights = losses.Stage1Weights(mask=2.0, image=0.5, perceptual=0.0)
   total, terms = jax.jit(
-      lambda *a: losses.stage1_loss(
-          *a, region=region, image_norm=image, weights=weights
-      )
+    lambda *a: losses.stage1_loss(
+      *a, region=region, image_norm=image, weights=weights
+    )
   )(mask, coarse)
   assert terms.keys() == {'mask', 'image'}
   for name, a, b in (('mask', mask, region), ('image', coarse, image)):
     expected = np.abs(np.asarray(a) - np.asarray(b)).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(terms[name], expected, rtol=1e-5)
   np.testing.assert_allclose(
-      total, 2 * terms['mask'] + 0.5 * terms['image'], rtol=1e-6
+    total, 2 * terms['mask'] + 0.5 * terms['image'], rtol=1e-6
   )
 
 
@@ -37,17 +37,17 @@ def test_stage_2_rewards_alpha_and_punishes_its_variation():
   alpha, output = jnp.abs(rand(0, 2, 8, 6, 1)), rand(1, 2, 8, 6, 3)
   weights = losses.Stage2Weights(perceptual=0.0)
   total, terms = jax.jit(
-      lambda *a: losses.stage2_loss(*a, image_norm=output, weights=weights)
+    lambda *a: losses.stage2_loss(*a, image_norm=output, weights=weights)
   )(output, alpha)
   a = np.asarray(alpha)[..., 0]
   variation = np.abs(np.diff(a, axis=1)).sum((1, 2)) + np.abs(
-      np.diff(a, axis=2)
+    np.diff(a, axis=2)
   ).sum((1, 2))
   np.testing.assert_allclose(terms['tv'], variation, rtol=1e-5)
   np.testing.assert_allclose(terms['alpha'], a.mean((1, 2)), rtol=1e-5)
   assert (terms['image'] == 0).all()
   np.testing.assert_allclose(
-      total, 5e-6 * variation - 0.1 * a.mean((1, 2)), rtol=1e-5
+    total, 5e-6 * variation - 0.1 * a.mean((1, 2)), rtol=1e-5
   )
 
 
@@ -57,24 +57,24 @@ def test_perceptual_distances_have_the_published_constants():
   @jax.jit
   def compute(vgg, fakes, reals):
     return (
-        losses.perceptual_distances(vgg, fakes, reals),
-        vgg19.features(vgg, fakes),
-        vgg19.features(vgg, reals),
+      losses.perceptual_distances(vgg, fakes, reals),
+      vgg19.features(vgg, fakes),
+      vgg19.features(vgg, reals),
     )
 
   found, f, r = compute(goldens.vgg(), fakes, reals)
   divisors = {
-      'conv1_2': 5.3 / 2.5,
-      'conv2_2': 2.7 * 1.2,
-      'conv3_2': 1.35 * 2.3,
-      'conv4_2': 0.67 * 8.2,
-      'conv5_2': 0.16,
+    'conv1_2': 5.3 / 2.5,
+    'conv2_2': 2.7 * 1.2,
+    'conv3_2': 1.35 * 2.3,
+    'conv4_2': 0.67 * 8.2,
+    'conv5_2': 0.16,
   }
   assert found.keys() == divisors.keys()
   for name, divisor in divisors.items():
     distance = np.abs(np.asarray(f[name]) - np.asarray(r[name]))
     np.testing.assert_allclose(
-        found[name], distance.mean(axis=(1, 2, 3)) / divisor, rtol=1e-4
+      found[name], distance.mean(axis=(1, 2, 3)) / divisor, rtol=1e-4
     )
     assert (found[name] > 0).all()
 

@@ -26,25 +26,25 @@ def test_ssim_equals_scikit_image(data_range):
   if data_range == 2.0:
     a, b = a / 127.5 - 1, b / 127.5 - 1
   ours, ours_map = jax.jit(
-      lambda a, b: (
-          metrics.ssim(a, b, data_range=data_range),
-          metrics.ssim_map(a, b, data_range=data_range),
-      )
+    lambda a, b: (
+      metrics.ssim(a, b, data_range=data_range),
+      metrics.ssim_map(a, b, data_range=data_range),
+    )
   )(a, b)
   for i in range(len(a)):
     mean, full = skimage_metrics.structural_similarity(
-        a[i].astype(np.float64),
-        b[i].astype(np.float64),
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        data_range=data_range,
-        channel_axis=-1,
-        full=True,
+      a[i].astype(np.float64),
+      b[i].astype(np.float64),
+      gaussian_weights=True,
+      sigma=1.5,
+      use_sample_covariance=False,
+      data_range=data_range,
+      channel_axis=-1,
+      full=True,
     )
     np.testing.assert_allclose(ours[i], mean, rtol=0, atol=2e-6)
     np.testing.assert_allclose(
-        ours_map[i], full.mean(axis=-1), rtol=0, atol=2e-5
+      ours_map[i], full.mean(axis=-1), rtol=0, atol=2e-5
     )
   assert ours[0] > ours[1] > ours[2]
 
@@ -54,7 +54,7 @@ def test_psnr_equals_scikit_image():
   ours = metrics.psnr(jnp.asarray(a), jnp.asarray(b), data_range=255)
   for i in range(len(a)):
     expected = skimage_metrics.peak_signal_noise_ratio(
-        b[i], a[i], data_range=255
+      b[i], a[i], data_range=255
     )
     np.testing.assert_allclose(ours[i], expected, rtol=1e-5)
 
@@ -71,7 +71,7 @@ def test_flat_pictures_have_the_closed_form():
   a, b = (jnp.full((1, 16, 16, 3), value) for value in (x, y))
   expected = (2 * x * y + 1e-4) / (x**2 + y**2 + 1e-4)
   np.testing.assert_allclose(
-      metrics.ssim(a, b, data_range=1.0), expected, rtol=1e-5
+    metrics.ssim(a, b, data_range=1.0), expected, rtol=1e-5
   )
   np.testing.assert_allclose(metrics.l1(a, b), 0.5, rtol=1e-6)
 
@@ -82,14 +82,14 @@ def test_a_region_leaves_the_rest_out():
   region[:, 12:30, 5:20] = 1
   cut = np.s_[:, 12:30, 5:20]
   np.testing.assert_allclose(
-      metrics.l1(a, b, region=region),
-      np.abs(a[cut].astype(float) - b[cut]).mean(axis=(1, 2, 3)),
-      rtol=1e-5,
+    metrics.l1(a, b, region=region),
+    np.abs(a[cut].astype(float) - b[cut]).mean(axis=(1, 2, 3)),
+    rtol=1e-5,
   )
   np.testing.assert_allclose(
-      metrics.ssim(a, b, data_range=255, region=region),
-      np.mean(metrics.ssim_map(a, b, data_range=255)[cut], axis=(1, 2)),
-      rtol=1e-5,
+    metrics.ssim(a, b, data_range=255, region=region),
+    np.mean(metrics.ssim_map(a, b, data_range=255)[cut], axis=(1, 2)),
+    rtol=1e-5,
   )
   empty = metrics.l1(a, b, region=np.zeros_like(region))
   assert jnp.isnan(empty).all()

@@ -27,17 +27,17 @@ def test_encoder_decoder_equals_the_released_code():
   alpha = jax.jit(Refinement().apply)(refine, warped, coarse)
   region = (goldens.batch()['parse'] == 5)[..., None].astype(np.float32)
   np.testing.assert_allclose(
-      (alpha * region)[:, ::4, ::4],
-      theirs['infer_select_mask_every4'],
-      rtol=0,
-      atol=2e-6,
+    (alpha * region)[:, ::4, ::4],
+    theirs['infer_select_mask_every4'],
+    rtol=0,
+    atol=2e-6,
   )
   output = compose(alpha * region, warped, coarse)
   np.testing.assert_allclose(
-      output[:, ::4, ::4],
-      theirs['infer_image_outputs_every4'],
-      rtol=0,
-      atol=2e-6,
+    output[:, ::4, ::4],
+    theirs['infer_image_outputs_every4'],
+    rtol=0,
+    atol=2e-6,
   )
 
 
@@ -64,9 +64,7 @@ def test_bfloat16_stays_near_float32_and_is_returned_as_float32():
 
 def test_parameters_start_as_published():
   model = EncoderDecoder(features=32)
-  variables = jax.jit(model.init)(
-      jax.random.key(0), jnp.zeros((1, 64, 64, 25))
-  )
+  variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 64, 64, 25)))
   params = variables['params']
   assert params['encoder_1']['kernel'].shape == (4, 4, 25, 32)
   assert params['decoder_6']['kernel'].shape == (4, 4, 256, 256)
@@ -85,7 +83,7 @@ def test_parameters_start_as_published():
   assert (stats['mean'] == 0).all() and (stats['var'] == 1).all()
 
   params = jax.jit(Refinement().init)(
-      jax.random.key(0), jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, 8, 8, 3))
+    jax.random.key(0), jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, 8, 8, 3))
   )['params']
   kernel = params['conv_2']['kernel']
   limit = np.sqrt(6 / (9 * 64 * 2))
@@ -97,7 +95,7 @@ def test_parameters_start_as_published():
 def test_a_size_that_does_not_halve_six_times_is_refused():
   with pytest.raises(ValueError, match='200 x 192.*multiples of 64'):
     goldens.MODEL.apply(
-        goldens.networks()['encoder_decoder'], jnp.zeros((1, 200, 192, 25))
+      goldens.networks()['encoder_decoder'], jnp.zeros((1, 200, 192, 25))
     )
 
 
@@ -105,26 +103,24 @@ def test_batch_norm_is_the_biased_one_over_the_whole_batch():
   x = 2 + 3 * jax.random.normal(jax.random.key(1), (8, 3, 5, 4))
   module = BatchNorm(axis_name='devices')
   variables = module.init(jax.random.key(0), x, False)
-  variables['params'] = {
-      'scale': jnp.arange(1.0, 5.0), 'bias': jnp.arange(4.0)
-  }
+  variables['params'] = {'scale': jnp.arange(1.0, 5.0), 'bias': jnp.arange(4.0)}
 
   mapped = jax.pmap(
-      lambda x: module.apply(variables, x, True, mutable=['batch_stats']),
-      axis_name='devices',
+    lambda x: module.apply(variables, x, True, mutable=['batch_stats']),
+    axis_name='devices',
   )
   y, updated = mapped(x[:, None])
   y = y[:, 0]
   mean, var = np.mean(x, axis=(0, 1, 2)), np.var(x, axis=(0, 1, 2))
   expected = (x - mean) / np.sqrt(var + 1e-5) * np.arange(
-      1.0, 5.0, dtype=np.float32
+    1.0, 5.0, dtype=np.float32
   ) + np.arange(4.0, dtype=np.float32)
   np.testing.assert_allclose(y, expected, atol=2e-5)
   stats = updated['batch_stats']
   for device in range(8):
     np.testing.assert_allclose(stats['mean'][device], 0.001 * mean, rtol=1e-4)
     np.testing.assert_allclose(
-        stats['var'][device], 0.999 + 0.001 * var, rtol=1e-5
+      stats['var'][device], 0.999 + 0.001 * var, rtol=1e-5
     )
 
 
@@ -133,7 +129,7 @@ def test_image_norm_spans_places_and_channels():
   variables = ImageNorm().init(jax.random.key(0), x)
   y = ImageNorm().apply(variables, x)
   reference = nn.LayerNorm(
-      epsilon=1e-12, reduction_axes=(1, 2, 3), use_fast_variance=False
+    epsilon=1e-12, reduction_axes=(1, 2, 3), use_fast_variance=False
   )
   expected = reference.apply(reference.init(jax.random.key(0), x), x)
   np.testing.assert_allclose(y, expected, atol=1e-5)
@@ -145,7 +141,7 @@ def test_dropout_does_not_depend_on_the_split():
   key = jax.random.key(3)
   whole = drop_out(x, 0.5, key, None)
   split = jax.pmap(
-      lambda x: drop_out(x, 0.5, key, 'devices'), axis_name='devices'
+    lambda x: drop_out(x, 0.5, key, 'devices'), axis_name='devices'
   )(x.reshape(4, 2, 4, 4, 16))
   assert (split.reshape(x.shape) == whole).all()
   assert set(np.unique(whole)) == {0.0, 2.0}

@@ -39,18 +39,17 @@ def edited(serialized, edit):
 def draw_boxes(keypoints, limit):
   x, y = np.arange(192), np.arange(256)[:, None]
   return np.stack(
-      [
-          (abs(x - kx) <= 5) & (abs(y - ky) <= 5)
-          & (x < limit[0]) & (y < limit[1])
-          for kx, ky, _ in keypoints
-      ],
-      axis=-1,
+    [
+      (abs(x - kx) <= 5) & (abs(y - ky) <= 5) & (x < limit[0]) & (y < limit[1])
+      for kx, ky, _ in keypoints
+    ],
+    axis=-1,
   ).astype(np.uint8)
 
 
 def test_batches_meet_the_goldens(records_dir):
   stream = batches.train_batches(
-      records_dir, batch_size=2, seed=0, fmt='original_records'
+    records_dir, batch_size=2, seed=0, fmt='original_records'
   )
   seen = set()
   for batch in (next(stream), next(stream)):
@@ -60,9 +59,7 @@ def test_batches_meet_the_goldens(records_dir):
 
 
 def test_fixed_reading_has_the_prepared_dtypes(serialized):
-  example = original_records.read_record(
-      serialized[0], 'a', fidelity='fixed'
-  )
+  example = original_records.read_record(serialized[0], 'a', fidelity='fixed')
   assert example['person'].dtype == example['head_mask'].dtype == np.uint8
   assert 'pose_limit' not in example
   # Joints 0 and 12 are missing; joint 1 was drawn around (2, 0).
@@ -79,10 +76,15 @@ def test_boxes_give_back_their_joints(seed):
   keypoints[:, 1] = rng.integers(0, 256, 18)
   # The corners, where two sides are cut off; and just one pixel off them.
   keypoints[:6, :2] = [
-      (191, 255), (191, 0), (0, 255), (1, 0), (5, 5), (186, 250)
+    (191, 255),
+    (191, 0),
+    (0, 255),
+    (1, 0),
+    (5, 5),
+    (186, 250),
   ]
   got = original_records.keypoints_from_boxes(
-      draw_boxes(keypoints, limit), limit, name='a'
+    draw_boxes(keypoints, limit), limit, name='a'
   )
   np.testing.assert_array_equal(got, keypoints)
 
@@ -94,7 +96,7 @@ def test_missing_and_absent_boxes():
   keypoints[4] = 0, -1, 1  # The same in a photo lower than 256.
   keypoints[5] = 400, 50, 1  # Outside.
   got = original_records.keypoints_from_boxes(
-      draw_boxes(keypoints, limit), limit, name='a'
+    draw_boxes(keypoints, limit), limit, name='a'
   )
   assert got[3].tolist() == [0, 0, 0]
   assert got[4].tolist() == [0, -1, 1]
@@ -119,9 +121,16 @@ def test_ambiguous_pose_maps_are_refused(change):
 
 
 @pytest.mark.parametrize(
-    'feature',
-    ['image', 'product_image', 'height', 'pose_map', 'segment_map',
-     'tps_control_points', 'image_id'],
+  'feature',
+  [
+    'image',
+    'product_image',
+    'height',
+    'pose_map',
+    'segment_map',
+    'tps_control_points',
+    'image_id',
+  ],
 )
 def test_missing_features_are_named(serialized, feature):
   data = edited(serialized[0], lambda f: f.pop(feature))
@@ -138,30 +147,32 @@ def set_bytes(name, value):
 
 
 @pytest.mark.parametrize(
-    'edit, message',
-    [
-        (
-            set_bytes('pose_map', bytes(128 * 96 * 18)),
-            r'pose_map has 221184 bytes, but \(256, 192, 18\) needs 884736',
-        ),
-        (set_bytes('segment_map', b'123'), 'segment_map has 3 bytes'),
-        (
-            set_bytes('segment_map', b'\x14' * (275 * 190)),
-            'segment_map has the label 20',
-        ),
-        (set_bytes('image', b'\xff\xd8\xff\xe0'), 'image: the file is trunc'),
-        (set_bytes('product_image', b'x'), 'product_image: is neither'),
-        (
-            lambda f: f['tps_control_points'].float_list.value.pop(),
-            'has 199 values',
-        ),
-        (
-            lambda f: f['image'].CopyFrom(f['product_image'])
-            or f['height'].int64_list.value.__setitem__(0, 190)
-            or f['width'].int64_list.value.__setitem__(0, 275),
-            'the image is 275 x 190, but height and width say 190 x 275',
-        ),
-    ],
+  'edit, message',
+  [
+    (
+      set_bytes('pose_map', bytes(128 * 96 * 18)),
+      r'pose_map has 221184 bytes, but \(256, 192, 18\) needs 884736',
+    ),
+    (set_bytes('segment_map', b'123'), 'segment_map has 3 bytes'),
+    (
+      set_bytes('segment_map', b'\x14' * (275 * 190)),
+      'segment_map has the label 20',
+    ),
+    (set_bytes('image', b'\xff\xd8\xff\xe0'), 'image: the file is trunc'),
+    (set_bytes('product_image', b'x'), 'product_image: is neither'),
+    (
+      lambda f: f['tps_control_points'].float_list.value.pop(),
+      'has 199 values',
+    ),
+    (
+      lambda f: (
+        f['image'].CopyFrom(f['product_image'])
+        or f['height'].int64_list.value.__setitem__(0, 190)
+        or f['width'].int64_list.value.__setitem__(0, 275)
+      ),
+      'the image is 275 x 190, but height and width say 190 x 275',
+    ),
+  ],
 )
 @pytest.mark.parametrize('fidelity', ['original', 'fixed'])
 def test_wrong_features_are_named(serialized, edit, message, fidelity):
@@ -185,8 +196,9 @@ def test_missing_files(records_dir, tmp_path):
   with pytest.raises(InputError, match='1 of 2 record files are there'):
     original_records.open_original_records(tmp_path)
   (tmp_path / 'zalando-train-00000-of-00002').write_bytes(data[:-1])
-  with pytest.raises(InputError, match='00000-of-00002: the file ends inside '
-                                       'record 1'):
+  with pytest.raises(
+    InputError, match='00000-of-00002: the file ends inside record 1'
+  ):
     original_records.open_original_records(tmp_path)
 
 

@@ -21,21 +21,20 @@ def pairs(raw_dir):
   """Drawn people whose control points are the regular grid, moved."""
   layout = layouts.open_layout('viton', raw_dir)
   grid = np.stack(
-      np.meshgrid(np.linspace(-1, 1, 10), np.linspace(-1, 1, 10)), axis=-1
+    np.meshgrid(np.linspace(-1, 1, 10), np.linspace(-1, 1, 10)), axis=-1
   ).reshape(100, 2)
   points = (grid + 0.125).astype(np.float32)
   pairs = [
-      dataclasses.replace(layout.load(i), control_points=points)
-      for i in range(4)
+    dataclasses.replace(layout.load(i), control_points=points) for i in range(4)
   ]
   # At 192 pixels' width missing joints draw nothing, wider they do.
   pairs[0] = dataclasses.replace(
-      pairs[0],
-      person=pairs[0].person.repeat(2, axis=0).repeat(2, axis=1),
-      parse=pairs[0].parse.repeat(2, axis=0).repeat(2, axis=1),
-      keypoints=pairs[0].keypoints * np.float32([2, 2, 1]),
-      truth=None,
-      truth_parse=None,
+    pairs[0],
+    person=pairs[0].person.repeat(2, axis=0).repeat(2, axis=1),
+    parse=pairs[0].parse.repeat(2, axis=0).repeat(2, axis=1),
+    keypoints=pairs[0].keypoints * np.float32([2, 2, 1]),
+    truth=None,
+    truth_parse=None,
   )
   assert (pairs[0].keypoints[:, 2] == 0).any()
   return pairs
@@ -47,10 +46,12 @@ def manifest(out_dir):
 
 
 def run(folder, out_dir, *more):
-  return prepare.main([
+  return prepare.main(
+    [
       *('--from_records', str(folder), '--out_dir', str(out_dir)),
       *('--workers', '0', '--validation_fraction', '0', *more),
-  ])
+    ]
+  )
 
 
 def test_goldens_go_through(tmp_path):
@@ -80,13 +81,13 @@ def test_samples_are_those_that_were_written(pairs, tmp_path):
       error = np.abs(got.keypoints - pair.keypoints)[seen, :2]
       assert (error <= pixel / 2 + 1e-3).all()
       np.testing.assert_array_equal(
-          original_writer.pose_map(got), original_writer.pose_map(pair)
+        original_writer.pose_map(got), original_writer.pose_map(pair)
       )
       if fidelity == 'fixed':
         np.testing.assert_array_equal(got.keypoints[:, 2] > 0, seen)
       if fidelity == 'original':
         np.testing.assert_allclose(
-            got.control_points, pair.control_points, atol=1e-6
+          got.control_points, pair.control_points, atol=1e-6
         )
       else:
         assert got.control_points is None  # Fitted anew.
@@ -123,7 +124,7 @@ def test_refusals_leave_nothing(pairs, tmp_path):
   assert 'the file ends inside record 1' in fails('--from_records', folder)
   assert 'there are no files' in fails('--from_records', tmp_path)
   original_writer.write(
-      pairs[:2], folder, edit=lambda _, features: features.pop('image_id')
+    pairs[:2], folder, edit=lambda _, features: features.pop('image_id')
   )
   message = fails('--from_records', folder)
   assert "record 0: the feature 'image_id' is missing" in message
@@ -133,9 +134,10 @@ def test_refusals_leave_nothing(pairs, tmp_path):
 def test_training_refuses_damaged_records(pairs, tmp_path):
   """In a sentence, whatever is wrong with the record."""
   for name, message in (
-      ('tps_control_points', "'tps_control_points' is missing"),
-      ('pose_map', 'pose_map has 3 bytes'),
+    ('tps_control_points', "'tps_control_points' is missing"),
+    ('pose_map', 'pose_map has 3 bytes'),
   ):
+
     def edit(_, features, name=name):
       if name == 'pose_map':
         features[name].bytes_list.value[0] = b'123'
@@ -144,12 +146,12 @@ def test_training_refuses_damaged_records(pairs, tmp_path):
 
     original_writer.write(pairs[:2], tmp_path / name, edit=edit)
     line = entry_points.fails(
-        'viton_jax.train',
-        *('--config', 'configs/stage1.py:smoke'),
-        *('--workdir', tmp_path / f'w_{name}'),
-        *('--config.data.dir', tmp_path / name),
-        *('--config.data.format', 'original_records'),
-        *('--config.fidelity', 'original', '--config.batch_size', 2),
+      'viton_jax.train',
+      *('--config', 'configs/stage1.py:smoke'),
+      *('--workdir', tmp_path / f'w_{name}'),
+      *('--config.data.dir', tmp_path / name),
+      *('--config.data.format', 'original_records'),
+      *('--config.fidelity', 'original', '--config.batch_size', 2),
     )
     assert message in line and 'record ' in line
     assert not list((tmp_path / f'w_{name}').glob('checkpoints/*'))

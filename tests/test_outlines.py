@@ -15,11 +15,11 @@ def test_borders_are_those_of_opencv(seed):
   noise = cv2.GaussianBlur(noise, (0, 0), rng.choice([0.1, 0.5, 0.8, 1.5]))
   inside = np.pad(noise > rng.choice([0.3, 0.5, 0.6]), 1)
   expected, _ = cv2.findContours(
-      inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+    inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
   )
   found = contour.follow_borders(inside)
   assert sorted(chain[:, 0].tolist() for chain in expected) == sorted(
-      chain.tolist() for chain in found
+    chain.tolist() for chain in found
   )
 
 
@@ -28,9 +28,17 @@ def test_nothing_to_follow():
   assert contour.trace(np.zeros((20, 20), np.float32)) == []
 
 
-@pytest.mark.parametrize('size', [
-    (256, 192), (200, 150), (64, 48), (128, 64), (512, 384), (128, 96),
-])
+@pytest.mark.parametrize(
+  'size',
+  [
+    (256, 192),
+    (200, 150),
+    (64, 48),
+    (128, 64),
+    (512, 384),
+    (128, 96),
+  ],
+)
 def test_resizing_is_that_of_opencv(size):
   values = np.random.default_rng(0).random(size).astype(np.float32)
   shrinks = size[0] > 128 or size[1] > 96
@@ -45,9 +53,9 @@ def test_resizing_is_that_of_opencv(size):
 def test_blur_is_that_of_opencv(sigma):
   values = np.random.default_rng(0).random((31, 24)).astype(np.float32)
   np.testing.assert_allclose(
-      contour.blur(values, sigma),
-      cv2.GaussianBlur(values, (0, 0), sigma),
-      atol=1e-6,
+    contour.blur(values, sigma),
+    cv2.GaussianBlur(values, (0, 0), sigma),
+    atol=1e-6,
   )
 
 
@@ -55,7 +63,7 @@ def test_blur_is_that_of_opencv(sigma):
 def test_core_is_what_erosion_leaves(seed):
   rng = np.random.default_rng(seed)
   noise = cv2.GaussianBlur(
-      rng.random((14, 11)).astype(np.float32), (0, 0), rng.choice([0.3, 0.6])
+    rng.random((14, 11)).astype(np.float32), (0, 0), rng.choice([0.3, 0.6])
   )
   mask = noise > rng.choice([0.3, 0.5])
   eroded = cv2.erode(mask.astype(np.uint8), np.ones((3, 3)))

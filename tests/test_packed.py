@@ -43,7 +43,7 @@ def copied(packed_dir, tmp_path):
 
 def take(data_dir, count, **options):
   stream = batches.train_batches(
-      data_dir, **{'seed': 0, 'batch_size': 4, **options}
+    data_dir, **{'seed': 0, 'batch_size': 4, **options}
   )
   return list(itertools.islice(stream, count))
 
@@ -95,13 +95,13 @@ def test_a_file_can_be_read_without_us(packed_dir):
 
 @pytest.mark.parametrize('process_count', [1, 2])
 def test_the_same_batches_as_from_records(
-    packed_dir, small_records_dir, process_count
+  packed_dir, small_records_dir, process_count
 ):
   options = {
-      'seed': 3,
-      'start_step': 4,
-      'process_index': process_count - 1,
-      'process_count': process_count,
+    'seed': 3,
+    'start_step': 4,
+    'process_index': process_count - 1,
+    'process_count': process_count,
   }
   want = take(small_records_dir, 9, **options)
   for cache in ('none', 'host'):
@@ -110,9 +110,9 @@ def test_the_same_batches_as_from_records(
       assert_same_examples(one, other)
   del options['seed'], options['start_step']
   pairs = zip(
-      batches.eval_batches(packed_dir, batch_size=4, fmt='packed', **options),
-      batches.eval_batches(small_records_dir, batch_size=4, **options),
-      strict=True,
+    batches.eval_batches(packed_dir, batch_size=4, fmt='packed', **options),
+    batches.eval_batches(small_records_dir, batch_size=4, **options),
+    strict=True,
   )
   seen = 0
   for one, other in pairs:
@@ -181,23 +181,23 @@ def another_shape(path, data):
 
 
 @pytest.mark.parametrize(
-    'damage, message',
-    [
-        (cut, r'has \d+ bytes instead of \d+; copy or prepare it again'),
-        (lengthen, r'has \d+ bytes instead of \d+; copy or prepare it again'),
-        (not_packed, 'this is not a packed file; copy'),
-        (empty, 'this is not a packed file; copy'),
-        (no_json, 'its header is damaged; copy'),
-        (another_shape, 'its header is damaged; copy'),
-    ],
+  'damage, message',
+  [
+    (cut, r'has \d+ bytes instead of \d+; copy or prepare it again'),
+    (lengthen, r'has \d+ bytes instead of \d+; copy or prepare it again'),
+    (not_packed, 'this is not a packed file; copy'),
+    (empty, 'this is not a packed file; copy'),
+    (no_json, 'its header is damaged; copy'),
+    (another_shape, 'its header is damaged; copy'),
+  ],
 )
 def test_damaged_files(copied, damage, message):
   path = copied / 'train.packed'
   damage(path, path.read_bytes())
   for use in (
-      lambda: take(copied, 1, fmt='packed'),
-      lambda: batches.read_info(copied, fmt='packed'),
-      lambda: packed.open_arrays(path),
+    lambda: take(copied, 1, fmt='packed'),
+    lambda: batches.read_info(copied, fmt='packed'),
+    lambda: packed.open_arrays(path),
   ):
     with pytest.raises(InputError, match=f'train.packed: .*{message}'):
       use()
@@ -220,7 +220,7 @@ def test_sums_find_what_sizes_do_not(copied, capsys):
   assert '23 examples of 64 x 64, fixed' in capsys.readouterr().out
   data = bytearray(path.read_bytes())
   (garment,) = [
-      x for x in packed.read_header(path).fields if x.name == 'garment'
+    x for x in packed.read_header(path).fields if x.name == 'garment'
   ]
   data[garment.offset + garment.nbytes - 1] ^= 1
   path.write_bytes(data)
@@ -242,7 +242,7 @@ def test_half_a_file_never_has_the_name(tmp_path):
     write_train(tmp_path / 'train.packed', examples())
   with pytest.raises(ValueError, match='5 examples instead of'):
     write_train(
-        tmp_path / 'train.packed', map(small_sets.make_example, range(5))
+      tmp_path / 'train.packed', map(small_sets.make_example, range(5))
     )
   assert not list(tmp_path.iterdir())
 
@@ -282,17 +282,21 @@ def test_file_systems_that_cannot_reserve(tmp_path, packed_dir, monkeypatch):
 def data_dir(tmp_path_factory):
   folder = tmp_path_factory.mktemp('raw') / 'data'
   entry_points.run(
-      'input_pipeline.synthetic',
-      *('--out_dir', folder, '--num_pairs', 4, '--num_test_pairs', 0),
-      *('--seed', 1, '--height', 256),
+    'input_pipeline.synthetic',
+    *('--out_dir', folder, '--num_pairs', 4, '--num_test_pairs', 0),
+    *('--seed', 1, '--height', 256),
   )
   return folder
 
 
 def run(data_dir, out_dir, **options):
   options = {
-      'workers': 0, 'height': 128, 'width': 64, 'validation_fraction': 0.25,
-      'fmt': 'packed', **options,
+    'workers': 0,
+    'height': 128,
+    'width': 64,
+    'validation_fraction': 0.25,
+    'fmt': 'packed',
+    **options,
   }
   return prepare.prepare('viton', data_dir, out_dir=out_dir, **options)
 
@@ -309,10 +313,8 @@ def test_prepare_packs_what_it_records(prepared):
   seen = []
   for split in ('train', 'validation'):
     (got,), (want,) = (
-        batches.eval_batches(
-            prepared / fmt, split=split, batch_size=3, fmt=fmt
-        )
-        for fmt in ('packed', 'records')
+      batches.eval_batches(prepared / fmt, split=split, batch_size=3, fmt=fmt)
+      for fmt in ('packed', 'records')
     )
     assert_same_examples(got, want)
     # At quality 95 photos lose little.
@@ -322,19 +324,28 @@ def test_prepare_packs_what_it_records(prepared):
   assert sorted(seen) == [b'%06d_0.jpg' % i for i in range(1, 5)]
   files = {path.name for path in (prepared / 'packed').iterdir()}
   assert files == {
-      'train.packed', 'validation.packed', 'manifest.jsonl', 'prepare.json'
+    'train.packed',
+    'validation.packed',
+    'manifest.jsonl',
+    'prepare.json',
   }
 
 
 def test_packed_in_the_originals_fidelity(data_dir, tmp_path):
   assert run(data_dir, tmp_path / 'out', fidelity='original') == 0
   (batch,) = batches.eval_batches(
-      tmp_path / 'out', split='train', batch_size=3, fmt='packed'
+    tmp_path / 'out', split='train', batch_size=3, fmt='packed'
   )
   assert batch['pose_limit'].shape == (3, 2)
   assert batch.keys() == {
-      *records.array_shapes(128, 64, fidelity='original'), 'valid', 'person',
-      'garment', 'head_mask', 'parse', 'garment_mask', *packed.IDS,
+    *records.array_shapes(128, 64, fidelity='original'),
+    'valid',
+    'person',
+    'garment',
+    'head_mask',
+    'parse',
+    'garment_mask',
+    *packed.IDS,
   }
 
 
@@ -357,7 +368,7 @@ def test_prepared_folders_are_of_one_format(data_dir, prepared, capsys):
 
 
 def test_a_run_that_ended_while_packing_goes_on(
-    data_dir, prepared, tmp_path, monkeypatch
+  data_dir, prepared, tmp_path, monkeypatch
 ):
   folder = tmp_path / 'out'
   write = packed.write
@@ -375,7 +386,7 @@ def test_a_run_that_ended_while_packing_goes_on(
     batches.read_info(folder, fmt='packed')
   (folder / '.train.packed.1.partial').write_bytes(b'of a killed run')
   monkeypatch.setattr(
-      parts, 'prepare_chunk', lambda *_: pytest.fail('done before')
+    parts, 'prepare_chunk', lambda *_: pytest.fail('done before')
   )
   assert run(data_dir, folder) == 0
   for path in folder.iterdir():
@@ -387,7 +398,7 @@ def test_prepare_tells_of_a_full_disk_first(data_dir, tmp_path, monkeypatch):
   usage = shutil._ntuple_diskusage(10**9, 10**9, 2 * 10**5)
   monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
   monkeypatch.setattr(
-      parts, 'prepare_chunk', lambda *_: pytest.fail('work was begun')
+    parts, 'prepare_chunk', lambda *_: pytest.fail('work was begun')
   )
   with pytest.raises(InputError, match='4 packed pairs, and as much again'):
     run(data_dir, tmp_path / 'out')
@@ -428,7 +439,7 @@ except batches.InputError as error:
 def test_no_tensorflow_from_folder_to_batches(data_dir, prepared, tmp_path):
   (tmp_path / 'sitecustomize.py').write_text(_BLOCK)
   environment = entry_points.environment() | {
-      'PYTHONPATH': os.pathsep.join([str(tmp_path), str(entry_points.ROOT)])
+    'PYTHONPATH': os.pathsep.join([str(tmp_path), str(entry_points.ROOT)])
   }
   options = {'env': environment, 'capture_output': True, 'text': True}
   command = [
@@ -443,16 +454,16 @@ def test_no_tensorflow_from_folder_to_batches(data_dir, prepared, tmp_path):
   assert refused.stderr.count('\n') == 1
   assert not (tmp_path / 'out').exists()
   done = subprocess.run(
-      [*command, '--format', 'packed'], check=False, **options
+    [*command, '--format', 'packed'], check=False, **options
   )
   assert done.returncode == 0, done.stderr
   for name in ('train.packed', 'validation.packed'):
     want = (prepared / 'packed' / name).read_bytes()
     assert (tmp_path / 'out' / name).read_bytes() == want
   read = subprocess.run(
-      [sys.executable, '-c', _READ, str(tmp_path / 'out')],
-      check=False,
-      **options,
+    [sys.executable, '-c', _READ, str(tmp_path / 'out')],
+    check=False,
+    **options,
   )
   assert read.returncode == 0, read.stderr
   lines = read.stdout.splitlines()

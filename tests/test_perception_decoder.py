@@ -8,18 +8,71 @@ from scipy import stats
 from viton_jax.perception.pose import estimation, paf_decoder
 
 # Limbs and channels in the form in which the format's description has them.
-_PAIRS = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9),
-          (9, 10), (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16),
-          (0, 15), (15, 17), (2, 16), (5, 17))
-_FIELDS = ((12, 13), (20, 21), (14, 15), (16, 17), (22, 23), (24, 25), (0, 1),
-           (2, 3), (4, 5), (6, 7), (8, 9), (10, 11), (28, 29), (30, 31),
-           (34, 35), (32, 33), (36, 37), (18, 19), (26, 27))
+_PAIRS = (
+  (1, 2),
+  (1, 5),
+  (2, 3),
+  (3, 4),
+  (5, 6),
+  (6, 7),
+  (1, 8),
+  (8, 9),
+  (9, 10),
+  (1, 11),
+  (11, 12),
+  (12, 13),
+  (1, 0),
+  (0, 14),
+  (14, 16),
+  (0, 15),
+  (15, 17),
+  (2, 16),
+  (5, 17),
+)
+_FIELDS = (
+  (12, 13),
+  (20, 21),
+  (14, 15),
+  (16, 17),
+  (22, 23),
+  (24, 25),
+  (0, 1),
+  (2, 3),
+  (4, 5),
+  (6, 7),
+  (8, 9),
+  (10, 11),
+  (28, 29),
+  (30, 31),
+  (34, 35),
+  (32, 33),
+  (36, 37),
+  (18, 19),
+  (26, 27),
+)
 # A standing person: x, y of the 18 parts in units of its height.
-_FIGURE = np.array([
-    (0, .08), (0, .2), (-.1, .2), (-.15, .35), (-.17, .48), (.1, .2),
-    (.15, .35), (.17, .48), (-.06, .52), (-.07, .75), (-.07, .97), (.06, .52),
-    (.07, .75), (.07, .97), (-.03, .05), (.03, .05), (-.06, .07), (.06, .07),
-])
+_FIGURE = np.array(
+  [
+    (0, 0.08),
+    (0, 0.2),
+    (-0.1, 0.2),
+    (-0.15, 0.35),
+    (-0.17, 0.48),
+    (0.1, 0.2),
+    (0.15, 0.35),
+    (0.17, 0.48),
+    (-0.06, 0.52),
+    (-0.07, 0.75),
+    (-0.07, 0.97),
+    (0.06, 0.52),
+    (0.07, 0.75),
+    (0.07, 0.97),
+    (-0.03, 0.05),
+    (0.03, 0.05),
+    (-0.06, 0.07),
+    (0.06, 0.07),
+  ]
+)
 
 
 def draw_maps(rng, figures, *, shape=(40, 44), noise=0.02, missing=0.15):
@@ -80,31 +133,34 @@ def slow_peaks(heat, openpose=False):
   for part in range(18):
     large = np.kron(heat[..., part].astype(np.float64), np.ones((4, 4)))
     smooth = cv2.filter2D(
-        large, cv2.CV_64F, kernel, borderType=cv2.BORDER_CONSTANT
+      large, cv2.CV_64F, kernel, borderType=cv2.BORDER_CONSTANT
     )
     padded = np.pad(smooth, 1, constant_values=-np.inf)
-    found.append([
+    found.append(
+      [
         (int(x), int(y), large[y, x])
         for y, x in np.argwhere(smooth > 0.05)
         if smooth[y, x] == padded[y : y + 3, x : x + 3].max()
-    ])
+      ]
+    )
   return found
 
 
 def slow_openpose_peaks(heat):
   """OpenPose in Python: smoothed by 3 pixels, above 0.1, four neighbours."""
   # SciPy's 'reflect' repeats the border pixel, as OpenCV's BORDER_REFLECT.
-  smooth = cv2.GaussianBlur(
-      heat, (25, 25), 3, borderType=cv2.BORDER_REFLECT
-  )
+  smooth = cv2.GaussianBlur(heat, (25, 25), 3, borderType=cv2.BORDER_REFLECT)
   padded = np.pad(smooth, 1)
   return [
-      (int(x), int(y), heat[y, x])
-      for y, x in np.argwhere(smooth > 0.1)
-      if smooth[y, x] >= max(
-          padded[y, x + 1], padded[y + 2, x + 1], padded[y + 1, x],
-          padded[y + 1, x + 2],
-      )
+    (int(x), int(y), heat[y, x])
+    for y, x in np.argwhere(smooth > 0.1)
+    if smooth[y, x]
+    >= max(
+      padded[y, x + 1],
+      padded[y + 2, x + 1],
+      padded[y + 1, x],
+      padded[y + 1, x + 2],
+    )
   ]
 
 
@@ -122,8 +178,9 @@ def slow_limb(a_peaks, b_peaks, field, openpose=False):
         # Single precision decides which way a half is rounded.
         at_x = np.float32(ax) + t * (np.float32(bx - ax) / np.float32(steps))
         at_y = np.float32(ay) + t * (np.float32(by - ay) / np.float32(steps))
-        vx, vy = field[int(float(at_y) + .5) // enlarge,
-                       int(float(at_x) + .5) // enlarge]
+        vx, vy = field[
+          int(float(at_y) + 0.5) // enlarge, int(float(at_x) + 0.5) // enlarge
+        ]
         samples.append((vx * (bx - ax) + vy * (by - ay)) / length)
       score = sum(samples) / 10
       score += min(0, 0.5 * enlarge * len(field) / length - 1)
@@ -165,8 +222,9 @@ def slow_people(maps, openpose=False):
           one[18] += gain
           one[19] += 1
         else:
-          one[:18] = [x if x >= 0 else y for x, y in zip(one[:18], two[:18],
-                                                         strict=True)]
+          one[:18] = [
+            x if x >= 0 else y for x, y in zip(one[:18], two[:18], strict=True)
+          ]
           one[18] += two[18] + score
           one[19] += two[19]
           rows = [r for r in rows if r is not two]
@@ -194,7 +252,7 @@ def test_people_equal_a_slow_implementation():
     crowds += len(people) > 1
     for person, (keypoints, score) in zip(people, expected, strict=True):
       np.testing.assert_allclose(
-          person.keypoints, keypoints, atol=1e-6, err_msg=str(seed)
+        person.keypoints, keypoints, atol=1e-6, err_msg=str(seed)
       )
       assert person.score == pytest.approx(score, abs=1e-5)
   assert crowds > 100  # Or nothing was put together wrongly by chance.
@@ -208,9 +266,13 @@ def test_people_equal_a_slow_openpose():
     small = draw_maps(rng, random_figures(rng), missing=0.08)
     # Blobs as wide as those of the network, which spread over 8 pixels.
     maps = cv2.resize(
-        np.stack([cv2.GaussianBlur(x, (0, 0), 1) for x in
-                  small.transpose(2, 0, 1)], -1),
-        (0, 0), fx=4, fy=4, interpolation=cv2.INTER_CUBIC,
+      np.stack(
+        [cv2.GaussianBlur(x, (0, 0), 1) for x in small.transpose(2, 0, 1)], -1
+      ),
+      (0, 0),
+      fx=4,
+      fy=4,
+      interpolation=cv2.INTER_CUBIC,
     ) * np.float32(1.6)
     people = paf_decoder.decode_people(maps, paf_decoder.OPENPOSE)
     expected = slow_people(maps, openpose=True)
@@ -218,7 +280,7 @@ def test_people_equal_a_slow_openpose():
     crowds += len(people) > 1
     for person, (keypoints, score) in zip(people, expected, strict=True):
       np.testing.assert_allclose(
-          person.keypoints, keypoints, atol=1e-6, err_msg=str(seed)
+        person.keypoints, keypoints, atol=1e-6, err_msg=str(seed)
       )
       assert person.score == pytest.approx(score, abs=1e-5)
   assert crowds > 8
@@ -254,7 +316,7 @@ def test_the_largest_person_comes_first():
   small, large = _FIGURE * 26 + (8.3, 2.2), _FIGURE * 36 + (28.3, 2.2)
   maps = draw_maps(rng, [small, large], noise=0, missing=0)
   first, second = estimation.in_pixels(
-      paf_decoder.decode_people(maps), (400, 440)
+    paf_decoder.decode_people(maps), (400, 440)
   )
   assert first[1, 0] > 250 > 150 > second[1, 0]
   assert np.ptp(first[:, 1]) > np.ptp(second[:, 1])
@@ -273,8 +335,10 @@ def test_two_noses_keep_people_apart_unless_one_is_peak_zero(noses, count):
   two = paf_decoder._Group({0: noses[1], 16: 20, 14: 21}, 3, np.float32(3))
   groups = [one, two]
   paf_decoder._add_limb(
-      groups, (2, 10, np.float32(0.5)), (16, 20, np.float32(0.5)),
-      score=np.float32(1),
+    groups,
+    (2, 10, np.float32(0.5)),
+    (16, 20, np.float32(0.5)),
+    score=np.float32(1),
   )
   assert len(groups) == count
   assert groups[0].peaks[0] == noses[0] and groups[0].peaks[16] == 20

@@ -34,8 +34,8 @@ def test_letterbox_center_puts_corner_pixels_on_corner_pixels(height, width):
   # What is not of the photo is black, and the photo is not.
   beside = np.ones((101, 101), bool)
   beside[
-      int(np.floor(y0)) : int(np.ceil(100 - y0)) + 1,
-      int(np.floor(x0)) : int(np.ceil(100 - x0)) + 1,
+    int(np.floor(y0)) : int(np.ceil(100 - y0)) + 1,
+    int(np.floor(x0)) : int(np.ceil(100 - x0)) + 1,
   ] = False
   assert (got[beside] == 0).all()
   assert beside.any() == (height != width)
@@ -46,22 +46,22 @@ def test_letterbox_center_puts_corner_pixels_on_corner_pixels(height, width):
 def test_letterbox_topleft_by_hand():
   image = np.full((30, 60, 3), 200, np.uint8)
   got, place = fitting.fit_photo(
-      image, rules('letterbox_topleft', (64, 64), pad_value=114)
+    image, rules('letterbox_topleft', (64, 64), pad_value=114)
   )
   # 64 / 60 * 30 = 32 rows.
   assert (got[:32] == 200).all() and (got[32:] == 114).all()
   np.testing.assert_allclose(
-      place.to_photo(np.array([[-0.5, -0.5], [63.5, 31.5]])),
-      [(-0.5, -0.5), (59.5, 29.5)],
+    place.to_photo(np.array([[-0.5, -0.5], [63.5, 31.5]])),
+    [(-0.5, -0.5), (59.5, 29.5)],
   )
 
 
 @pytest.mark.parametrize(
-    'height, width, inner',
-    [(200, 150, (200, 150)), (400, 200, (320, 160)), (64, 40, (205, 128))],
+  'height, width, inner',
+  [(200, 150, (200, 150)), (400, 200, (320, 160)), (64, 40, (205, 128))],
 )
 def test_pad_center_shrinks_what_is_larger_and_enlarges_only_the_tiny(
-    height, width, inner
+  height, width, inner
 ):
   image = np.full((height, width, 3), 255, np.uint8)
   got, _ = fitting.fit_photo(image, rules('pad_center', (320, 320)))
@@ -75,7 +75,7 @@ def test_affine_box_by_corner_points():
   image = photo(200, 160)
   box = 40, 30, 100, 150
   got, place = fitting.fit_photo(
-      image, rules('affine_box', (256, 192), box_padding=1.25), box
+    image, rules('affine_box', (256, 192), box_padding=1.25), box
   )
   # 60 x 120 becomes 75 x 150, then 112.5 x 150 for an aspect of 3:4, around
   # (70, 90); the box's corners go to the picture's.
@@ -90,14 +90,13 @@ def test_affine_box_by_corner_points():
 def test_a_very_large_photo_is_averaged_and_not_sampled():
   image = np.zeros((1600, 1600, 3), np.uint8)
   image[::2] = 200  # Rows that sampling would hit or miss.
-  for fit in ('stretch', 'letterbox_center', 'letterbox_topleft',
-              'affine_box'):
+  for fit in ('stretch', 'letterbox_center', 'letterbox_topleft', 'affine_box'):
     got, _ = fitting.fit_photo(image, rules(fit, (64, 64)))
     np.testing.assert_allclose(got[2:-2, 2:-2], 100, atol=10, err_msg=fit)
 
 
 @pytest.mark.parametrize(
-    'fit', ['stretch', 'letterbox_center', 'letterbox_topleft', 'affine_box']
+  'fit', ['stretch', 'letterbox_center', 'letterbox_topleft', 'affine_box']
 )
 @pytest.mark.parametrize('size', [(120, 90), (1000, 750)])
 def test_a_dot_is_where_the_placement_says(fit, size):
@@ -109,7 +108,7 @@ def test_a_dot_is_where_the_placement_says(fit, size):
   weights = got[..., 0] / got[..., 0].sum()
   at = (weights.sum(0) @ np.arange(80), weights.sum(1) @ np.arange(96))
   np.testing.assert_allclose(
-      place.to_photo(np.array([at])), [(x, y)], atol=0.02 * size[0]
+    place.to_photo(np.array([at])), [(x, y)], atol=0.02 * size[0]
   )
 
 
@@ -120,8 +119,9 @@ def test_numbers_for_the_network_by_hand():
   first = fitting.to_tensor(placed, spec)
   assert first.shape == (1, 3, 2, 3) and first.dtype == np.float32
   np.testing.assert_allclose(
-      first[0, :, 1, 2], [(1 - 0.4) / 0.2, (0.2 - 0.1) / 0.5, -0.5 / 0.25],
-      rtol=1e-6,
+    first[0, :, 1, 2],
+    [(1 - 0.4) / 0.2, (0.2 - 0.1) / 0.5, -0.5 / 0.25],
+    rtol=1e-6,
   )
   np.testing.assert_allclose(first[0, :, 0, 0], [-2, -0.2, -2], rtol=1e-6)
   last = fitting.to_tensor(placed, spec | {'layout': 'nhwc'})
@@ -133,7 +133,7 @@ def test_the_colour_order():
   image[...] = 10, 20, 30
   for color, expected in (('rgb', (10, 20, 30)), ('bgr', (30, 20, 10))):
     got, _ = fitting.fit_photo(
-        image, rules('stretch', (32, 32)) | {'color': color}
+      image, rules('stretch', (32, 32)) | {'color': color}
     )
     assert (got == expected).all()
 
@@ -147,7 +147,7 @@ def test_enlarging(n, size):
     return fitting.linear_weights(at, n) @ line
 
   corners = ndimage.zoom(
-      line, (size / n, 1), order=1, mode='nearest', grid_mode=False
+    line, (size / n, 1), order=1, mode='nearest', grid_mode=False
   )
   np.testing.assert_allclose(enlarged('corners'), corners, atol=1e-4)
   centers = cv2.resize(line, (2, size), interpolation=cv2.INTER_LINEAR)
@@ -161,8 +161,8 @@ def test_reading_outside():
   at = np.array([-2, -0.25, 0.5, 2.25, 4])
   line = np.array([8, 4, 2], np.float32)
   np.testing.assert_allclose(
-      fitting.linear_weights(at, 3, border='zero') @ line, [0, 6, 6, 1.5, 0]
+    fitting.linear_weights(at, 3, border='zero') @ line, [0, 6, 6, 1.5, 0]
   )
   np.testing.assert_allclose(
-      fitting.linear_weights(at, 3) @ line, [8, 8, 6, 2, 2]
+    fitting.linear_weights(at, 3) @ line, [8, 8, 6, 2, 2]
   )

@@ -46,7 +46,7 @@ def grainy(photo):
 
 
 @pytest.mark.parametrize(
-    'change', [grainy, as_drawn, on_grey, in_warm_uneven_light, compressed]
+  'change', [grainy, as_drawn, on_grey, in_warm_uneven_light, compressed]
 )
 def test_drawn_garments(garments, change):
   for photo, true in garments:
@@ -130,9 +130,14 @@ def test_no_garment():
   assert 'nothing that differs' in refused(speck)
 
 
-@pytest.mark.parametrize('shape,dtype', [
-    ((32, 32), np.uint8), ((32, 32, 4), np.uint8), ((32, 32, 3), np.float32),
-])
+@pytest.mark.parametrize(
+  'shape,dtype',
+  [
+    ((32, 32), np.uint8),
+    ((32, 32, 4), np.uint8),
+    ((32, 32, 3), np.float32),
+  ],
+)
 def test_unusable_images(shape, dtype):
   with pytest.raises(InputError, match='uint8 of shape'):
     segment_garment(np.zeros(shape, dtype))

@@ -24,12 +24,12 @@ from viton_jax.perception.parsing.grabcut import parse_person_grabcut
 
 # Labels taken together, and the overlap that a working parser exceeds.
 FLOORS = {
-    'background': ([0], 0.98),
-    'hair': ([1, 2], 0.80),
-    'face': ([4, 13], 0.88),
-    'upper clothes': ([5], 0.94),
-    'arms': ([14, 15], 0.82),
-    'trousers or skirt': ([9, 12], 0.92),
+  'background': ([0], 0.98),
+  'hair': ([1, 2], 0.80),
+  'face': ([4, 13], 0.88),
+  'upper clothes': ([5], 0.94),
+  'arms': ([14, 15], 0.82),
+  'trousers or skirt': ([9, 12], 0.92),
 }
 
 
@@ -183,9 +183,14 @@ def test_nothing_crashes():
   assert labelled > 5 and refused > 5
 
 
-@pytest.mark.parametrize('shape,dtype', [
-    ((32, 32), np.uint8), ((32, 32, 4), np.uint8), ((32, 32, 3), np.float32),
-])
+@pytest.mark.parametrize(
+  'shape,dtype',
+  [
+    ((32, 32), np.uint8),
+    ((32, 32, 4), np.uint8),
+    ((32, 32, 3), np.float32),
+  ],
+)
 def test_unusable_images(shape, dtype):
   with pytest.raises(InputError, match='uint8 of shape'):
     parse_person_grabcut(np.zeros(shape, dtype), np.ones((18, 3)))
@@ -217,7 +222,7 @@ def test_a_mixture_of_one_is_a_gaussian():
   rng = np.random.default_rng(3)
   samples = rng.normal((60, 10, 20), (3, 2, 1), (500, 3)).astype(np.float32)
   model = colours.Colours(samples, 1)
-  (weight, mean, spread), = model.parts
+  ((weight, mean, spread),) = model.parts
   assert weight == 1
   np.testing.assert_allclose(mean, samples.mean(axis=0), atol=1e-3)
   at = rng.normal((60, 10, 20), 10, (50, 3)).astype(np.float32)

@@ -19,18 +19,22 @@ def _depthwise(tf, x, values):
 
 # Layers that graphs of other networks of the family hold.
 LAYERS = {
-    'convolution': lambda tf, x, v: tf.nn.conv2d(
-        x, v(3, 3, 4, 5), 1, 'SAME', dilations=2),
-    'grouped': lambda tf, x, v: tf.nn.conv2d(x, v(5, 3, 2, 6), 2, 'VALID'),
-    'depthwise': _depthwise,
-    'pool': lambda tf, x, v: tf.nn.max_pool2d(x, 3, 2, 'SAME'),
-    'scale': lambda tf, x, v: tf.identity(x / v(4) - v(1)) * v(4) + v(4),
-    'aligned': lambda tf, x, v: tf.compat.v1.image.resize_bilinear(
-        x, (7, 40), align_corners=True),
-    'centred': lambda tf, x, v: tf.compat.v1.image.resize_bilinear(
-        x, (26, 5), half_pixel_centers=True),
-    'norm': lambda tf, x, v: tf.compat.v1.nn.fused_batch_norm(
-        x, v(4), v(4), epsilon=0.01)[0],
+  'convolution': lambda tf, x, v: tf.nn.conv2d(
+    x, v(3, 3, 4, 5), 1, 'SAME', dilations=2
+  ),
+  'grouped': lambda tf, x, v: tf.nn.conv2d(x, v(5, 3, 2, 6), 2, 'VALID'),
+  'depthwise': _depthwise,
+  'pool': lambda tf, x, v: tf.nn.max_pool2d(x, 3, 2, 'SAME'),
+  'scale': lambda tf, x, v: tf.identity(x / v(4) - v(1)) * v(4) + v(4),
+  'aligned': lambda tf, x, v: tf.compat.v1.image.resize_bilinear(
+    x, (7, 40), align_corners=True
+  ),
+  'centred': lambda tf, x, v: tf.compat.v1.image.resize_bilinear(
+    x, (26, 5), half_pixel_centers=True
+  ),
+  'norm': lambda tf, x, v: tf.compat.v1.nn.fused_batch_norm(
+    x, v(4), v(4), epsilon=0.01
+  )[0],
 }
 
 
@@ -82,12 +86,12 @@ def test_float32_is_close_to_float64_and_a_batch_to_its_images():
     alone = model.maps(model.weights, one[None])[0]
     np.testing.assert_allclose(both, alone, atol=1e-5)
   weights, function = frozen_graph.build(
-      nodes, model.spec.input['name'], model.spec.output['name']
+    nodes, model.spec.input['name'], model.spec.output['name']
   )
   with jax.enable_x64(True), jax.numpy_dtype_promotion('standard'):
     exact = jax.jit(function)(
-        {k: v.astype(np.float64) for k, v in weights.items()},
-        image.astype(np.float64),
+      {k: v.astype(np.float64) for k, v in weights.items()},
+      image.astype(np.float64),
     )
     assert exact.dtype == np.float64
     exact = np.asarray(exact)

@@ -36,8 +36,9 @@ def test_the_order_of_the_joints(name):
   got = simcc.to_coco18(joints, spec.to_coco18, min_score=0.3)
   for place, part in enumerate(_COCO_18):
     if part == 'neck':
-      sides = joints[[_COCO_17.index(f'{x} shoulder')
-                      for x in ('left', 'right')]]
+      sides = joints[
+        [_COCO_17.index(f'{x} shoulder') for x in ('left', 'right')]
+      ]
       expected = [*sides[:, :2].mean(0), sides[:, 2].min()]
     else:
       expected = joints[_COCO_17.index(part)]
@@ -60,7 +61,7 @@ def test_simcc_by_hand():
   x[0, 5], y[0, 3] = 0.9, 0.5
   x[1, 0], y[1, 11] = 0.2, 0.4
   np.testing.assert_allclose(
-      simcc.decode_simcc(x, y, split=2.0), [(2.5, 1.5, 0.7), (0, 5.5, 0.3)]
+    simcc.decode_simcc(x, y, split=2.0), [(2.5, 1.5, 0.7), (0, 5.5, 0.3)]
   )
 
 
@@ -85,7 +86,9 @@ def test_rtmpose_equals_opencv_on_a_whole_photo(tmp_path):
   grey = np.arange(17) * 14 + 20
   image = dotted_photo((280, 200), joints, grey)
   path = onnx_files.save_simcc(
-      tmp_path / 'rtm.onnx', (grey - _MEAN[0]) / _STD[0], size=(256, 192),
+    tmp_path / 'rtm.onnx',
+    (grey - _MEAN[0]) / _STD[0],
+    size=(256, 192),
   )
   estimator = estimation.choose_pose(path, tmp_path / 'nowhere')
   assert 'rtmpose_m' in estimator.description
@@ -94,16 +97,17 @@ def test_rtmpose_equals_opencv_on_a_whole_photo(tmp_path):
   # The photo's box, 1.25 times as large, of aspect 3:4 around its centre.
   half_w, half_h = 280 * 1.25 * 0.75 / 2, 280 * 1.25 / 2
   matrix = cv2.getAffineTransform(
-      np.float32([(100, 140), (100 - half_w, 140), (100, 140 - half_h)]),
-      np.float32([(96, 128), (0, 128), (96, 0)]),
+    np.float32([(100, 140), (100 - half_w, 140), (100, 140 - half_h)]),
+    np.float32([(96, 128), (0, 128), (96, 0)]),
   )
   placed = cv2.warpAffine(image[..., ::-1], matrix, (192, 256))
   first = (placed[..., 0] - _MEAN[0]) / _STD[0]
   back = cv2.invertAffineTransform(matrix)
   for place, part in enumerate(_COCO_18):
     if part == 'neck':
-      left, right = (person[_COCO_18.index(f'{x} shoulder'), :2]
-                     for x in ('left', 'right'))
+      left, right = (
+        person[_COCO_18.index(f'{x} shoulder'), :2] for x in ('left', 'right')
+      )
       np.testing.assert_allclose(person[1, :2], (left + right) / 2, atol=1e-3)
       continue
     number = _COCO_17.index(part)
@@ -123,9 +127,7 @@ def test_dwpose_takes_the_first_17_of_133(tmp_path):
   image = dotted_photo((280, 200), joints, grey)
   levels = np.full(133, 50.0)  # The others are nowhere.
   levels[:17] = (grey - _MEAN[0]) / _STD[0]
-  path = onnx_files.save_simcc(
-      tmp_path / 'dw.onnx', levels, size=(384, 288)
-  )
+  path = onnx_files.save_simcc(tmp_path / 'dw.onnx', levels, size=(384, 288))
   assert 'dwpose' in estimation.choose_pose(path, tmp_path).description
   (person,) = estimate_pose(image, path, models_dir=tmp_path)
   for place, part in enumerate(_COCO_18):
@@ -137,26 +139,27 @@ def test_dwpose_takes_the_first_17_of_133(tmp_path):
 def test_nobody_in_an_empty_photo(tmp_path):
   grey = np.arange(17) * 14 + 20
   path = onnx_files.save_simcc(
-      tmp_path / 'rtm.onnx', (grey - _MEAN[0]) / _STD[0], size=(256, 192)
+    tmp_path / 'rtm.onnx', (grey - _MEAN[0]) / _STD[0], size=(256, 192)
   )
-  assert estimate_pose(
-      np.full((90, 60, 3), 3, np.uint8), path, models_dir=tmp_path
-  ) == []
+  assert (
+    estimate_pose(np.full((90, 60, 3), 3, np.uint8), path, models_dir=tmp_path)
+    == []
+  )
 
 
 def save_boxes(path, boxes):
   """A detector that always gives the same rows of 5 numbers."""
   rows = np.array([boxes], np.float32)
   onnx_files.save(
-      path,
-      [
-          ('ReduceMax', ['images'], 'top', {'keepdims': 0}),
-          ('Mul', ['top', 'none'], 'nothing', {}),
-          ('Add', ['rows', 'nothing'], 'dets', {}),
-      ],
-      {'none': np.float32(0), 'rows': rows},
-      inputs={'images': [1, 3, 640, 640]},
-      outputs={'dets': ([1, len(boxes), 5], 1)},
+    path,
+    [
+      ('ReduceMax', ['images'], 'top', {'keepdims': 0}),
+      ('Mul', ['top', 'none'], 'nothing', {}),
+      ('Add', ['rows', 'nothing'], 'dets', {}),
+    ],
+    {'none': np.float32(0), 'rows': rows},
+    inputs={'images': [1, 3, 640, 640]},
+    outputs={'dets': ([1, len(boxes), 5], 1)},
   )
 
 
@@ -171,14 +174,17 @@ def test_two_people_in_boxes_of_a_detector(tmp_path):
   # In pixels of the 640 x 640 picture, 640 / 520 as large; the third is too
   # unsure, the fourth on top of the first.
   zoom = 640 / 520
-  save_boxes(tmp_path / 'dwpose/yolox_l.onnx', [
+  save_boxes(
+    tmp_path / 'dwpose/yolox_l.onnx',
+    [
       (380 * zoom, 100 * zoom, 500 * zoom, 240 * zoom, 0.95),
       (0, 0, 180 * zoom, 290 * zoom, 0.9),
       (200, 0, 300, 300, 0.1),
       (4, 4, 180 * zoom, 285 * zoom, 0.5),
-  ])
+    ],
+  )
   path = onnx_files.save_simcc(
-      tmp_path / 'rtm.onnx', (grey - _MEAN[0]) / _STD[0], size=(256, 192)
+    tmp_path / 'rtm.onnx', (grey - _MEAN[0]) / _STD[0], size=(256, 192)
   )
   estimator = estimation.choose_pose(path, tmp_path)
   assert 'boxes by yolox_l' in estimator.description
@@ -199,15 +205,17 @@ def test_the_grid_of_yolox_by_hand():
   assert scores[best] == pytest.approx(0.4)
   x, y = 7.5 * 16, 3.25 * 16
   np.testing.assert_allclose(
-      boxes[best], [x - 32, y - 48, x + 32, y + 48], rtol=1e-6
+    boxes[best], [x - 32, y - 48, x + 32, y + 48], rtol=1e-6
   )
   with pytest.raises(InputError, match='8399 boxes'):
     detector.decode_grid(out[:-1], (640, 640))
 
 
 def test_overlaps_are_suppressed():
-  boxes = np.array([(0, 0, 10, 10), (1, 0, 11, 10), (30, 30, 40, 50),
-                    (0, 0, 10, 3)], np.float32)
+  boxes = np.array(
+    [(0, 0, 10, 10), (1, 0, 11, 10), (30, 30, 40, 50), (0, 0, 10, 3)],
+    np.float32,
+  )
   kept = detector.suppress(boxes, np.array([0.6, 0.9, 0.5, 0.4]), 0.3)
   assert kept.tolist() == [1, 2, 3]
   assert detector.suppress(boxes, np.full(4, 0.1), 0.3).size == 0
@@ -218,19 +226,24 @@ def save_openpose(path):
   rng = np.random.default_rng(4)
   paf, heat = rng.normal(size=(38, 3)), rng.normal(size=(19, 3))
   nodes = [
-      ('AveragePool', ['image'], 'small',
-       {'kernel_shape': [8, 8], 'strides': [8, 8]}),
-      ('Conv', ['small', 'paf_w'], 'paf', {}),
-      ('Conv', ['small', 'heat_w'], 'heat', {}),
+    (
+      'AveragePool',
+      ['image'],
+      'small',
+      {'kernel_shape': [8, 8], 'strides': [8, 8]},
+    ),
+    ('Conv', ['small', 'paf_w'], 'paf', {}),
+    ('Conv', ['small', 'heat_w'], 'heat', {}),
   ]
   onnx_files.save(
-      path, nodes,
-      {
-          'paf_w': paf.astype(np.float32).reshape(38, 3, 1, 1),
-          'heat_w': heat.astype(np.float32).reshape(19, 3, 1, 1),
-      },
-      inputs={'image': [1, 3, 'h', 'w']},
-      outputs={'paf': ([1, 38, 'a', 'b'], 1), 'heat': ([1, 19, 'a', 'b'], 1)},
+    path,
+    nodes,
+    {
+      'paf_w': paf.astype(np.float32).reshape(38, 3, 1, 1),
+      'heat_w': heat.astype(np.float32).reshape(19, 3, 1, 1),
+    },
+    inputs={'image': [1, 3, 'h', 'w']},
+    outputs={'paf': ([1, 38, 'a', 'b'], 1), 'heat': ([1, 19, 'a', 'b'], 1)},
   )
   return paf, heat
 
@@ -247,29 +260,29 @@ def test_openpose_maps_equal_opencv_at_every_scale(tmp_path):
     # BGR; 368 rows times the scale; grey to the right and below.
     factor = scale * 368 / 301
     size = round(250 * factor), round(301 * factor)
-    resized = cv2.resize(
-        image[..., ::-1], size, interpolation=cv2.INTER_CUBIC
-    )
+    resized = cv2.resize(image[..., ::-1], size, interpolation=cv2.INTER_CUBIC)
     h, w = size[1] + -size[1] % 8, size[0] + -size[0] % 8
     padded = np.full((h, w, 3), 128.0)
     padded[: size[1], : size[0]] = resized
     small = (padded / 256 - 0.5).reshape(h // 8, 8, w // 8, 8, 3).mean((1, 3))
     maps = np.concatenate([small @ heat.T, small @ paf.T], -1)
     planes = [
+      cv2.resize(
         cv2.resize(
-            cv2.resize(
-                maps[..., i].astype(np.float32), (w, h),
-                interpolation=cv2.INTER_CUBIC,
-            )[: size[1], : size[0]],
-            (250, 301), interpolation=cv2.INTER_CUBIC,
-        )
-        for i in range(57)
+          maps[..., i].astype(np.float32),
+          (w, h),
+          interpolation=cv2.INTER_CUBIC,
+        )[: size[1], : size[0]],
+        (250, 301),
+        interpolation=cv2.INTER_CUBIC,
+      )
+      for i in range(57)
     ]
     expected = expected + np.stack(planes, -1) / 4
   np.testing.assert_allclose(got, expected, atol=2e-3)
   # A photo above 512 rows is shrunk first.
   assert onnx_pose.averaged_maps(
-      model, cv2.resize(image, (100, 1024))
+    model, cv2.resize(image, (100, 1024))
   ).shape == (512, 50, 57)
 
 
@@ -282,20 +295,20 @@ def test_a_person_in_maps_from_onnx(tmp_path, decoder):
   joints = drawing._FIGURE * 36 + (22.3, 2.2)
   maps = drawing.draw_maps(rng, [joints], noise=0, missing=0)[None]
   onnx_files.save(
-      tmp_path / 'graph.onnx',
-      [
-          ('ReduceMax', ['image'], 'top', {'keepdims': 0}),
-          ('Mul', ['top', 'none'], 'nothing', {}),
-          ('Add', ['maps', 'nothing'], 'out', {}),
-      ],
-      {'none': np.float32(0), 'maps': maps},
-      inputs={'image': [1, 'h', 'w', 3]},
-      outputs={'out': ([1, 'a', 'b', 57], 1)},
+    tmp_path / 'graph.onnx',
+    [
+      ('ReduceMax', ['image'], 'top', {'keepdims': 0}),
+      ('Mul', ['top', 'none'], 'nothing', {}),
+      ('Add', ['maps', 'nothing'], 'out', {}),
+    ],
+    {'none': np.float32(0), 'maps': maps},
+    inputs={'image': [1, 'h', 'w', 3]},
+    outputs={'out': ([1, 'a', 'b', 57], 1)},
   )
   fit = {
-      'tf_pose': 'fit = "keep_height"\nmax_width = 1280',
-      'openpose': 'fit = "pad_multiple"\nwork_height = 512\nscales = [1.0]\n'
-                  'pad_value = 128',
+    'tf_pose': 'fit = "keep_height"\nmax_width = 1280',
+    'openpose': 'fit = "pad_multiple"\nwork_height = 512\nscales = [1.0]\n'
+    'pad_value = 128',
   }[decoder]
   (tmp_path / 'mine.toml').write_text(f'''
 [model]
@@ -319,7 +332,7 @@ channels = 57
 stride = 8
 ''')
   (person,) = estimate_pose(
-      np.zeros((400, 440, 3), np.uint8), tmp_path / 'mine.toml'
+    np.zeros((400, 440, 3), np.uint8), tmp_path / 'mine.toml'
   )
   # The photo is ten times as large as the maps. Blocks of a pixel begin at its
   # corner; where maps are interpolated, pixels have their centre.
@@ -331,7 +344,7 @@ stride = 8
 
 def test_a_pose_network_of_another_shape_is_refused(tmp_path):
   path = onnx_files.save_linear(
-      tmp_path / 'a.onnx', np.zeros((20, 3)), size=(473, 473), stride=43
+    tmp_path / 'a.onnx', np.zeros((20, 3)), size=(473, 473), stride=43
   )
   with pytest.raises(InputError, match='a.onnx: no known pose network'):
     estimate_pose(np.zeros((90, 60, 3), np.uint8), path)
@@ -345,11 +358,12 @@ def test_boxes_around_the_people_of_another_model(tmp_path, monkeypatch):
   person = np.zeros((18, 3), np.float32)
   person[[1, 2, 5, 11]] = (50, 40, 1), (30, 42, 0.5), (70, 41, 1), (60, 140, 1)
   monkeypatch.setattr(
-      estimation, 'choose_pose',
-      lambda *_: estimation.PoseEstimator('', lambda image: [person]),
+    estimation,
+    'choose_pose',
+    lambda *_: estimation.PoseEstimator('', lambda image: [person]),
   )
   boxes_of, how = onnx_pose.choose_boxes(
-      specs.known_specs()['dwpose'], tmp_path
+    specs.known_specs()['dwpose'], tmp_path
   )
   assert spec.name in how
   # A tenth of the larger side, 140 - 40, all around.

@@ -23,8 +23,9 @@ _ATR_TO_LIP = [0, 1, 2, 4, 5, 12, 9, 6, 9, 18, 19, 13, 16, 17, 14, 15, 0, 11]
 def photo(height, width):
   image = skimage.data.astronaut()[:400, 60:360]
   return cv2.resize(
-      cv2.GaussianBlur(image, (0, 0), 3), (width, height),
-      interpolation=cv2.INTER_AREA,
+    cv2.GaussianBlur(image, (0, 0), 3),
+    (width, height),
+    interpolation=cv2.INTER_AREA,
   )
 
 
@@ -47,32 +48,34 @@ def schp_logits(image, size, mean, std, matrix):
   scale = last / (max(height, width) - 1)
   x0, y0 = (last - scale * (width - 1)) / 2, (last - scale * (height - 1)) / 2
   there = cv2.getAffineTransform(
-      np.float32([(0, 0), (width - 1, 0), (0, height - 1)]),
-      np.float32([(x0, y0), (last - x0, y0), (x0, last - y0)]),
+    np.float32([(0, 0), (width - 1, 0), (0, height - 1)]),
+    np.float32([(x0, y0), (last - x0, y0), (x0, last - y0)]),
   )
   placed = cv2.warpAffine(image[..., ::-1], there, (size, size))
   tensor = (placed / 255.0 - mean) / std
   small = np.einsum('hwc,kc->khw', tensor[::4, ::4], matrix)
   large = ndimage.zoom(
-      small, (1, size / small.shape[1], size / small.shape[2]), order=1,
-      mode='nearest', grid_mode=False,
+    small,
+    (1, size / small.shape[1], size / small.shape[2]),
+    order=1,
+    mode='nearest',
+    grid_mode=False,
   )
   assert large.shape[1:] == (size, size)
   back = cv2.invertAffineTransform(there)
-  return np.stack([
-      cv2.warpAffine(x.astype(np.float32), back, (width, height))
-      for x in large
-  ])
+  return np.stack(
+    [cv2.warpAffine(x.astype(np.float32), back, (width, height)) for x in large]
+  )
 
 
 @pytest.mark.parametrize(
-    'name, size, classes, shape',
-    [('schp_lip', 473, 20, (330, 250)), ('schp_atr', 512, 18, (180, 260))],
+  'name, size, classes, shape',
+  [('schp_lip', 473, 20, (330, 250)), ('schp_atr', 512, 18, (180, 260))],
 )
 def test_schp_equals_opencv(tmp_path, name, size, classes, shape):
   matrix = np.random.default_rng(5).normal(size=(classes, 3))
   path = onnx_files.save_linear(
-      tmp_path / 'a.onnx', matrix, size=(size, size), stride=4, decoys=1
+    tmp_path / 'a.onnx', matrix, size=(size, size), stride=4, decoys=1
   )
   image = photo(*shape)
   parser = parsers.choose_parser(path)
@@ -92,8 +95,12 @@ def test_schp_equals_opencv(tmp_path, name, size, classes, shape):
 def test_segformer_equals_opencv(tmp_path):
   matrix = np.random.default_rng(5).normal(size=(18, 3))
   path = onnx_files.save_linear(
-      tmp_path / 'model.onnx', matrix, size=('h', 'w'), stride=4, pool=True,
-      name='pixel_values',
+    tmp_path / 'model.onnx',
+    matrix,
+    size=('h', 'w'),
+    stride=4,
+    pool=True,
+    name='pixel_values',
   )
   image = photo(300, 220)
   parser = parsers.choose_parser(path)
@@ -102,10 +109,12 @@ def test_segformer_equals_opencv(tmp_path):
   tensor = placed / 255.0 - [0.485, 0.456, 0.406]
   tensor /= [0.229, 0.224, 0.225]
   small = tensor.reshape(128, 4, 128, 4, 3).mean((1, 3)) @ matrix.T
-  logits = np.stack([
+  logits = np.stack(
+    [
       cv2.resize(x, (220, 300), interpolation=cv2.INTER_LINEAR)
       for x in small.astype(np.float32).transpose(2, 0, 1)
-  ])
+    ]
+  )
   assert agreement(parser.parse(image, None), logits, _ATR_TO_LIP) > 0.998
 
 
@@ -119,8 +128,12 @@ def test_atr_label_by_label(tmp_path):
   matrix[:, 0] = 2 * levels * std[0]
   bias = 2 * levels * mean[0] - levels**2
   path = onnx_files.save_linear(
-      tmp_path / 'a.onnx', matrix, bias=bias, size=(512, 512), stride=4,
-      name='pixel_values',
+    tmp_path / 'a.onnx',
+    matrix,
+    bias=bias,
+    size=(512, 512),
+    stride=4,
+    name='pixel_values',
   )
   bands = np.repeat(np.round(levels * 255).astype(np.uint8), 20)
   image = np.repeat(np.tile(bands, (200, 1))[..., None], 3, axis=2)
@@ -131,7 +144,7 @@ def test_atr_label_by_label(tmp_path):
   assert mean and (got[0] == got[199]).all()
 
 
-SPEC = '''
+SPEC = """
 [model]
 task = "parsing"
 backend = "onnx"
@@ -152,15 +165,16 @@ CHANNELS
 
 [labels]
 to_lip20 = [0, 5, 13, 9]
-'''
+"""
 
 
 def own_spec(folder, *, layout='nchw', kind='logits'):
   more = 'channels = 4\nalign = "corners"' if kind == 'logits' else ''
   path = folder / 'mine.toml'
   path.write_text(
-      SPEC.replace('LAYOUT', layout).replace('KIND', kind)
-      .replace('CHANNELS', more)
+    SPEC.replace('LAYOUT', layout)
+    .replace('KIND', kind)
+    .replace('CHANNELS', more)
   )
   return path
 
@@ -170,19 +184,21 @@ def own_spec(folder, *, layout='nchw', kind='logits'):
 def test_a_spec_of_ones_own_and_both_layouts(tmp_path, layout, shapes):
   matrix = np.random.default_rng(2).normal(size=(4, 3))
   onnx_files.save_linear(
-      tmp_path / 'mine.onnx', matrix, size=(48, 32), stride=2, layout=layout,
-      shapes=shapes,
+    tmp_path / 'mine.onnx',
+    matrix,
+    size=(48, 32),
+    stride=2,
+    layout=layout,
+    shapes=shapes,
   )
   image = photo(96, 64)
   got = parse_person(image, model=own_spec(tmp_path, layout=layout))
   placed = cv2.resize(image, (32, 48), interpolation=cv2.INTER_LINEAR)
   small = (placed[::2, ::2] @ matrix.T).transpose(2, 0, 1)
   large = ndimage.zoom(
-      small, (1, 2, 2), order=1, mode='nearest', grid_mode=False
+    small, (1, 2, 2), order=1, mode='nearest', grid_mode=False
   )
-  logits = np.stack([
-      cv2.resize(x.astype(np.float32), (64, 96)) for x in large
-  ])
+  logits = np.stack([cv2.resize(x.astype(np.float32), (64, 96)) for x in large])
   assert agreement(got, logits, [0, 5, 13, 9]) > 0.998
 
 
@@ -190,17 +206,21 @@ def test_a_spec_of_ones_own_and_both_layouts(tmp_path, layout, shapes):
 def test_an_output_of_labels(tmp_path, layout):
   matrix = np.random.default_rng(3).normal(size=(4, 3))
   onnx_files.save_linear(
-      tmp_path / 'mine.onnx', matrix, size=(48, 32), stride=1, layout=layout,
-      argmax=True,
+    tmp_path / 'mine.onnx',
+    matrix,
+    size=(48, 32),
+    stride=1,
+    layout=layout,
+    argmax=True,
   )
   image = photo(150, 80)
   got = parse_person(
-      image, model=own_spec(tmp_path, layout=layout, kind='labels')
+    image, model=own_spec(tmp_path, layout=layout, kind='labels')
   )
   placed = cv2.resize(image, (32, 48), interpolation=cv2.INTER_LINEAR)
   labels = np.array([0, 5, 13, 9], np.uint8)[(placed @ matrix.T).argmax(-1)]
   expected = cv2.resize(
-      labels, (80, 150), interpolation=cv2.INTER_NEAREST_EXACT
+    labels, (80, 150), interpolation=cv2.INTER_NEAREST_EXACT
   )
   # But for a pixel or two of the input where two classes are equal.
   assert (got == expected).mean() > 0.996 and len(np.unique(got)) > 1
@@ -209,50 +229,63 @@ def test_an_output_of_labels(tmp_path, layout):
 def test_the_label_37_is_refused(tmp_path):
   # 38 classes, of which the last is always the largest.
   onnx_files.save_linear(
-      tmp_path / 'mine.onnx', np.zeros((38, 3)), bias=np.arange(38),
-      size=(48, 32), stride=1, argmax=True,
+    tmp_path / 'mine.onnx',
+    np.zeros((38, 3)),
+    bias=np.arange(38),
+    size=(48, 32),
+    stride=1,
+    argmax=True,
   )
   with pytest.raises(InputError, match='label 37.*0 to 3'):
     parse_person(photo(90, 60), model=own_spec(tmp_path, kind='labels'))
 
 
 @pytest.mark.parametrize(
-    'change, message',
-    [
-        ({'size': (64, 64)}, r'64, 64\] pixels.*instead of \[473, 473\]'),
-        ({'classes': 7}, 'instead of 20 channels'),
-        ({'layout': 'nhwc'}, 'without 3 colours at place 1'),
-    ],
+  'change, message',
+  [
+    ({'size': (64, 64)}, r'64, 64\] pixels.*instead of \[473, 473\]'),
+    ({'classes': 7}, 'instead of 20 channels'),
+    ({'layout': 'nhwc'}, 'without 3 colours at place 1'),
+  ],
 )
 def test_a_network_of_another_shape_is_refused(tmp_path, change, message):
   options = {'size': (473, 473), 'classes': 20, 'layout': 'nchw'} | change
   path = onnx_files.save_linear(
-      tmp_path / 'a.onnx', np.zeros((options['classes'], 3)), stride=43,
-      size=options['size'], layout=options['layout'], decoys=1,
+    tmp_path / 'a.onnx',
+    np.zeros((options['classes'], 3)),
+    stride=43,
+    size=options['size'],
+    layout=options['layout'],
+    decoys=1,
   )
-  with pytest.raises(InputError, match='a.onnx: no known parsing network.*'
-                     + message):
+  with pytest.raises(
+    InputError, match='a.onnx: no known parsing network.*' + message
+  ):
     parsers.choose_parser(path)
   folder = tmp_path / 'schp'
   folder.mkdir()
   path.rename(folder / 'parsing_lip.onnx')
-  with pytest.raises(InputError, match="not the network.*'schp_lip'.*"
-                     + message):
+  with pytest.raises(
+    InputError, match="not the network.*'schp_lip'.*" + message
+  ):
     parsers.choose_parser('schp_lip', tmp_path)
 
 
 def test_one_output_is_enough(tmp_path):
   """An export that has the fused logits only."""
   path = onnx_files.save_linear(
-      tmp_path / 'a.onnx', np.zeros((20, 3)), size=(473, 473), stride=4
+    tmp_path / 'a.onnx', np.zeros((20, 3)), size=(473, 473), stride=4
   )
   assert onnx_model.load(path, None, task='parsing').spec.name == 'schp_lip'
 
 
 def test_damaged_files_and_values_that_are_not_finite(tmp_path):
   good = onnx_files.save_linear(
-      tmp_path / 'a.onnx', np.ones((20, 3)), size=(473, 473), stride=4,
-      bias=np.full(20, np.inf),
+    tmp_path / 'a.onnx',
+    np.ones((20, 3)),
+    size=(473, 473),
+    stride=4,
+    bias=np.full(20, np.inf),
   )
   with pytest.raises(InputError, match='a.onnx: .*no finite numbers'):
     parse_person(photo(90, 60), model=good)
@@ -266,8 +299,10 @@ def test_damaged_files_and_values_that_are_not_finite(tmp_path):
 
 def test_without_onnxruntime(tmp_path, monkeypatch):
   path = onnx_files.save_linear(
-      tmp_path / 'parsing_lip.onnx', np.zeros((20, 3)), size=(473, 473),
-      stride=4,
+    tmp_path / 'parsing_lip.onnx',
+    np.zeros((20, 3)),
+    size=(473, 473),
+    stride=4,
   )
   monkeypatch.setitem(sys.modules, 'onnxruntime', None)
   with pytest.raises(InputError, match=r'pip install "viton_jax\[onnx\]"'):
@@ -282,8 +317,11 @@ def test_which_parser_is_taken(tmp_path, monkeypatch):
   for name, classes, size in (('atr', 18, 512), ('lip', 20, 473)):
     (tmp_path / 'schp').mkdir(exist_ok=True)
     onnx_files.save_linear(
-        tmp_path / f'schp/parsing_{name}.onnx', np.zeros((classes, 3)),
-        size=(size, size), stride=4, decoys=1,
+      tmp_path / f'schp/parsing_{name}.onnx',
+      np.zeros((classes, 3)),
+      size=(size, size),
+      stride=4,
+      decoys=1,
     )
     # LIP comes before ATR where both are there.
     description = parsers.choose_parser(None, tmp_path).description
@@ -295,12 +333,12 @@ def test_which_parser_is_taken(tmp_path, monkeypatch):
 
 
 def test_the_cuda_provider_comes_first_where_there_is_one(
-    tmp_path, monkeypatch
+  tmp_path, monkeypatch
 ):
   import onnxruntime
 
   path = onnx_files.save_linear(
-      tmp_path / 'a.onnx', np.zeros((20, 3)), size=(473, 473), stride=4
+    tmp_path / 'a.onnx', np.zeros((20, 3)), size=(473, 473), stride=4
   )
   asked = []
   session = onnxruntime.InferenceSession
@@ -311,9 +349,13 @@ def test_the_cuda_provider_comes_first_where_there_is_one(
 
   monkeypatch.setattr(onnxruntime, 'InferenceSession', record)
   monkeypatch.setattr(
-      onnxruntime, 'get_available_providers',
-      lambda: ['TensorrtExecutionProvider', 'CUDAExecutionProvider',
-               'CPUExecutionProvider'],
+    onnxruntime,
+    'get_available_providers',
+    lambda: [
+      'TensorrtExecutionProvider',
+      'CUDAExecutionProvider',
+      'CPUExecutionProvider',
+    ],
   )
   assert onnx_model.load(path, None, task='parsing').device == 'CPU'
   assert asked == [['CUDAExecutionProvider', 'CPUExecutionProvider']]
@@ -332,19 +374,22 @@ def test_the_colours_over_the_photo():
 def test_the_command_writes_labels_and_a_picture(tmp_path):
   matrix = np.random.default_rng(7).normal(size=(4, 3))
   onnx_files.save_linear(
-      tmp_path / 'mine.onnx', matrix, size=(48, 32), stride=2
+    tmp_path / 'mine.onnx', matrix, size=(48, 32), stride=2
   )
   image = photo(96, 64)
   cv2.imwrite(str(tmp_path / 'me.png'), image[..., ::-1])
   done = entry_points.run(
-      'viton_jax.perception', 'parse', '--image', tmp_path / 'me.png',
-      *('--model', own_spec(tmp_path), '--out', tmp_path / 'labels.png'),
-      *('--show', tmp_path / 'shown.png'),
+    'viton_jax.perception',
+    'parse',
+    '--image',
+    tmp_path / 'me.png',
+    *('--model', own_spec(tmp_path), '--out', tmp_path / 'labels.png'),
+    *('--show', tmp_path / 'shown.png'),
   )
   assert 'parser: mine' in done.stdout
   labels = cv2.imread(str(tmp_path / 'labels.png'), cv2.IMREAD_UNCHANGED)
   np.testing.assert_array_equal(
-      labels, parse_person(image, model=tmp_path / 'mine.toml')
+    labels, parse_person(image, model=tmp_path / 'mine.toml')
   )
   assert all(f' ({x}) ' in done.stdout for x in np.unique(labels))
   shown = cv2.imread(str(tmp_path / 'shown.png'))[..., ::-1]

@@ -17,13 +17,11 @@ from viton_jax.perception.runners import frozen_graph, graphdef
 
 _NEAR = 'shared/models/tf_pose_mobilenet_v2_small/graph_opt.pb'
 MODEL = pathlib.Path(
-    os.environ.get(
-        'VITON_JAX_POSE_MODEL', entry_points.ROOT.parent / _NEAR
-    )
+  os.environ.get('VITON_JAX_POSE_MODEL', entry_points.ROOT.parent / _NEAR)
 )
 needs_model = pytest.mark.skipif(
-    not MODEL.exists(),
-    reason='set VITON_JAX_POSE_MODEL to a graph_opt.pb of tf-pose-estimation',
+  not MODEL.exists(),
+  reason='set VITON_JAX_POSE_MODEL to a graph_opt.pb of tf-pose-estimation',
 )
 
 
@@ -39,17 +37,22 @@ def small_graph(tf, rng):
     x = v1.placeholder(tf.float32, (None, None, None, 3), name='image')
     x = tf.nn.conv2d(x, constant(3, 3, 3, 6), 2, 'SAME')
     x = v1.nn.fused_batch_norm(
-        x, constant(6), constant(6), epsilon=1e-3, is_training=True
+      x, constant(6), constant(6), epsilon=1e-3, is_training=True
     )[0]
     low = tf.nn.relu6(
-        tf.nn.depthwise_conv2d(x, constant(3, 3, 6, 1), (1, 2, 2, 1), 'SAME')
+      tf.nn.depthwise_conv2d(x, constant(3, 3, 6, 1), (1, 2, 2, 1), 'SAME')
     )
     low = v1.nn.fused_batch_norm(
-        low, constant(6), constant(6), mean=constant(6),
-        variance=tf.constant([0.5, 1, 2, 0.3, 0.7, 1.5]), is_training=False,
+      low,
+      constant(6),
+      constant(6),
+      mean=constant(6),
+      variance=tf.constant([0.5, 1, 2, 0.3, 0.7, 1.5]),
+      is_training=False,
     )[0]
-    low = tf.nn.bias_add(tf.nn.conv2d(low, constant(1, 1, 6, 6), 1, 'SAME'),
-                         constant(6))
+    low = tf.nn.bias_add(
+      tf.nn.conv2d(low, constant(1, 1, 6, 6), 1, 'SAME'), constant(6)
+    )
     up = v1.image.resize_bilinear(low, tf.shape(x)[1:3])
     tf.concat([tf.nn.relu(x + up), x], -1, name='maps')
   return graph
@@ -109,20 +112,21 @@ def test_astronaut_has_the_joints_that_the_original_finds():
 def test_command_writes_openpose_json(tmp_path):
   photo = tmp_path / 'me.png'
 
-
   cv2.imwrite(str(photo), skimage.data.astronaut()[..., ::-1])
   out = tmp_path / 'keypoints.json'
   entry_points.run(
-      'viton_jax.perception', 'pose',
-      *('--image', photo, '--model', MODEL, '--out', out),
+    'viton_jax.perception',
+    'pose',
+    *('--image', photo, '--model', MODEL, '--out', out),
   )
   (person,) = json.loads(out.read_text())['people']
   assert len(person['pose_keypoints_2d']) == 54
   blank = tmp_path / 'blank.png'
   cv2.imwrite(str(blank), np.full((200, 150, 3), 128, np.uint8))
   message = entry_points.fails(
-      'viton_jax.perception', 'pose',
-      *('--image', blank, '--model', MODEL, '--out', tmp_path / 'b.json'),
+    'viton_jax.perception',
+    'pose',
+    *('--image', blank, '--model', MODEL, '--out', tmp_path / 'b.json'),
   )
   assert 'blank.png' in message and not (tmp_path / 'b.json').exists()
 
@@ -135,8 +139,11 @@ def test_a_corrupt_or_missing_model_is_refused(tmp_path):
   with pytest.raises(ValueError, match='graph.pb.*not a usable pose graph'):
     load_pose_model(model)
   message = entry_points.fails(
-      'viton_jax.perception', 'pose', '--image', photo,
-      *('--model', tmp_path / 'no.pb', '--out', tmp_path / 'k.json'),
+    'viton_jax.perception',
+    'pose',
+    '--image',
+    photo,
+    *('--model', tmp_path / 'no.pb', '--out', tmp_path / 'k.json'),
   )
   assert 'no.pb' in message
 

@@ -14,9 +14,18 @@ from viton_jax.perception.parsing import parsers
 
 def test_every_spec_is_whole():
   known = specs.known_specs()
-  assert {'dwpose', 'openpose_body', 'rtmpose_m', 'schp_atr', 'schp_lip',
-          'segformer_clothes', 'ss_nan', 'tf_pose_mobilenet_thin',
-          'tf_pose_mobilenet_v2_small', 'yolox_l'} <= known.keys()
+  assert {
+    'dwpose',
+    'openpose_body',
+    'rtmpose_m',
+    'schp_atr',
+    'schp_lip',
+    'segformer_clothes',
+    'ss_nan',
+    'tf_pose_mobilenet_thin',
+    'tf_pose_mobilenet_v2_small',
+    'yolox_l',
+  } <= known.keys()
   for spec in known.values():
     assert spec.licence and spec.source and spec.summary, spec.name
     # A digest without a size, or the reverse, was not looked up.
@@ -35,16 +44,18 @@ def test_tables_of_labels_agree_with_those_of_label_files():
     assert known[name].to_lip20 == labels.ATR.to_lip
 
 
-@pytest.mark.parametrize(
-    'name', ['schp_lip', 'segformer_clothes', 'ss_nan']
-)
+@pytest.mark.parametrize('name', ['schp_lip', 'segformer_clothes', 'ss_nan'])
 def test_a_missing_parser_is_described(tmp_path, name):
   spec = specs.known_specs()[name]
   with pytest.raises(InputError) as info:
     parsers.choose_parser(name, tmp_path)
   message = str(info.value)
-  for part in (spec.licence, spec.source, str(tmp_path / spec.file),
-               str(spec.size) if spec.size else 'size not known'):
+  for part in (
+    spec.licence,
+    spec.source,
+    str(tmp_path / spec.file),
+    str(spec.size) if spec.size else 'size not known',
+  ):
     assert part in message
 
 
@@ -76,7 +87,7 @@ def test_other_files_are_refused(tmp_path):
     choose_pose(tmp_path)
 
 
-GOOD = '''
+GOOD = """
 [model]
 task = "parsing"
 backend = "onnx"
@@ -94,28 +105,28 @@ channels = 2
 align = "centers"
 [labels]
 to_lip20 = [0, 5]
-'''
+"""
 
 
 @pytest.mark.parametrize(
-    'old, new, message',
-    [
-        ('"stretch"', '"squeeze"', "fit is 'squeeze'; it must be one of"),
-        ('task = "parsing"', '', "missing.*'task'"),
-        ('licence', 'license', "unexpected.*'license'"),
-        ('size = [8, 8]', '', "'size' is missing"),
-        ('size = [8, 8]', 'size = [8]', r'size is \[8\]'),
-        ('[0, 5]', '[0, 37]', r'to_lip20 is \[0, 37\]'),
-        ('[0, 5]', '[0, 5, 6]', '3 labels for 2 channels'),
-        ('align = "centers"', '', "'align' is missing"),
-        ('[output]', '[exit]', "'output' is missing"),
-        ('[model]', '[model', 'not a TOML file'),
-        ('task = "parsing"', 'task = "pose"', 'kind logits are not for pose'),
-        ('"onnx"', '"tf_graph"', 'tf_graph and .* are not for parsing'),
-        ('size = [8, 8]', 'size = [8, 8]\nmean = [1, 2]', r'mean is \[1, 2\]'),
-        ('size = [8, 8]', 'size = [8, 8]\nstd = [1, 0, 1]', 'std is'),
-        ('', '', 'a.onnx.*is missing|missing: get a.onnx'),
-    ],
+  'old, new, message',
+  [
+    ('"stretch"', '"squeeze"', "fit is 'squeeze'; it must be one of"),
+    ('task = "parsing"', '', "missing.*'task'"),
+    ('licence', 'license', "unexpected.*'license'"),
+    ('size = [8, 8]', '', "'size' is missing"),
+    ('size = [8, 8]', 'size = [8]', r'size is \[8\]'),
+    ('[0, 5]', '[0, 37]', r'to_lip20 is \[0, 37\]'),
+    ('[0, 5]', '[0, 5, 6]', '3 labels for 2 channels'),
+    ('align = "centers"', '', "'align' is missing"),
+    ('[output]', '[exit]', "'output' is missing"),
+    ('[model]', '[model', 'not a TOML file'),
+    ('task = "parsing"', 'task = "pose"', 'kind logits are not for pose'),
+    ('"onnx"', '"tf_graph"', 'tf_graph and .* are not for parsing'),
+    ('size = [8, 8]', 'size = [8, 8]\nmean = [1, 2]', r'mean is \[1, 2\]'),
+    ('size = [8, 8]', 'size = [8, 8]\nstd = [1, 0, 1]', 'std is'),
+    ('', '', 'a.onnx.*is missing|missing: get a.onnx'),
+  ],
 )
 def test_a_wrong_spec_is_one_sentence(tmp_path, old, new, message):
   path = tmp_path / 'mine.toml'
@@ -128,8 +139,10 @@ def test_joints_that_the_model_does_not_have(tmp_path):
   path = tmp_path / 'mine.toml'
   source = pathlib.Path(specs.__file__).parent / 'specs/rtmpose_m.toml'
   text = source.read_text()
-  for new, message in (('[0, [5, 17],', r'to_coco18 has \[5, 17\]'),
-                       ('[0,', '17 joints instead of 18')):
+  for new, message in (
+    ('[0, [5, 17],', r'to_coco18 has \[5, 17\]'),
+    ('[0,', '17 joints instead of 18'),
+  ):
     path.write_text(text.replace('[0, [5, 6],', new))
     with pytest.raises(InputError, match=message):
       choose_pose(path)
@@ -152,11 +165,16 @@ def test_list_shows_state_licence_source_and_place(tmp_path):
   path.parent.mkdir()
   path.write_bytes(b'short')
   done = entry_points.run(
-      'viton_jax.perception', 'list', '--models_dir', tmp_path
+    'viton_jax.perception', 'list', '--models_dir', tmp_path
   )
   assert 'found, but of 5 bytes instead of 266863411' in done.stdout
   assert 'segformer_clothes: missing' in done.stdout
-  for part in (spec.licence, spec.source, str(path), 'size not known',
-               'parsing where no model is named: schp_lip',
-               f'1 of {len(specs.known_specs())} known models'):
+  for part in (
+    spec.licence,
+    spec.source,
+    str(path),
+    'size not known',
+    'parsing where no model is named: schp_lip',
+    f'1 of {len(specs.known_specs())} known models',
+  ):
     assert part in done.stdout

@@ -18,8 +18,9 @@ _MEAN = (123.7, 116.8, 103.9)
 def layers(width, attention):
   """name -> (kernel's shape, bias); all of the network's convolutions."""
   found = {
-      'conv1_1_3x3_s2': (3, 3, width), 'conv1_2_3x3': (3, width, width),
-      'conv1_3_3x3': (3, width, 2 * width),
+    'conv1_1_3x3_s2': (3, 3, width),
+    'conv1_2_3x3': (3, width, width),
+    'conv1_3_3x3': (3, width, 2 * width),
   }
   before = 2 * width
   for stage, count in zip((2, 3, 4, 5), _BLOCKS, strict=True):
@@ -33,9 +34,9 @@ def layers(width, attention):
         found[name + '1x1_proj'] = 1, before, 4 * inner
       before = 4 * inner
   return found, {
-      'mask_att_conv': (3, 3 * before, attention),
-      'mask_att_prob': (3, attention, 3),
-      'mask_denseclass_conv': (3, before, 20),
+    'mask_att_conv': (3, 3 * before, attention),
+    'mask_att_prob': (3, attention, 3),
+    'mask_denseclass_conv': (3, before, 20),
   }
 
 
@@ -45,14 +46,13 @@ def write_keras(path, *, width=2, attention=5, seed=0):
   inside, outside = layers(width, attention)
   weights = {}
   with h5py.File(path, 'w') as file:
-    file.attrs['layer_names'] = [b'resnet101_model', *(
-        x.encode() for x in outside
-    )]
+    file.attrs['layer_names'] = [
+      b'resnet101_model',
+      *(x.encode() for x in outside),
+    ]
     for name, (size, before, after) in (inside | outside).items():
       scale = 1.2 / np.sqrt(size * size * before)
-      entries = {
-          'kernel': rng.normal(0, scale, (size, size, before, after))
-      }
+      entries = {'kernel': rng.normal(0, scale, (size, size, before, after))}
       if name in outside:
         entries['bias'] = rng.normal(0, 0.1, after)
         top = name
@@ -61,17 +61,15 @@ def write_keras(path, *, width=2, attention=5, seed=0):
       norm = {}
       if name in inside:
         norm = {
-            'gamma': rng.uniform(0.5, 1.5, after),
-            'beta': rng.normal(0, 0.2, after),
-            'moving_mean': rng.normal(0, 0.2, after),
-            'moving_variance': rng.uniform(0.5, 2, after),
+          'gamma': rng.uniform(0.5, 1.5, after),
+          'beta': rng.normal(0, 0.2, after),
+          'moving_mean': rng.normal(0, 0.2, after),
+          'moving_variance': rng.uniform(0.5, 2, after),
         }
       for layer, values in ((name, entries), (name + '_bn', norm)):
         for key, value in values.items():
           file[f'{top}/{layer}/{key}:0'] = value.astype(np.float32)
-        weights[layer] = {
-            k: v.astype(np.float32) for k, v in values.items()
-        }
+        weights[layer] = {k: v.astype(np.float32) for k, v in values.items()}
   return weights
 
 
@@ -82,16 +80,22 @@ def tensorflow_logits(tf, weights, image):
   def norm(x, name):
     w = weights[name + '_bn']
     return tf.nn.batch_normalization(
-        x, w['moving_mean'], w['moving_variance'], w['beta'], w['gamma'], 1e-5
+      x, w['moving_mean'], w['moving_variance'], w['beta'], w['gamma'], 1e-5
     )
 
   def conv(x, name, stride=1, dilation=1):
     if dilation > 1:
       x = tf.pad(x, [[0, 0], [dilation] * 2, [dilation] * 2, [0, 0]])
-    return norm(tf.nn.conv2d(
-        x, weights[name]['kernel'], stride, 'VALID' if dilation > 1 else 'SAME',
+    return norm(
+      tf.nn.conv2d(
+        x,
+        weights[name]['kernel'],
+        stride,
+        'VALID' if dilation > 1 else 'SAME',
         dilations=dilation,
-    ), name)
+      ),
+      name,
+    )
 
   def backbone(x):
     x = tf.nn.relu(conv(x, 'conv1_1_3x3_s2', 2))
@@ -117,11 +121,11 @@ def tensorflow_logits(tf, weights, image):
 
   h, w = image.shape[:2]
   maps = [
-      resize(
-          backbone(resize(image[None], (int(h * s), int(w * s)))),
-          (h // 8, w // 8),
-      )
-      for s in (0.5, 0.75, 1)
+    resize(
+      backbone(resize(image[None], (int(h * s), int(w * s)))),
+      (h // 8, w // 8),
+    )
+    for s in (0.5, 0.75, 1)
   ]
   y = tf.nn.relu(last(tf.concat(maps, -1), 'mask_att_conv'))
   parts = tf.split(tf.nn.softmax(last(y, 'mask_att_prob')), 3, -1)
@@ -133,7 +137,7 @@ def test_the_network_equals_tensorflow(tmp_path):
   tf = pytest.importorskip('tensorflow')
   weights = write_keras(tmp_path / 'a.h5')
   network, variables = ss_nan.build(
-      ss_nan.read_weights(tmp_path / 'a.h5'), 'a.h5'
+    ss_nan.read_weights(tmp_path / 'a.h5'), 'a.h5'
   )
   assert (network.width, network.blocks) == (2, _BLOCKS)
   image = np.random.default_rng(1).normal(0, 60, (64, 96, 3)).astype(np.float32)
@@ -159,8 +163,8 @@ def test_a_photo_is_labelled_as_by_tensorflow(tmp_path):
   assert (got == expected).mean() > 0.999
   # A larger photo has the labels of the smaller one, enlarged.
   double = parse_person(
-      cv2.resize(photo, (1800, 2400), interpolation=cv2.INTER_NEAREST),
-      model=path,
+    cv2.resize(photo, (1800, 2400), interpolation=cv2.INTER_NEAREST),
+    model=path,
   )
   assert double.shape == (2400, 1800)
 

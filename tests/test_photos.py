@@ -44,15 +44,16 @@ def test_transparency_lies_before_white(kind):
   alpha[10:30, 10:40], alpha[5:10] = 255, 100
   rgba = Image.fromarray(np.dstack([picture(), alpha]))
   # `exact` keeps WebP's colours below what cannot be seen.
-  data = encode(rgba, kind, **({'lossless': True, 'exact': True} if kind ==
-                               'WEBP' else {}))
+  data = encode(
+    rgba, kind, **({'lossless': True, 'exact': True} if kind == 'WEBP' else {})
+  )
   got, opacity = photos.decode_photo(data, 'a')
   white = Image.new('RGBA', rgba.size, 'white')
   expected = np.asarray(Image.alpha_composite(white, rgba).convert('RGB'))
   np.testing.assert_array_equal(opacity, alpha)
   assert np.abs(got.astype(int) - expected).max() <= 1
   np.testing.assert_array_equal(
-      photos.read_photo(np.dstack([picture(), alpha]))[0], got
+    photos.read_photo(np.dstack([picture(), alpha]))[0], got
   )
 
 
@@ -85,14 +86,14 @@ def test_cmyk_jpeg_has_the_colours_that_pillow_sees():
 
 
 @pytest.mark.parametrize(
-    ('data', 'said'),
-    [
-        (b'', 'is empty'),
-        (b'hello', 'neither a JPEG nor a PNG'),
-        (b'GIF89a' + bytes(20), 'GIF'),
-        (b'\0\0\0\x18ftypheic' + bytes(20), 'HEIC'),
-        (b'RIFF\0\1\0\0WEBPVP8 ' + bytes(20), 'truncated'),
-    ],
+  ('data', 'said'),
+  [
+    (b'', 'is empty'),
+    (b'hello', 'neither a JPEG nor a PNG'),
+    (b'GIF89a' + bytes(20), 'GIF'),
+    (b'\0\0\0\x18ftypheic' + bytes(20), 'HEIC'),
+    (b'RIFF\0\1\0\0WEBPVP8 ' + bytes(20), 'truncated'),
+  ],
 )
 def test_what_is_not_read_says_what_it_is(data, said):
   with pytest.raises(InputError, match=f'me.jpg: .*{said}'):

@@ -19,9 +19,9 @@ def loaded(number, reason=None):
   if reason:
     return workers.Loaded(str(number), ('p', 'g'), reason=reason)
   example = {
-      'person': np.full((4, 4, 3), number, np.uint8),
-      'garment': np.zeros((4, 4, 3), np.uint8),
-      'garment_mask': np.zeros((4, 4), np.uint8),
+    'person': np.full((4, 4, 3), number, np.uint8),
+    'garment': np.zeros((4, 4, 3), np.uint8),
+    'garment_mask': np.zeros((4, 4), np.uint8),
   }
   return workers.Loaded(str(number), ('p', 'g'), example)
 
@@ -75,10 +75,16 @@ class Steps:
 def run(count, pool, steps, write, **more):
   items = [(str(number), ('p', 'g')) for number in range(count)]
   return list(
-      pipeline.run(
-          items, pool, steps, write,
-          batch_size=BATCH, with_steps=False, clock=pipeline.Clock(), **more,
-      )
+    pipeline.run(
+      items,
+      pool,
+      steps,
+      write,
+      batch_size=BATCH,
+      with_steps=False,
+      clock=pipeline.Clock(),
+      **more,
+    )
   )
 
 
@@ -134,7 +140,7 @@ def test_a_stopped_job_finishes_what_it_has_begun():
     return len(group)
 
   done = run(
-      100 * BATCH, Pool(), steps, write, stop=lambda: steps.coarse_calls > 4
+    100 * BATCH, Pool(), steps, write, stop=lambda: steps.coarse_calls > 4
   )
   assert sum(done) == len(written) == 4 * BATCH
 

@@ -41,8 +41,8 @@ def manifest(out_dir):
 
 def record_files(out_dir):
   return {
-      path.name: path.read_bytes()
-      for path in out_dir.glob('try_on/*/*/*tfrecord*')
+    path.name: path.read_bytes()
+    for path in out_dir.glob('try_on/*/*/*tfrecord*')
   }
 
 
@@ -51,9 +51,7 @@ def test_goldens_through_prepare_and_batches(data_dir, tmp_path, capsys):
   assert run(data_dir, out_dir, fidelity='original') == 0
   assert '4 ok (4 train, 0 validation), 0 failed' in capsys.readouterr().out
   (batch,) = batches.eval_batches(out_dir, split='train', batch_size=4)
-  seen = preprocess_goldens.check(
-      batch, head_atol=1.5 / 255, images_atol=None
-  )
+  seen = preprocess_goldens.check(batch, head_atol=1.5 / 255, images_atol=None)
   assert seen == {0, 1, 2, 3}
   assert not (out_dir / 'parts').exists()
   assert not (out_dir / 'downloads').exists()
@@ -85,8 +83,8 @@ def write_pose(data_dir, *, joints):
   subset = np.full((1, 20), -1.0)
   subset[0, list(joints)] = 0
   scipy.io.savemat(
-      data_dir / 'pose/000000_0.mat',
-      {'candidate': np.array([[120, 110, 0.9, 0]]), 'subset': subset},
+    data_dir / 'pose/000000_0.mat',
+    {'candidate': np.array([[120, 110, 0.9, 0]]), 'subset': subset},
   )
 
 
@@ -103,10 +101,10 @@ def test_control_points_are_fitted(synthetic_pair, tmp_path):
   inside = abs(grid) < 0.45
   got = points.reshape(10, 10, 2)[inside][:, inside]
   np.testing.assert_allclose(
-      got[..., 0], np.tile(want_x[inside], (len(got), 1)), atol=0.12
+    got[..., 0], np.tile(want_x[inside], (len(got), 1)), atol=0.12
   )
   assert batch['garment_mask'][0].mean() == pytest.approx(
-      140 * 110 / (256 * 192), rel=0.05
+    140 * 110 / (256 * 192), rel=0.05
   )
 
 
@@ -114,8 +112,9 @@ def test_a_person_without_shoulders_fails(synthetic_pair, tmp_path):
   data_dir = tmp_path / 'data'
   shutil.copytree(synthetic_pair, data_dir)
   write_pose(data_dir, joints=(0, 8))
-  with pytest.raises(InputError, match='none of the 1 pairs .* neither the '
-                                       'neck nor a shoulder'):
+  with pytest.raises(
+    InputError, match='none of the 1 pairs .* neither the neck nor a shoulder'
+  ):
     run(data_dir, tmp_path / 'records')
   assert manifest(tmp_path / 'records')[0]['status'] == 'failed'
   # One shoulder is enough.
@@ -124,10 +123,10 @@ def test_a_person_without_shoulders_fails(synthetic_pair, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'fidelity, side', [('fixed', 0), ('original', 0), ('original', 20)]
+  'fidelity, side', [('fixed', 0), ('original', 0), ('original', 20)]
 )
 def test_a_garment_too_small_to_match_fails(
-    synthetic_pair, tmp_path, fidelity, side
+  synthetic_pair, tmp_path, fidelity, side
 ):
   data_dir = tmp_path / 'data'
   shutil.copytree(synthetic_pair, data_dir)
@@ -169,10 +168,10 @@ def test_finished_folders(data_dir, tmp_path, capsys):
   assert run(data_dir, out_dir, fidelity='original') == 0
   assert 'nothing to do' in capsys.readouterr().out
   for options, message in (
-      ({'height': 320}, 'height = 256, not 320'),
-      ({'fidelity': 'fixed'}, 'fidelity = original, not fixed'),
-      ({'seed': 1}, 'seed = 0, not 1'),
-      ({'pairs': 'short.txt'}, 'pairs = 4, sha256 .*, not 3, sha256'),
+    ({'height': 320}, 'height = 256, not 320'),
+    ({'fidelity': 'fixed'}, 'fidelity = original, not fixed'),
+    ({'seed': 1}, 'seed = 0, not 1'),
+    ({'pairs': 'short.txt'}, 'pairs = 4, sha256 .*, not 3, sha256'),
   ):
     lines = (data_dir / PAIRS).read_text().splitlines()
     (data_dir / 'short.txt').write_text('\n'.join(lines[:3]))
@@ -186,12 +185,12 @@ def test_finished_folders(data_dir, tmp_path, capsys):
 
 def test_bad_settings(data_dir, tmp_path):
   for options, message in (
-      ({'height': 250}, 'height 250 is not a multiple of 64, .* use 192 or'),
-      ({'width': 96}, 'width 96 is not a multiple of 64'),
-      ({'fidelity': 'same'}, "fidelity 'same' is unknown"),
-      ({'validation_fraction': 1.0}, 'validation_fraction 1.0 is not in'),
-      ({'pairs': 'none.txt'}, 'none.txt: the pair list cannot be read'),
-      ({'workers': -1}, 'workers -1 is neg'),
+    ({'height': 250}, 'height 250 is not a multiple of 64, .* use 192 or'),
+    ({'width': 96}, 'width 96 is not a multiple of 64'),
+    ({'fidelity': 'same'}, "fidelity 'same' is unknown"),
+    ({'validation_fraction': 1.0}, 'validation_fraction 1.0 is not in'),
+    ({'pairs': 'none.txt'}, 'none.txt: the pair list cannot be read'),
+    ({'workers': -1}, 'workers -1 is neg'),
   ):
     with pytest.raises(InputError, match=message):
       run(data_dir, tmp_path / 'records', **options)
@@ -224,18 +223,24 @@ def test_validation_holds_out_persons(data_dir, tmp_path):
   lines = (data_dir / PAIRS).read_text()
   (data_dir / 'twice.txt').write_text(lines + lines)
   out_dir = tmp_path / 'records'
-  run(data_dir, out_dir, pairs='twice.txt', fidelity='original',
-      validation_fraction=0.25)
+  run(
+    data_dir,
+    out_dir,
+    pairs='twice.txt',
+    fidelity='original',
+    validation_fraction=0.25,
+  )
   assert batches.read_info(out_dir).num_examples == {
-      'train': 6, 'validation': 2
+    'train': 6,
+    'validation': 2,
   }
   sets = [
-      {
-          person
-          for batch in batches.eval_batches(out_dir, split=split, batch_size=2)
-          for person in batch['person_id']
-      }
-      for split in ('train', 'validation')
+    {
+      person
+      for batch in batches.eval_batches(out_dir, split=split, batch_size=2)
+      for person in batch['person_id']
+    }
+    for split in ('train', 'validation')
   ]
   assert len(sets[1]) == 1 and not sets[0] & sets[1]
 
@@ -267,7 +272,7 @@ def test_kill_and_resume(synthetic_pair, tmp_path, monkeypatch, capsys):
       '--validation_fraction', '0.25',
   ]  # fmt: skip
   process = subprocess.Popen(
-      command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
   )
   found = out_dir / 'parts'
   wait_for(lambda: len(list(found.glob('*.npz'))) >= 2)
@@ -277,7 +282,7 @@ def test_kill_and_resume(synthetic_pair, tmp_path, monkeypatch, capsys):
   assert process.wait() == -signal.SIGKILL
   # Workers must not outlive it.
   wait_for(
-      lambda: not any(os.path.exists(f'/proc/{pid}/fd/0') for pid in workers)
+    lambda: not any(os.path.exists(f'/proc/{pid}/fd/0') for pid in workers)
   )
   done = {int(path.stem) for path in found.glob('*.npz')}
   assert 2 <= len(done) < 8
@@ -308,14 +313,14 @@ def test_kill_and_resume(synthetic_pair, tmp_path, monkeypatch, capsys):
 def test_command_line(data_dir, tmp_path):
   command = [sys.executable, '-m', 'input_pipeline.prepare']
   shown = subprocess.run(
-      [*command, '--help'], capture_output=True, text=True, check=True
+    [*command, '--help'], capture_output=True, text=True, check=True
   )
   assert 'python -m input_pipeline.prepare --layout viton' in shown.stdout
   bad = subprocess.run(
-      [*command, '--data_dir', str(tmp_path / 'none'), '--out_dir', 'x'],
-      capture_output=True,
-      text=True,
-      check=False,
+    [*command, '--data_dir', str(tmp_path / 'none'), '--out_dir', 'x'],
+    capture_output=True,
+    text=True,
+    check=False,
   )
   assert bad.returncode == 2
   assert bad.stderr.startswith('error: ') and 'no such folder' in bad.stderr

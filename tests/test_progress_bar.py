@@ -28,9 +28,9 @@ def said(clock, updates, *, total=40):
 def test_speed_leaves_out_what_goes_before_the_first_update(clock):
   updates = [(60, 8, ''), (20, 8, '1 failed'), (10, 8, ''), (20, 16, '')]
   assert said(clock, updates) == [
-      'try on: 8/40',
-      'try on: 16/40, 0.4 pairs/s, 0:01:00 to go; 1 failed',
-      'try on: 40/40, 0.6 pairs/s',
+    'try on: 8/40',
+    'try on: 16/40, 0.4 pairs/s, 0:01:00 to go; 1 failed',
+    'try on: 40/40, 0.6 pairs/s',
   ]
 
 

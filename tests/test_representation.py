@@ -22,31 +22,31 @@ def batch():
   keypoints[0, 5, :2] = W - 1, H - 1
   keypoints[1, 6, :2] = 30.4, 40.6
   return {
-      'person': rng.integers(0, 256, (2, H, W, 3), np.uint8),
-      'garment': rng.integers(0, 256, (2, H, W, 3), np.uint8),
-      'head_mask': rng.integers(0, 256, (2, H, W), np.uint8),
-      'parse': rng.integers(0, 20, (2, H, W), np.uint8),
-      'body': rng.random((2, H // 16, W // 16), np.float32),
-      'keypoints': keypoints,
+    'person': rng.integers(0, 256, (2, H, W, 3), np.uint8),
+    'garment': rng.integers(0, 256, (2, H, W, 3), np.uint8),
+    'head_mask': rng.integers(0, 256, (2, H, W), np.uint8),
+    'parse': rng.integers(0, 20, (2, H, W), np.uint8),
+    'body': rng.random((2, H // 16, W // 16), np.float32),
+    'keypoints': keypoints,
   }
 
 
 def test_channels_come_in_the_published_order(batch):
   inputs = jax.jit(
-      lambda b: representation.network_inputs(b, fidelity='fixed')
+    lambda b: representation.network_inputs(b, fidelity='fixed')
   )(batch)
   assert inputs.shape == (2, H, W, 25) and inputs.dtype == jnp.float32
   person, garment = (
-      batch[name] / 255 * 2 - 1 for name in ('person', 'garment')
+    batch[name] / 255 * 2 - 1 for name in ('person', 'garment')
   )
   np.testing.assert_allclose(inputs[..., :3], garment, atol=1e-6)
   head = person * (batch['head_mask'] / 255)[..., None]
   np.testing.assert_allclose(inputs[..., 4:7], head, atol=1e-6)
   body = representation.body_shape(
-      jnp.asarray(batch['body']), (H, W), fidelity='fixed'
+    jnp.asarray(batch['body']), (H, W), fidelity='fixed'
   )
   pose = representation.pose_map(
-      jnp.asarray(batch['keypoints']), (H, W), fidelity='fixed'
+    jnp.asarray(batch['keypoints']), (H, W), fidelity='fixed'
   )
   np.testing.assert_allclose(inputs[..., 3:4], body, atol=1e-6)
   np.testing.assert_array_equal(inputs[..., 7:], pose)
@@ -56,14 +56,14 @@ def test_channels_come_in_the_published_order(batch):
 
 def test_float_pictures_give_what_bytes_give(batch):
   floats = batch | {
-      name: batch[name].astype(np.float32)
-      for name in ('person', 'garment', 'head_mask')
+    name: batch[name].astype(np.float32)
+    for name in ('person', 'garment', 'head_mask')
   }
   a, b = (
-      representation.network_inputs(
-          jax.tree.map(jnp.asarray, x), fidelity='original'
-      )
-      for x in (batch, floats)
+    representation.network_inputs(
+      jax.tree.map(jnp.asarray, x), fidelity='original'
+    )
+    for x in (batch, floats)
   )
   np.testing.assert_array_equal(a, b)
 
@@ -72,9 +72,7 @@ def test_float_pictures_give_what_bytes_give(batch):
 def test_joints_are_squares_of_eleven_pixels(batch, fidelity):
   keypoints = batch['keypoints']
   pose = np.asarray(
-      representation.pose_map(
-          jnp.asarray(keypoints), (H, W), fidelity=fidelity
-      )
+    representation.pose_map(jnp.asarray(keypoints), (H, W), fidelity=fidelity)
   )
   expected = np.zeros((2, H, W, 18))
   for i in range(2):
@@ -95,10 +93,10 @@ def test_original_enlarges_the_body_as_tensorflow_1(batch):
   import tensorflow as tf
 
   ours = representation.body_shape(
-      jnp.asarray(batch['body']), (H, W), fidelity='original'
+    jnp.asarray(batch['body']), (H, W), fidelity='original'
   )
   theirs = tf.compat.v1.image.resize_bilinear(
-      batch['body'][..., None], (H, W), align_corners=False
+    batch['body'][..., None], (H, W), align_corners=False
   )
   np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-6)
 
@@ -106,14 +104,14 @@ def test_original_enlarges_the_body_as_tensorflow_1(batch):
 def test_fixed_enlarges_the_body_by_pixel_centres():
   body = np.zeros((1, 8, 12), np.float32)
   body[0, 3, 5] = 1
-  ours = representation.body_shape(
-      jnp.asarray(body), (H, W), fidelity='fixed'
-  )[0, ..., 0]
+  ours = representation.body_shape(jnp.asarray(body), (H, W), fidelity='fixed')[
+    0, ..., 0
+  ]
   y, x = (np.abs(np.arange(n) + 0.5 - c) / 16 for n, c in ((H, 56), (W, 88)))
   expected = np.clip(1 - y, 0, 1)[:, None] * np.clip(1 - x, 0, 1)
   np.testing.assert_allclose(ours, expected, atol=1e-6)
   flat = representation.body_shape(
-      jnp.ones((1, 8, 12)), (H, W), fidelity='fixed'
+    jnp.ones((1, 8, 12)), (H, W), fidelity='fixed'
   )
   np.testing.assert_allclose(flat, 1, atol=1e-6)  # the border keeps its weight
 

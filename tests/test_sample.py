@@ -27,13 +27,13 @@ def make_sample(height=96, width=80, **changes):
   keypoints = np.zeros((18, 3), np.float32)
   keypoints[1] = 40, 34, 0.9
   pair = sample.Sample(
-      person_id='p_0.jpg',
-      garment_id='g_1.jpg',
-      person=rng.integers(0, 256, (height, width, 3), np.uint8),
-      garment=rng.integers(0, 256, (72, 64, 3), np.uint8),
-      keypoints=keypoints,
-      parse=parse,
-      garment_mask=np.ones((72, 64), bool),
+    person_id='p_0.jpg',
+    garment_id='g_1.jpg',
+    person=rng.integers(0, 256, (height, width, 3), np.uint8),
+    garment=rng.integers(0, 256, (72, 64, 3), np.uint8),
+    keypoints=keypoints,
+    parse=parse,
+    garment_mask=np.ones((72, 64), bool),
   )
   return dataclasses.replace(pair, **changes)
 
@@ -42,12 +42,11 @@ def draw_boxes(keypoints, limit, *, height=256, width=192):
   """The original's pose map, from the contract of the key points."""
   x, y = np.arange(width), np.arange(height)[:, None]
   return np.stack(
-      [
-          (abs(x - kx) <= 5) & (abs(y - ky) <= 5)
-          & (x < limit[0]) & (y < limit[1])
-          for kx, ky, _ in keypoints
-      ],
-      axis=-1,
+    [
+      (abs(x - kx) <= 5) & (abs(y - ky) <= 5) & (x < limit[0]) & (y < limit[1])
+      for kx, ky, _ in keypoints
+    ],
+    axis=-1,
   )
 
 
@@ -57,8 +56,8 @@ def test_resizing_equals_tensorflow_1(size):
   image_ops = tf.compat.v1.image
   image = np.random.default_rng(1).random((*size, 3)).astype(np.float32)
   for ours, theirs in (
-      (images.resize_bilinear_tf1, image_ops.resize_bilinear),
-      (images.resize_nearest_tf1, image_ops.resize_nearest_neighbor),
+    (images.resize_bilinear_tf1, image_ops.resize_bilinear),
+    (images.resize_nearest_tf1, image_ops.resize_nearest_neighbor),
   ):
     want = theirs(image[None], (128, 96))[0].numpy()
     np.testing.assert_array_equal(ours(image, 128, 96), want)
@@ -70,41 +69,42 @@ def test_resizing_equals_tensorflow_1(size):
 @pytest.mark.parametrize('index', range(4))
 def test_original_example_meets_the_goldens(index):
   layout = open_layout(
-      'viton',
-      GOLDENS / 'raw_seed0',
-      'viton_train_pairs.txt',
-      decode=original_records.decode_photo_tf,
-      tps=True,
+    'viton',
+    GOLDENS / 'raw_seed0',
+    'viton_train_pairs.txt',
+    decode=original_records.decode_photo_tf,
+    tps=True,
   )
   example = sample.working_example(
-      layout.load(index), height=256, width=192, fidelity='original'
+    layout.load(index), height=256, width=192, fidelity='original'
   )
   mask = example['head_mask'][..., None] / 255
   head = (example['person'] / 127.5 - 1) * mask
   want = {
-      name: EXPECTED[f'{index}_{name}']
-      for name in ('skin_segment', 'prod_segment', 'pose_map', 'tps_points')
+    name: EXPECTED[f'{index}_{name}']
+    for name in ('skin_segment', 'prod_segment', 'pose_map', 'tps_points')
   }
-  np.testing.assert_allclose(head[::2, ::2], want['skin_segment'],
-                             atol=1.5 / 255)
+  np.testing.assert_allclose(
+    head[::2, ::2], want['skin_segment'], atol=1.5 / 255
+  )
   np.testing.assert_array_equal(
-      example['parse'] == 5, want['prod_segment'][..., 0]
+    example['parse'] == 5, want['prod_segment'][..., 0]
   )
   body = images.resize_bilinear_tf1(example['body'], 256, 192)[::4, ::4]
   np.testing.assert_allclose(
-      body, EXPECTED[f'{index}_body_segment'][..., 0], atol=1e-5
+    body, EXPECTED[f'{index}_body_segment'][..., 0], atol=1e-5
   )
   boxes = draw_boxes(example['keypoints'], example['pose_limit'])
   np.testing.assert_array_equal(boxes, want['pose_map'])
   np.testing.assert_allclose(
-      example['control_points'], want['tps_points'], atol=1e-6
+    example['control_points'], want['tps_points'], atol=1e-6
   )
 
 
 def test_missing_joint_of_the_original_on_a_full_size_photo():
   keypoints = np.zeros((18, 3), np.float32)
   got = sample.working_keypoints(
-      keypoints, (1100, 762), size=(256, 192), fidelity='original'
+    keypoints, (1100, 762), size=(256, 192), fidelity='original'
   )
   # -1 scales to -0.25 and truncates to 0: the box is drawn in the corner.
   np.testing.assert_array_equal(got, keypoints)
@@ -112,33 +112,34 @@ def test_missing_joint_of_the_original_on_a_full_size_photo():
 
 def test_fixed_example_keeps_areas_and_scales_joints():
   pair = make_sample(height=512, width=384)
-  example = sample.working_example(
-      pair, height=128, width=64, fidelity='fixed'
+  example = sample.working_example(pair, height=128, width=64, fidelity='fixed')
+  np.testing.assert_allclose(
+    example['body'].mean(), np.isin(pair.parse, [5]).mean(), atol=1e-6
   )
   np.testing.assert_allclose(
-      example['body'].mean(), np.isin(pair.parse, [5]).mean(), atol=1e-6
+    example['head_mask'].mean() / 255, (pair.parse == 13).mean(), atol=2e-3
   )
   np.testing.assert_allclose(
-      example['head_mask'].mean() / 255, (pair.parse == 13).mean(), atol=2e-3
+    example['person'].mean(), pair.person.mean(), atol=0.6
   )
   np.testing.assert_allclose(
-      example['person'].mean(), pair.person.mean(), atol=0.6
-  )
-  np.testing.assert_allclose(
-      example['keypoints'][1], [40 / 384 * 64, 34 / 512 * 128, 0.9], rtol=1e-6
+    example['keypoints'][1], [40 / 384 * 64, 34 / 512 * 128, 0.9], rtol=1e-6
   )
   assert not example['keypoints'][0].any()
   assert 'pose_limit' not in example
-  shapes = {k: (v.shape, v.dtype) for k, v in example.items()
-            if isinstance(v, np.ndarray)}
+  shapes = {
+    k: (v.shape, v.dtype)
+    for k, v in example.items()
+    if isinstance(v, np.ndarray)
+  }
   assert shapes == {
-      'person': ((128, 64, 3), np.uint8),
-      'garment': ((128, 64, 3), np.uint8),
-      'head_mask': ((128, 64), np.uint8),
-      'parse': ((128, 64), np.uint8),
-      'body': ((8, 4), np.float32),
-      'keypoints': ((18, 3), np.float32),
-      'garment_mask': ((128, 64), np.uint8),
+    'person': ((128, 64, 3), np.uint8),
+    'garment': ((128, 64, 3), np.uint8),
+    'head_mask': ((128, 64), np.uint8),
+    'parse': ((128, 64), np.uint8),
+    'body': ((8, 4), np.float32),
+    'keypoints': ((18, 3), np.float32),
+    'garment_mask': ((128, 64), np.uint8),
   }
 
 
@@ -150,21 +151,21 @@ def test_fixed_resizing_mixes_growing_and_shrinking():
 
 
 @pytest.mark.parametrize(
-    'changes, message',
-    [
-        ({'person': np.zeros((96, 80, 4), np.uint8)}, 'person must be uint8'),
-        ({'garment': np.zeros((72, 64, 3))}, 'garment must be uint8'),
-        ({'garment': np.zeros((8, 64, 3), np.uint8)}, '64 x 8 pixels'),
-        ({'keypoints': np.zeros((17, 3), np.float32)}, 'keypoints must be'),
-        ({'parse': np.zeros((95, 80), np.uint8)}, 'parse must be uint8'),
-        ({'parse': np.full((96, 80), 20, np.uint8)}, 'has the label 20'),
-        ({'garment_mask': np.ones((72, 63), bool)}, 'garment_mask must be'),
-        ({'truth': np.zeros((90, 80, 3), np.uint8)}, 'truth must be uint8'),
-        (
-            {'keypoints': np.full((18, 3), np.nan, np.float32)},
-            'not a finite number',
-        ),
-    ],
+  'changes, message',
+  [
+    ({'person': np.zeros((96, 80, 4), np.uint8)}, 'person must be uint8'),
+    ({'garment': np.zeros((72, 64, 3))}, 'garment must be uint8'),
+    ({'garment': np.zeros((8, 64, 3), np.uint8)}, '64 x 8 pixels'),
+    ({'keypoints': np.zeros((17, 3), np.float32)}, 'keypoints must be'),
+    ({'parse': np.zeros((95, 80), np.uint8)}, 'parse must be uint8'),
+    ({'parse': np.full((96, 80), 20, np.uint8)}, 'has the label 20'),
+    ({'garment_mask': np.ones((72, 63), bool)}, 'garment_mask must be'),
+    ({'truth': np.zeros((90, 80, 3), np.uint8)}, 'truth must be uint8'),
+    (
+      {'keypoints': np.full((18, 3), np.nan, np.float32)},
+      'not a finite number',
+    ),
+  ],
 )
 def test_wrong_samples_are_refused(changes, message):
   with pytest.raises(InputError, match=message) as error:
@@ -176,7 +177,7 @@ def test_wrong_samples_are_refused(changes, message):
 def test_unusable_sizes_are_refused(height, width):
   with pytest.raises(InputError, match='not a multiple of 64'):
     sample.working_example(
-        make_sample(), height=height, width=width, fidelity='fixed'
+      make_sample(), height=height, width=width, fidelity='fixed'
     )
 
 
@@ -191,14 +192,14 @@ def encoded(extension, *options):
 
 
 @pytest.mark.parametrize(
-    'data',
-    [
-        encoded('.jpg'),
-        encoded('.jpg', cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-        encoded('.jpg', cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
-        encoded('.png'),
-    ],
-    ids=['jpeg', 'progressive', 'restarts', 'png'],
+  'data',
+  [
+    encoded('.jpg'),
+    encoded('.jpg', cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    encoded('.jpg', cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
+    encoded('.png'),
+  ],
+  ids=['jpeg', 'progressive', 'restarts', 'png'],
 )
 def test_whole_images_decode_and_cut_ones_do_not(data):
   want = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -229,11 +230,15 @@ def test_large_images_are_refused_before_decoding(extension, monkeypatch):
 
 def test_orientation_tag_is_ignored():
   data = encoded('.jpg')
-  exif = (b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0'
-          b'\0\0\0\0')
+  exif = (
+    b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+  )
   tag = b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif
-  assert images.decode_image(
-      data[:2] + tag + data[2:], 'a').shape == (60, 50, 3)
+  assert images.decode_image(data[:2] + tag + data[2:], 'a').shape == (
+    60,
+    50,
+    3,
+  )
 
 
 def test_labels_must_be_a_grey_png():
@@ -246,11 +251,11 @@ def test_labels_must_be_a_grey_png():
 
 def test_imports_stay_light():
   code = (
-      'import sys, input_pipeline.layouts, input_pipeline.sample;'
-      'assert not {"tensorflow", "jax", "flax"} & set(sys.modules);'
-      'import input_pipeline.batches, input_pipeline.prepare;'
-      'assert not {"tensorflow", "jax", "flax"} & set(sys.modules);'
-      'import input_pipeline.try_on.try_on_dataset_builder;'
-      'assert "flax" not in sys.modules'
+    'import sys, input_pipeline.layouts, input_pipeline.sample;'
+    'assert not {"tensorflow", "jax", "flax"} & set(sys.modules);'
+    'import input_pipeline.batches, input_pipeline.prepare;'
+    'assert not {"tensorflow", "jax", "flax"} & set(sys.modules);'
+    'import input_pipeline.try_on.try_on_dataset_builder;'
+    'assert "flax" not in sys.modules'
   )
   subprocess.run([sys.executable, '-c', code], check=True)

@@ -29,8 +29,8 @@ def array(number, low, high, step, count):
   names = ('ID', 'MIN', 'MAX', 'STEP', 'COUNT')
   values = (number, low, high, step, count)
   return {
-      f'SLURM_ARRAY_TASK_{name}': str(value)
-      for name, value in zip(names, values, strict=True)
+    f'SLURM_ARRAY_TASK_{name}': str(value)
+    for name, value in zip(names, values, strict=True)
   }
 
 
@@ -43,9 +43,9 @@ def test_the_shard_comes_from_the_flag_the_array_and_the_process():
   assert shards.find(None, {}, process_index=1, process_count=4) == Shard(1, 4)
   # Four processes in each of three shards: twelve different ones.
   parts = {
-      shards.find(f'{i}/3', {}, process_index=j, process_count=4)
-      for i in range(3)
-      for j in range(4)
+    shards.find(f'{i}/3', {}, process_index=j, process_count=4)
+    for i in range(3)
+    for j in range(4)
   }
   assert parts == {Shard(i, 12) for i in range(12)}
   assert shards.peers(Shard(6, 12), 4) == [Shard(i, 12) for i in range(4, 8)]
@@ -54,7 +54,7 @@ def test_the_shard_comes_from_the_flag_the_array_and_the_process():
 
 
 @pytest.mark.parametrize(
-    'text', ['3', '3/', '/3', 'a/b', '-1/3', '3/3', '1/0', '0.5/2', '1/2/3']
+  'text', ['3', '3/', '/3', 'a/b', '-1/3', '3/3', '1/0', '0.5/2', '1/2/3']
 )
 def test_bad_shards(text):
   with pytest.raises(InputError, match='--shard'):

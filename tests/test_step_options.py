@@ -21,19 +21,19 @@ NO_VGG = losses.Stage1Weights(perceptual=0.0)
 
 def near(a, b, *, atol):
   jax.tree.map(
-      lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=atol), a, b
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=atol), a, b
   )
 
 
 def stage1(features=4, **options):
   model = EncoderDecoder(
-      features=features, axis_name=options.get('axis_name'), norm_decay=0.5
+    features=features, axis_name=options.get('axis_name'), norm_decay=0.5
   )
   start = train_state.create(
-      EncoderDecoder(features=features), jax.random.key(0), size=SIZE
+    EncoderDecoder(features=features), jax.random.key(0), size=SIZE
   )
   step = functools.partial(
-      steps.stage1_train_step, model=model, loss_config=NO_VGG, **options
+    steps.stage1_train_step, model=model, loss_config=NO_VGG, **options
   )
   return start, step
 
@@ -41,22 +41,22 @@ def stage1(features=4, **options):
 def test_stage_2_in_parts_is_stage_2_of_the_whole_batch():
   coarse = EncoderDecoder(features=4)
   coarse_variables = jax.jit(coarse.init)(
-      jax.random.key(1), jnp.zeros((1, *SIZE, 25))
+    jax.random.key(1), jnp.zeros((1, *SIZE, 25))
   )
   start = train_state.create(
-      Refinement(features=4), jax.random.key(0), size=SIZE
+    Refinement(features=4), jax.random.key(0), size=SIZE
   )
   states, metrics = [], []
   for accumulate in (1, 4):
     step = jax.jit(
-        functools.partial(
-            steps.stage2_train_step,
-            model=Refinement(features=4),
-            coarse_model=coarse,
-            coarse_variables=coarse_variables,
-            loss_config=losses.Stage2Weights(perceptual=0.0),
-            accumulate=accumulate,
-        )
+      functools.partial(
+        steps.stage2_train_step,
+        model=Refinement(features=4),
+        coarse_model=coarse,
+        coarse_variables=coarse_variables,
+        loss_config=losses.Stage2Weights(perceptual=0.0),
+        accumulate=accumulate,
+      )
     )
     state = start
     for seed in range(3):
@@ -67,7 +67,7 @@ def test_stage_2_in_parts_is_stage_2_of_the_whole_batch():
   near(metrics[0], metrics[1], atol=1e-4)
   assert metrics[1]['loss'][1] == 8
   moved = jax.tree.map(
-      lambda a, b: np.abs(a - b).max(), states[1].params, start.params
+    lambda a, b: np.abs(a - b).max(), states[1].params, start.params
   )
   assert min(jax.tree.leaves(moved)) > 1e-4
 
@@ -84,19 +84,19 @@ def test_stage_1_in_parts_takes_each_part_by_itself():
 
     def loss(params):
       (mask, coarse), updated = model.apply(
-          {'params': params, 'batch_stats': start.batch_stats},
-          steps.network_inputs(part, fidelity='fixed'),
-          train=True,
-          first_example=4 * j,
-          mutable=['batch_stats'],
-          rngs={'dropout': jax.random.fold_in(jax.random.key(0), 0)},
+        {'params': params, 'batch_stats': start.batch_stats},
+        steps.network_inputs(part, fidelity='fixed'),
+        train=True,
+        first_example=4 * j,
+        mutable=['batch_stats'],
+        rngs={'dropout': jax.random.fold_in(jax.random.key(0), 0)},
       )
       total, _ = losses.stage1_loss(
-          mask,
-          coarse,
-          region=steps.garment_region(part),
-          image_norm=steps.to_norm(part['person']),
-          weights=NO_VGG,
+        mask,
+        coarse,
+        region=steps.garment_region(part),
+        image_norm=steps.to_norm(part['person']),
+        weights=NO_VGG,
       )
       return total.mean(), (total, updated['batch_stats'])
 
@@ -112,18 +112,18 @@ def test_stage_1_in_parts_takes_each_part_by_itself():
   # It is not what the whole batch gives: its statistics are others.
   whole, _ = jax.jit(stage1()[1])(start, batch)
   stats = jax.tree.map(
-      lambda a, b: np.abs(a - b).max(), whole.batch_stats, after.batch_stats
+    lambda a, b: np.abs(a - b).max(), whole.batch_stats, after.batch_stats
   )
   assert max(jax.tree.leaves(stats)) > 1e-5
 
 
 def test_without_batch_statistics_stage_1_in_parts_is_the_whole_batch(
-    monkeypatch,
+  monkeypatch,
 ):
   """Dropout follows the place in the whole batch, part or not."""
   own = BatchNorm.__call__
   monkeypatch.setattr(
-      BatchNorm, '__call__', lambda self, x, train: own(self, x, False)
+    BatchNorm, '__call__', lambda self, x, train: own(self, x, False)
   )
   start, whole = stage1()
   _, in_parts = stage1(accumulate=4)
@@ -138,16 +138,16 @@ def test_parts_are_the_same_on_eight_devices_and_one():
   start, _ = stage1()
   batches = [random_batch(16, seed) for seed in range(2)]
   on_eight = parallel.train(
-      lambda state, frozen, batch: stage1(
-          axis_name=parallel.AXIS, accumulate=2
-      )[1](state, batch)
+    lambda state, frozen, batch: stage1(axis_name=parallel.AXIS, accumulate=2)[
+      1
+    ](state, batch)
   )
   on_one = jax.jit(stage1(accumulate=2)[1])
   one = start
   for batch in batches:
     parts = [{k: v[i : i + 8] for k, v in batch.items()} for i in (0, 8)]
     eight, metrics = on_eight(
-        parallel.replicate(one), {}, parallel.shard_parts(parts)
+      parallel.replicate(one), {}, parallel.shard_parts(parts)
     )
     one, expected = on_one(one, batch)
     # Gradients; a pixel whose L1 difference changes its sign by rounding moves
@@ -164,10 +164,10 @@ def test_recomputed_activations_change_nothing():
   for remat in (False, True):
     start, _ = stage1()
     step = functools.partial(
-        steps.stage1_train_step,
-        model=EncoderDecoder(features=4),
-        vgg=vgg,
-        remat=remat,
+      steps.stage1_train_step,
+      model=EncoderDecoder(features=4),
+      vgg=vgg,
+      remat=remat,
     )
     results.append(jax.jit(step)(start, batch))
   (a, m), (b, n) = results
@@ -181,10 +181,10 @@ def test_recomputed_activations_are_not_kept():
   kept = []
   for remat in (False, True):
     distances = functools.partial(
-        losses.perceptual_distances, goldens.vgg(), remat=remat
+      losses.perceptual_distances, goldens.vgg(), remat=remat
     )
     _, backward = jax.eval_shape(
-        lambda x, f=distances: jax.vjp(lambda y: f(y, images), x), images
+      lambda x, f=distances: jax.vjp(lambda y: f(y, images), x), images
     )
     kept.append(sum(x.size * 4 for x in jax.tree.leaves(backward)))
   assert kept[1] < 0.7 * kept[0]
@@ -195,29 +195,29 @@ def test_bfloat16_trains_near_float32(stage):
   batch = random_batch(4)
   runs = []
   coarse_variables = train_state.create(
-      EncoderDecoder(features=4), jax.random.key(2), size=SIZE
+    EncoderDecoder(features=4), jax.random.key(2), size=SIZE
   ).variables
   for dtype in (jnp.float32, jnp.bfloat16):
     coarse = EncoderDecoder(features=4, dtype=dtype)
     if stage == 1:
       model = coarse
       step = functools.partial(
-          steps.stage1_train_step, model=model, loss_config=NO_VGG
+        steps.stage1_train_step, model=model, loss_config=NO_VGG
       )
     else:
       model = Refinement(features=4, dtype=dtype)
       step = functools.partial(
-          steps.stage2_train_step,
-          model=model,
-          coarse_model=coarse,
-          coarse_variables=coarse_variables,
-          loss_config=losses.Stage2Weights(perceptual=0.0),
+        steps.stage2_train_step,
+        model=model,
+        coarse_model=coarse,
+        coarse_variables=coarse_variables,
+        loss_config=losses.Stage2Weights(perceptual=0.0),
       )
     state = train_state.create(
-        model,
-        jax.random.key(0),
-        size=SIZE,
-        optimizer=train_state.adam({1: 2e-3, 2: 5e-2}[stage]),
+      model,
+      jax.random.key(0),
+      size=SIZE,
+      optimizer=train_state.adam({1: 2e-3, 2: 5e-2}[stage]),
     )
     step = jax.jit(step)
     rows = []
@@ -226,9 +226,11 @@ def test_bfloat16_trains_near_float32(stage):
       rows.append(float(metrics['loss'][0] / metrics['loss'][1]))
     runs.append((state, rows))
   (state32, rows32), (state16, rows16) = runs
-  assert {x.dtype for x in jax.tree.leaves(state16)} == {
-      x.dtype for x in jax.tree.leaves(state32)
-  } == {jnp.dtype('float32'), jnp.dtype('int32')}
+  assert (
+    {x.dtype for x in jax.tree.leaves(state16)}
+    == {x.dtype for x in jax.tree.leaves(state32)}
+    == {jnp.dtype('float32'), jnp.dtype('int32')}
+  )
   np.testing.assert_allclose(rows16, rows32, rtol=0.01)
   assert rows16 != rows32  # Otherwise it was computed in float32.
   assert rows32[0] - rows32[-1] > {1: 0.005, 2: 5e-5}[stage]
@@ -244,15 +246,15 @@ def test_averages_of_the_parameters():
     state, _ = step(state, random_batch(2, k))
     decay = min(0.25, (1 + k) / (10 + k))
     expected = jax.tree.map(
-        lambda a, b, d=decay: d * a + (1 - d) * np.asarray(b),
-        expected,
-        state.variables,
+      lambda a, b, d=decay: d * a + (1 - d) * np.asarray(b),
+      expected,
+      state.variables,
     )
   near(state.ema, expected, atol=1e-6)
   assert state.trained_variables is state.ema
   assert start.trained_variables == start.variables
   gap = jax.tree.map(
-      lambda a, b: np.abs(a - b).max(), state.ema, state.variables
+    lambda a, b: np.abs(a - b).max(), state.ema, state.variables
   )
   assert min(jax.tree.leaves(gap['params'])) > 1e-6
 
@@ -261,11 +263,11 @@ def test_averages_are_what_is_evaluated():
   start, _ = stage1()
   moved = jax.tree.map(lambda x: x + 0.01, start.variables)
   evaluate = jax.jit(
-      functools.partial(
-          steps.stage1_eval_step,
-          model=EncoderDecoder(features=4),
-          loss_config=NO_VGG,
-      )
+    functools.partial(
+      steps.stage1_eval_step,
+      model=EncoderDecoder(features=4),
+      loss_config=NO_VGG,
+    )
   )
   batch = random_batch(2)
   plain = evaluate(train_state.from_variables(moved), batch)

@@ -24,7 +24,7 @@ def means(metrics, names):
 def golden_inputs(monkeypatch):
   """The figures' inputs were not made from keypoints, so they are given."""
   monkeypatch.setattr(
-      steps, 'network_inputs', lambda batch, *, fidelity: batch['inputs']
+    steps, 'network_inputs', lambda batch, *, fidelity: batch['inputs']
   )
 
 
@@ -32,12 +32,12 @@ def test_five_steps_of_stage_1_equal_the_released_code(golden_inputs):
   theirs = goldens.arrays('stage1_ngf8_seed0')
   state = train_state.from_variables(goldens.networks()['encoder_decoder'])
   step = jax.jit(
-      functools.partial(
-          steps.stage1_train_step,
-          model=goldens.MODEL,
-          fidelity='original',
-          vgg=goldens.vgg(),
-      )
+    functools.partial(
+      steps.stage1_train_step,
+      model=goldens.MODEL,
+      fidelity='original',
+      vgg=goldens.vgg(),
+    )
   )
   rows = []
   for i in range(5):
@@ -46,12 +46,10 @@ def test_five_steps_of_stage_1_equal_the_released_code(golden_inputs):
     if i == 0:
       # Adam's first moment is now half the gradient.
       moment = state.opt_state[0].mu
-      norms = 2 * goldens.norms(
-          theirs['grad_names'], moment, 'encoder_decoder'
-      )
+      norms = 2 * goldens.norms(theirs['grad_names'], moment, 'encoder_decoder')
       np.testing.assert_allclose(norms, theirs['grad_norms'], rtol=1e-3)
       np.testing.assert_allclose(
-          metrics['gradient_norm'][0], np.linalg.norm(norms), rtol=1e-5
+        metrics['gradient_norm'][0], np.linalg.norm(norms), rtol=1e-5
       )
       first = np.ravel(moment['decoder_1']['kernel'])[:8] * 2
       np.testing.assert_allclose(first, theirs['grad_first8'][-1], rtol=1e-3)
@@ -62,21 +60,21 @@ def test_five_steps_of_stage_1_equal_the_released_code(golden_inputs):
 
   stats = state.batch_stats
   for layer, variable, name in (
-      ('encoder_2', 'mean', 'Variable_2'),
-      ('encoder_2', 'var', 'Variable_3'),
-      ('decoder_2', 'mean', 'Variable_2'),
+    ('encoder_2', 'mean', 'Variable_2'),
+    ('encoder_2', 'var', 'Variable_3'),
+    ('decoder_2', 'mean', 'Variable_2'),
   ):
     np.testing.assert_allclose(
-        stats[f'{layer}_norm'][variable],
-        theirs[f'after5:generator/{layer}/batchnorm/{name}'],
-        rtol=0,
-        atol=2e-6,
+      stats[f'{layer}_norm'][variable],
+      theirs[f'after5:generator/{layer}/batchnorm/{name}'],
+      rtol=0,
+      atol=2e-6,
     )
 
 
 @pytest.mark.parametrize('quirk', [False, True])
 def test_five_steps_of_stage_2_equal_the_released_code(
-    golden_inputs, monkeypatch, quirk
+  golden_inputs, monkeypatch, quirk
 ):
   theirs = goldens.arrays('stage2_ngf8_seed0')
   prefix = 'train' if quirk else 'frozen'
@@ -89,17 +87,17 @@ def test_five_steps_of_stage_2_equal_the_released_code(
   assert difference.mean() < 1e-4 and difference.max() < 1e-2
 
   monkeypatch.setattr(
-      steps, 'warp_garment', lambda batch, control_points: batch['warped']
+    steps, 'warp_garment', lambda batch, control_points: batch['warped']
   )
   step = jax.jit(
-      functools.partial(
-          steps.stage2_train_step,
-          model=Refinement(),
-          coarse_model=goldens.MODEL,
-          fidelity='original',
-          coarse_train_mode=quirk,
-          vgg=goldens.vgg(),
-      )
+    functools.partial(
+      steps.stage2_train_step,
+      model=Refinement(),
+      coarse_model=goldens.MODEL,
+      fidelity='original',
+      coarse_train_mode=quirk,
+      vgg=goldens.vgg(),
+    )
   )
   runs = [(given, 5, 1e-4)] + [(own, 1, 3e-3)] * (not quirk)
   for warped, num_steps, rtol in runs:
@@ -107,19 +105,19 @@ def test_five_steps_of_stage_2_equal_the_released_code(
     rows = []
     for i in range(num_steps):
       state, metrics = step(
-          state,
-          batch | {'warped': warped},
-          coarse_variables=networks['encoder_decoder'],
+        state,
+        batch | {'warped': warped},
+        coarse_variables=networks['encoder_decoder'],
       )
       rows.append(
-          means(metrics, ('loss', 'image', 'perceptual', 'alpha', 'tv'))
+        means(metrics, ('loss', 'image', 'perceptual', 'alpha', 'tv'))
       )
       if i == 0:
         norms = 2 * goldens.norms(
-            theirs[f'{prefix}_grad_names'], state.opt_state[0].mu, 'refinement'
+          theirs[f'{prefix}_grad_names'], state.opt_state[0].mu, 'refinement'
         )
         np.testing.assert_allclose(
-            norms, theirs[f'{prefix}_grad_norms'], rtol=rtol
+          norms, theirs[f'{prefix}_grad_norms'], rtol=rtol
         )
     rows, expected = np.array(rows), theirs[f'{prefix}_losses'][:num_steps]
     np.testing.assert_allclose(rows[:, :4], expected[:, :4], rtol=0, atol=2e-4)
@@ -133,32 +131,32 @@ def test_prediction_equals_the_released_code(golden_inputs):
   @jax.jit
   def predict(networks, batch):
     _, coarse = steps.predict_coarse(
-        networks['encoder_decoder'],
-        batch,
-        model=goldens.MODEL,
-        fidelity='original',
+      networks['encoder_decoder'],
+      batch,
+      model=goldens.MODEL,
+      fidelity='original',
     )
     return coarse, steps.predict_refined(
-        networks['refinement'],
-        batch,
-        batch['control_points'],
-        representation.garment_region(batch),
-        coarse,
-        model=Refinement(),
-        fidelity='original',
+      networks['refinement'],
+      batch,
+      batch['control_points'],
+      representation.garment_region(batch),
+      coarse,
+      model=Refinement(),
+      fidelity='original',
     )
 
   coarse, refined = predict(networks, batch)
   np.testing.assert_allclose(
-      coarse[:, ::4, ::4],
-      theirs['infer_gen_image_outputs_every4'],
-      rtol=0,
-      atol=1e-6,
+    coarse[:, ::4, ::4],
+    theirs['infer_gen_image_outputs_every4'],
+    rtol=0,
+    atol=1e-6,
   )
   for name, golden in (
-      ('warped', theirs['infer_stn_image_outputs'][:, ::4, ::4]),
-      ('alpha', theirs['infer_select_mask_every4']),
-      ('output', theirs['infer_image_outputs_every4']),
+    ('warped', theirs['infer_stn_image_outputs'][:, ::4, ::4]),
+    ('alpha', theirs['infer_select_mask_every4']),
+    ('output', theirs['infer_image_outputs_every4']),
   ):
     difference = np.abs(refined[name][:, ::4, ::4] - golden)
     assert difference.mean() < 1e-4 and difference.max() < 1e-2, name
@@ -171,13 +169,13 @@ def random_batch(size, seed=0):
   grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(100, 2)
   noise = rng.normal(0, 0.03, (size, 100, 2))
   return {
-      'person': rng.integers(0, 256, (*pixels, 3), np.uint8),
-      'garment': rng.integers(0, 256, (*pixels, 3), np.uint8),
-      'head_mask': rng.integers(0, 256, pixels, np.uint8),
-      'parse': rng.integers(0, 20, pixels, np.uint8) // 4,
-      'body': rng.random((size, 4, 4), np.float32),
-      'keypoints': rng.uniform(0, _SIZE, (size, 18, 3)).astype(np.float32),
-      'control_points': (grid + noise).astype(np.float32),
+    'person': rng.integers(0, 256, (*pixels, 3), np.uint8),
+    'garment': rng.integers(0, 256, (*pixels, 3), np.uint8),
+    'head_mask': rng.integers(0, 256, pixels, np.uint8),
+    'parse': rng.integers(0, 20, pixels, np.uint8) // 4,
+    'body': rng.random((size, 4, 4), np.float32),
+    'keypoints': rng.uniform(0, _SIZE, (size, 18, 3)).astype(np.float32),
+    'control_points': (grid + noise).astype(np.float32),
   }
 
 
@@ -196,32 +194,32 @@ def three_steps_each_way(make_step, state):
 
 def assert_near(a, b, *, atol):
   jax.tree.map(
-      lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=atol), a, b
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=atol), a, b
   )
 
 
 def test_stage_1_on_eight_devices_equals_one():
   def make_step(axis_name):
     return functools.partial(
-        steps.stage1_train_step,
-        model=EncoderDecoder(features=8, axis_name=axis_name),
-        loss_config=losses.Stage1Weights(perceptual=0.0),
-        axis_name=axis_name,
+      steps.stage1_train_step,
+      model=EncoderDecoder(features=8, axis_name=axis_name),
+      loss_config=losses.Stage1Weights(perceptual=0.0),
+      axis_name=axis_name,
     )
 
   start = train_state.create(
-      EncoderDecoder(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
+    EncoderDecoder(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
   )
   eight, one = three_steps_each_way(make_step, start)
   assert_near(eight[0].variables, one[0].variables, atol=1e-5)
   np.testing.assert_allclose(
-      means(eight[1], ('loss', 'mask', 'image')),
-      means(one[1], ('loss', 'mask', 'image')),
-      rtol=1e-5,
+    means(eight[1], ('loss', 'mask', 'image')),
+    means(one[1], ('loss', 'mask', 'image')),
+    rtol=1e-5,
   )
   assert eight[1]['loss'][1] == 8  # The count is the global batch's.
   moved = jax.tree.map(
-      lambda a, b: np.abs(a - b).max(), one[0].params, start.params
+    lambda a, b: np.abs(a - b).max(), one[0].params, start.params
   )
   assert min(jax.tree.leaves(moved)) > 5e-5
 
@@ -229,29 +227,29 @@ def test_stage_1_on_eight_devices_equals_one():
 def test_stage_2_on_eight_devices_equals_one():
   coarse = EncoderDecoder(features=8)
   coarse_variables = jax.jit(coarse.init)(
-      jax.random.key(1), jnp.zeros((1, _SIZE, _SIZE, 25))
+    jax.random.key(1), jnp.zeros((1, _SIZE, _SIZE, 25))
   )
 
   def make_step(axis_name):
     return functools.partial(
-        steps.stage2_train_step,
-        model=Refinement(features=8),
-        coarse_model=coarse,
-        coarse_variables=coarse_variables,
-        loss_config=losses.Stage2Weights(perceptual=0.0),
-        axis_name=axis_name,
+      steps.stage2_train_step,
+      model=Refinement(features=8),
+      coarse_model=coarse,
+      coarse_variables=coarse_variables,
+      loss_config=losses.Stage2Weights(perceptual=0.0),
+      axis_name=axis_name,
     )
 
   start = train_state.create(
-      Refinement(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
+    Refinement(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
   )
   eight, one = three_steps_each_way(make_step, start)
   assert eight[0].batch_stats == {}
   assert_near(eight[0].params, one[0].params, atol=1e-5)
   np.testing.assert_allclose(
-      means(eight[1], ('loss', 'alpha', 'tv')),
-      means(one[1], ('loss', 'alpha', 'tv')),
-      rtol=1e-4,
+    means(eight[1], ('loss', 'alpha', 'tv')),
+    means(one[1], ('loss', 'alpha', 'tv')),
+    rtol=1e-4,
   )
 
 
@@ -261,22 +259,22 @@ def test_bfloat16_computes_with_float32_parameters():
   coarse = EncoderDecoder(features=8, dtype=bfloat16)
   refinement = Refinement(features=8, dtype=bfloat16)
   first, second = (
-      train_state.create(model, jax.random.key(0), size=(_SIZE, _SIZE))
-      for model in (coarse, refinement)
+    train_state.create(model, jax.random.key(0), size=(_SIZE, _SIZE))
+    for model in (coarse, refinement)
   )
   batch = random_batch(2)
   one = functools.partial(steps.stage1_train_step, model=coarse)
   two = functools.partial(
-      steps.stage2_train_step,
-      model=refinement,
-      coarse_model=coarse,
-      coarse_variables=first.variables,
-      coarse_train_mode=True,
+    steps.stage2_train_step,
+    model=refinement,
+    coarse_model=coarse,
+    coarse_variables=first.variables,
+    coarse_train_mode=True,
   )
   for step, state in ((one, first), (two, second)):
     step = functools.partial(step, vgg=goldens.vgg())
     program, (after, metrics) = jax.make_jaxpr(step, return_shape=True)(
-        state, batch
+      state, batch
     )
     assert 'bf16' in str(program)
     types = [x.dtype for x in jax.tree.leaves((after.params, metrics))]
@@ -288,23 +286,23 @@ def test_evaluation_leaves_padding_out():
   model = EncoderDecoder(features=8)
   state = train_state.create(model, jax.random.key(0), size=(_SIZE, _SIZE))
   refine = train_state.create(
-      Refinement(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
+    Refinement(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
   )
 
   @jax.jit
   def both(state, refine, batch):
     return steps.stage1_eval_step(
-        state,
-        batch,
-        model=model,
-        loss_config=losses.Stage1Weights(perceptual=0.0),
+      state,
+      batch,
+      model=model,
+      loss_config=losses.Stage1Weights(perceptual=0.0),
     ), steps.stage2_eval_step(
-        refine,
-        batch,
-        model=Refinement(features=8),
-        coarse_model=model,
-        coarse_variables=state.variables,
-        loss_config=losses.Stage2Weights(perceptual=0.0),
+      refine,
+      batch,
+      model=Refinement(features=8),
+      coarse_model=model,
+      coarse_variables=state.variables,
+      loss_config=losses.Stage2Weights(perceptual=0.0),
     )
 
   batch = random_batch(4)
@@ -331,18 +329,18 @@ def test_fixed_composes_with_the_predicted_mask_within_bounds():
   @functools.partial(jax.jit, static_argnums=0)
   def alpha(fidelity, mask):
     return steps.predict_refined(
-        refine.variables,
-        batch,
-        jnp.asarray(batch['control_points']),
-        mask,
-        coarse,
-        model=model,
-        fidelity=fidelity,
+      refine.variables,
+      batch,
+      jnp.asarray(batch['control_points']),
+      mask,
+      coarse,
+      model=model,
+      fidelity=fidelity,
     )['alpha']
 
   plain = alpha('fixed', jnp.ones(shape))
   np.testing.assert_allclose(
-      alpha('fixed', mask), plain * mask.clip(0, 1), atol=1e-6
+    alpha('fixed', mask), plain * mask.clip(0, 1), atol=1e-6
   )
   np.testing.assert_allclose(alpha('original', mask), plain * mask, atol=1e-6)
 
@@ -359,8 +357,8 @@ def test_adam_follows_tensorflow_1():
     expected -= rate * m / (np.sqrt(v) + eps)
 
   state = train_state.from_variables(
-      {'params': {'w': np.zeros(3, np.float32)}},
-      optimizer=train_state.adam(lambda step: lr),
+    {'params': {'w': np.zeros(3, np.float32)}},
+    optimizer=train_state.adam(lambda step: lr),
   )
   for g in grads:
     state = state.apply_gradients({'w': jnp.asarray(g, jnp.float32)}, {})

@@ -47,17 +47,17 @@ def test_manifest_goes_on_after_a_torn_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'text, kept',
-    [
-        (b'', b''),
-        (b'x', b''),
-        (b'\n', b'\n'),
-        (b'one\ntwo', b'one\n'),
-        (b'one\n' + b'x' * 65536, b'one\n'),
-        (b'x' * 65535 + b'\n', b'x' * 65535 + b'\n'),
-        (b'x' * 65536 + b'\ny', b'x' * 65536 + b'\n'),
-        (b'x' * 200_000, b''),
-    ],
+  'text, kept',
+  [
+    (b'', b''),
+    (b'x', b''),
+    (b'\n', b'\n'),
+    (b'one\ntwo', b'one\n'),
+    (b'one\n' + b'x' * 65536, b'one\n'),
+    (b'x' * 65535 + b'\n', b'x' * 65535 + b'\n'),
+    (b'x' * 65536 + b'\ny', b'x' * 65536 + b'\n'),
+    (b'x' * 200_000, b''),
+  ],
 )
 def test_torn_lines_are_cut_wherever_they_begin(text, kept, tmp_path):
   path = tmp_path / 'lines'
@@ -101,7 +101,8 @@ def test_a_full_disk_leaves_manifest_and_file_whole(tmp_path, monkeypatch):
     storage.write_file(path, b'new')
   assert path.read_bytes() == b'old'
   assert sorted(x.name for x in tmp_path.iterdir()) == [
-      'manifest.jsonl', 'picture.png'
+    'manifest.jsonl',
+    'picture.png',
   ]
 
 
@@ -109,13 +110,14 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path):
   path = tmp_path / 'a.lock'
   assert storage.holder(path) is None
   code = (
-      'import pathlib, sys, time; from viton_jax import storage\n'
-      'lock = storage.Lock(pathlib.Path(sys.argv[1]))\n'
-      'print("mine", flush=True); time.sleep(600)'
+    'import pathlib, sys, time; from viton_jax import storage\n'
+    'lock = storage.Lock(pathlib.Path(sys.argv[1]))\n'
+    'print("mine", flush=True); time.sleep(600)'
   )
   with subprocess.Popen(
-      [sys.executable, '-c', code, path],
-      stdout=subprocess.PIPE, cwd=entry_points.ROOT,
+    [sys.executable, '-c', code, path],
+    stdout=subprocess.PIPE,
+    cwd=entry_points.ROOT,
   ) as other:
     assert other.stdout.readline() == b'mine\n'
     assert f'process {other.pid} on ' in storage.holder(path)

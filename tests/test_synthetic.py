@@ -20,7 +20,8 @@ UPPER, HAIR, FACE, LEFT_ARM, RIGHT_ARM, TORSO = 5, 2, 13, 14, 15, 10
 def _files(folder):
   return {
     str(path.relative_to(folder)): path.read_bytes()
-    for path in folder.rglob('*') if path.is_file()
+    for path in folder.rglob('*')
+    if path.is_file()
   }
 
 
@@ -60,8 +61,11 @@ def test_layout(data_dir):
     f'{kind}/{stem}_0.mat' for stem in stems for kind in ('pose', 'segment')
   }
   expected |= {
-    'pose.pkl', 'viton_train_images.txt', 'viton_train_pairs.txt',
-    'viton_test_pairs.txt', 'synthetic.json',
+    'pose.pkl',
+    'viton_train_images.txt',
+    'viton_train_pairs.txt',
+    'viton_test_pairs.txt',
+    'synthetic.json',
   }
   pairs = (data_dir / 'viton_test_pairs.txt').read_text().split()
   for person, garment in zip(pairs[::2], pairs[1::2], strict=True):
@@ -125,9 +129,9 @@ def test_poses_agree_and_miss_what_is_outside(data_dir):
 
 def test_segments_decode_to_the_drawn_labels(data_dir):
   for index in (1, 2):
-    segment = scipy.io.loadmat(
-      data_dir / 'segment' / f'{index:06d}_0.mat'
-    )['segment']
+    segment = scipy.io.loadmat(data_dir / 'segment' / f'{index:06d}_0.mat')[
+      'segment'
+    ]
     assert segment.shape == (641, 641) and segment.dtype == np.float32
     parse = render_pair(SEED, index, HEIGHT).parse
     # The original's reading: transpose, shrink the square, keep the left part.
@@ -151,9 +155,7 @@ def test_truth_of_the_own_garment_is_the_photo(data_dir):
   line = (data_dir / 'viton_test_pairs.txt').read_text().splitlines()[0]
   person, garment = (name[:6] for name in line.split())
   truth = _read(data_dir / 'truth' / f'{person}_0_{garment}_1.png')
-  worn = render_pair(
-    SEED, int(person), HEIGHT, garment_index=int(garment)
-  )
+  worn = render_pair(SEED, int(person), HEIGHT, garment_index=int(garment))
   np.testing.assert_array_equal(truth, worn.person)
   labels = _read(
     data_dir / 'truth' / f'{person}_0_{garment}_1_parse.png',
@@ -173,7 +175,7 @@ def test_another_garment_leaves_face_and_backdrop_alone():
   backdrop = cv2.erode(backdrop.astype(np.uint8), np.ones((5, 5))) > 0
   head = np.isin(own.parse, (HAIR, FACE)) & np.isin(other.parse, (HAIR, FACE))
   nose = people.make_person(SEED, 4, height=HEIGHT).joints[people.NOSE]
-  head[int(nose[1]) + 5:] = False
+  head[int(nose[1]) + 5 :] = False
   same = own.person == other.person
   assert backdrop.sum() > 1000 and same[backdrop].all()
   assert head.sum() > 200 and same[head].all()
@@ -261,11 +263,14 @@ def test_stripes_follow_the_correspondence():
 def test_joints_lie_in_their_limbs():
   # Either the limb itself or what is drawn over it.
   allowed = {
-    people.NOSE: {FACE, 4}, people.R_EYE: {FACE, 4, HAIR},
-    people.L_EYE: {FACE, 4, HAIR}, people.NECK: {FACE, UPPER, HAIR, TORSO},
+    people.NOSE: {FACE, 4},
+    people.R_EYE: {FACE, 4, HAIR},
+    people.L_EYE: {FACE, 4, HAIR},
+    people.NECK: {FACE, UPPER, HAIR, TORSO},
     people.R_SHOULDER: {UPPER, RIGHT_ARM, FACE, HAIR, TORSO},
     people.L_SHOULDER: {UPPER, LEFT_ARM, FACE, HAIR, TORSO},
-    people.R_ELBOW: {UPPER, RIGHT_ARM}, people.L_ELBOW: {UPPER, LEFT_ARM},
+    people.R_ELBOW: {UPPER, RIGHT_ARM},
+    people.L_ELBOW: {UPPER, LEFT_ARM},
     people.R_WRIST: {UPPER, RIGHT_ARM, LEFT_ARM},
     people.L_WRIST: {UPPER, LEFT_ARM, RIGHT_ARM},
     people.R_HIP: {UPPER, 9, 12, RIGHT_ARM, LEFT_ARM},
@@ -289,7 +294,8 @@ def test_rerun_draws_only_what_is_missing(data_dir):
   lost.unlink()
   args = dict(num_test_pairs=TEST, seed=SEED, height=HEIGHT, workers=1)
   assert dataset.write_dataset(data_dir, TRAIN, **args) == {
-    'drawn': 1, 'kept': TRAIN + 2 * TEST - 1
+    'drawn': 1,
+    'kept': TRAIN + 2 * TEST - 1,
   }
   assert _files(data_dir) == before
   with pytest.raises(InputError, match='new folder'):
@@ -304,14 +310,17 @@ def test_odd_heights_are_drawn():
     assert (pair.parse == UPPER).any()
 
 
-@pytest.mark.parametrize('changes, words', [
-  (dict(num_pairs=0), '--num_pairs is 0'),
-  (dict(height=63), '--height is 63'),
-  (dict(num_test_pairs=1), '--num_test_pairs is 1'),
-  (dict(num_test_pairs=-2), '--num_test_pairs is -2'),
-  (dict(seed=-1), '--seed is -1'),
-  (dict(workers=0), '--workers is 0'),
-])
+@pytest.mark.parametrize(
+  'changes, words',
+  [
+    (dict(num_pairs=0), '--num_pairs is 0'),
+    (dict(height=63), '--height is 63'),
+    (dict(num_test_pairs=1), '--num_test_pairs is 1'),
+    (dict(num_test_pairs=-2), '--num_test_pairs is -2'),
+    (dict(seed=-1), '--seed is -1'),
+    (dict(workers=0), '--workers is 0'),
+  ],
+)
 def test_bad_values_are_refused(tmp_path, changes, words):
   args = dict(num_pairs=1, num_test_pairs=0, seed=0, height=64) | changes
   with pytest.raises(InputError, match=words) as caught:
@@ -324,7 +333,10 @@ def test_bad_values_are_refused(tmp_path, changes, words):
 def _command(*args):
   return subprocess.run(
     [sys.executable, '-m', 'input_pipeline.synthetic', *map(str, args)],
-    capture_output=True, text=True, timeout=300, check=False,
+    capture_output=True,
+    text=True,
+    timeout=300,
+    check=False,
   )
 
 

@@ -7,15 +7,15 @@ from viton_jax.io import tfrecords
 
 
 @pytest.mark.parametrize(
-    'data, checksum',
-    [
-        (b'123456789', 0xE3069283),  # The check value of the CRC catalogue.
-        # RFC 3720, appendix B.4.
-        (bytes(32), 0x8A9136AA),
-        (b'\xff' * 32, 0x62A8AB43),
-        (bytes(range(32)), 0x46DD794E),
-        (bytes(range(31, -1, -1)), 0x113FDB5C),
-    ],
+  'data, checksum',
+  [
+    (b'123456789', 0xE3069283),  # The check value of the CRC catalogue.
+    # RFC 3720, appendix B.4.
+    (bytes(32), 0x8A9136AA),
+    (b'\xff' * 32, 0x62A8AB43),
+    (bytes(range(32)), 0x46DD794E),
+    (bytes(range(31, -1, -1)), 0x113FDB5C),
+  ],
 )
 def test_published_checksums(data, checksum):
   assert tfrecords.crc32c(data) == checksum
@@ -32,7 +32,7 @@ def slow_crc32c(data):
 
 
 @pytest.mark.parametrize(
-    'size', [0, 1, 4, 1023, 1024, 1025, 2047, 2048, 5000, 10_240]
+  'size', [0, 1, 4, 1023, 1024, 1025, 2047, 2048, 5000, 10_240]
 )
 def test_blocks_sum_up_to_the_slow_checksum(size):
   data = np.random.default_rng(size).integers(0, 256, size, np.uint8).tobytes()
@@ -44,8 +44,8 @@ def test_tensorflow_reads_what_we_write(tmp_path):
 
   points = np.linspace(-1, 1, 200, dtype=np.float32)
   rows = [
-      {'name': 'größe', 'data': b'\x00\xff' * n, 'n': n, 'points': points}
-      for n in (0, 1, 63, 100, 70_000)
+    {'name': 'größe', 'data': b'\x00\xff' * n, 'n': n, 'points': points}
+    for n in (0, 1, 63, 100, 70_000)
   ]
   path = tmp_path / 'a.tfrecord'
   payloads = [tfrecords.encode_example(row) for row in rows]

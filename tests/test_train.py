@@ -19,8 +19,8 @@ SMOKE = 'configs/stage1.py:smoke'
 
 def arguments(records_dir, workdir, *more):
   return (
-      *('--config', SMOKE, '--workdir', workdir),
-      *('--config.data.dir', records_dir, *more),
+    *('--config', SMOKE, '--workdir', workdir),
+    *('--config.data.dir', records_dir, *more),
   )
 
 
@@ -28,9 +28,7 @@ def arguments(records_dir, workdir, *more):
 def trained(records_dir, tmp_path_factory):
   """A finished run of four steps on one device."""
   workdir = tmp_path_factory.mktemp('train') / 'one'
-  done = entry_points.run(
-      'viton_jax.train', *arguments(records_dir, workdir)
-  )
+  done = entry_points.run('viton_jax.train', *arguments(records_dir, workdir))
   return workdir, done.stdout
 
 
@@ -49,22 +47,21 @@ def test_says_what_it_does_and_writes_it(trained):
 
 
 def test_eight_devices_train_to_the_same_parameters(
-    trained, records_dir, tmp_path
+  trained, records_dir, tmp_path
 ):
   workdir = tmp_path / 'eight'
   entry_points.run(
-      'viton_jax.train',
-      *arguments(records_dir, workdir, '--config.num_steps', 3),
-      devices=8,
+    'viton_jax.train',
+    *arguments(records_dir, workdir, '--config.num_steps', 3),
+    devices=8,
   )
   single = tmp_path / 'single'
   entry_points.run(
-      'viton_jax.train',
-      *arguments(records_dir, single, '--config.num_steps', 3),
+    'viton_jax.train',
+    *arguments(records_dir, single, '--config.num_steps', 3),
   )
   one, eight = (
-      checkpoints.read(w, 'encoder_decoder').variables
-      for w in (single, workdir)
+    checkpoints.read(w, 'encoder_decoder').variables for w in (single, workdir)
   )
   differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), one, eight)
   assert max(jax.tree.leaves(differences)) < 1e-5
@@ -76,8 +73,8 @@ def test_eight_devices_train_to_the_same_parameters(
 def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
   def steps(count):
     return (
-        *('--config.num_steps', count, '--config.checkpoint_every', 1),
-        *('--config.sample_every', 10**6, '--config.eval_every', 10**6),
+      *('--config.num_steps', count, '--config.checkpoint_every', 1),
+      *('--config.sample_every', 10**6, '--config.eval_every', 10**6),
     )
 
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
@@ -92,7 +89,7 @@ def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
   last = int(checkpoints.find(cut).name)
   more = steps(last + 2)
   done = entry_points.run(
-      'viton_jax.train', *arguments(records_dir, cut, *more)
+    'viton_jax.train', *arguments(records_dir, cut, *more)
   )
   assert f'goes on from step {last}' in done.stdout
   entry_points.run('viton_jax.train', *arguments(records_dir, whole, *more))
@@ -103,10 +100,10 @@ def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
 
 def test_sigterm_saves_and_ends_well(records_dir, tmp_path):
   flags = arguments(
-      records_dir,
-      tmp_path / 'w',
-      *('--config.num_steps', 10**6, '--config.checkpoint_every', 10**6),
-      *('--config.sample_every', 10**6, '--config.eval_every', 10**6),
+    records_dir,
+    tmp_path / 'w',
+    *('--config.num_steps', 10**6, '--config.checkpoint_every', 10**6),
+    *('--config.sample_every', 10**6, '--config.eval_every', 10**6),
   )
   process = train_jobs.start(flags)
   train_jobs.wait_for(process, 'step 2/')
@@ -124,7 +121,7 @@ def test_bad_input(trained, records_dir, tmp_path):
 
   def fails(*more, to=tmp_path / 'new'):
     return entry_points.fails(
-        'viton_jax.train', *arguments(records_dir, to, *more)
+      'viton_jax.train', *arguments(records_dir, to, *more)
     )
 
   assert 'learning_rat' in fails('--config.learning_rat', 1)
@@ -149,11 +146,11 @@ def test_trains_on_the_originals_records_as_they_lie(tmp_path):
   for path in goldens.glob('*.gz'):
     (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
   done = entry_points.run(
-      'viton_jax.train',
-      *arguments(folder, tmp_path / 'w'),
-      *('--config.data.format', 'original_records'),
-      *('--config.fidelity', 'original', '--config.num_steps', 1),
-      *('--config.batch_size', 2),
+    'viton_jax.train',
+    *arguments(folder, tmp_path / 'w'),
+    *('--config.data.format', 'original_records'),
+    *('--config.fidelity', 'original', '--config.num_steps', 1),
+    *('--config.batch_size', 2),
   )
   assert '4 training pairs of 256 x 192' in done.stdout
   checkpoint = checkpoints.read(tmp_path / 'w', 'encoder_decoder')

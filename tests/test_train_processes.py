@@ -31,13 +31,17 @@ def two(packed, tmp_path_factory):
   """Four steps of two processes, a checkpoint after each; what they said."""
   folder = tmp_path_factory.mktemp('two') / 'w'
   return folder, ends(
-      train_jobs.start_many(
-          arguments(
-              packed, folder, checkpoint_every=1, keep=9, eval_every=4,
-              sample_every=4,
-          ),
-          2,
-      )
+    train_jobs.start_many(
+      arguments(
+        packed,
+        folder,
+        checkpoint_every=1,
+        keep=9,
+        eval_every=4,
+        sample_every=4,
+      ),
+      2,
+    )
   )
 
 
@@ -46,23 +50,23 @@ def test_two_processes_train_to_the_parameters_of_one(two, packed, tmp_path):
   assert [code for code, _, _ in said] == [0, 0], said
   single = tmp_path / 'w'
   done = entry_points.run(
-      'viton_jax.train', *arguments(packed, single, eval_every=4)
+    'viton_jax.train', *arguments(packed, single, eval_every=4)
   )
   a, b = train_jobs.whole_state(single), train_jobs.whole_state(folder)
   for name in ('params', 'batch_stats'):
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5),
-        a[name],
-        b[name],
+      lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5),
+      a[name],
+      b[name],
     )
   # Each held-out pair counts once: the losses are the same, of both pairs.
   ours, theirs = (
-      [x for x in metric_log.read(w) if 'validation/loss' in x]
-      for w in (folder, single)
+    [x for x in metric_log.read(w) if 'validation/loss' in x]
+    for w in (folder, single)
   )
   assert [x['step'] for x in ours] == [4]
   np.testing.assert_allclose(
-      ours[0]['validation/loss'], theirs[0]['validation/loss'], rtol=1e-5
+    ours[0]['validation/loss'], theirs[0]['validation/loss'], rtol=1e-5
   )
   # One of them speaks and writes.
   (_, first, _), (_, second, _) = said
@@ -77,8 +81,12 @@ def test_a_killed_process_ends_the_others(two, packed, tmp_path, victim):
   """And all of them go on to the same parameters, to the bit."""
   folder = tmp_path / 'w'
   options = arguments(
-      packed, folder, checkpoint_every=1, keep=1000, eval_every=4,
-      sample_every=4,
+    packed,
+    folder,
+    checkpoint_every=1,
+    keep=1000,
+    eval_every=4,
+    sample_every=4,
   )
   # As if it were endless, so that the kill comes in the middle.
   long = [*options, '--config.num_steps=100000']

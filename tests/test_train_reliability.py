@@ -33,15 +33,23 @@ def averaged(packed, tmp_path_factory):
   """Four steps in one go, with averages, a trace and the best kept."""
   folder = tmp_path_factory.mktemp('averaged') / 'w'
   done = entry_points.run(
-      'viton_jax.train', *averaged_arguments(packed, folder)
+    'viton_jax.train', *averaged_arguments(packed, folder)
   )
   return folder, done.stdout
 
 
 def averaged_arguments(packed, folder, **more):
   return arguments(
-      packed, folder, ema=0.5, profile='2:3', keep=1, keep_best=1,
-      checkpoint_every=1, norm_decay=0.5, warmup_steps=2, **more,
+    packed,
+    folder,
+    ema=0.5,
+    profile='2:3',
+    keep=1,
+    keep_best=1,
+    checkpoint_every=1,
+    norm_decay=0.5,
+    warmup_steps=2,
+    **more,
   )
 
 
@@ -55,15 +63,13 @@ def test_killed_many_times_and_gone_on_with_is_bit_equal(packed, tmp_path):
   seed = random.randrange(10**6)
   rng = random.Random(seed)
   moments = [
-      train_jobs.kill_somewhere(
-          train_jobs.start(arguments(packed, cut, **options)), rng
-      )
-      for _ in range(kills)
+    train_jobs.kill_somewhere(
+      train_jobs.start(arguments(packed, cut, **options)), rng
+    )
+    for _ in range(kills)
   ]
   print(f'seed {seed}; killed at: {", ".join(moments)}')
-  done = entry_points.run(
-      'viton_jax.train', *arguments(packed, cut, **options)
-  )
+  done = entry_points.run('viton_jax.train', *arguments(packed, cut, **options))
   assert f'step {steps}' in done.stdout
   train_jobs.assert_bit_equal(whole, cut)
   steps_logged = [x['step'] for x in metric_log.read(cut) if 'train/loss' in x]
@@ -75,9 +81,9 @@ def test_where_the_pictures_lie_changes_nothing(packed, tmp_path):
   for cache in ('none', 'host', 'device'):
     folders[cache] = tmp_path / cache
     entry_points.run(
-        'viton_jax.train',
-        *arguments(packed, folders[cache], data__cache=cache, accumulate=2),
-        devices=2,
+      'viton_jax.train',
+      *arguments(packed, folders[cache], data__cache=cache, accumulate=2),
+      devices=2,
     )
   train_jobs.assert_bit_equal(folders['none'], folders['host'])
   train_jobs.assert_bit_equal(folders['none'], folders['device'])
@@ -87,7 +93,7 @@ def test_averages_go_on_and_are_what_is_read(averaged, packed, tmp_path):
   whole, log = averaged
   cut = tmp_path / 'cut'
   entry_points.run(
-      'viton_jax.train', *averaged_arguments(packed, cut, num_steps=3)
+    'viton_jax.train', *averaged_arguments(packed, cut, num_steps=3)
   )
   entry_points.run('viton_jax.train', *averaged_arguments(packed, cut))
   train_jobs.assert_bit_equal(whole, cut)
@@ -95,15 +101,15 @@ def test_averages_go_on_and_are_what_is_read(averaged, packed, tmp_path):
   read = checkpoints.read(whole, 'encoder_decoder').variables
   jax.tree.map(np.testing.assert_array_equal, read, state['ema'])
   gap = jax.tree.map(
-      lambda a, b: np.abs(a - b).max(), read['params'], state['params']
+    lambda a, b: np.abs(a - b).max(), read['params'], state['params']
   )
   assert max(jax.tree.leaves(gap)) > 1e-6
 
   # The best is the smallest of the logged validation losses.
   losses = {
-      x['step']: x['validation/loss']
-      for x in metric_log.read(whole)
-      if 'validation/loss' in x
+    x['step']: x['validation/loss']
+    for x in metric_log.read(whole)
+    if 'validation/loss' in x
   }
   best = min(losses, key=losses.get)
   assert f'best: step {best} ' in log
@@ -111,7 +117,7 @@ def test_averages_go_on_and_are_what_is_read(averaged, packed, tmp_path):
   assert kept == {best, 4}
   # The first of two warm-up steps has the rate 0, the second half.
   rates = [
-      x['learning_rate'] for x in metric_log.read(whole) if 'learning_rate' in x
+    x['learning_rate'] for x in metric_log.read(whole) if 'learning_rate' in x
   ]
   np.testing.assert_allclose(rates, [0.0, 1e-4, 2e-4, 2e-4], rtol=1e-6)
 
@@ -119,7 +125,7 @@ def test_averages_go_on_and_are_what_is_read(averaged, packed, tmp_path):
 def test_the_trace_is_where_tensorboard_looks(averaged):
   folder, log = averaged
   (trace,) = (folder / 'tensorboard' / 'plugins' / 'profile').glob(
-      '*/*.xplane.pb'
+    '*/*.xplane.pb'
   )
   assert trace.stat().st_size > 1000
   assert 'steps 2 to 3 are profiled' in log
@@ -128,17 +134,21 @@ def test_the_trace_is_where_tensorboard_looks(averaged):
 def test_what_is_not_finite_ends_the_run_and_saves_nothing(packed, tmp_path):
   folder = tmp_path / 'w'
   options = arguments(
-      packed, folder, num_steps=20, checkpoint_every=2, log_every=100,
-      schedule='step', schedule_steps='(4,)', schedule_factor=1e38,
+    packed,
+    folder,
+    num_steps=20,
+    checkpoint_every=2,
+    log_every=100,
+    schedule='step',
+    schedule_steps='(4,)',
+    schedule_factor=1e38,
   )
   # The second run goes on from step 4 and always looks at its first step.
   for window in ('steps 5 and 6', 'steps 6 and 6'):
-    done = entry_points.run(
-        'viton_jax.train', *options, expect=EXIT_NOT_FINITE
-    )
+    done = entry_points.run('viton_jax.train', *options, expect=EXIT_NOT_FINITE)
     assert 'Traceback' not in done.stderr
     assert f'not finite at step 6, between the checks of {window}' in (
-        done.stderr
+      done.stderr
     )
     assert f'the last good checkpoint of {folder} is step 4' in done.stderr
     assert checkpoints.find(folder).name == '4'
@@ -149,11 +159,11 @@ def test_what_is_not_finite_ends_the_run_and_saves_nothing(packed, tmp_path):
 def test_trains_without_tensorflow_and_its_family(packed, tmp_path):
   """In a process for which they are not installed."""
   barred = (
-      'tensorflow tensorflow_datasets tensorboard clu ml_collections tqdm h5py '
-      'safetensors threadpoolctl onnxruntime grain'
+    'tensorflow tensorflow_datasets tensorboard clu ml_collections tqdm h5py '
+    'safetensors threadpoolctl onnxruntime grain'
   )
   (tmp_path / 'sitecustomize.py').write_text(
-      textwrap.dedent(f'''
+    textwrap.dedent(f"""
           import sys
 
           class Without:
@@ -169,18 +179,18 @@ def test_trains_without_tensorflow_and_its_family(packed, tmp_path):
               return getattr(self.finder, name)
 
           sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
-      ''')
+      """)
   )
   process = train_jobs.start(
-      arguments(packed, tmp_path / 'bare', sample_every=4, eval_every=4),
-      env={'PYTHONPATH': str(tmp_path)},
+    arguments(packed, tmp_path / 'bare', sample_every=4, eval_every=4),
+    env={'PYTHONPATH': str(tmp_path)},
   )
   out, err = process.communicate()
   assert process.returncode == 0, out + err
   assert 'done: step 4' in out
   assert (tmp_path / 'bare' / 'samples' / 'step_0000004.png').exists()
   entry_points.run(
-      'viton_jax.train', *arguments(packed, tmp_path / 'full', sample_every=4)
+    'viton_jax.train', *arguments(packed, tmp_path / 'full', sample_every=4)
   )
   train_jobs.assert_bit_equal(tmp_path / 'bare', tmp_path / 'full')
 
@@ -215,7 +225,7 @@ def test_refusals_before_anything_is_written(packed, tmp_path):
 def test_room_on_the_disk(tmp_path, monkeypatch):
   state = {'a': np.zeros(1_000_000, np.float32)}
   monkeypatch.setattr(
-      shutil, 'disk_usage', lambda path: types.SimpleNamespace(free=12_000_000)
+    shutil, 'disk_usage', lambda path: types.SimpleNamespace(free=12_000_000)
   )
   workdir.check_space(tmp_path, state, checkpoints=2)
   with pytest.raises(InputError, match='0.01 GB are free, but 3 checkpoints'):
@@ -250,8 +260,16 @@ def test_workdirs_from_before_a_field_was_there_are_gone_on_with(tmp_path):
   workdir.claim(tmp_path, config)
   path = tmp_path / 'config.json'
   old = json.loads(path.read_text())
-  for name in ('ema', 'accumulate', 'remat', 'warmup_steps', 'keep_best',
-               'schedule_steps', 'schedule_factor', 'profile'):
+  for name in (
+    'ema',
+    'accumulate',
+    'remat',
+    'warmup_steps',
+    'keep_best',
+    'schedule_steps',
+    'schedule_factor',
+    'profile',
+  ):
     del old[name]
   path.write_text(json.dumps(old))
   config.keep_best = 2
@@ -272,24 +290,24 @@ def test_figures_of_steps_to_come_again_are_dropped(tmp_path):
   log.scalars(3, {'train/loss': 9.0})
   log.close()
   assert metric_log.read(tmp_path) == [
-      {'step': 1, 'train/loss': 0.5, 'x': None},
-      {'step': 2, 'train/loss': 1.0, 'x': None},
-      {'step': 3, 'train/loss': 9.0},
+    {'step': 1, 'train/loss': 0.5, 'x': None},
+    {'step': 2, 'train/loss': 1.0, 'x': None},
+    {'step': 3, 'train/loss': 9.0},
   ]
 
 
 @pytest.mark.parametrize(
-    'schedule, warmup, rates',
-    [
-        ('constant', 0, {0: 8, 5: 8, 99: 8}),
-        ('constant', 4, {0: 0, 1: 2, 3: 6, 4: 8, 50: 8}),
-        ('linear', 0, {0: 8, 50: 4, 75: 2, 100: 0}),
-        ('linear', 20, {10: 4, 20: 8, 60: 4, 100: 0}),
-        ('cosine', 0, {0: 8, 50: 4, 100: 0}),
-        ('cosine', 20, {10: 4, 20: 8, 60: 4, 100: 0}),
-        ('step', 0, {0: 8, 39: 8, 40: 4, 59: 4, 60: 2, 100: 2}),
-        ('step', 10, {5: 4, 10: 8, 39: 8, 40: 4, 60: 2}),
-    ],
+  'schedule, warmup, rates',
+  [
+    ('constant', 0, {0: 8, 5: 8, 99: 8}),
+    ('constant', 4, {0: 0, 1: 2, 3: 6, 4: 8, 50: 8}),
+    ('linear', 0, {0: 8, 50: 4, 75: 2, 100: 0}),
+    ('linear', 20, {10: 4, 20: 8, 60: 4, 100: 0}),
+    ('cosine', 0, {0: 8, 50: 4, 100: 0}),
+    ('cosine', 20, {10: 4, 20: 8, 60: 4, 100: 0}),
+    ('step', 0, {0: 8, 39: 8, 40: 4, 59: 4, 60: 2, 100: 2}),
+    ('step', 10, {5: 4, 10: 8, 39: 8, 40: 4, 60: 2}),
+  ],
 )
 def test_learning_rates(schedule, warmup, rates):
   config = schedule_config(schedule=schedule, warmup_steps=warmup)
@@ -299,13 +317,13 @@ def test_learning_rates(schedule, warmup, rates):
 
 
 @pytest.mark.parametrize(
-    'fields, said',
-    [
-        ({'schedule': 'exponential'}, "'exponential' is unknown"),
-        ({'warmup_steps': 100}, 'config.warmup_steps: 100'),
-        ({'schedule': 'step', 'schedule_steps': (60, 40)}, 'schedule_steps'),
-        ({'schedule': 'step', 'schedule_steps': ()}, 'schedule_steps'),
-    ],
+  'fields, said',
+  [
+    ({'schedule': 'exponential'}, "'exponential' is unknown"),
+    ({'warmup_steps': 100}, 'config.warmup_steps: 100'),
+    ({'schedule': 'step', 'schedule_steps': (60, 40)}, 'schedule_steps'),
+    ({'schedule': 'step', 'schedule_steps': ()}, 'schedule_steps'),
+  ],
 )
 def test_learning_rates_that_make_no_sense(fields, said):
   with pytest.raises(InputError, match=said):
@@ -313,14 +331,16 @@ def test_learning_rates_that_make_no_sense(fields, said):
 
 
 def schedule_config(**fields):
-  return types.SimpleNamespace(**(
+  return types.SimpleNamespace(
+    **(
       {
-          'learning_rate': 8.0,
-          'num_steps': 100,
-          'schedule': 'constant',
-          'schedule_steps': (40, 60),
-          'schedule_factor': 0.5,
-          'warmup_steps': 0,
+        'learning_rate': 8.0,
+        'num_steps': 100,
+        'schedule': 'constant',
+        'schedule_steps': (40, 60),
+        'schedule_factor': 0.5,
+        'warmup_steps': 0,
       }
       | fields
-  ))
+    )
+  )

@@ -66,7 +66,7 @@ def torchvision_tensors(made):
   tensors = {'classifier.0.weight': np.zeros((2, 2), np.float32)}
   for place, (kernel, bias) in zip(places, made.values(), strict=True):
     tensors[f'features.{place}.weight'] = np.ascontiguousarray(
-        kernel.transpose(3, 2, 0, 1)
+      kernel.transpose(3, 2, 0, 1)
     )
     tensors[f'features.{place}.bias'] = bias
   return tensors
@@ -80,17 +80,17 @@ def reference_features(made, x):
       h, w, c = x.shape
       x = x.reshape(h // 2, 2, w // 2, 2, c).mean(axis=(1, 3))
     x = np.stack(
-        [
-            bias[o]
-            + sum(
-                scipy.ndimage.correlate(
-                    x[..., i], kernel[:, :, i, o], mode='constant'
-                )
-                for i in range(kernel.shape[2])
-            )
-            for o in range(kernel.shape[3])
-        ],
-        axis=-1,
+      [
+        bias[o]
+        + sum(
+          scipy.ndimage.correlate(
+            x[..., i], kernel[:, :, i, o], mode='constant'
+          )
+          for i in range(kernel.shape[2])
+        )
+        for o in range(kernel.shape[3])
+      ],
+      axis=-1,
     )
     x = np.maximum(x, 0)
     found[name] = x
@@ -113,7 +113,7 @@ def assert_features(params, made, preprocessed, picture):
     scale = np.abs(theirs[name]).max()
     assert scale > 0
     np.testing.assert_allclose(
-        ours[name][0] / scale, theirs[name] / scale, atol=2e-5
+      ours[name][0] / scale, theirs[name] / scale, atol=2e-5
     )
 
 

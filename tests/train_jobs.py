@@ -20,10 +20,10 @@ from viton_jax.errors import InputError
 def pack(raw_dir: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
   """The raw pairs as packed data of 64 x 64, ten to train on, two held out."""
   entry_points.run(
-      'input_pipeline.prepare',
-      *('--layout', 'viton', '--data_dir', raw_dir, '--out_dir', folder),
-      *('--height', 64, '--width', 64, '--validation_fraction', 0.2),
-      *('--format', 'packed'),
+    'input_pipeline.prepare',
+    *('--layout', 'viton', '--data_dir', raw_dir, '--out_dir', folder),
+    *('--height', 64, '--width', 64, '--validation_fraction', 0.2),
+    *('--format', 'packed'),
   )
   return folder
 
@@ -31,29 +31,29 @@ def pack(raw_dir: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 def arguments(packed: pathlib.Path, workdir: pathlib.Path, **options) -> list:
   """Of a tiny stage 1; `options` are fields, with __ for a dot."""
   fields = {
-      'data.dir': packed,
-      'data.format': 'packed',
-      'features': 4,
-      'eval_every': 1000,
-      'sample_every': 1000,
-      **{name.replace('__', '.'): value for name, value in options.items()},
+    'data.dir': packed,
+    'data.format': 'packed',
+    'features': 4,
+    'eval_every': 1000,
+    'sample_every': 1000,
+    **{name.replace('__', '.'): value for name, value in options.items()},
   }
   return [
-      *('--config', 'configs/stage1.py:smoke', '--workdir', workdir),
-      *(f'--config.{name}={value}' for name, value in fields.items()),
+    *('--config', 'configs/stage1.py:smoke', '--workdir', workdir),
+    *(f'--config.{name}={value}' for name, value in fields.items()),
   ]
 
 
 def start(
-    arguments: list, *, env: dict | None = None, devices: int = 1
+  arguments: list, *, env: dict | None = None, devices: int = 1
 ) -> subprocess.Popen:
   process = subprocess.Popen(
-      entry_points.command('viton_jax.train', *arguments),
-      cwd=entry_points.ROOT,
-      env=entry_points.environment(devices) | (env or {}),
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
+    entry_points.command('viton_jax.train', *arguments),
+    cwd=entry_points.ROOT,
+    env=entry_points.environment(devices) | (env or {}),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
   )
   atexit.register(process.kill)  # A test that fails leaves none behind.
   return process
@@ -65,15 +65,15 @@ def start_many(arguments: list, count: int) -> list[subprocess.Popen]:
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
   return [
-      start(
-          arguments,
-          env={
-              'VITON_JAX_COORDINATOR': address,
-              'VITON_JAX_NUM_PROCESSES': str(count),
-              'VITON_JAX_PROCESS_ID': str(i),
-          },
-      )
-      for i in range(count)
+    start(
+      arguments,
+      env={
+        'VITON_JAX_COORDINATOR': address,
+        'VITON_JAX_NUM_PROCESSES': str(count),
+        'VITON_JAX_PROCESS_ID': str(i),
+      },
+    )
+    for i in range(count)
   ]
 
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 __version__ = '0.1.0'
 __all__ = [
-    'TryOnResult',
-    'convert',
-    'geometry',
-    'models',
-    'perception',
-    'try_on',
+  'TryOnResult',
+  'convert',
+  'geometry',
+  'models',
+  'perception',
+  'try_on',
 ]
 
 # TensorFlow only decodes and feeds data here. Left alone it greets every

@@ -27,5 +27,5 @@ def check(name: str, value: Any, choice: Any) -> None:
   values = get_args(choice)
   if value not in values:
     raise InputError(
-        f'{name} is {value!r}; it must be one of {", ".join(map(repr, values))}'
+      f'{name} is {value!r}; it must be one of {", ".join(map(repr, values))}'
     )

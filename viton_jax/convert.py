@@ -38,19 +38,26 @@ __all__ = ['read_tf1_checkpoint']
 
 def parse_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-      prog='python -m viton_jax.convert',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m viton_jax.convert',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   source = parser.add_mutually_exclusive_group(required=True)
   add = source.add_argument
-  add('--tf1_checkpoint', metavar='PREFIX',
-      help='TensorFlow 1 saver file: its prefix or its folder')
+  add(
+    '--tf1_checkpoint',
+    metavar='PREFIX',
+    help='TensorFlow 1 saver file: its prefix or its folder',
+  )
   add('--checkpoint', metavar='WORKDIR', help='ours: workdir, or one step')
   add('--safetensors', metavar='FILE', help='what --to safetensors wrote')
   parser.add_argument('--out_dir', required=True, help='where results go')
-  parser.add_argument('--to', choices=('orbax', 'safetensors'),
-                      default='orbax', help='default: %(default)s')
+  parser.add_argument(
+    '--to',
+    choices=('orbax', 'safetensors'),
+    default='orbax',
+    help='default: %(default)s',
+  )
   return parser.parse_args()
 
 
@@ -64,7 +71,7 @@ def main() -> int:
   else:
     path = arguments.checkpoint
     networks = checkpoints.contents(path) or [
-        checkpoints.read_metadata(path)['network']
+      checkpoints.read_metadata(path)['network']
     ]
     found = [checkpoints.read(path, network) for network in networks]
 
@@ -74,7 +81,7 @@ def main() -> int:
   for target in targets:  # All of them before anything is written.
     if target.exists():
       raise InputError(
-          f'{target}: exists already; give another --out_dir, or remove it.'
+        f'{target}: exists already; give another --out_dir, or remove it.'
       )
   try:
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -90,13 +97,13 @@ def main() -> int:
         os.replace(partial / target.name, target)
   except OSError as error:
     raise InputError(
-        f'{out_dir}: cannot be written ({error.strerror or error}); give '
-        'another --out_dir.'
+      f'{out_dir}: cannot be written ({error.strerror or error}); give '
+      'another --out_dir.'
     ) from error
   for one, target in zip(found, targets, strict=True):
     print(
-        f'{one.network}: {one.features} features, fidelity {one.fidelity}, '
-        f'step {one.step} -> {target}'
+      f'{one.network}: {one.features} features, fidelity {one.fidelity}, '
+      f'step {one.step} -> {target}'
     )
   print(f'done in {time.monotonic() - begin:.1f} s')
   return errors.EXIT_OK
@@ -107,8 +114,8 @@ def print_table(checkpoint: Checkpoint, *, from_tf1: bool) -> None:
   sources = {}
   if from_tf1:
     sources = {
-        '/'.join(place): name
-        for name, place in tf1_names(checkpoint.network).items()
+      '/'.join(place): name
+      for name, place in tf1_names(checkpoint.network).items()
     }
   flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
   print(f'{checkpoint.path}: {checkpoint.network}')

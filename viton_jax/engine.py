@@ -25,8 +25,15 @@ from viton_jax.runtime import parallel
 from viton_jax.training import steps
 
 __all__ = [
-    'TryOnBatch', 'TryOnSteps', 'make_steps', 'make_try_on', 'match',
-    'no_points', 'pure_steps', 'read_both', 'through_png',
+  'TryOnBatch',
+  'TryOnSteps',
+  'make_steps',
+  'make_try_on',
+  'match',
+  'no_points',
+  'pure_steps',
+  'read_both',
+  'through_png',
 ]
 
 
@@ -78,23 +85,28 @@ class TryOnSteps:
 
 # What the first network reads of a working example.
 _COARSE_INPUTS = (
-    'person', 'garment', 'head_mask', 'body', 'keypoints', 'pose_limit'
+  'person',
+  'garment',
+  'head_mask',
+  'body',
+  'keypoints',
+  'pose_limit',
 )
 RANGES = {
-    'coarse': (-1, 1),
-    'mask': (0, 1),
-    'warped': (-1, 1),
-    'alpha': (0, 1),
-    'output': (-1, 1),
+  'coarse': (-1, 1),
+  'mask': (0, 1),
+  'warped': (-1, 1),
+  'alpha': (0, 1),
+  'output': (-1, 1),
 }
 
 
 def make_steps(
-    checkpoint: str | pathlib.Path,
-    refine_checkpoint: str | pathlib.Path,
-    *,
-    dtype: str = 'float32',
-    png_round_trip: bool = False,
+  checkpoint: str | pathlib.Path,
+  refine_checkpoint: str | pathlib.Path,
+  *,
+  dtype: str = 'float32',
+  png_round_trip: bool = False,
 ) -> TryOnSteps:
   """Loads both networks for a job that keeps the devices busy.
 
@@ -116,11 +128,11 @@ def make_steps(
 
   def refine_all(variables, batch):
     values = refine_step(variables, batch) | {
-        'coarse': batch['coarse'], 'mask': jnp.clip(batch['mask'], 0, 1)
+      'coarse': batch['coarse'],
+      'mask': jnp.clip(batch['mask'], 0, 1),
     }
     pictures = {
-        name: to_levels(value, *RANGES[name])
-        for name, value in values.items()
+      name: to_levels(value, *RANGES[name]) for name, value in values.items()
     }
     return {'values': values, 'pictures': pictures}
 
@@ -131,32 +143,32 @@ def make_steps(
 
   def coarse(batch):
     return coarse_all(
-        coarse_variables,
-        {name: batch[name] for name in _COARSE_INPUTS if name in batch},
+      coarse_variables,
+      {name: batch[name] for name in _COARSE_INPUTS if name in batch},
     )
 
   def refine(batch, control_points, predicted):
     if png_round_trip:
       mask, coarse = (
-          through_png(parallel.unshard(predicted[name]))
-          for name in ('mask', 'coarse')
+        through_png(parallel.unshard(predicted[name]))
+        for name in ('mask', 'coarse')
       )
       predicted = parallel.shard({'mask': mask, 'coarse': coarse * 2 - 1})
     points = parallel.shard({'control_points': control_points})
     return refine_all(
-        refine_variables, {'garment': batch['garment'], **points, **predicted}
+      refine_variables, {'garment': batch['garment'], **points, **predicted}
     )
 
   return TryOnSteps(first, coarse, refine)
 
 
 def make_try_on(
-    checkpoint: str | pathlib.Path,
-    refine_checkpoint: str | pathlib.Path,
-    *,
-    workers: int | None = None,
-    png_round_trip: bool = False,
-    dtype: str = 'float32',
+  checkpoint: str | pathlib.Path,
+  refine_checkpoint: str | pathlib.Path,
+  *,
+  workers: int | None = None,
+  png_round_trip: bool = False,
+  dtype: str = 'float32',
 ) -> tuple[checkpoints.Checkpoint, Callable[[dict], TryOnBatch]]:
   """Loads both networks.
 
@@ -180,7 +192,7 @@ def make_try_on(
   first, second = read_both(checkpoint, refine_checkpoint)
   fidelity = first.fidelity
   coarse_step, refine_step = map(
-      parallel.predict, pure_steps(first, second, dtype=dtype)
+    parallel.predict, pure_steps(first, second, dtype=dtype)
   )
   coarse_variables = parallel.replicate(first.variables)
   refine_variables = parallel.replicate(second.variables)
@@ -191,32 +203,32 @@ def make_try_on(
     # Matching solves many small systems: more threads for each only wait.
     with threadpoolctl.threadpool_limits(1, user_api='blas'):
       matches = list(
-          pool.map(
-              functools.partial(match, fidelity=fidelity),
-              batch['garment_mask'],
-              mask[..., 0],
-          )
+        pool.map(
+          functools.partial(match, fidelity=fidelity),
+          batch['garment_mask'],
+          mask[..., 0],
+        )
       )
     if png_round_trip:
       coarse, mask = through_png(coarse) * 2 - 1, through_png(mask)
     control_points = np.stack([points for points, _ in matches])
     refined = refine_step(
-        refine_variables,
-        {
-            'garment': batch['garment'],
-            'control_points': control_points,
-            'mask': mask,
-            'coarse': coarse,
-        },
+      refine_variables,
+      {
+        'garment': batch['garment'],
+        'control_points': control_points,
+        'mask': mask,
+        'coarse': coarse,
+      },
     )
     return TryOnBatch(
-        coarse=coarse,
-        mask=np.clip(mask, 0, 1),
-        control_points=control_points,
-        warped=refined['warped'],
-        alpha=refined['alpha'],
-        output=refined['output'],
-        failures=[reason for _, reason in matches],
+      coarse=coarse,
+      mask=np.clip(mask, 0, 1),
+      control_points=control_points,
+      warped=refined['warped'],
+      alpha=refined['alpha'],
+      output=refined['output'],
+      failures=[reason for _, reason in matches],
     )
 
   return first, run
@@ -229,9 +241,9 @@ def read_both(checkpoint, refine_checkpoint):
   for name in ('fidelity', 'size'):
     if getattr(first, name) != getattr(second, name):
       raise InputError(
-          f'{second.path}: trained with {name} {getattr(second, name)}, the '
-          f'encoder-decoder {first.path} with {getattr(first, name)}; give two '
-          'checkpoints that belong together.'
+        f'{second.path}: trained with {name} {getattr(second, name)}, the '
+        f'encoder-decoder {first.path} with {getattr(first, name)}; give two '
+        'checkpoints that belong together.'
       )
   return first, second
 
@@ -250,24 +262,24 @@ def pure_steps(first, second, *, dtype):
   fidelity = first.fidelity
   dtype = jnp.dtype(dtype)
   encoder_decoder = EncoderDecoder(
-      features=first.features, dtype=dtype, depth=first.depth
+    features=first.features, dtype=dtype, depth=first.depth
   )
   refinement = Refinement(features=second.features, dtype=dtype)
 
   def coarse_step(variables, batch):
     return steps.predict_coarse(
-        variables, batch, model=encoder_decoder, fidelity=fidelity
+      variables, batch, model=encoder_decoder, fidelity=fidelity
     )
 
   def refine_step(variables, batch):
     return steps.predict_refined(
-        variables,
-        batch,
-        batch['control_points'],
-        batch['mask'],
-        batch['coarse'],
-        model=refinement,
-        fidelity=fidelity,
+      variables,
+      batch,
+      batch['control_points'],
+      batch['mask'],
+      batch['coarse'],
+      model=refinement,
+      fidelity=fidelity,
     )
 
   return coarse_step, refine_step
@@ -292,7 +304,7 @@ def through_png(images: np.ndarray) -> np.ndarray:
     (b, h, w, c) float32, multiples of 1/255 in [0, 1].
   """
   low, high = (
-      f(images, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max)
+    f(images, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max)
   )
   span = np.where(high > low, high - low, 1)
   levels = np.floor((images - low) * (255 / span) + 0.5)

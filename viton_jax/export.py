@@ -44,30 +44,45 @@ FORMATS = ('stablehlo', 'savedmodel')
 TOLERANCE = 2  # Grey levels of 255.
 _PAIRS = 3
 _LICENCE = (
-    'Code: Apache-2.0. The weights carry the terms of the data and of the '
-    'checkpoints that they come from; know them before you pass this on.'
+  'Code: Apache-2.0. The weights carry the terms of the data and of the '
+  'checkpoints that they come from; know them before you pass this on.'
 )
 
 
 def parse_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-      prog='python -m viton_jax.export',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m viton_jax.export',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
-  add('--checkpoint', required=True,
-      help='stage 1: its workdir, one step of it, a .safetensors file, or what '
-      '`python -m viton_jax.convert` wrote')
+  add(
+    '--checkpoint',
+    required=True,
+    help='stage 1: its workdir, one step of it, a .safetensors file, or what '
+    '`python -m viton_jax.convert` wrote',
+  )
   add('--refine_checkpoint', required=True, help='the same of stage 2')
   add('--out_dir', required=True, help='folder to write; must not exist yet')
-  add('--format', default='stablehlo', metavar='LIST',
-      help="'stablehlo' (always written), or 'stablehlo,savedmodel' for "
-      'TensorFlow Serving as well (default: %(default)s)')
-  add('--dtype', default='float32', choices=('float32', 'bfloat16'),
-      help='of the convolutions; weights stay float32 (default: %(default)s)')
-  add('--licence', default=_LICENCE, metavar='TEXT',
-      help='note for the manifest: on what terms the weights may be used')
+  add(
+    '--format',
+    default='stablehlo',
+    metavar='LIST',
+    help="'stablehlo' (always written), or 'stablehlo,savedmodel' for "
+    'TensorFlow Serving as well (default: %(default)s)',
+  )
+  add(
+    '--dtype',
+    default='float32',
+    choices=('float32', 'bfloat16'),
+    help='of the convolutions; weights stay float32 (default: %(default)s)',
+  )
+  add(
+    '--licence',
+    default=_LICENCE,
+    metavar='TEXT',
+    help='note for the manifest: on what terms the weights may be used',
+  )
   return parser.parse_args()
 
 
@@ -77,34 +92,30 @@ def main() -> int:
   for name in formats:
     if name not in FORMATS:
       raise InputError(
-          f'--format {arguments.format}: {name!r} is unknown; give a list of '
-          f'{", ".join(FORMATS)}.'
+        f'--format {arguments.format}: {name!r} is unknown; give a list of '
+        f'{", ".join(FORMATS)}.'
       )
   if 'savedmodel' in formats and not importlib.util.find_spec('tensorflow'):
     raise InputError(
-        f'--format {arguments.format}: a savedmodel is written by TensorFlow, '
-        'which is not installed; install tensorflow-cpu or leave it out.'
+      f'--format {arguments.format}: a savedmodel is written by TensorFlow, '
+      'which is not installed; install tensorflow-cpu or leave it out.'
     )
   out_dir = pathlib.Path(arguments.out_dir).absolute()
   if out_dir.exists():
     raise InputError(
-        f'{out_dir}: exists already; give another --out_dir, or remove it.'
+      f'{out_dir}: exists already; give another --out_dir, or remove it.'
     )
   jax.config.update('jax_platforms', 'cpu')
   begin = time.monotonic()
-  networks = engine.read_both(
-      arguments.checkpoint, arguments.refine_checkpoint
-  )
+  networks = engine.read_both(arguments.checkpoint, arguments.refine_checkpoint)
   try:
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
-        prefix='.partial_', dir=out_dir.parent
+      prefix='.partial_', dir=out_dir.parent
     ) as folder:
       partial = pathlib.Path(folder) / out_dir.name
       partial.mkdir()
-      write(
-          partial, networks, dtype=arguments.dtype, licence=arguments.licence
-      )
+      write(partial, networks, dtype=arguments.dtype, licence=arguments.licence)
       written = time.monotonic()
       print(f'exported in {written - begin:.1f} s')
       batch, live = dress_live(arguments, networks[0])
@@ -119,8 +130,8 @@ def main() -> int:
       os.replace(partial, out_dir)
   except OSError as error:
     raise InputError(
-        f'{out_dir}: cannot be written ({error.strerror or error}); give '
-        'another --out_dir.'
+      f'{out_dir}: cannot be written ({error.strerror or error}); give '
+      'another --out_dir.'
     ) from error
   print_table(out_dir)
   print(f'{out_dir}: done in {time.monotonic() - begin:.0f} s')
@@ -128,11 +139,11 @@ def main() -> int:
 
 
 def write(
-    folder: pathlib.Path,
-    networks: tuple[Checkpoint, Checkpoint],
-    *,
-    dtype: str,
-    licence: str,
+  folder: pathlib.Path,
+  networks: tuple[Checkpoint, Checkpoint],
+  *,
+  dtype: str,
+  licence: str,
 ) -> None:
   """Writes programs, weights and a manifest that lacks the comparison.
 
@@ -147,31 +158,33 @@ def write(
   specs = inputs | programs.describe_between(first.size)
   named = {}
   for (name, function), network in zip(
-      programs.functions(*networks, dtype=dtype).items(),
-      networks,
-      strict=True,
+    programs.functions(*networks, dtype=dtype).items(),
+    networks,
+    strict=True,
   ):
     names = programs.input_names(name, inputs)
     variables = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
-        programs.weights_of(network),
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+      programs.weights_of(network),
     )
     exported = export.export(jax.jit(function), platforms=PLATFORMS)(
-        variables, programs.abstract_inputs(specs, names)
+      variables, programs.abstract_inputs(specs, names)
     )
     (folder / f'{name}.stablehlo').write_bytes(exported.serialize())
     safetensors_files.write(network, folder / f'{network.network}.safetensors')
     named[name] = {
-        'file': f'{name}.stablehlo',
-        'weights': f'{network.network}.safetensors',
-        'step': network.step,
-        'features': network.features,
-        'inputs': names,
-        'outputs': output_specs(exported),
-        'calling_convention': exported.calling_convention_version,
+      'file': f'{name}.stablehlo',
+      'weights': f'{network.network}.safetensors',
+      'step': network.step,
+      'features': network.features,
+      'inputs': names,
+      'outputs': output_specs(exported),
+      'calling_convention': exported.calling_convention_version,
     }
   h, w = first.size
-  storage.write_json(folder / artifact.MANIFEST, {
+  storage.write_json(
+    folder / artifact.MANIFEST,
+    {
       'format': artifact.FORMAT,
       'format_version': artifact.FORMAT_VERSION,
       'created': datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds'),
@@ -182,44 +195,44 @@ def write(
       'platforms': list(PLATFORMS),
       'inputs': inputs,
       'from_parse': {
-          'shape': ['b', h, w],
-          'dtype': 'uint8',
-          'range': [0, NUM_LABELS - 1],
-          'what': 'LIP-20 labels of person',
-          'head_labels': list(HEAD_LABELS),
-          'replaces': [
-              name
-              for name in ('head_mask', 'body', 'pose_limit')
-              if name in inputs
-          ],
+        'shape': ['b', h, w],
+        'dtype': 'uint8',
+        'range': [0, NUM_LABELS - 1],
+        'what': 'LIP-20 labels of person',
+        'head_labels': list(HEAD_LABELS),
+        'replaces': [
+          name for name in ('head_mask', 'body', 'pose_limit') if name in inputs
+        ],
       },
       'between': programs.describe_between(first.size),
       'programs': named,
       'calling': (
-          'jax.export.deserialize(program).call(weights, {name: array}); the '
-          'weights are a tree by the parts of their names. coarse, then on the '
-          'host control_points from garment_mask and mask, then refine.'
+        'jax.export.deserialize(program).call(weights, {name: array}); the '
+        'weights are a tree by the parts of their names. coarse, then on the '
+        'host control_points from garment_mask and mask, then refine.'
       ),
       'versions': {
-          name: importlib.metadata.version(name)
-          for name in ('jax', 'jaxlib', 'flax', 'numpy')
-      } | {
-          'viton_jax': viton_jax.__version__,
-          'python': platform.python_version(),
+        name: importlib.metadata.version(name)
+        for name in ('jax', 'jaxlib', 'flax', 'numpy')
+      }
+      | {
+        'viton_jax': viton_jax.__version__,
+        'python': platform.python_version(),
       },
       'licence': licence,
-  })
+    },
+  )
   write_manifest_files(folder)
 
 
 def output_specs(exported: export.Exported) -> dict[str, dict]:
   tree = jax.tree.unflatten(exported.out_tree, exported.out_avals)
   return {
-      name: {
-          'shape': [str(aval.shape[0]), *aval.shape[1:]],
-          'dtype': aval.dtype.name,
-      }
-      for name, aval in tree.items()
+    name: {
+      'shape': [str(aval.shape[0]), *aval.shape[1:]],
+      'dtype': aval.dtype.name,
+    }
+    for name, aval in tree.items()
   }
 
 
@@ -227,12 +240,12 @@ def write_manifest_files(folder: pathlib.Path) -> None:
   """Notes size and SHA-256 of every file of the folder in its manifest."""
   manifest = artifact.read_manifest(folder)
   manifest['files'] = {
-      str(path.relative_to(folder)): {
-          'bytes': path.stat().st_size,
-          'sha256': artifact.digest(path.read_bytes()),
-      }
-      for path in sorted(folder.rglob('*'))
-      if path.is_file() and path.name != artifact.MANIFEST
+    str(path.relative_to(folder)): {
+      'bytes': path.stat().st_size,
+      'sha256': artifact.digest(path.read_bytes()),
+    }
+    for path in sorted(folder.rglob('*'))
+    if path.is_file() and path.name != artifact.MANIFEST
   }
   storage.write_json(folder / artifact.MANIFEST, manifest)
 
@@ -245,28 +258,26 @@ def drawn_batch(size: tuple[int, int], fidelity: str) -> dict:
     pair = render_pair(7, i, 256, garment_index=_PAIRS + i)
     sample = pair.sample(f'drawn person {i}', f'drawn garment {_PAIRS + i}')
     examples.append(
-        working_example(sample, height=height, width=width, fidelity=fidelity)
+      working_example(sample, height=height, width=width, fidelity=fidelity)
     )
   names = programs.describe_inputs(size, fidelity)
   return {name: np.stack([x[name] for x in examples]) for name in names}
 
 
 def dress_live(
-    arguments: argparse.Namespace, first: Checkpoint
+  arguments: argparse.Namespace, first: Checkpoint
 ) -> tuple[dict, dict]:
   """The comparison's batch, and the live model's pictures of it."""
   batch = drawn_batch(first.size, first.fidelity)
   _, run = engine.make_try_on(
-      arguments.checkpoint, arguments.refine_checkpoint, dtype=arguments.dtype
+    arguments.checkpoint, arguments.refine_checkpoint, dtype=arguments.dtype
   )
   tried = run(batch)
   live: dict[str, Any] = {
-      name: np.asarray(
-          engine.to_levels(
-              jnp.asarray(getattr(tried, name)), *engine.RANGES[name]
-          )
-      )
-      for name in PICTURES
+    name: np.asarray(
+      engine.to_levels(jnp.asarray(getattr(tried, name)), *engine.RANGES[name])
+    )
+    for name in PICTURES
   }
   return batch, live | {'failures': tried.failures}
 
@@ -278,15 +289,15 @@ def run_fresh(folder: pathlib.Path, batch: dict) -> dict:
     inputs, outputs = (pathlib.Path(scratch, f'{x}.npz') for x in 'io')
     np.savez(inputs, **batch)
     done = subprocess.run(
-        [
-            *(sys.executable, '-m', 'viton_jax.serving.artifact', str(folder)),
-            *('--inputs', str(inputs), '--outputs', str(outputs)),
-        ],
-        cwd=root,
-        env=os.environ | {'JAX_PLATFORMS': 'cpu'},
-        capture_output=True,
-        text=True,
-        check=False,
+      [
+        *(sys.executable, '-m', 'viton_jax.serving.artifact', str(folder)),
+        *('--inputs', str(inputs), '--outputs', str(outputs)),
+      ],
+      cwd=root,
+      env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+      capture_output=True,
+      text=True,
+      check=False,
     )
     if done.returncode not in (errors.EXIT_OK, errors.EXIT_SOME_FAILED):
       raise RuntimeError(f'the exported try-on does not run:\n{done.stderr}')
@@ -302,21 +313,21 @@ def compare(live: dict, tried: dict, what: str) -> None:
   """
   matched = sum(reason is None for reason in live['failures'])
   print(
-      f'{what}, against the live model ({len(live["failures"])} drawn pairs, '
-      f'{matched} matched), grey levels of 255:'
+    f'{what}, against the live model ({len(live["failures"])} drawn pairs, '
+    f'{matched} matched), grey levels of 255:'
   )
   worst = 0
   for name in PICTURES:
     apart = np.abs(live[name].astype(int) - tried[name].astype(int))
     worst = max(worst, apart.max())
     print(
-        f'  {name:8} largest difference {apart.max()}, '
-        f'{100 * (apart > 0).mean():.3f} % of values differ'
+      f'  {name:8} largest difference {apart.max()}, '
+      f'{100 * (apart > 0).mean():.3f} % of values differ'
     )
   if worst > TOLERANCE or live['failures'] != tried['failures']:
     raise RuntimeError(
-        f'{what}: differs from the live model by {worst} of 255, more than '
-        f'{TOLERANCE}; nothing was written.'
+      f'{what}: differs from the live model by {worst} of 255, more than '
+      f'{TOLERANCE}; nothing was written.'
     )
 
 

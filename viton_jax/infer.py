@@ -49,9 +49,9 @@ _BATCH = {'cpu': 8}  # Of a device; others: 32.
 
 def parse_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-      prog='python -m viton_jax.infer',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m viton_jax.infer',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
   add('--out_dir', required=True, help='where pictures and page go')
@@ -59,51 +59,96 @@ def parse_arguments() -> argparse.Namespace:
   add = parser.add_argument_group('what to try on').add_argument
   add('--data_dir', help='data set folder')
   add('--layout', default='viton', choices=LAYOUTS)
-  add('--pairs',
-      help='pair list: a file of data_dir, or a path (default: the test list '
-      "of the layout); with ':paired' after it, all in their own garments")
+  add(
+    '--pairs',
+    help='pair list: a file of data_dir, or a path (default: the test list '
+    "of the layout); with ':paired' after it, all in their own garments",
+  )
 
   add = parser.add_argument_group('the networks').add_argument
-  add('--checkpoint',
-      help='stage 1: its workdir, one step of it, a .safetensors file, or what '
-      '`python -m viton_jax.convert` wrote; averaged parameters are taken '
-      'where training kept them')
+  add(
+    '--checkpoint',
+    help='stage 1: its workdir, one step of it, a .safetensors file, or what '
+    '`python -m viton_jax.convert` wrote; averaged parameters are taken '
+    'where training kept them',
+  )
   add('--refine_checkpoint', help='the same of stage 2')
-  add('--dtype', default='float32', choices=('float32', 'bfloat16'),
-      help='of the convolutions; bfloat16 is faster on accelerators and within '
-      'a grey level or two (default: %(default)s)')
-  add('--batch_size', type=int,
-      help='over all devices of this process, rounded up to a multiple of '
-      'them (default: 8 a device on processors, else 32)')
-  add('--png_round_trip', action='store_true',
-      help="stretch stage 1's pictures to 8 bits before stage 2 sees them, as "
-      "the original's scripts did (docs/fidelity.md)")
+  add(
+    '--dtype',
+    default='float32',
+    choices=('float32', 'bfloat16'),
+    help='of the convolutions; bfloat16 is faster on accelerators and within '
+    'a grey level or two (default: %(default)s)',
+  )
+  add(
+    '--batch_size',
+    type=int,
+    help='over all devices of this process, rounded up to a multiple of '
+    'them (default: 8 a device on processors, else 32)',
+  )
+  add(
+    '--png_round_trip',
+    action='store_true',
+    help="stretch stage 1's pictures to 8 bits before stage 2 sees them, as "
+    "the original's scripts did (docs/fidelity.md)",
+  )
 
   add = parser.add_argument_group('what to write').add_argument
-  add('--output', default='png', choices=(*writers.FORMATS, writers.TFRECORD),
-      help='a picture file for each try-on, or TFRecord files of '
-      'tf.train.Example (default: %(default)s)')
-  add('--quality', type=int,
-      help='1 to 100, of jpeg (95) and webp (90); png loses nothing')
-  add('--record_format', default='png', choices=writers.FORMATS,
-      help='how pictures are encoded in TFRecords (default: %(default)s)')
-  add('--records_per_file', type=int, default=1000,
-      help='in a TFRecord file; what a kill can cost (default: %(default)s)')
-  add('--results_only', action='store_true',
-      help='write the try-on pictures alone, without the steps to them')
-  add('--page_pairs', type=int, default=500,
-      help='pairs that index.html shows (default: %(default)s)')
+  add(
+    '--output',
+    default='png',
+    choices=(*writers.FORMATS, writers.TFRECORD),
+    help='a picture file for each try-on, or TFRecord files of '
+    'tf.train.Example (default: %(default)s)',
+  )
+  add(
+    '--quality',
+    type=int,
+    help='1 to 100, of jpeg (95) and webp (90); png loses nothing',
+  )
+  add(
+    '--record_format',
+    default='png',
+    choices=writers.FORMATS,
+    help='how pictures are encoded in TFRecords (default: %(default)s)',
+  )
+  add(
+    '--records_per_file',
+    type=int,
+    default=1000,
+    help='in a TFRecord file; what a kill can cost (default: %(default)s)',
+  )
+  add(
+    '--results_only',
+    action='store_true',
+    help='write the try-on pictures alone, without the steps to them',
+  )
+  add(
+    '--page_pairs',
+    type=int,
+    default=500,
+    help='pairs that index.html shows (default: %(default)s)',
+  )
 
   add = parser.add_argument_group('many processes').add_argument
-  add('--shard', metavar='I/N',
-      help='do part I of N of the list, 0 <= I < N (default: the place in a '
-      'SLURM array, else all; several processes of one job share it)')
-  add('--merge', action='store_true',
-      help='gather the manifests of all shards and say what is missing; needs '
-      '--out_dir alone, may be done at any time and again')
-  add('--workers', type=int,
-      help='processes that read pairs and match masks; 0: threads (default: '
-      f'one a core from {_PROCESSES_FROM} pairs on, else 0)')
+  add(
+    '--shard',
+    metavar='I/N',
+    help='do part I of N of the list, 0 <= I < N (default: the place in a '
+    'SLURM array, else all; several processes of one job share it)',
+  )
+  add(
+    '--merge',
+    action='store_true',
+    help='gather the manifests of all shards and say what is missing; needs '
+    '--out_dir alone, may be done at any time and again',
+  )
+  add(
+    '--workers',
+    type=int,
+    help='processes that read pairs and match masks; 0: threads (default: '
+    f'one a core from {_PROCESSES_FROM} pairs on, else 0)',
+  )
   return parser.parse_args()
 
 
@@ -113,11 +158,11 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     if getattr(arguments, name) is None:
       raise InputError(f'--{name} is missing; see --help for an example.')
   for name, low, high in (
-      ('batch_size', 1, 2**16),
-      ('records_per_file', 1, 10**6),
-      ('quality', 1, 100),
-      ('workers', 0, 1024),
-      ('page_pairs', 0, 10**6),
+    ('batch_size', 1, 2**16),
+    ('records_per_file', 1, 10**6),
+    ('quality', 1, 100),
+    ('workers', 0, 1024),
+    ('page_pairs', 0, 10**6),
   ):
     value = getattr(arguments, name)
     if value is not None and not low <= value <= high:
@@ -127,8 +172,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     kind = arguments.record_format
   if kind == 'png' and arguments.quality is not None:
     raise InputError(
-        f'--quality {arguments.quality}: png has no quality; give --output '
-        'jpeg or webp, or leave --quality out.'
+      f'--quality {arguments.quality}: png has no quality; give --output '
+      'jpeg or webp, or leave --quality out.'
     )
 
 
@@ -149,30 +194,28 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
   print(environment.report())
   compile_cache.use('auto')
   shard = shards.find(
-      arguments.shard,
-      os.environ,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
+    arguments.shard,
+    os.environ,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
   )
   layout = open_layout(
-      arguments.layout, arguments.data_dir, arguments.pairs, split='test'
+    arguments.layout, arguments.data_dir, arguments.pairs, split='test'
   )
   print(layout.found)
   names = folder.unique_pairs(layout.pairs)
   steps = engine.make_steps(
-      arguments.checkpoint,
-      arguments.refine_checkpoint,
-      dtype=arguments.dtype,
-      png_round_trip=arguments.png_round_trip,
+    arguments.checkpoint,
+    arguments.refine_checkpoint,
+    dtype=arguments.dtype,
+    png_round_trip=arguments.png_round_trip,
   )
-  claim = folder.claim(
-      out_dir, settings_of(arguments, layout, names), shard
-  )
+  claim = folder.claim(out_dir, settings_of(arguments, layout, names), shard)
   parallel.wait_for_all('every process has its shard')
   all_names = list(names)
   todo = {
-      all_names[rank]: names[all_names[rank]]
-      for rank in shards.places(len(names), shard)
+    all_names[rank]: names[all_names[rank]]
+    for rank in shards.places(len(names), shard)
   }
   of_shard = len(todo)
   del all_names
@@ -188,8 +231,8 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
     written, failed = try_on(arguments, layout, steps, claim, todo)
   if written < len(todo):
     print(
-        f'stopped by a signal after {written} of {len(todo)} pairs; the same '
-        'command goes on'
+      f'stopped by a signal after {written} of {len(todo)} pairs; the same '
+      'command goes on'
     )
     return errors.EXIT_INTERRUPTED
   with writers.sentence_if_unwritable(out_dir):
@@ -199,8 +242,8 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
     if last:
       return finish(out_dir, names, claim.settings, arguments.page_pairs)
   print(
-      f'shard {shard}: {of_shard - failed} pairs dressed, {failed} failed; '
-      'the shard that is last merges the manifests'
+    f'shard {shard}: {of_shard - failed} pairs dressed, {failed} failed; '
+    'the shard that is last merges the manifests'
   )
   return errors.EXIT_SOME_FAILED if failed else errors.EXIT_OK
 
@@ -208,22 +251,20 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
 def settings_of(arguments, layout, names) -> dict:
   """What a job is; its folder takes no other."""
   return {
-      'data_dir': str(pathlib.Path(arguments.data_dir).absolute()),
-      'layout': layout.name,  # What 'auto' found.
-      'pairs': arguments.pairs,
-      'list': folder.digest(names),
-      'checkpoint': str(pathlib.Path(arguments.checkpoint).absolute()),
-      'refine_checkpoint': str(
-          pathlib.Path(arguments.refine_checkpoint).absolute()
-      ),
-      'png_round_trip': arguments.png_round_trip,
-      'dtype': arguments.dtype,
-      'output': arguments.output,
-      'quality': arguments.quality,
-      'record_format': arguments.record_format,
-      'folders': (
-          writers.FOLDERS if len(names) >= writers.MANY_PAIRS else 1
-      ),
+    'data_dir': str(pathlib.Path(arguments.data_dir).absolute()),
+    'layout': layout.name,  # What 'auto' found.
+    'pairs': arguments.pairs,
+    'list': folder.digest(names),
+    'checkpoint': str(pathlib.Path(arguments.checkpoint).absolute()),
+    'refine_checkpoint': str(
+      pathlib.Path(arguments.refine_checkpoint).absolute()
+    ),
+    'png_round_trip': arguments.png_round_trip,
+    'dtype': arguments.dtype,
+    'output': arguments.output,
+    'quality': arguments.quality,
+    'record_format': arguments.record_format,
+    'folders': (writers.FOLDERS if len(names) >= writers.MANY_PAIRS else 1),
   }
 
 
@@ -245,21 +286,21 @@ def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
   failed = 0
   if claim.settings['output'] == writers.TFRECORD:
     writer = writers.RecordWriter(
-        claim,
-        arguments.record_format,
-        quality=arguments.quality,
-        records_per_file=arguments.records_per_file,
+      claim,
+      arguments.record_format,
+      quality=arguments.quality,
+      records_per_file=arguments.records_per_file,
     )
   else:
     writer = writers.PictureWriter(
-        claim, arguments.output, quality=arguments.quality
+      claim, arguments.output, quality=arguments.quality
     )
   work = workers.work_of(layout, steps.checkpoint)
   bar = progress.progress(len(todo), 'try on')
   written = 0
   with (
-      workers.open_pool(work, processes) as pool,
-      writers.writing(writer, claim.out_dir, threads=cores) as write,
+    workers.open_pool(work, processes) as pool,
+    writers.writing(writer, claim.out_dir, threads=cores) as write,
   ):
 
     def write_and_count(group):
@@ -268,25 +309,25 @@ def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
       return write(group)
 
     for count in pipeline.run(
-        ((name, layout.pairs[index]) for name, index in todo.items()),
-        pool,
-        steps,
-        write_and_count,
-        batch_size=batch_size,
-        with_steps=not arguments.results_only,
-        clock=clock,
-        stop=stop.is_set,
+      ((name, layout.pairs[index]) for name, index in todo.items()),
+      pool,
+      steps,
+      write_and_count,
+      batch_size=batch_size,
+      with_steps=not arguments.results_only,
+      clock=clock,
+      stop=stop.is_set,
     ):
       written += count
       bar.update(count, clock.waits())
     seconds, idle = clock.seconds, clock.idle
   bar.close()
   print(
-      f'{written} pairs in {seconds:.1f} s: {written / seconds:.1f} images/s; '
-      f'compiled before in {clock.compiled_s:.1f} s\n'
-      f'devices: {devices} x {platform}, idle {100 * idle:.1f} % of the time; '
-      f'batches of {batch_size}, {processes or "no"} worker processes\n'
-      f'{clock.waits()}'
+    f'{written} pairs in {seconds:.1f} s: {written / seconds:.1f} images/s; '
+    f'compiled before in {clock.compiled_s:.1f} s\n'
+    f'devices: {devices} x {platform}, idle {100 * idle:.1f} % of the time; '
+    f'batches of {batch_size}, {processes or "no"} worker processes\n'
+    f'{clock.waits()}'
   )
   return written, failed
 
@@ -301,8 +342,8 @@ def stop_signal() -> threading.Event:
     signal.signal(number, before[number])
 
   before = {
-      number: signal.signal(number, note)
-      for number in (signal.SIGTERM, signal.SIGINT)
+    number: signal.signal(number, note)
+    for number in (signal.SIGTERM, signal.SIGINT)
   }
   return event
 
@@ -312,21 +353,19 @@ def merge(arguments, out_dir: pathlib.Path) -> int:
   settings = folder.read_settings(out_dir)
   if settings is None:
     raise InputError(
-        f'{out_dir}: has no settings.json, so nothing was begun here; give the '
-        '--out_dir of a job.'
+      f'{out_dir}: has no settings.json, so nothing was begun here; give the '
+      '--out_dir of a job.'
     )
   layout = open_layout(
-      settings['layout'],
-      arguments.data_dir or settings['data_dir'],
-      arguments.pairs or settings.get('pairs'),
-      split='test',
+    settings['layout'],
+    arguments.data_dir or settings['data_dir'],
+    arguments.pairs or settings.get('pairs'),
+    split='test',
   )
   names = folder.unique_pairs(layout.pairs)
   defaults = {'output': 'png', 'folders': 1}
   with writers.sentence_if_unwritable(out_dir):
-    return finish(
-        out_dir, names, defaults | settings, arguments.page_pairs
-    )
+    return finish(out_dir, names, defaults | settings, arguments.page_pairs)
 
 
 def finish(out_dir, names, settings, page_pairs: int) -> int:
@@ -336,8 +375,8 @@ def finish(out_dir, names, settings, page_pairs: int) -> int:
   if merged.missing:
     more = ' ...' if merged.missing > len(merged.first_missing) else ''
     print(
-        f'{merged.missing} of {len(names)} pairs are missing: '
-        f'{", ".join(merged.first_missing)}{more}'
+      f'{merged.missing} of {len(names)} pairs are missing: '
+      f'{", ".join(merged.first_missing)}{more}'
     )
     for tag, who in merged.working.items():
       print(f'shard {tag} is being worked on by {who}')

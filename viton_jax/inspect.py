@@ -58,40 +58,41 @@ def describe(one: Checkpoint) -> str:
   for (layer, name), value in params.items():
     layers.setdefault(layer, []).append((name, value))
   lines = [
-      f'network     {one.network}',
-      f'path        {one.path}',
-      f'features    {one.features}',
-      f'fidelity    {one.fidelity}',
-      f'size        {height} x {width}',
-      f'step        {one.step}',
-      '',
-      f'{"layer":18} {"parameters":>12}  variables',
+    f'network     {one.network}',
+    f'path        {one.path}',
+    f'features    {one.features}',
+    f'fidelity    {one.fidelity}',
+    f'size        {height} x {width}',
+    f'step        {one.step}',
+    '',
+    f'{"layer":18} {"parameters":>12}  variables',
   ]
   for layer, variables in sorted(layers.items()):
     count = sum(value.size for _, value in variables)
     shapes = ', '.join(
-        f'{name} {tuple(value.shape)}' for name, value in sorted(variables)
+      f'{name} {tuple(value.shape)}' for name, value in sorted(variables)
     )
     lines.append(f'{layer:18} {count:12,}  {shapes}')
   total = sum(value.size for value in params.values())
   kept = sum(value.size for value in statistics.values())
   lines += [
-      f'{"in all":18} {total:12,}  and {kept:,} running statistics',
-      '',
-      'config      ' + (
-          json.dumps(one.config, indent=2, sort_keys=True)
-          if one.config
-          else 'none: not trained by viton_jax'
-      ),
+    f'{"in all":18} {total:12,}  and {kept:,} running statistics',
+    '',
+    'config      '
+    + (
+      json.dumps(one.config, indent=2, sort_keys=True)
+      if one.config
+      else 'none: not trained by viton_jax'
+    ),
   ]
   return '\n'.join(lines)
 
 
 def main() -> int:
   parser = argparse.ArgumentParser(
-      prog='python -m viton_jax.inspect',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m viton_jax.inspect',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument('checkpoint', metavar='CHECKPOINT', help='see above')
   arguments = parser.parse_args()

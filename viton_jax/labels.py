@@ -90,7 +90,7 @@ LIP = LabelSet('LIP', _SAME, colours=True)
 LIP_AND_SKIN = LabelSet('LIP, 20 is skin', (*_SAME, SKIN), colours=True)
 # As LIP, but 10 is the skin of the torso and the neck.
 CIHP = LabelSet(
-    'CIHP, 10 is skin', (*_SAME[:10], SKIN, *_SAME[11:]), colours=True
+  'CIHP, 10 is skin', (*_SAME[:10], SKIN, *_SAME[11:]), colours=True
 )
 ATR = LabelSet('ATR', tuple(ATR_TO_LIP.values()))
 # By the names that options have.

@@ -16,11 +16,11 @@ from viton_jax.models import vgg19
 # What each layer's distance is multiplied by. The released code divides by the
 # distances' usual size and then weighs them against each other.
 _PERCEPTUAL_SCALES = {
-    'conv1_2': 2.5 / 5.3,
-    'conv2_2': 1 / (2.7 * 1.2),
-    'conv3_2': 1 / (1.35 * 2.3),
-    'conv4_2': 1 / (0.67 * 8.2),
-    'conv5_2': 1 / 0.16,
+  'conv1_2': 2.5 / 5.3,
+  'conv2_2': 1 / (2.7 * 1.2),
+  'conv3_2': 1 / (1.35 * 2.3),
+  'conv4_2': 1 / (0.67 * 8.2),
+  'conv5_2': 1 / 0.16,
 }
 _STAGE1_LAYERS = tuple(_PERCEPTUAL_SCALES)
 _STAGE2_LAYERS = ('conv3_2', 'conv4_2', 'conv5_2')
@@ -66,12 +66,12 @@ def total_variation(images: jax.Array) -> jax.Array:
 
 
 def perceptual_distances(
-    vgg: Mapping[str, Any],
-    fakes_norm: jax.Array,
-    reals_norm: jax.Array,
-    *,
-    dtype: Any = jnp.float32,
-    remat: bool = False,
+  vgg: Mapping[str, Any],
+  fakes_norm: jax.Array,
+  reals_norm: jax.Array,
+  *,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
 ) -> dict[str, jax.Array]:
   """Scaled distances of VGG19 features.
 
@@ -94,21 +94,21 @@ def perceptual_distances(
   of_reals = vgg19.features(vgg, jax.lax.stop_gradient(reals_norm), dtype=dtype)
   of_fakes = vgg19.features(vgg, fakes_norm, dtype=dtype, remat=remat)
   return {
-      name: scale * absolute_error(of_fakes[name], of_reals[name])
-      for name, scale in _PERCEPTUAL_SCALES.items()
+    name: scale * absolute_error(of_fakes[name], of_reals[name])
+    for name, scale in _PERCEPTUAL_SCALES.items()
   }
 
 
 def stage1_loss(
-    garment_mask: jax.Array,
-    coarse: jax.Array,
-    *,
-    region: jax.Array,
-    image_norm: jax.Array,
-    weights: Any = Stage1Weights(),  # noqa: B008 - frozen
-    vgg: Mapping[str, Any] | None = None,
-    dtype: Any = jnp.float32,
-    remat: bool = False,
+  garment_mask: jax.Array,
+  coarse: jax.Array,
+  *,
+  region: jax.Array,
+  image_norm: jax.Array,
+  weights: Any = Stage1Weights(),  # noqa: B008 - frozen
+  vgg: Mapping[str, Any] | None = None,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Loss of the encoder-decoder.
 
@@ -130,28 +130,32 @@ def stage1_loss(
     Han et al., VITON, CVPR 2018, equation 1.
   """
   terms = {
-      'mask': absolute_error(garment_mask, region),
-      'image': absolute_error(coarse, image_norm),
+    'mask': absolute_error(garment_mask, region),
+    'image': absolute_error(coarse, image_norm),
   }
   total = weights.mask * terms['mask'] + weights.image * terms['image']
   if weights.perceptual:
     terms['perceptual'] = _perceptual(
-        vgg, coarse, image_norm, layers=_STAGE1_LAYERS, dtype=dtype,
-        remat=remat,
+      vgg,
+      coarse,
+      image_norm,
+      layers=_STAGE1_LAYERS,
+      dtype=dtype,
+      remat=remat,
     )
     total += weights.perceptual * terms['perceptual']
   return total, terms
 
 
 def stage2_loss(
-    output: jax.Array,
-    alpha: jax.Array,
-    *,
-    image_norm: jax.Array,
-    weights: Any = Stage2Weights(),  # noqa: B008 - frozen
-    vgg: Mapping[str, Any] | None = None,
-    dtype: Any = jnp.float32,
-    remat: bool = False,
+  output: jax.Array,
+  alpha: jax.Array,
+  *,
+  image_norm: jax.Array,
+  weights: Any = Stage2Weights(),  # noqa: B008 - frozen
+  vgg: Mapping[str, Any] | None = None,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Loss of the refinement network.
 
@@ -174,19 +178,23 @@ def stage2_loss(
     Han et al., VITON, CVPR 2018, equation 4.
   """
   terms = {
-      'image': absolute_error(output, image_norm),
-      'alpha': alpha.astype(jnp.float32).mean(axis=(1, 2, 3)),
-      'tv': total_variation(alpha),
+    'image': absolute_error(output, image_norm),
+    'alpha': alpha.astype(jnp.float32).mean(axis=(1, 2, 3)),
+    'tv': total_variation(alpha),
   }
   total = (
-      weights.image * terms['image']
-      - weights.alpha * terms['alpha']
-      + weights.tv * terms['tv']
+    weights.image * terms['image']
+    - weights.alpha * terms['alpha']
+    + weights.tv * terms['tv']
   )
   if weights.perceptual:
     terms['perceptual'] = _perceptual(
-        vgg, output, image_norm, layers=_STAGE2_LAYERS, dtype=dtype,
-        remat=remat,
+      vgg,
+      output,
+      image_norm,
+      layers=_STAGE2_LAYERS,
+      dtype=dtype,
+      remat=remat,
     )
     total += weights.perceptual * terms['perceptual']
   return total, terms
@@ -195,12 +203,12 @@ def stage2_loss(
 def _perceptual(vgg, fakes_norm, reals_norm, *, layers, dtype, remat):
   if vgg is None:
     raise ValueError(
-        'The perceptual weight is not 0, but no VGG19 was given: load one with '
-        'vgg19.load, or set the weight to 0.'
+      'The perceptual weight is not 0, but no VGG19 was given: load one with '
+      'vgg19.load, or set the weight to 0.'
     )
   distances = perceptual_distances(
-      vgg, fakes_norm, reals_norm, dtype=dtype, remat=remat
+    vgg, fakes_norm, reals_norm, dtype=dtype, remat=remat
   )
   return sum(distances[name] for name in layers) / (
-      len(layers) * _PERCEPTUAL_UNIT
+    len(layers) * _PERCEPTUAL_UNIT
   )

@@ -13,10 +13,10 @@ _SIGMA_PX = 1.5
 
 
 def l1(
-    predictions: jax.Array,
-    targets: jax.Array,
-    *,
-    region: jax.Array | None = None,
+  predictions: jax.Array,
+  targets: jax.Array,
+  *,
+  region: jax.Array | None = None,
 ) -> jax.Array:
   """Mean absolute difference, in the pictures' own units.
 
@@ -33,11 +33,11 @@ def l1(
 
 
 def psnr(
-    predictions: jax.Array,
-    targets: jax.Array,
-    *,
-    data_range: float,
-    region: jax.Array | None = None,
+  predictions: jax.Array,
+  targets: jax.Array,
+  *,
+  data_range: float,
+  region: jax.Array | None = None,
 ) -> jax.Array:
   """Peak signal-to-noise ratio in dB, (b,); infinite for equal pictures.
 
@@ -53,11 +53,11 @@ def psnr(
 
 
 def ssim(
-    predictions: jax.Array,
-    targets: jax.Array,
-    *,
-    data_range: float,
-    region: jax.Array | None = None,
+  predictions: jax.Array,
+  targets: jax.Array,
+  *,
+  data_range: float,
+  region: jax.Array | None = None,
 ) -> jax.Array:
   """Mean structural similarity, see `ssim_map`.
 
@@ -79,7 +79,7 @@ def ssim(
 
 
 def ssim_map(
-    predictions: jax.Array, targets: jax.Array, *, data_range: float
+  predictions: jax.Array, targets: jax.Array, *, data_range: float
 ) -> jax.Array:
   """Structural similarity around each pixel, the mean over channels.
 
@@ -134,7 +134,7 @@ def _blur(x):
     padded = jnp.pad(x, pad, mode='symmetric')
     size = x.shape[axis]
     x = sum(
-        float(weight) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
-        for i, weight in enumerate(weights)
+      float(weight) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
+      for i, weight in enumerate(weights)
     )
   return x

@@ -20,7 +20,7 @@ NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
 
 
 def person_representation(
-    batch: Mapping[str, jax.Array], *, fidelity: str
+  batch: Mapping[str, jax.Array], *, fidelity: str
 ) -> jax.Array:
   """What is kept of the person: everything but the garment.
 
@@ -39,22 +39,22 @@ def person_representation(
   h, w = batch['person'].shape[1:3]
   head_mask = batch['head_mask'].astype(jnp.float32)[..., None] / 255.0
   return jnp.concatenate(
-      [
-          body_shape(batch['body'], (h, w), fidelity=fidelity),
-          head_mask * to_norm(batch['person']),
-          pose_map(
-              batch['keypoints'],
-              (h, w),
-              fidelity=fidelity,
-              limit=batch.get('pose_limit'),
-          ),
-      ],
-      axis=-1,
+    [
+      body_shape(batch['body'], (h, w), fidelity=fidelity),
+      head_mask * to_norm(batch['person']),
+      pose_map(
+        batch['keypoints'],
+        (h, w),
+        fidelity=fidelity,
+        limit=batch.get('pose_limit'),
+      ),
+    ],
+    axis=-1,
   )
 
 
 def network_inputs(
-    batch: Mapping[str, jax.Array], *, fidelity: str
+  batch: Mapping[str, jax.Array], *, fidelity: str
 ) -> jax.Array:
   """The encoder-decoder's input: garment, then person representation.
 
@@ -66,11 +66,11 @@ def network_inputs(
     (b, h, w, 25) float32.
   """
   return jnp.concatenate(
-      [
-          to_norm(batch['garment']),
-          person_representation(batch, fidelity=fidelity),
-      ],
-      axis=-1,
+    [
+      to_norm(batch['garment']),
+      person_representation(batch, fidelity=fidelity),
+    ],
+    axis=-1,
   )
 
 
@@ -84,11 +84,11 @@ def garment_region(batch: Mapping[str, jax.Array]) -> jax.Array:
 
 
 def pose_map(
-    keypoints: jax.Array,
-    size: tuple[int, int],
-    *,
-    fidelity: str,
-    limit: jax.Array | None = None,
+  keypoints: jax.Array,
+  size: tuple[int, int],
+  *,
+  fidelity: str,
+  limit: jax.Array | None = None,
 ) -> jax.Array:
   """One channel a joint: ones in a square of 11 pixels around it.
 
@@ -121,7 +121,7 @@ def pose_map(
 
 
 def body_shape(
-    body: jax.Array, size: tuple[int, int], *, fidelity: str
+  body: jax.Array, size: tuple[int, int], *, fidelity: str
 ) -> jax.Array:
   """Enlarges the coarse body shape bilinearly.
 
@@ -143,7 +143,7 @@ def body_shape(
     columns = jnp.asarray(_tf1_bilinear(body.shape[2], size[1]))
     # Exact on every device: a TPU's default would round to bfloat16.
     body = jnp.einsum(
-        'hy,byx,wx->bhw', rows, body, columns, precision='highest'
+      'hy,byx,wx->bhw', rows, body, columns, precision='highest'
     )
   return body[..., None]
 
@@ -162,7 +162,7 @@ def to_uint8(images_norm: jax.Array) -> jax.Array:
 def _tf1_bilinear(size_in: int, size_out: int) -> np.ndarray:
   """(size_out, size_in) float32: TensorFlow 1's resizing as a matrix."""
   position = np.arange(size_out, dtype=np.float32) * np.float32(
-      size_in / size_out
+    size_in / size_out
   )
   low = np.floor(position).astype(int)
   high = np.minimum(low + 1, size_in - 1)
@@ -177,5 +177,5 @@ def _tf1_bilinear(size_in: int, size_out: int) -> np.ndarray:
 def _check_fidelity(fidelity: str) -> None:
   if fidelity not in ('original', 'fixed'):
     raise ValueError(
-        f"fidelity is {fidelity!r}; it must be 'original' or 'fixed'."
+      f"fidelity is {fidelity!r}; it must be 'original' or 'fixed'."
     )

@@ -24,9 +24,9 @@ _HEIGHT, _WIDTH = matching.MATCHING_SIZE
 
 
 def draw(
-    garment_mask: np.ndarray,
-    person_mask: np.ndarray,
-    result: matching.ControlPoints | matching.MatchingError,
+  garment_mask: np.ndarray,
+  person_mask: np.ndarray,
+  result: matching.ControlPoints | matching.MatchingError,
 ) -> np.ndarray:
   """Draws a match.
 
@@ -38,24 +38,24 @@ def draw(
     (H, W, 3) uint8 RGB.
   """
   garment, person = (
-      contour.resize_area(np.float32(mask), matching.MATCHING_SIZE)
-      for mask in (garment_mask, person_mask)
+    contour.resize_area(np.float32(mask), matching.MATCHING_SIZE)
+    for mask in (garment_mask, person_mask)
   )
   if isinstance(result, matching.MatchingError):
     picture = np.hstack([_shade(garment), _shade(person)])
     return _caption(picture, str(result))
   panels = [
-      _draw_matches(garment, person, result),
-      _draw_grid(garment, result),
-      _draw_overlay(garment, person, result),
-      _draw_checks(person, result),
+    _draw_matches(garment, person, result),
+    _draw_grid(garment, result),
+    _draw_overlay(garment, person, result),
+    _draw_checks(person, result),
   ]
   return _caption(
-      np.hstack(panels),
-      f'{len(result.matches)} of {len(result.person_px)} points matched, cost '
-      f'{result.cost:.3f}, residual {result.residual_px:.2f} px at '
-      f'{result.size[0]} x {result.size[1]}, IoU '
-      f'{_iou(garment, person, result):.4f}',
+    np.hstack(panels),
+    f'{len(result.matches)} of {len(result.person_px)} points matched, cost '
+    f'{result.cost:.3f}, residual {result.residual_px:.2f} px at '
+    f'{result.size[0]} x {result.size[1]}, IoU '
+    f'{_iou(garment, person, result):.4f}',
   )
 
 
@@ -75,14 +75,20 @@ def _caption(picture: np.ndarray, text: str) -> np.ndarray:
   strip = np.zeros((40, picture.shape[1], 3), np.uint8)
   room = (picture.shape[1] - 20) / max(len(text), 1)
   cv2.putText(
-      strip, text, (10, 27), cv2.FONT_HERSHEY_SIMPLEX, min(0.7, room / 18),
-      (255, 255, 255), 1, cv2.LINE_AA,
+    strip,
+    text,
+    (10, 27),
+    cv2.FONT_HERSHEY_SIMPLEX,
+    min(0.7, room / 18),
+    (255, 255, 255),
+    1,
+    cv2.LINE_AA,
   )
   return np.vstack([picture, strip])
 
 
 def _draw_matches(
-    garment: np.ndarray, person: np.ndarray, result: matching.ControlPoints
+  garment: np.ndarray, person: np.ndarray, result: matching.ControlPoints
 ) -> np.ndarray:
   picture = np.hstack([_shade(garment), _shade(person)])
   left = _at(result.garment_px, result)
@@ -93,7 +99,7 @@ def _draw_matches(
     hue = np.uint8([[[turn * 179, 200, 255]]])
     colour = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].tolist()
     cv2.line(
-        picture, left[i].tolist(), right[j].tolist(), colour, 1, cv2.LINE_AA
+      picture, left[i].tolist(), right[j].tolist(), colour, 1, cv2.LINE_AA
     )
   for j in np.setdiff1d(np.arange(len(right)), result.matches[:, 1]):
     cv2.circle(picture, right[j].tolist(), 4, (255, 255, 255), -1)
@@ -101,7 +107,7 @@ def _draw_matches(
 
 
 def _draw_grid(
-    garment: np.ndarray, result: matching.ControlPoints
+  garment: np.ndarray, result: matching.ControlPoints
 ) -> np.ndarray:
   picture = _shade(garment)
   points = (result.points_norm + 1) / 2 * (_WIDTH - 1, _HEIGHT - 1)
@@ -120,9 +126,7 @@ def _side(points: np.ndarray) -> int:
 
 def _positions_px(result: matching.ControlPoints) -> np.ndarray:
   """(h, w, 2) float32 where each panel pixel looks, garment pixels."""
-  matrix = tps.position_matrix(
-      _side(result.points_norm), (_HEIGHT, _WIDTH)
-  )
+  matrix = tps.position_matrix(_side(result.points_norm), (_HEIGHT, _WIDTH))
   positions = (matrix @ result.points_norm + 1) / 2
   positions = positions * np.float32([_WIDTH - 1, _HEIGHT - 1])
   return positions.reshape(_HEIGHT, _WIDTH, 2)
@@ -130,21 +134,27 @@ def _positions_px(result: matching.ControlPoints) -> np.ndarray:
 
 def _warped(garment: np.ndarray, result: matching.ControlPoints) -> np.ndarray:
   positions = _positions_px(result)
-  return cv2.remap(
-      garment, positions[..., 0], positions[..., 1], cv2.INTER_LINEAR,
+  return (
+    cv2.remap(
+      garment,
+      positions[..., 0],
+      positions[..., 1],
+      cv2.INTER_LINEAR,
       borderMode=cv2.BORDER_REPLICATE,
-  ) > 0.5
+    )
+    > 0.5
+  )
 
 
 def _iou(
-    garment: np.ndarray, person: np.ndarray, result: matching.ControlPoints
+  garment: np.ndarray, person: np.ndarray, result: matching.ControlPoints
 ) -> float:
   warped, region = _warped(garment, result), person > 0.5
   return (warped & region).sum() / max((warped | region).sum(), 1)
 
 
 def _draw_overlay(
-    garment: np.ndarray, person: np.ndarray, result: matching.ControlPoints
+  garment: np.ndarray, person: np.ndarray, result: matching.ControlPoints
 ) -> np.ndarray:
   warped, region = _warped(garment, result), person > 0.5
   picture = np.zeros((_HEIGHT, _WIDTH, 3), np.uint8)
@@ -155,16 +165,22 @@ def _draw_overlay(
 
 
 def _draw_checks(
-    person: np.ndarray, result: matching.ControlPoints
+  person: np.ndarray, result: matching.ControlPoints
 ) -> np.ndarray:
   positions = cv2.resize(_positions_px(result), None, fx=_SCALE, fy=_SCALE)
   dark = np.floor(positions / 6).sum(axis=2).astype(int) % 2
   inside = cv2.resize(person, None, fx=_SCALE, fy=_SCALE) > 0.5
-  colour = np.stack([
-      np.clip(positions[..., 0] / _WIDTH, 0, 1) * 200,
-      np.clip(positions[..., 1] / _HEIGHT, 0, 1) * 200,
-      np.full(dark.shape, 90.0),
-  ], axis=2) + 55 * dark[..., None]
+  colour = (
+    np.stack(
+      [
+        np.clip(positions[..., 0] / _WIDTH, 0, 1) * 200,
+        np.clip(positions[..., 1] / _HEIGHT, 0, 1) * 200,
+        np.full(dark.shape, 90.0),
+      ],
+      axis=2,
+    )
+    + 55 * dark[..., None]
+  )
   return np.uint8(colour * inside[..., None])
 
 
@@ -172,7 +188,7 @@ def _read_mask(path: pathlib.Path) -> np.ndarray:
   image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
   if image is None:
     raise InputError(
-        f'{path}: not a readable image; give a PNG with the mask in white'
+      f'{path}: not a readable image; give a PNG with the mask in white'
     )
   # 0/1 and 0/255 masks alike.
   return image > 0.5 * max(int(image.max()), 1)
@@ -181,25 +197,32 @@ def _read_mask(path: pathlib.Path) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
   """Command line; see the module's docstring."""
   parser = argparse.ArgumentParser(
-      prog='python -m viton_jax.show_match', description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m viton_jax.show_match',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument(
-      '--garment_mask', type=pathlib.Path,
-      help='mask of the flat garment, white on black',
+    '--garment_mask',
+    type=pathlib.Path,
+    help='mask of the flat garment, white on black',
   )
   parser.add_argument(
-      '--garment_photo', type=pathlib.Path,
-      help='instead of the mask: a photo of the garment on a light background',
+    '--garment_photo',
+    type=pathlib.Path,
+    help='instead of the mask: a photo of the garment on a light background',
   )
   parser.add_argument(
-      '--person_mask', type=pathlib.Path, required=True,
-      help="mask of the person's garment region",
+    '--person_mask',
+    type=pathlib.Path,
+    required=True,
+    help="mask of the person's garment region",
   )
-  parser.add_argument('--out', type=pathlib.Path, required=True,
-                      help='PNG to write')
-  parser.add_argument('--fidelity', choices=('fixed', 'original'),
-                      default='fixed')
+  parser.add_argument(
+    '--out', type=pathlib.Path, required=True, help='PNG to write'
+  )
+  parser.add_argument(
+    '--fidelity', choices=('fixed', 'original'), default='fixed'
+  )
   args = parser.parse_args(argv)
   if (args.garment_mask is None) == (args.garment_photo is None):
     raise InputError('give one of --garment_mask and --garment_photo')
@@ -211,18 +234,19 @@ def main(argv: list[str] | None = None) -> None:
     if photo is None:
       raise InputError(f'{args.garment_photo}: not a readable image')
     garment = garment_mask(
-        cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), fidelity=args.fidelity
+      cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), fidelity=args.fidelity
     )
   try:
     result = matching.fit_control_points(
-        garment, person, fidelity=args.fidelity
+      garment, person, fidelity=args.fidelity
     )
   except matching.MatchingError as error:
     result = error
   picture = draw(garment, person, result)
   if not cv2.imwrite(str(args.out), picture[..., ::-1]):
-    raise InputError(f'{args.out}: cannot be written; is it a PNG in a folder '
-                     'that exists?')
+    raise InputError(
+      f'{args.out}: cannot be written; is it a PNG in a folder that exists?'
+    )
   print(f'wrote {args.out}')
   if isinstance(result, matching.MatchingError):
     raise result

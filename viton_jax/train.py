@@ -41,10 +41,10 @@ from viton_jax.training.clock import Clock, Trace, format_metrics, say
 from viton_jax.training.config_dict import ConfigDict, define_config_file
 
 _CONFIG = define_config_file(
-    'config', None, 'Training config, e.g. configs/stage1.py.'
+  'config', None, 'Training config, e.g. configs/stage1.py.'
 )
 _WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'Where checkpoints, logs and samples go.'
+  'workdir', None, 'Where checkpoints, logs and samples go.'
 )
 
 _SAMPLES = 4
@@ -52,7 +52,7 @@ _STEPS_AHEAD = 8  # More would only fill the devices' memory with batches.
 
 
 def train(
-    config: ConfigDict, workdir: pathlib.Path, held: contextlib.ExitStack
+  config: ConfigDict, workdir: pathlib.Path, held: contextlib.ExitStack
 ) -> None:
   """The whole run, from the checks to the last checkpoint.
 
@@ -65,10 +65,11 @@ def train(
     InputError: something in the config or on disk that a person can mend.
     SystemExit: the loss is not finite.
   """
+
   # ------------------------------------------------ checks, before any work
   def read_inputs():
     info = batches.read_info(
-        config.data.dir, fmt=config.data.format, fidelity=config.fidelity
+      config.data.dir, fmt=config.data.format, fidelity=config.fidelity
     )
     check(config, info)
     trace = Trace(config.profile, workdir / 'tensorboard')
@@ -79,24 +80,28 @@ def train(
 
   # ------------------------------------------------------- say derived facts
   epochs = config.num_steps * config.batch_size / info.num_examples['train']
-  say(f'stage {config.stage}: {stage.network}, {config.features} features, '
-      f'{config.fidelity}, {config.dtype}')
-  say(f'{info.num_examples["train"]} training pairs of {info.height} x '
-      f'{info.width}; {config.num_steps} steps of {config.batch_size} are '
-      f'{epochs:.1f} epochs on {jax.device_count()} '
-      f'{jax.devices()[0].platform} device(s) of {jax.process_count()} '
-      'process(es)')
+  say(
+    f'stage {config.stage}: {stage.network}, {config.features} features, '
+    f'{config.fidelity}, {config.dtype}'
+  )
+  say(
+    f'{info.num_examples["train"]} training pairs of {info.height} x '
+    f'{info.width}; {config.num_steps} steps of {config.batch_size} are '
+    f'{epochs:.1f} epochs on {jax.device_count()} '
+    f'{jax.devices()[0].platform} device(s) of {jax.process_count()} '
+    'process(es)'
+  )
   if not config.loss.perceptual:
     say('no perceptual loss: config.loss.perceptual is 0')
   say(compile_cache.use(config.compile_cache))
 
   # ------------------- state: own workdir > warm start > scratch; say which
   state = train_state.create(
-      stage.model,
-      jax.random.key(config.seed),
-      size=(info.height, info.width),
-      optimizer=train_state.adam(learning_rate),
-      ema_decay=config.ema,
+    stage.model,
+    jax.random.key(config.seed),
+    size=(info.height, info.width),
+    optimizer=train_state.adam(learning_rate),
+    ema_decay=config.ema,
   )
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   say(f'{parameters:,} parameters')
@@ -104,7 +109,7 @@ def train(
   if config.warm_start and new:
     # Refused, if at all, before anything is written.
     parallel.together(
-        lambda: stages.warm_start(state, config.warm_start, stage)
+      lambda: stages.warm_start(state, config.warm_start, stage)
     )
 
   def enter():
@@ -112,23 +117,23 @@ def train(
       return  # Process 0 speaks for all.
     held.enter_context(workdirs.lock(workdir))
     workdirs.check_space(
-        workdir, state, checkpoints=config.keep + config.keep_best + 1
+      workdir, state, checkpoints=config.keep + config.keep_best + 1
     )
     workdirs.claim(workdir, config)
 
   parallel.together(enter)
   manager = checkpoints.open_manager(
-      workdir, keep=config.keep, keep_best=config.keep_best
+    workdir, keep=config.keep, keep_best=config.keep_best
   )
   start = manager.latest_step() or 0
   if start:
     state = parallel.together(
-        lambda: checkpoints.restore_state(manager, start, state)
+      lambda: checkpoints.restore_state(manager, start, state)
     )
     say(f'goes on from step {start} of {workdir}')
   elif config.warm_start:
     state = parallel.together(
-        lambda: stages.warm_start(state, config.warm_start, stage)
+      lambda: stages.warm_start(state, config.warm_start, stage)
     )
     say(f'starts with the parameters of {config.warm_start}')
   else:
@@ -139,7 +144,7 @@ def train(
 
   # ------------------------------------------------------------ the parallel
   arrays, data = parallel.together(
-      lambda: feed.open_feed(config, info, start_step=start)
+    lambda: feed.open_feed(config, info, start_step=start)
   )
   state = parallel.replicate(state)
   frozen = parallel.replicate(stage.frozen)
@@ -147,10 +152,10 @@ def train(
   eval_step = parallel.evaluate(stage.eval_step)
   sample_step = parallel.predict(stage.sample_step)
   log = metric_log.MetricLog(
-      workdir,
-      start_step=start,
-      # Where pictures are packed, nothing loads TensorFlow.
-      tensorboard=config.data.format != 'packed',
+    workdir,
+    start_step=start,
+    # Where pictures are packed, nothing loads TensorFlow.
+    tensorboard=config.data.format != 'packed',
   )
   stop = stopping.StopSignal()
   validates = bool(info.num_examples.get('validation'))
@@ -171,8 +176,8 @@ def train(
     last = stop.requested_at(step) or step == config.num_steps
     trace.after(step, metrics, stop=last)
     at = {
-        name: step % config[f'{name}_every'] == 0 or last
-        for name in ('log', 'sample', 'eval', 'checkpoint')
+      name: step % config[f'{name}_every'] == 0 or last
+      for name in ('log', 'sample', 'eval', 'checkpoint')
     }
 
     if at['log'] or at['checkpoint'] or step == start + 1:
@@ -182,18 +187,23 @@ def train(
         # The state of these steps is never saved.
         checkpoints.finish(manager)
         end_not_finite(
-            checked + 1, step, bad=checked + 1 + bad, workdir=workdir,
-            last_good=manager.latest_step(),
+          checked + 1,
+          step,
+          bad=checked + 1 + bad,
+          workdir=workdir,
+          last_good=manager.latest_step(),
         )
       checked = step
       means = metric_log.means(fetched)
       speed, eta = clock.tick(step)
-      say(f'step {step}/{config.num_steps}  {format_metrics(means)}  '
-          f'{speed:.1f} images/s  ETA {eta}')
+      say(
+        f'step {step}/{config.num_steps}  {format_metrics(means)}  '
+        f'{speed:.1f} images/s  ETA {eta}'
+      )
       log.scalars(
-          step,
-          {f'train/{k}': v for k, v in means.items()}
-          | {'images_per_s': speed, 'learning_rate': learning_rate(step - 1)},
+        step,
+        {f'train/{k}': v for k, v in means.items()}
+        | {'images_per_s': speed, 'learning_rate': learning_rate(step - 1)},
       )
     with clock.resting():
       if at['sample'] and jax.process_index() == 0:
@@ -204,23 +214,24 @@ def train(
       if validates and (at['eval'] or (config.keep_best and at['checkpoint'])):
         means = validate(eval_step, state, frozen, config)
         validation_loss = means['loss']
-        say(f'step {step}/{config.num_steps}  validation: '
-            f'{format_metrics(means)}')
+        say(
+          f'step {step}/{config.num_steps}  validation: {format_metrics(means)}'
+        )
         log.scalars(step, {f'validation/{k}': v for k, v in means.items()})
       if at['checkpoint']:
         checkpoints.save(
-            manager,
-            step,
-            state,
-            metadata=checkpoints.describe(
-                stage.network,
-                features=config.features,
-                fidelity=config.fidelity,
-                size=(info.height, info.width),
-                step=step,
-                config=config.to_dict(),
-            ),
-            validation_loss=validation_loss,
+          manager,
+          step,
+          state,
+          metadata=checkpoints.describe(
+            stage.network,
+            features=config.features,
+            fidelity=config.fidelity,
+            size=(info.height, info.width),
+            step=step,
+            config=config.to_dict(),
+          ),
+          validation_loss=validation_loss,
         )
     if last:
       break
@@ -229,8 +240,10 @@ def train(
   checkpoints.finish(manager)
   log.close()
   if best := config.keep_best and checkpoints.best(manager):
-    say(f'best: step {best[0]} with a validation loss of {best[1]:.4g}, '
-        f'{workdir}/checkpoints/{best[0]}')
+    say(
+      f'best: step {best[0]} with a validation loss of {best[1]:.4g}, '
+      f'{workdir}/checkpoints/{best[0]}'
+    )
   manager.close()
   if step < config.num_steps:
     say(f'stopped by a signal; step {step} is saved, the same command goes on')
@@ -246,45 +259,53 @@ def check(config: ConfigDict, info: batches.RecordsInfo) -> None:
   """
   if config.fidelity != info.fidelity:
     raise InputError(
-        f'{config.data.dir}: prepared with fidelity {info.fidelity!r}, the '
-        f'config says {config.fidelity!r}; set --config.fidelity or prepare '
-        'the data again.'
+      f'{config.data.dir}: prepared with fidelity {info.fidelity!r}, the '
+      f'config says {config.fidelity!r}; set --config.fidelity or prepare '
+      'the data again.'
     )
-  for name in ('num_steps', 'batch_size', 'accumulate', 'log_every',
-               'eval_every', 'sample_every', 'checkpoint_every', 'keep'):
+  for name in (
+    'num_steps',
+    'batch_size',
+    'accumulate',
+    'log_every',
+    'eval_every',
+    'sample_every',
+    'checkpoint_every',
+    'keep',
+  ):
     if config[name] < 1:
       raise InputError(
-          f'config.{name}: {config[name]} is not positive; set 1 or more.'
+        f'config.{name}: {config[name]} is not positive; set 1 or more.'
       )
   if config.batch_size % (jax.device_count() * config.accumulate):
     parts = f' in {config.accumulate} parts' if config.accumulate > 1 else ''
     raise InputError(
-        f'config.batch_size: {config.batch_size} does not divide over '
-        f'{jax.device_count()} devices{parts}; set a multiple of it.'
+      f'config.batch_size: {config.batch_size} does not divide over '
+      f'{jax.device_count()} devices{parts}; set a multiple of it.'
     )
   for name, side in (('height', info.height), ('width', info.width)):
     if config.depth < 2 or side % 2**config.depth:
       raise InputError(
-          f'config.depth: {config.depth} halvings do not fit the {name} of '
-          f'{side} of {config.data.dir}; set 2 or more, so that the sides are '
-          'multiples of 2 to that power.'
+        f'config.depth: {config.depth} halvings do not fit the {name} of '
+        f'{side} of {config.data.dir}; set 2 or more, so that the sides are '
+        'multiples of 2 to that power.'
       )
   if not 0 <= config.ema < 1:
     raise InputError(
-        f'config.ema: {config.ema} is not within 0 and 1; set e.g. 0.999.'
+      f'config.ema: {config.ema} is not within 0 and 1; set e.g. 0.999.'
     )
   if config.data.cache not in feed.CACHES:
     raise InputError(
-        f'config.data.cache: {config.data.cache!r} is unknown; set one of '
-        f'{", ".join(feed.CACHES)}.'
+      f'config.data.cache: {config.data.cache!r} is unknown; set one of '
+      f'{", ".join(feed.CACHES)}.'
     )
   if config.keep_best < 0 or (
-      config.keep_best and not info.num_examples.get('validation')
+    config.keep_best and not info.num_examples.get('validation')
   ):
     raise InputError(
-        f'config.keep_best: {config.keep_best}, but {config.data.dir} has '
-        f'{info.num_examples.get("validation", 0)} held-out pairs to tell the '
-        'best by; set --config.keep_best=0.'
+      f'config.keep_best: {config.keep_best}, but {config.data.dir} has '
+      f'{info.num_examples.get("validation", 0)} held-out pairs to tell the '
+      'best by; set --config.keep_best=0.'
     )
 
 
@@ -299,18 +320,18 @@ def first_not_finite(metrics: list[dict]) -> int | None:
 def end_not_finite(first, last, *, bad, workdir, last_good):
   """Ends the run with a sentence that says where numbers broke down."""
   kept = (
-      f'the last good checkpoint of {workdir} is step {last_good}'
-      if last_good
-      else f'{workdir} has no checkpoint yet'
+    f'the last good checkpoint of {workdir} is step {last_good}'
+    if last_good
+    else f'{workdir} has no checkpoint yet'
   )
   if jax.process_index() == 0:
     print(
-        f'error: the loss or its gradient is not finite at step {bad}, between '
-        f'the checks of steps {first} and {last}; {kept}. Start another '
-        '--workdir with a smaller --config.learning_rate, '
-        '--config.warmup_steps or --config.dtype=float32, and with '
-        '--config.warm_start to go on from there.',
-        file=sys.stderr,
+      f'error: the loss or its gradient is not finite at step {bad}, between '
+      f'the checks of steps {first} and {last}; {kept}. Start another '
+      '--workdir with a smaller --config.learning_rate, '
+      '--config.warmup_steps or --config.dtype=float32, and with '
+      '--config.warm_start to go on from there.',
+      file=sys.stderr,
     )
   raise SystemExit(errors.EXIT_NOT_FINITE)
 
@@ -318,10 +339,14 @@ def end_not_finite(first, last, *, bad, workdir, last_good):
 def validate(eval_step, state, frozen, config) -> dict[str, float]:
   """Mean metrics over the held-out pairs, each counted once."""
   batch_size = config.batch_size // jax.process_count()
-  return metric_log.means(jax.device_get([
-      eval_step(state, frozen, parallel.shard(batch))
-      for batch in feed.validation_batches(config, batch_size, share=True)
-  ]))
+  return metric_log.means(
+    jax.device_get(
+      [
+        eval_step(state, frozen, parallel.shard(batch))
+        for batch in feed.validation_batches(config, batch_size, share=True)
+      ]
+    )
+  )
 
 
 def write_samples(stage, batch, pictures, workdir, log, *, step):

@@ -29,35 +29,63 @@ from viton_jax.runtime import compile_cache
 
 def parse_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-      prog='python -m viton_jax.try_on',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m viton_jax.try_on',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
   add('--person', required=True, help='photo of a person, from the front')
-  add('--garment', required=True,
-      help='photo of a garment on a light background, or a cut-out PNG')
-  add('--out', default='result.png',
-      help='PNG or JPEG file to write (default: %(default)s)')
-  add('--method', choices=METHODS, default='viton',
-      help='default: %(default)s')
-  add('--checkpoint',
-      help="trained networks: the demo's folder, a folder that "
-      '`python -m viton_jax.convert` or `export` wrote, or stage 1')
+  add(
+    '--garment',
+    required=True,
+    help='photo of a garment on a light background, or a cut-out PNG',
+  )
+  add(
+    '--out',
+    default='result.png',
+    help='PNG or JPEG file to write (default: %(default)s)',
+  )
+  add('--method', choices=METHODS, default='viton', help='default: %(default)s')
+  add(
+    '--checkpoint',
+    help="trained networks: the demo's folder, a folder that "
+    '`python -m viton_jax.convert` or `export` wrote, or stage 1',
+  )
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
-  add('--pose', help='joints: a file (OpenPose JSON, VITON .mat ...), or a '
-      'pose model')
-  add('--parse', help='labels: a PNG or .mat file for the photo, or a '
-      'parser model; default: a parser if there is one, else GrabCut')
-  add('--labels', choices=tuple(labels.LABEL_SETS), default='lip',
-      help='what the numbers of --parse mean (default: %(default)s)')
+  add(
+    '--pose',
+    help='joints: a file (OpenPose JSON, VITON .mat ...), or a pose model',
+  )
+  add(
+    '--parse',
+    help='labels: a PNG or .mat file for the photo, or a '
+    'parser model; default: a parser if there is one, else GrabCut',
+  )
+  add(
+    '--labels',
+    choices=tuple(labels.LABEL_SETS),
+    default='lip',
+    help='what the numbers of --parse mean (default: %(default)s)',
+  )
   add('--garment_mask', help='picture that is white where the garment is')
-  add('--person_index', type=int, default=0,
-      help='which of several people, 0 the largest (default)')
-  add('--models_dir', help="folder of models' files (default: "
-      '$VITON_JAX_MODELS, or ~/.cache/viton_jax/models)')
-  add('--show_steps', nargs='?', const='', metavar='FILE',
-      help='also write one picture of every step (default: beside --out)')
+  add(
+    '--person_index',
+    type=int,
+    default=0,
+    help='which of several people, 0 the largest (default)',
+  )
+  add(
+    '--models_dir',
+    help="folder of models' files (default: "
+    '$VITON_JAX_MODELS, or ~/.cache/viton_jax/models)',
+  )
+  add(
+    '--show_steps',
+    nargs='?',
+    const='',
+    metavar='FILE',
+    help='also write one picture of every step (default: beside --out)',
+  )
   return parser.parse_args()
 
 
@@ -78,10 +106,10 @@ def main() -> None:
     written.append(sheet)
   height, width = result.picture.shape[:2]
   print(
-      f'{width} x {height} pixels, of which {result.box.width} x '
-      f'{result.box.height} around the upper body were dressed, in '
-      f'{time.perf_counter() - begin:.1f} s; written: '
-      + ', '.join(map(str, written))
+    f'{width} x {height} pixels, of which {result.box.width} x '
+    f'{result.box.height} around the upper body were dressed, in '
+    f'{time.perf_counter() - begin:.1f} s; written: '
+    + ', '.join(map(str, written))
   )
 
 

@@ -25,15 +25,15 @@ HEIGHT, WIDTH = 256, 192  # Pose maps are stored at this size.
 _BOX_RADIUS = 5
 _POSE_SHAPE = (HEIGHT, WIDTH, labels.NUM_KEYPOINTS)
 _FEATURES = (
-    'image_id',
-    'product_image_id',
-    'image',
-    'product_image',
-    'height',
-    'width',
-    'pose_map',
-    'segment_map',
-    'tps_control_points',
+  'image_id',
+  'product_image_id',
+  'image',
+  'product_image',
+  'height',
+  'width',
+  'pose_map',
+  'segment_map',
+  'tps_control_points',
 )
 
 
@@ -54,14 +54,14 @@ def open_original_records(data_dir, split: str = 'train') -> RecordFiles:
   paths = sorted(data_dir.glob(f'*-{split}-?????-of-?????'))
   if not paths:
     raise InputError(
-        f"{data_dir}: there are no files '*-{split}-?????-of-?????'; name the "
-        "folder with the original's records"
+      f"{data_dir}: there are no files '*-{split}-?????-of-?????'; name the "
+      "folder with the original's records"
     )
   total = int(re.search(r'-of-(\d+)$', paths[0].name).group(1))
   if len(paths) != total:
     raise InputError(
-        f'{data_dir}: {len(paths)} of {total} record files are there; copy the '
-        'missing ones'
+      f'{data_dir}: {len(paths)} of {total} record files are there; copy the '
+      'missing ones'
     )
   return open_records(paths)
 
@@ -87,7 +87,7 @@ def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
   person, size = content.person, (HEIGHT, WIDTH)
   original = fidelity == 'original'
   example = sample.shrink(
-      person, content.garment, content.parse, size=size, fidelity=fidelity
+    person, content.garment, content.parse, size=size, fidelity=fidelity
   )
   keypoints = content.keypoints
   if original:
@@ -126,13 +126,14 @@ class Content:
 def read_content(data: bytes, name: str, *, fidelity: str) -> Content:
   """Takes a record apart; see `read_record`."""
   features = _parse(data, name)
-  height, width = (int(features[key].int64_list.value[0])
-                   for key in ('height', 'width'))
+  height, width = (
+    int(features[key].int64_list.value[0]) for key in ('height', 'width')
+  )
   parse = _raw_map(features, 'segment_map', name, shape=(height, width))
   if parse.max() >= labels.NUM_LABELS:
     raise InputError(
-        f'{name}: segment_map has the label {parse.max()}; LIP-20 labels go '
-        'from 0 to 19'
+      f'{name}: segment_map has the label {parse.max()}; LIP-20 labels go '
+      'from 0 to 19'
     )
   photos = []
   for key in ('image', 'product_image'):
@@ -140,27 +141,25 @@ def read_content(data: bytes, name: str, *, fidelity: str) -> Content:
     photos.append(_decode(photo, f'{name}, {key}', fidelity=fidelity))
   if photos[0].shape[:2] != (height, width):
     raise InputError(
-        f'{name}: the image is {photos[0].shape[0]} x {photos[0].shape[1]}, '
-        f'but height and width say {height} x {width}; write the record again'
+      f'{name}: the image is {photos[0].shape[0]} x {photos[0].shape[1]}, '
+      f'but height and width say {height} x {width}; write the record again'
     )
-  points = np.array(
-      features['tps_control_points'].float_list.value, np.float32
-  )
+  points = np.array(features['tps_control_points'].float_list.value, np.float32)
   if points.shape != (200,):
     raise InputError(
-        f'{name}: tps_control_points has {points.size} values instead of 200; '
-        'write the record again'
+      f'{name}: tps_control_points has {points.size} values instead of 200; '
+      'write the record again'
     )
   limit = sample.pose_limit((height, width), size=(HEIGHT, WIDTH))
   pose_map = _raw_map(features, 'pose_map', name, shape=_POSE_SHAPE)
   return Content(
-      person_id=features['image_id'].bytes_list.value[0],
-      garment_id=features['product_image_id'].bytes_list.value[0],
-      person=photos[0],
-      garment=photos[1],
-      parse=parse,
-      keypoints=keypoints_from_boxes(pose_map, limit, name=name),
-      control_points=points.reshape(2, 100).T * 2 - 1,
+    person_id=features['image_id'].bytes_list.value[0],
+    garment_id=features['product_image_id'].bytes_list.value[0],
+    person=photos[0],
+    garment=photos[1],
+    parse=parse,
+    keypoints=keypoints_from_boxes(pose_map, limit, name=name),
+    control_points=points.reshape(2, 100).T * 2 - 1,
   )
 
 
@@ -172,8 +171,8 @@ def read_names(data: bytes, name: str) -> tuple[str, str]:
   """
   features = _parse(data, name, _FEATURES[:2])
   return tuple(
-      features[key].bytes_list.value[0].decode(errors='replace')
-      for key in _FEATURES[:2]
+    features[key].bytes_list.value[0].decode(errors='replace')
+    for key in _FEATURES[:2]
   )
 
 
@@ -215,8 +214,8 @@ def keypoints_from_boxes(pose_map, limit, *, name: str):
       centre.append(place)
     if area != pose_map[..., joint].sum():
       raise InputError(
-          f'{name}: channel {joint} of pose_map is not one 11 x 11 box, so its '
-          'joint cannot be told; write the record again'
+        f'{name}: channel {joint} of pose_map is not one 11 x 11 box, so its '
+        'joint cannot be told; write the record again'
       )
     keypoints[joint] = *centre, any(centre)
   return keypoints
@@ -230,15 +229,15 @@ def _parse(data: bytes, name: str, needed=_FEATURES):
   # protobuf's own error class is not part of TensorFlow's interface.
   except Exception as error:
     raise InputError(
-        f'{name}: this is not a tf.train.Example; copy the file again'
+      f'{name}: this is not a tf.train.Example; copy the file again'
     ) from error
   for key in needed:
     kind = features[key].WhichOneof('kind') if key in features else None
     if kind is None or not getattr(features[key], kind).value:
       raise InputError(
-          f"{name}: the feature '{key}' is missing; write the records again "
-          'with image, product_image, pose_map, segment_map and '
-          'tps_control_points'
+        f"{name}: the feature '{key}' is missing; write the records again "
+        'with image, product_image, pose_map, segment_map and '
+        'tps_control_points'
       )
   return features
 
@@ -247,8 +246,8 @@ def _raw_map(features, key: str, name: str, *, shape):
   data = np.frombuffer(features[key].bytes_list.value[0], np.uint8)
   if data.size != np.prod(shape) or not data.size:
     raise InputError(
-        f'{name}: {key} has {data.size} bytes, but {shape} needs '
-        f'{np.prod(shape)}; write the record again at that size'
+      f'{name}: {key} has {data.size} bytes, but {shape} needs '
+      f'{np.prod(shape)}; write the record again at that size'
     )
   return data.reshape(shape)
 
@@ -277,12 +276,10 @@ def decode_photo_tf(data: bytes, name: str):
   images.check_image(data, name)
   tf = tensorflow()
   try:
-    return tf.io.decode_image(
-        data, channels=3, expand_animations=False
-    ).numpy()
+    return tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
   except tf.errors.InvalidArgumentError as error:
     raise InputError(
-        f'{name}: the image data are damaged; copy the file again'
+      f'{name}: the image data are damaged; copy the file again'
     ) from error
 
 
@@ -298,9 +295,9 @@ def tensorflow():
     import tensorflow as tf
   except ImportError as error:
     raise InputError(
-        'TensorFlow is not installed, with which TFRecords are read and '
-        'written and the photos of fidelity original decoded; install '
-        "tensorflow-cpu, or prepare with --format packed in fidelity 'fixed'"
+      'TensorFlow is not installed, with which TFRecords are read and '
+      'written and the photos of fidelity original decoded; install '
+      "tensorflow-cpu, or prepare with --format packed in fidelity 'fixed'"
     ) from error
   tf.config.set_visible_devices([], 'GPU')
   return tf

@@ -93,13 +93,13 @@ def path_of(data_dir, split: str) -> pathlib.Path:
 
 
 def plan(
-    split: str,
-    num_examples: dict[str, int],
-    *,
-    height: int,
-    width: int,
-    fidelity: str,
-    id_bytes: tuple[int, int],
+  split: str,
+  num_examples: dict[str, int],
+  *,
+  height: int,
+  width: int,
+  fidelity: str,
+  id_bytes: tuple[int, int],
 ) -> Header:
   """Lays out the file of one split.
 
@@ -116,21 +116,21 @@ def plan(
   """
   count = num_examples[split]
   arrays = {
-      'person': ('|u1', (height, width, 3)),
-      'garment': ('|u1', (height, width, 3)),
-      'head_mask': ('|u1', (height, width)),
-      'parse': ('|u1', (height, width)),
-      'garment_mask': ('|u1', (height, width)),
-      **{
-          name: ('<f4', shape)
-          for name, shape in records.array_shapes(
-              height, width, fidelity=fidelity
-          ).items()
-      },
-      **{
-          name: (f'|S{max(size, 1)}', ())
-          for name, size in zip(IDS, id_bytes, strict=True)
-      },
+    'person': ('|u1', (height, width, 3)),
+    'garment': ('|u1', (height, width, 3)),
+    'head_mask': ('|u1', (height, width)),
+    'parse': ('|u1', (height, width)),
+    'garment_mask': ('|u1', (height, width)),
+    **{
+      name: ('<f4', shape)
+      for name, shape in records.array_shapes(
+        height, width, fidelity=fidelity
+      ).items()
+    },
+    **{
+      name: (f'|S{max(size, 1)}', ())
+      for name, size in zip(IDS, id_bytes, strict=True)
+    },
   }
   fields, end = [], _PAGE
   for name, (dtype, shape) in arrays.items():
@@ -138,7 +138,7 @@ def plan(
     fields.append(field)
     end = field.offset + field.nbytes
   return Header(
-      height, width, fidelity, split, num_examples, end, tuple(fields)
+    height, width, fidelity, split, num_examples, end, tuple(fields)
   )
 
 
@@ -147,8 +147,8 @@ def check_room(folder: pathlib.Path, needed: int, what: str) -> None:
   free = shutil.disk_usage(folder).free
   if free < needed:
     raise InputError(
-        f'{folder}: {what} need {needed / 1e9:.2f} GB, but the disk has only '
-        f'{free / 1e9:.2f} GB free; make room or give another --out_dir'
+      f'{folder}: {what} need {needed / 1e9:.2f} GB, but the disk has only '
+      f'{free / 1e9:.2f} GB free; make room or give another --out_dir'
     )
 
 
@@ -178,12 +178,13 @@ def write(path: pathlib.Path, header: Header, examples: Iterable[dict]):
     if count != header.num_examples[header.split]:
       raise ValueError(f'{count} examples instead of those of {header}')
     fields = tuple(
-        dataclasses.replace(field, sha256=sums[field.name].hexdigest())
-        for field in header.fields
+      dataclasses.replace(field, sha256=sums[field.name].hexdigest())
+      for field in header.fields
     )
-    text = json.dumps(dataclasses.asdict(header) | {
-        'fields': [dataclasses.asdict(field) for field in fields]
-    }).encode()
+    text = json.dumps(
+      dataclasses.asdict(header)
+      | {'fields': [dataclasses.asdict(field) for field in fields]}
+    ).encode()
     if 16 + len(text) > header.fields[0].offset:
       raise ValueError(f'a header of {len(text)} bytes does not fit')
     file.write(_MAGIC + len(text).to_bytes(8, 'little') + text)
@@ -209,8 +210,8 @@ def _reserve(descriptor: int, size: int, path: pathlib.Path) -> None:
   except OSError as error:
     if error.errno in _FULL:
       raise InputError(
-          f'{path}: the disk or the quota has no room for {size / 1e9:.2f} GB '
-          f'({error.strerror}); make room or give another --out_dir'
+        f'{path}: the disk or the quota has no room for {size / 1e9:.2f} GB '
+        f'({error.strerror}); make room or give another --out_dir'
       ) from error
     if error.errno not in _NO_RESERVING:
       raise
@@ -230,21 +231,20 @@ def read_header(path: pathlib.Path) -> Header:
       size = os.fstat(file.fileno()).st_size
   except OSError as error:
     raise InputError(
-        f'{path}: the packed file cannot be read ({error.strerror}); {_REMEDY}'
+      f'{path}: the packed file cannot be read ({error.strerror}); {_REMEDY}'
     ) from error
   if not start.startswith(_MAGIC):
     raise InputError(f'{path}: this is not a packed file; {_REMEDY}')
   try:
     values = json.loads(text)
     fields = tuple(
-        Field(**field | {'shape': tuple(field['shape'])})
-        for field in values.pop('fields')
+      Field(**field | {'shape': tuple(field['shape'])})
+      for field in values.pop('fields')
     )
     header = Header(**values, fields=fields)
     ends = [field.offset + field.nbytes for field in fields]
     sound = header.num_bytes == max(ends) and all(
-        field.shape[0] == header.num_examples[header.split]
-        for field in fields
+      field.shape[0] == header.num_examples[header.split] for field in fields
     )
   except (ValueError, TypeError, KeyError, IndexError) as error:
     raise InputError(f'{path}: its header is damaged; {_REMEDY}') from error
@@ -252,8 +252,8 @@ def read_header(path: pathlib.Path) -> Header:
     raise InputError(f'{path}: its header is damaged; {_REMEDY}')
   if size != header.num_bytes:
     raise InputError(
-        f'{path}: the file has {size} bytes instead of {header.num_bytes}; '
-        f'{_REMEDY}'
+      f'{path}: the file has {size} bytes instead of {header.num_bytes}; '
+      f'{_REMEDY}'
     )
   return header
 
@@ -276,10 +276,10 @@ def open_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
   # Plain arrays: every slice of a `memmap` would be one, which costs.
   mapped = mapped.view(np.ndarray)
   return {
-      field.name: mapped[field.offset : field.offset + field.nbytes]
-      .view(field.dtype)
-      .reshape(field.shape)
-      for field in header.fields
+    field.name: mapped[field.offset : field.offset + field.nbytes]
+    .view(field.dtype)
+    .reshape(field.shape)
+    for field in header.fields
   }
 
 
@@ -302,8 +302,8 @@ def check_sums(path: pathlib.Path) -> Header:
         bar.update(len(data) >> 20)
       if found.hexdigest() != field.sha256:
         raise InputError(
-            f"{path}: the content of '{field.name}' is not what was written; "
-            f'{_REMEDY}'
+          f"{path}: the content of '{field.name}' is not what was written; "
+          f'{_REMEDY}'
         )
   bar.close()
   return header

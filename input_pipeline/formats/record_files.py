@@ -46,9 +46,9 @@ class RecordFiles:
   def read(self, index: int) -> bytes:
     """The payload of one record; may be called from many threads."""
     return os.pread(
-        self.descriptors[self.file_numbers[index]],
-        self.lengths[index],
-        self.offsets[index],
+      self.descriptors[self.file_numbers[index]],
+      self.lengths[index],
+      self.offsets[index],
     )
 
   def name(self, index: int) -> str:
@@ -78,8 +78,8 @@ def open_records(paths: Sequence[pathlib.Path]) -> RecordFiles:
         descriptors.append(os.open(path, os.O_RDONLY))
       except OSError as error:
         raise InputError(
-            f'{path}: the records cannot be read ({error.strerror}); copy the '
-            'file again'
+          f'{path}: the records cannot be read ({error.strerror}); copy the '
+          'file again'
         ) from error
       found = _walk(descriptors[-1], path)
       numbers += [number] * len(found)
@@ -90,11 +90,11 @@ def open_records(paths: Sequence[pathlib.Path]) -> RecordFiles:
       os.close(descriptor)
     raise
   return RecordFiles(
-      paths=tuple(paths),
-      file_numbers=np.array(numbers, np.int32),
-      offsets=np.array(offsets, np.int64),
-      lengths=np.array(lengths, np.int64),
-      descriptors=tuple(descriptors),
+    paths=tuple(paths),
+    file_numbers=np.array(numbers, np.int32),
+    offsets=np.array(offsets, np.int64),
+    lengths=np.array(lengths, np.int64),
+    descriptors=tuple(descriptors),
   )
 
 
@@ -110,8 +110,8 @@ def _walk(descriptor: int, path) -> list[tuple[int, int]]:
     position = start + length + _FOOTER
     if position > size:
       raise InputError(
-          f'{path}: the file ends inside record {len(found)}; copy or prepare '
-          'it again'
+        f'{path}: the file ends inside record {len(found)}; copy or prepare '
+        'it again'
       )
     found.append((start, length))
   return found

@@ -40,17 +40,17 @@ def pack(example: dict) -> dict:
 def packed_size(packed: dict) -> int:
   """Bytes that a packed example takes, its framing aside."""
   return sum(
-      value.nbytes if isinstance(value, np.ndarray) else len(value)
-      for value in packed.values()
+    value.nbytes if isinstance(value, np.ndarray) else len(value)
+    for value in packed.values()
   )
 
 
 def array_shapes(height: int, width: int, *, fidelity: str) -> dict:
   """Shapes of the float32 arrays in a record."""
   shapes = {
-      'body': (height // 16, width // 16),
-      'keypoints': (NUM_KEYPOINTS, 3),
-      'control_points': (100, 2),
+    'body': (height // 16, width // 16),
+    'keypoints': (NUM_KEYPOINTS, 3),
+    'control_points': (100, 2),
   }
   if fidelity == 'original':
     shapes['pose_limit'] = (2,)
@@ -71,8 +71,8 @@ def unpack(tf, serialized, info) -> dict:
   shapes = array_shapes(info.height, info.width, fidelity=info.fidelity)
   names = ('person', 'garment', 'head', 'parse', 'garment_mask')
   features = {
-      name: tf.io.FixedLenFeature((), tf.string)
-      for name in (*names, 'person_id', 'garment_id')
+    name: tf.io.FixedLenFeature((), tf.string)
+    for name in (*names, 'person_id', 'garment_id')
   }
   for name, shape in shapes.items():
     features[name] = tf.io.FixedLenFeature(shape, tf.float32)

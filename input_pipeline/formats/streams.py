@@ -18,7 +18,7 @@ _PREFETCH = 4  # Batches made ahead of the one in use.
 
 
 def array_batches(
-    arrays: dict[str, np.ndarray], order: Iterator, *, with_valid: bool = False
+  arrays: dict[str, np.ndarray], order: Iterator, *, with_valid: bool = False
 ) -> Iterator[dict]:
   """Yields batches copied from the arrays of a whole split.
 
@@ -31,9 +31,9 @@ def array_batches(
 
   def take(indices, valid):
     batch = {
-        # `take` lets other threads run, unlike `array[indices]`.
-        name: array.take(indices, axis=0)
-        for name, array in arrays.items()
+      # `take` lets other threads run, unlike `array[indices]`.
+      name: array.take(indices, axis=0)
+      for name, array in arrays.items()
     }
     for name, rows in batch.items():
       if rows.dtype.kind == 'S':
@@ -76,17 +76,17 @@ def record_batches(info, files, order, *, with_valid=False):
   order = itertools.chain([first], order)
   batch_size = len(first[0])
   dataset = tf.data.Dataset.from_generator(
-      serialized,
-      output_signature=(
-          tf.TensorSpec([batch_size], tf.string),
-          tf.TensorSpec([batch_size], tf.bool),
-      ),
+    serialized,
+    output_signature=(
+      tf.TensorSpec([batch_size], tf.string),
+      tf.TensorSpec([batch_size], tf.bool),
+    ),
   )
   dataset = (
-      dataset.unbatch()
-      .map(unpack, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-      .batch(batch_size, drop_remainder=True)
-      .prefetch(_PREFETCH)
+    dataset.unbatch()
+    .map(unpack, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    .batch(batch_size, drop_remainder=True)
+    .prefetch(_PREFETCH)
   )
   iterator = dataset.as_numpy_iterator()
   while True:
@@ -97,7 +97,7 @@ def record_batches(info, files, order, *, with_valid=False):
     except tf.errors.OpError as error:
       name = _damaged_record(files, asked[0], unpack) if asked else info.folder
       raise InputError(
-          f'{name}: the record is damaged; copy or prepare the records again'
+        f'{name}: the record is damaged; copy or prepare the records again'
       ) from error
     asked.popleft()
     yield batch
@@ -120,16 +120,16 @@ def original_batches(info, files, order, *, with_valid=False):
   def read(index):
     name = files.name(index)
     return original_records.read_record(
-        files.read(index), name, fidelity=info.fidelity
+      files.read(index), name, fidelity=info.fidelity
     )
 
   def stack(futures, valid):
     examples = [future.result() for future in futures]
     batch = {
-        key: np.stack([example[key] for example in examples])
-        if isinstance(examples[0][key], np.ndarray)
-        else np.array([example[key] for example in examples], object)
-        for key in examples[0]
+      key: np.stack([example[key] for example in examples])
+      if isinstance(examples[0][key], np.ndarray)
+      else np.array([example[key] for example in examples], object)
+      for key in examples[0]
     }
     return batch | {'valid': valid} if with_valid else batch
 

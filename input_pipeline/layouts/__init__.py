@@ -28,9 +28,9 @@ _SPLIT = {x.SPEC.name: x.SPEC for x in (cp_vton, viton_hd)}
 _OTHERS = {x.NAME: x for x in (viton, dress_code)}
 # Name -> what a folder must have, in words; in the order of the docs.
 _NEEDS = {
-    viton.NAME: viton.NEEDS,
-    **{name: spec.needs for name, spec in _SPLIT.items()},
-    dress_code.NAME: dress_code.NEEDS,
+  viton.NAME: viton.NEEDS,
+  **{name: spec.needs for name, spec in _SPLIT.items()},
+  dress_code.NAME: dress_code.NEEDS,
 }
 LAYOUTS = (*_NEEDS, AUTO)
 
@@ -50,13 +50,13 @@ class Layout(Protocol):
 
 
 def open_layout(
-    name: str,
-    data_dir,
-    pairs: str | None = None,
-    *,
-    split: str = 'train',
-    decode: Callable = images.decode_image,
-    tps: bool = False,
+  name: str,
+  data_dir,
+  pairs: str | None = None,
+  *,
+  split: str = 'train',
+  decode: Callable = images.decode_image,
+  tps: bool = False,
 ) -> Layout:
   """Opens a data set.
 
@@ -86,7 +86,7 @@ def open_layout(
     name, why = detect(data_dir)
   if name not in _NEEDS:
     raise InputError(
-        f"layout '{name}' is unknown; use one of {', '.join(LAYOUTS)}"
+      f"layout '{name}' is unknown; use one of {', '.join(LAYOUTS)}"
     )
   if pairs is None and name in _SPLIT:
     pairs = _SPLIT[name].default_lists[split]
@@ -94,7 +94,7 @@ def open_layout(
     pairs = _OTHERS[name].DEFAULT_LISTS[split]
   if name in _SPLIT:
     layout = split_layout.open_split(
-        _SPLIT[name], data_dir, pair_list=pairs, decode=decode
+      _SPLIT[name], data_dir, pair_list=pairs, decode=decode
     )
   elif name == viton.NAME:
     layout = viton.open_viton(data_dir, pairs, decode=decode, tps=tps)
@@ -121,7 +121,7 @@ def detect(data_dir) -> tuple[str, str]:
   data_dir = pathlib.Path(data_dir)
   if not data_dir.is_dir():
     raise InputError(
-        f'{data_dir}: there is no such folder; give the folder of a data set'
+      f'{data_dir}: there is no such folder; give the folder of a data set'
     )
   seen = {name: why for name in _NEEDS if (why := _seen(name, data_dir))}
   if len(seen) == 1:
@@ -129,16 +129,14 @@ def detect(data_dir) -> tuple[str, str]:
   if seen:
     reasons = '; '.join(f'{name}, because {why}' for name, why in seen.items())
     raise InputError(
-        f'{data_dir}: several layouts fit: {reasons}; name the one to read '
-        'with --layout'
+      f'{data_dir}: several layouts fit: {reasons}; name the one to read '
+      'with --layout'
     )
-  needs = '; '.join(
-      f'{name} needs {needs}' for name, needs in _NEEDS.items()
-  )
+  needs = '; '.join(f'{name} needs {needs}' for name, needs in _NEEDS.items())
   there = sorted(path.name for path in data_dir.iterdir())[:8]
   raise InputError(
-      f'{data_dir}: no layout fits: {needs}; what is there: '
-      f'{", ".join(there) or "nothing"}; give the folder that holds these'
+    f'{data_dir}: no layout fits: {needs}; what is there: '
+    f'{", ".join(there) or "nothing"}; give the folder that holds these'
   )
 
 

@@ -20,7 +20,7 @@ from viton_jax.labels import LABEL_SETS, NUM_KEYPOINTS, NUM_LABELS
 
 
 def read_people(
-    path: pathlib.Path, frame, *, person: str | None = None
+  path: pathlib.Path, frame, *, person: str | None = None
 ) -> tuple[list[np.ndarray], str]:
   """Reads the joints of the people in a photo.
 
@@ -51,13 +51,13 @@ def read_people(
     people, rule = _people_of_pickle(path, person)
   else:
     raise InputError(
-        f'{path}: joints are read from .json, .mat or .pkl files; give one, or '
-        'a pose model'
+      f'{path}: joints are read from .json, .mat or .pkl files; give one, or '
+      'a pose model'
     )
   for joints in people:
     if not np.isfinite(joints).all():
       raise InputError(
-          f'{path}: a joint is not a finite number; estimate the pose again'
+        f'{path}: a joint is not a finite number; estimate the pose again'
       )
     keypoint_files.check_inside(joints, frame, path)
   return people, rule
@@ -69,7 +69,7 @@ def _check_there(path: pathlib.Path) -> None:
       pass
   except OSError as error:
     raise InputError(
-        f'{path}: cannot be read ({error.strerror}); check the name'
+      f'{path}: cannot be read ({error.strerror}); check the name'
     ) from error
 
 
@@ -77,16 +77,16 @@ def _people_of_json(path, frame):
   if keypoint_files.is_dress_code(path):
     joints = keypoint_files.read_dress_code(path, frame)
     return [joints], (
-        'DressCode JSON, 18 joints scaled from 384 x 512 to '
-        f'{frame[1]} x {frame[0]}'
+      'DressCode JSON, 18 joints scaled from 384 x 512 to '
+      f'{frame[1]} x {frame[0]}'
     )
   people, model = keypoint_files.read_openpose_people(path, frame)
   if not people:
     raise InputError(
-        f'{path}: nobody in it has a joint; estimate the pose again'
+      f'{path}: nobody in it has a joint; estimate the pose again'
     )
   count = {'COCO-18': 'COCO-18 (54 numbers)'}.get(
-      model, 'BODY_25 (75 numbers; middle of the hips and feet left out)'
+    model, 'BODY_25 (75 numbers; middle of the hips and feet left out)'
   )
   return people, f'OpenPose JSON, {count}'
 
@@ -97,7 +97,7 @@ def _people_of_pickle(path, person):
     return _candidates(content, str(path)), 'pickle (candidate, subset)'
   parts = range(NUM_KEYPOINTS)
   if content and all(
-      isinstance(x, (int, np.integer)) and x in parts for x in content
+    isinstance(x, (int, np.integer)) and x in parts for x in content
   ):
     joints = np.zeros((NUM_KEYPOINTS, 3), np.float32)
     for part, point in content.items():
@@ -105,14 +105,14 @@ def _people_of_pickle(path, person):
         joints[part] = *np.asarray(point, np.float32)[:2], 1
       except (TypeError, ValueError) as error:
         raise InputError(
-            f'{path}: part {part} is {point!r}; it must be (x, y)'
+          f'{path}: part {part} is {point!r}; it must be (x, y)'
         ) from error
     return [joints], 'tf-pose-estimation pickle ({part: (x, y)})'
   if person not in content:
     names = ', '.join(map(str, list(content)[:3]))
     raise InputError(
-        f"{path}: holds {len(content)} entries ({names} ...), but none for "
-        f"'{person}'; give the photo by the name that it has there"
+      f'{path}: holds {len(content)} entries ({names} ...), but none for '
+      f"'{person}'; give the photo by the name that it has there"
     )
   found = _candidates(content[person], f'{path} ({person})')
   return found, f"VITON pose.pkl, entry '{person}' (candidate, subset)"
@@ -122,16 +122,16 @@ def _candidates(pose, source: str) -> list[np.ndarray]:
   """Everybody in candidates and people."""
   first = poses.pose_to_keypoints(pose, source)
   others = [
-      poses.pose_to_keypoints(
-          {'candidate': pose['candidate'], 'subset': [row]}, source
-      )
-      for row in np.asarray(pose['subset'])[1:]
+    poses.pose_to_keypoints(
+      {'candidate': pose['candidate'], 'subset': [row]}, source
+    )
+    for row in np.asarray(pose['subset'])[1:]
   ]
   return [first, *others]
 
 
 def read_labels(
-    path: pathlib.Path, shape, *, labels: str = 'lip'
+  path: pathlib.Path, shape, *, labels: str = 'lip'
 ) -> tuple[np.ndarray, str]:
   """Reads a label map.
 
@@ -151,14 +151,14 @@ def read_labels(
   """
   if labels not in LABEL_SETS:
     raise InputError(
-        f"labels '{labels}' are unknown; use {', '.join(LABEL_SETS)}"
+      f"labels '{labels}' are unknown; use {', '.join(LABEL_SETS)}"
     )
   _check_there(path)
   if path.suffix.lower() == '.mat':
     if labels != 'lip':
       raise InputError(
-          f"{path}: .mat files of VITON and LIP_SSL have LIP's labels, but "
-          f'{labels} is said; use lip'
+        f"{path}: .mat files of VITON and LIP_SSL have LIP's labels, but "
+        f'{labels} is said; use lip'
       )
     return _labels_of_mat(path, shape)
   label_set = LABEL_SETS[labels]
@@ -175,34 +175,38 @@ def _labels_of_mat(path, shape):
   if 'segment' in content:
     found = viton.read_segment(path, height, width)
     return found, (
-        'VITON .mat (segment): transposed, cut to the aspect of the photo and '
-        'enlarged'
+      'VITON .mat (segment): transposed, cut to the aspect of the photo and '
+      'enlarged'
     )
   if 'data' not in content:
     names = ', '.join(x for x in content if not x.startswith('__'))
     raise InputError(
-        f"{path}: holds {names or 'nothing'}; a label map is 'segment' (VITON) "
-        "or 'data' (LIP_SSL)"
+      f"{path}: holds {names or 'nothing'}; a label map is 'segment' (VITON) "
+      "or 'data' (LIP_SSL)"
     )
   data = np.squeeze(np.asarray(content['data']))
   if data.ndim != 2 or data.dtype.kind not in 'biuf' or not data.size:
     raise InputError(
-        f"{path}: 'data' has shape {data.shape} and type {data.dtype}; it must "
-        'be one map of label numbers'
+      f"{path}: 'data' has shape {data.shape} and type {data.dtype}; it must "
+      'be one map of label numbers'
     )
   # Columns first, as Caffe's MatWrite stores it.
   if data.shape[0] < width or data.shape[1] < height:
     raise InputError(
-        f"{path}: 'data' is {data.shape[0]} x {data.shape[1]} (columns first), "
-        f'smaller than the photo of {width} x {height}; make both the same size'
+      f"{path}: 'data' is {data.shape[0]} x {data.shape[1]} (columns first), "
+      f'smaller than the photo of {width} x {height}; make both the same size'
     )
   found = data[:width, :height].T
-  if not (np.isfinite(found).all() and (found == np.floor(found)).all()
-          and found.min() >= 0 and found.max() < NUM_LABELS):
+  if not (
+    np.isfinite(found).all()
+    and (found == np.floor(found)).all()
+    and found.min() >= 0
+    and found.max() < NUM_LABELS
+  ):
     raise InputError(
-        f"{path}: 'data' has values from {found.min()} to {found.max()}; "
-        "LIP's labels are whole numbers from 0 to 19"
+      f"{path}: 'data' has values from {found.min()} to {found.max()}; "
+      "LIP's labels are whole numbers from 0 to 19"
     )
   return np.ascontiguousarray(found.astype(np.uint8)), (
-      'LIP_SSL .mat (data): columns first, the photo at the top left'
+    'LIP_SSL .mat (data): columns first, the photo at the top left'
   )

@@ -1,13 +1,13 @@
 """The layout of DressCode, upper body.
 
-    data_dir/                             or upper_body/ itself
-      upper_body/
-        train_pairs.txt, test_pairs_paired.txt, test_pairs_unpaired.txt
-        images/013563_0.jpg               person; 013563_1.jpg: garment
-        keypoints/013563_2.json           'keypoints': 18 joints, COCO-18, in a
-                                          frame of 384 x 512 pixels
-        label_maps/013563_4.png           ATR labels
-        masks/013563_1.png                white garment on black; optional
+data_dir/                             or upper_body/ itself
+  upper_body/
+    train_pairs.txt, test_pairs_paired.txt, test_pairs_unpaired.txt
+    images/013563_0.jpg               person; 013563_1.jpg: garment
+    keypoints/013563_2.json           'keypoints': 18 joints, COCO-18, in a
+                                      frame of 384 x 512 pixels
+    label_maps/013563_4.png           ATR labels
+    masks/013563_1.png                white garment on black; optional
 """
 
 from collections.abc import Callable
@@ -46,12 +46,12 @@ class DressCodeLayout(files.PairFolder):
     garment = self.photo(self.folder / 'images' / garment_id)
     frame = person.shape[:2]
     keypoints = keypoint_files.read_dress_code(
-        self.folder / 'keypoints' / f'{number}_2.json', frame
+      self.folder / 'keypoints' / f'{number}_2.json', frame
     )
     parse = label_maps.read_label_map(
-        self.folder / 'label_maps' / f'{number}_4.png',
-        labels.ATR,
-        shape=frame,
+      self.folder / 'label_maps' / f'{number}_4.png',
+      labels.ATR,
+      shape=frame,
     )
     mask = None
     if self.masks:
@@ -59,23 +59,23 @@ class DressCodeLayout(files.PairFolder):
       mask = files.read_mask(path, shape=garment.shape[:2])
     paired = pair_lists.same_number(person_id, garment_id)
     return Sample(
-        person_id=person_id,
-        garment_id=garment_id,
-        person=person,
-        garment=garment,
-        keypoints=keypoints,
-        parse=parse,
-        garment_mask=mask,
-        truth=person if paired else None,
-        truth_parse=parse if paired else None,
+      person_id=person_id,
+      garment_id=garment_id,
+      person=person,
+      garment=garment,
+      keypoints=keypoints,
+      parse=parse,
+      garment_mask=mask,
+      truth=person if paired else None,
+      truth_parse=parse if paired else None,
     )
 
 
 def open_dress_code(
-    data_dir,
-    pair_list: str,
-    *,
-    decode: Callable = images.decode_image,
+  data_dir,
+  pair_list: str,
+  *,
+  decode: Callable = images.decode_image,
 ) -> DressCodeLayout:
   """Opens upper_body/ of a folder in the layout of DressCode.
 
@@ -97,8 +97,8 @@ def open_dress_code(
   for name in _FOLDERS:
     if not (folder / name).is_dir():
       raise InputError(
-          f'{folder / name}: there is no such folder; the dress_code layout '
-          f'needs {NEEDS}, of which it reads that category alone'
+        f'{folder / name}: there is no such folder; the dress_code layout '
+        f'needs {NEEDS}, of which it reads that category alone'
       )
   path = folder / pair_list
   if not path.with_name(path.name.removesuffix(pair_lists.PAIRED)).exists():
@@ -106,18 +106,18 @@ def open_dress_code(
   path, pairs = pair_lists.open_list(path, pair_lists.garment_of_number)
   masks = (folder / 'masks').is_dir()
   found = (
-      f'{NAME}: {len(pairs)} pairs of {path} in {folder}; labels label_maps '
-      '(ATR, brought to LIP); joints keypoints (COCO-18 in 384 x 512, scaled '
-      'to the photo, there if x > 1 and y > 1); garment masks '
-      + ('masks' if masks else 'from the photos, because there is no masks')
+    f'{NAME}: {len(pairs)} pairs of {path} in {folder}; labels label_maps '
+    '(ATR, brought to LIP); joints keypoints (COCO-18 in 384 x 512, scaled '
+    'to the photo, there if x > 1 and y > 1); garment masks '
+    + ('masks' if masks else 'from the photos, because there is no masks')
   )
   return DressCodeLayout(
-      name=NAME,
-      folder=folder,
-      pairs=pairs,
-      found=found,
-      decode=decode,
-      masks=masks,
+    name=NAME,
+    folder=folder,
+    pairs=pairs,
+    found=found,
+    decode=decode,
+    masks=masks,
   )
 
 

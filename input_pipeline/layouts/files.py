@@ -49,8 +49,8 @@ def read_file(path: pathlib.Path, what: str) -> bytes:
     return path.read_bytes()
   except OSError as error:
     raise InputError(
-        f'{path}: the {what} cannot be read ({error.strerror}); add it or '
-        'take the pair off the list'
+      f'{path}: the {what} cannot be read ({error.strerror}); add it or '
+      'take the pair off the list'
     ) from error
 
 
@@ -61,8 +61,8 @@ def read_mat(path: pathlib.Path) -> dict:
   # SciPy raises anything from ValueError to zlib.error on a damaged file.
   except Exception as error:
     raise InputError(
-        f'{path}: the MATLAB file cannot be read ({error}); write it again in '
-        'the format of version 5 to 7.2'
+      f'{path}: the MATLAB file cannot be read ({error}); write it again in '
+      'the format of version 5 to 7.2'
     ) from error
 
 
@@ -90,15 +90,15 @@ def read_mask(path: pathlib.Path, *, shape):
   image = images.decode_image(read_file(path, 'garment mask'), str(path))
   if image.shape[:2] != tuple(shape):
     raise InputError(
-        f'{path}: the mask is {image.shape[1]} x {image.shape[0]} pixels, its '
-        f'garment {shape[1]} x {shape[0]}; make both the same size'
+      f'{path}: the mask is {image.shape[1]} x {image.shape[0]} pixels, its '
+      f'garment {shape[1]} x {shape[0]}; make both the same size'
     )
   grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
   mask = grey >= MASK_THRESHOLD
   if not mask.any():
     raise InputError(
-        f'{path}: the mask is empty (its brightest grey level is '
-        f'{grey.max()}, and the garment is what has {MASK_THRESHOLD} or more); '
-        'write 255 for the garment and 0 for the rest'
+      f'{path}: the mask is empty (its brightest grey level is '
+      f'{grey.max()}, and the garment is what has {MASK_THRESHOLD} or more); '
+      'write 255 for the garment and 0 for the rest'
     )
   return mask

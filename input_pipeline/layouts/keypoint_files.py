@@ -27,11 +27,11 @@ _MARGIN = 0.02
 
 
 def read_openpose(
-    path: pathlib.Path,
-    frame,
-    *,
-    model: str | None = None,
-    coordinates_tell: bool = False,
+  path: pathlib.Path,
+  frame,
+  *,
+  model: str | None = None,
+  coordinates_tell: bool = False,
 ):
   """Reads the first person of an OpenPose file.
 
@@ -81,13 +81,13 @@ def _people(content: dict, path) -> list:
   people = content.get('people')
   if not isinstance(people, list):
     raise InputError(
-        f"{path}: there is no list 'people'; write the file with OpenPose's "
-        '--write_json'
+      f"{path}: there is no list 'people'; write the file with OpenPose's "
+      '--write_json'
     )
   if not people:
     raise InputError(
-        f'{path}: nobody was detected in this photo (people is empty); take '
-        'the pair off the list or estimate the pose again'
+      f'{path}: nobody was detected in this photo (people is empty); take '
+      'the pair off the list or estimate the pose again'
     )
   return people
 
@@ -99,21 +99,21 @@ def _person(person, path, model: str | None):
   key = next((key for key in _POSE_KEYS if key in person), None)
   if key is None:
     raise InputError(
-        f"{path}: a person has neither 'pose_keypoints_2d' nor "
-        "'pose_keypoints'; write the file with OpenPose's --write_json"
+      f"{path}: a person has neither 'pose_keypoints_2d' nor "
+      "'pose_keypoints'; write the file with OpenPose's --write_json"
     )
   numbers = _numbers(person[key], path)
   found = _MODELS.get(numbers.size) if numbers.ndim == 1 else None
   if found is None:
     raise InputError(
-        f"{path}: '{key}' has {numbers.size} numbers; give 54 (COCO-18) or 75 "
-        '(BODY_25), x, y and confidence of each joint'
+      f"{path}: '{key}' has {numbers.size} numbers; give 54 (COCO-18) or 75 "
+      '(BODY_25), x, y and confidence of each joint'
     )
   if model not in (None, found):
     raise InputError(
-        f"{path}: '{key}' has {numbers.size} numbers, which is {found}, but "
-        f'this layout says {model}; run OpenPose with --model_pose '
-        f'{model.partition("-")[0]}, or convert the joints'
+      f"{path}: '{key}' has {numbers.size} numbers, which is {found}, but "
+      f'this layout says {model}; run OpenPose with --model_pose '
+      f'{model.partition("-")[0]}, or convert the joints'
     )
   joints = numbers.reshape(-1, 3)
   if found == 'BODY_25':
@@ -144,19 +144,24 @@ def read_dress_code(path: pathlib.Path, frame):
     InputError: no such file, or anything else in it.
   """
   joints = _numbers(_read_json(path).get('keypoints', ()), path)
-  if joints.ndim != 2 or joints.shape[0] != NUM_KEYPOINTS or (
-      joints.shape[1] < 2
+  if (
+    joints.ndim != 2
+    or joints.shape[0] != NUM_KEYPOINTS
+    or (joints.shape[1] < 2)
   ):
     raise InputError(
-        f"{path}: 'keypoints' has shape {joints.shape}; DressCode has 18 "
-        'joints (COCO-18) of x, y and two more numbers'
+      f"{path}: 'keypoints' has shape {joints.shape}; DressCode has 18 "
+      'joints (COCO-18) of x, y and two more numbers'
     )
   scale = frame[1] / DRESS_CODE_FRAME[0], frame[0] / DRESS_CODE_FRAME[1]
   joints = np.column_stack([joints[:, :2] * scale, np.ones(NUM_KEYPOINTS)])
   there = (joints[:, :2] > 1).all(axis=1)
   return _keypoints(
-      joints, there, frame, path,
-      remedy='DressCode gives joints in a frame of 384 x 512 pixels',
+    joints,
+    there,
+    frame,
+    path,
+    remedy='DressCode gives joints in a frame of 384 x 512 pixels',
   )
 
 
@@ -173,12 +178,12 @@ def _read_json(path: pathlib.Path) -> dict:
   # Lists nested without end exhaust the parser.
   except (ValueError, RecursionError) as error:
     raise InputError(
-        f'{path}: this is not a JSON file ({error}); write it again'
+      f'{path}: this is not a JSON file ({error}); write it again'
     ) from error
   if not isinstance(content, dict):
     raise InputError(
-        f'{path}: holds a {type(content).__name__}, not an object; write the '
-        'pose again'
+      f'{path}: holds a {type(content).__name__}, not an object; write the '
+      'pose again'
     )
   return content
 
@@ -188,18 +193,17 @@ def _numbers(values, path: pathlib.Path):
     numbers = np.asarray(values, np.float64)
   except (ValueError, TypeError, OverflowError) as error:
     raise InputError(
-        f'{path}: the joints are not all numbers ({error}); write the pose '
-        'again'
+      f'{path}: the joints are not all numbers ({error}); write the pose again'
     ) from error
   if not np.isfinite(numbers).all():
     raise InputError(
-        f'{path}: a joint is not a finite number; estimate the pose again'
+      f'{path}: a joint is not a finite number; estimate the pose again'
     )
   return numbers
 
 
 def check_inside(
-    joints, frame, path, remedy='give the joints in pixels of this very photo'
+  joints, frame, path, remedy='give the joints in pixels of this very photo'
 ) -> None:
   """Raises InputError if a joint that is there lies outside the photo.
 
@@ -216,8 +220,8 @@ def check_inside(
   for joint in np.flatnonzero((joints[:, 2] > 0) & outside.any(axis=1)):
     x, y = points[joint]
     raise InputError(
-        f'{path}: joint {joint} is at ({x:g}, {y:g}), outside the photo of '
-        f'{width} x {height} pixels; {remedy}'
+      f'{path}: joint {joint} is at ({x:g}, {y:g}), outside the photo of '
+      f'{width} x {height} pixels; {remedy}'
     )
 
 

@@ -45,9 +45,9 @@ def read_label_map(path: pathlib.Path, labels: LabelSet, *, shape):
   indices = decode_indices(data, str(path), colours=labels.colours)
   if indices.shape != tuple(shape):
     raise InputError(
-        f'{path}: the label map is {indices.shape[1]} x {indices.shape[0]} '
-        f'pixels, its photo {shape[1]} x {shape[0]}; make both the same size '
-        '(nearest neighbour for labels)'
+      f'{path}: the label map is {indices.shape[1]} x {indices.shape[0]} '
+      f'pixels, its photo {shape[1]} x {shape[0]}; make both the same size '
+      '(nearest neighbour for labels)'
     )
   table = np.zeros(256, np.uint8)
   table[: len(labels.to_lip)] = labels.to_lip
@@ -55,9 +55,9 @@ def read_label_map(path: pathlib.Path, labels: LabelSet, *, shape):
   if wrong.any():
     y, x = np.argwhere(wrong)[0]
     raise InputError(
-        f'{path}: the label {indices[y, x]} at ({x}, {y}) is not of the set '
-        f'{labels.name}, which goes from 0 to {len(labels.to_lip) - 1}; map '
-        'the labels first, or check whether this is the layout of the data'
+      f'{path}: the label {indices[y, x]} at ({x}, {y}) is not of the set '
+      f'{labels.name}, which goes from 0 to {len(labels.to_lip) - 1}; map '
+      'the labels first, or check whether this is the layout of the data'
     )
   return table[indices]
 
@@ -107,26 +107,26 @@ def decode_indices(data: bytes, name: str, *, colours: bool):
   images.check_image(data, name)
   if data[12:16] != b'IHDR':
     raise InputError(
-        f'{name}: label maps must be PNG files, because JPEG changes labels; '
-        'write the labels again as PNG'
+      f'{name}: label maps must be PNG files, because JPEG changes labels; '
+      'write the labels again as PNG'
     )
   depth, kind = data[24], data[25]
   if kind == 2 and depth == 8 and colours:
     return _labels_of_colours(images.decode_image(data, name), name)
   if kind not in (0, 3) or depth > 8:
     raise InputError(
-        f'{name}: this PNG has {depth} bits and colour type {kind}; labels '
-        'must be palette indices or grey levels of 8 bits'
+      f'{name}: this PNG has {depth} bits and colour type {kind}; labels '
+      'must be palette indices or grey levels of 8 bits'
     )
   try:
     indices = cv2.imdecode(
-        np.frombuffer(_as_grey(data), np.uint8), cv2.IMREAD_UNCHANGED
+      np.frombuffer(_as_grey(data), np.uint8), cv2.IMREAD_UNCHANGED
     )
   except cv2.error:
     indices = None
   if indices is None or indices.ndim != 2:
     raise InputError(
-        f'{name}: the image data are damaged; copy or export the file again'
+      f'{name}: the image data are damaged; copy or export the file again'
     )
   # Fewer than 8 bits are stretched to 0..255 on reading.
   return indices // (255 // (2**depth - 1))
@@ -159,8 +159,8 @@ def _labels_of_colours(image, name: str):
   if wrong.any():
     y, x = np.argwhere(wrong)[0]
     raise InputError(
-        f'{name}: the colour {tuple(image[y, x].tolist())} at ({x}, {y}) is '
-        "not one of LIP's 20; write the label numbers themselves, as palette "
-        'indices or grey levels'
+      f'{name}: the colour {tuple(image[y, x].tolist())} at ({x}, {y}) is '
+      "not one of LIP's 20; write the label numbers themselves, as palette "
+      'indices or grey levels'
     )
   return labels.astype(np.uint8)

@@ -40,12 +40,11 @@ class OriginalRecords:
     self._fidelity = fidelity
     files = _opened(self._data_dir)
     self.pairs = tuple(
-        original_records.read_names(files.read(i), files.name(i))
-        for i in range(len(files))
+      original_records.read_names(files.read(i), files.name(i))
+      for i in range(len(files))
     )
     self.found = (
-        f'{NAME}: {len(files)} records in {len(files.paths)} files in '
-        f'{data_dir}'
+      f'{NAME}: {len(files)} records in {len(files.paths)} files in {data_dir}'
     )
 
   def __len__(self) -> int:
@@ -66,28 +65,26 @@ class OriginalRecords:
     """
     files = _opened(self._data_dir)
     content = original_records.read_content(
-        files.read(index), files.name(index), fidelity=self._fidelity
+      files.read(index), files.name(index), fidelity=self._fidelity
     )
     original = self._fidelity == 'original'
     keypoints = content.keypoints
     outside = keypoints[:, 0] == sample.OUTSIDE
     missing = original_records.drawn_missing(keypoints)
     height, width = content.person.shape[:2]
-    scale = (
-        width / original_records.WIDTH, height / original_records.HEIGHT
-    )
+    scale = (width / original_records.WIDTH, height / original_records.HEIGHT)
     keypoints[:, :2] = (keypoints[:, :2] + 0.5) * scale
     # Drawn nowhere: stays so in 'original', which draws missing joints.
     keypoints[missing & ~(outside & original)] = 0
     try:
       return sample.Sample(
-          person_id=self.pairs[index][0],
-          garment_id=self.pairs[index][1],
-          person=content.person,
-          garment=content.garment,
-          keypoints=keypoints.astype(np.float32),
-          parse=content.parse,
-          control_points=content.control_points if original else None,
+        person_id=self.pairs[index][0],
+        garment_id=self.pairs[index][1],
+        person=content.person,
+        garment=content.garment,
+        keypoints=keypoints.astype(np.float32),
+        parse=content.parse,
+        control_points=content.control_points if original else None,
       )
     except InputError as error:
       raise InputError(f'{files.name(index)}: {error}') from error

@@ -31,8 +31,8 @@ def read_pairs(path: pathlib.Path, *, hint: str = ''):
     lines = path.read_text(encoding='utf-8').splitlines()
   except OSError as error:
     raise InputError(
-        f'{path}: the pair list cannot be read ({error.strerror}); name an '
-        f"existing list of 'person.jpg garment.jpg' lines{hint}"
+      f'{path}: the pair list cannot be read ({error.strerror}); name an '
+      f"existing list of 'person.jpg garment.jpg' lines{hint}"
     ) from error
   except UnicodeDecodeError as error:
     raise InputError(f'{path}: the pair list is not UTF-8 text') from error
@@ -43,20 +43,18 @@ def read_pairs(path: pathlib.Path, *, hint: str = ''):
       continue
     if len(names) != 2 or not all(map(_PLAIN_NAME.fullmatch, names)):
       raise InputError(
-          f"{path}, line {number}: '{line[:200]}' is not a pair; write "
-          "'person.jpg garment.jpg', two file names without folders"
+        f"{path}, line {number}: '{line[:200]}' is not a pair; write "
+        "'person.jpg garment.jpg', two file names without folders"
       )
     pairs.append((names[0], names[1]))
   if not pairs:
     raise InputError(
-        f"{path}: the pair list is empty; write 'person.jpg garment.jpg' lines"
+      f"{path}: the pair list is empty; write 'person.jpg garment.jpg' lines"
     )
   return tuple(pairs)
 
 
-def open_list(
-    path: pathlib.Path, own_garment: Callable, *, hint: str = ''
-):
+def open_list(path: pathlib.Path, own_garment: Callable, *, hint: str = ''):
   """Reads a list, whose name may end in ':paired'.
 
   Args:
@@ -84,8 +82,8 @@ def garment_of_number(person_id: str) -> str:
   number, _, kind = stem.rpartition('_')
   if not number or kind != '0':
     raise InputError(
-        f"{person_id}: the person's own garment cannot be told from this name; "
-        f"write a list with both names instead of '{PAIRED}'"
+      f"{person_id}: the person's own garment cannot be told from this name; "
+      f"write a list with both names instead of '{PAIRED}'"
     )
   return f'{number}_1{suffix}'
 
@@ -98,8 +96,8 @@ def garment_of_name(person_id: str) -> str:
 def same_number(person_id: str, garment_id: str) -> bool:
   """Whether the garment is the one on the photo: same number, other suffix."""
   person, garment = (
-      pathlib.PurePath(name).stem.rpartition('_')[0]
-      for name in (person_id, garment_id)
+    pathlib.PurePath(name).stem.rpartition('_')[0]
+    for name in (person_id, garment_id)
   )
   return bool(person) and person == garment
 
@@ -113,9 +111,9 @@ def split_folders(data_dir: pathlib.Path) -> list[pathlib.Path]:
   """The folders with image/ and cloth/: data_dir itself, or its splits."""
   places = [data_dir, *(data_dir / split for split in SPLITS)]
   return [
-      place
-      for place in places
-      if (place / 'image').is_dir() and (place / 'cloth').is_dir()
+    place
+    for place in places
+    if (place / 'image').is_dir() and (place / 'cloth').is_dir()
   ]
 
 
@@ -138,8 +136,8 @@ def find_split(data_dir: pathlib.Path, path: pathlib.Path, pairs):
   folders = split_folders(data_dir)
   if not folders:
     raise InputError(
-        f'{data_dir}: neither this folder nor train/ or test/ in it has '
-        'image/ and cloth/; give the folder that holds them as the data folder'
+      f'{data_dir}: neither this folder nor train/ or test/ in it has '
+      'image/ and cloth/; give the folder that holds them as the data folder'
     )
   if folders[0] == data_dir:
     return data_dir, 'image/ and cloth/ lie there'
@@ -149,8 +147,8 @@ def find_split(data_dir: pathlib.Path, path: pathlib.Path, pairs):
     folder = data_dir / named[0]
     if folder not in folders:
       raise InputError(
-          f'{path.name}: the name says {named[0]}, but {folder} with image/ '
-          'and cloth/ is missing; unpack it or give another pair list'
+        f'{path.name}: the name says {named[0]}, but {folder} with image/ '
+        'and cloth/ is missing; unpack it or give another pair list'
       )
     return folder, f'the name of the list says {named[0]}'
   persons = {person for person, _ in pairs}
@@ -162,11 +160,10 @@ def find_split(data_dir: pathlib.Path, path: pathlib.Path, pairs):
   if len(complete) == 1:
     return complete[0], 'all persons of the list are there'
   counts = ', '.join(
-      f'{folder.name}/image lacks {number}'
-      for folder, number in missing.items()
+    f'{folder.name}/image lacks {number}' for folder, number in missing.items()
   )
   raise InputError(
-      f'{path}: which split this list is of cannot be told ({counts} of its '
-      f"{len(persons)} persons); name it 'train_....txt' or 'test_....txt', "
-      'and list persons of one split'
+    f'{path}: which split this list is of cannot be told ({counts} of its '
+    f"{len(persons)} persons); name it 'train_....txt' or 'test_....txt', "
+    'and list persons of one split'
   )

@@ -34,21 +34,20 @@ def pose_to_keypoints(pose, source: str):
     subset = np.asarray(pose['subset'], np.float64)
   except (KeyError, TypeError, ValueError, IndexError) as error:
     raise InputError(
-        f"{source}: a pose must hold the arrays 'candidate' and 'subset'; "
-        'estimate it again'
+      f"{source}: a pose must hold the arrays 'candidate' and 'subset'; "
+      'estimate it again'
     ) from error
   if not subset.size:
     raise InputError(
-        f'{source}: nobody was detected in this photo; take the pair off the '
-        'list'
+      f'{source}: nobody was detected in this photo; take the pair off the list'
     )
   if subset.ndim != 2 or subset.shape[1] < NUM_KEYPOINTS:
     raise InputError(
-        f"{source}: 'subset' has shape {subset.shape}; it must be (people, 20)"
+      f"{source}: 'subset' has shape {subset.shape}; it must be (people, 20)"
     )
   if candidate.size and (candidate.ndim != 2 or candidate.shape[1] < 3):
     raise InputError(
-        f"{source}: 'candidate' has shape {candidate.shape}; it must be (k, 4)"
+      f"{source}: 'candidate' has shape {candidate.shape}; it must be (k, 4)"
     )
   keypoints = np.zeros((NUM_KEYPOINTS, 3), np.float32)
   for joint, index in enumerate(subset[0, :NUM_KEYPOINTS]):
@@ -56,8 +55,8 @@ def pose_to_keypoints(pose, source: str):
       continue
     if not (0 <= index < len(candidate) and index == int(index)):
       raise InputError(
-          f"{source}: 'subset' points to candidate {index:g} of "
-          f'{len(candidate)}; estimate the pose again'
+        f"{source}: 'subset' points to candidate {index:g} of "
+        f'{len(candidate)}; estimate the pose again'
       )
     x, y, score = candidate[int(index), :3]
     # A joint that is there keeps a confidence above 0, whatever its score.
@@ -96,9 +95,9 @@ def _admitted_classes() -> dict:
   scalar = np.float64(0).__reduce__()[0]
   from_buffer = array.__reduce_ex__(5)[0]
   admitted = {
-      ('numpy', 'ndarray'): np.ndarray,
-      ('numpy', 'dtype'): np.dtype,
-      ('_codecs', 'encode'): _decode_bytes,
+    ('numpy', 'ndarray'): np.ndarray,
+    ('numpy', 'dtype'): np.dtype,
+    ('_codecs', 'encode'): _decode_bytes,
   }
   for core in ('numpy.core', 'numpy._core'):
     admitted[f'{core}.multiarray', '_reconstruct'] = reconstruct
@@ -129,18 +128,18 @@ def read_pose_pickle(path: pathlib.Path) -> dict:
       poses = _PoseUnpickler(file, encoding='latin1').load()
   except InputError as error:
     raise InputError(
-        f'{path}: {error}; only NumPy arrays and builtin containers are '
-        'admitted, because a pickle can run code'
+      f'{path}: {error}; only NumPy arrays and builtin containers are '
+      'admitted, because a pickle can run code'
     ) from None
   # A damaged pickle raises almost anything.
   except Exception as error:
     raise InputError(
-        f'{path}: this is not a readable pickle ({type(error).__name__}: '
-        f'{error}); copy it again, or remove it and use pose/*.mat'
+      f'{path}: this is not a readable pickle ({type(error).__name__}: '
+      f'{error}); copy it again, or remove it and use pose/*.mat'
     ) from error
   if not isinstance(poses, dict):
     raise InputError(
-        f"{path}: holds a {type(poses).__name__}; it must be a dict "
-        "'000001_0' -> {'candidate', 'subset'}"
+      f'{path}: holds a {type(poses).__name__}; it must be a dict '
+      "'000001_0' -> {'candidate', 'subset'}"
     )
   return poses

@@ -40,35 +40,35 @@ class SplitLayout(files.PairFolder):
     garment = self.photo(self.folder / 'cloth' / garment_id)
     frame = person.shape[:2]
     parse = label_maps.settle_garment(
-        label_maps.read_label_map(
-            self.folder / self.parse_dir / f'{stem}.png',
-            self.labels,
-            shape=frame,
-        )
+      label_maps.read_label_map(
+        self.folder / self.parse_dir / f'{stem}.png',
+        self.labels,
+        shape=frame,
+      )
     )
     keypoints = keypoint_files.read_openpose(
-        self.folder / self.pose_dir / f'{stem}_keypoints.json',
-        frame,
-        model=self.pose_model,
-        coordinates_tell=self.coordinates_tell,
+      self.folder / self.pose_dir / f'{stem}_keypoints.json',
+      frame,
+      model=self.pose_model,
+      coordinates_tell=self.coordinates_tell,
     )
     mask = None
     if self.mask_dir:
       path = files.with_suffix_that_exists(
-          self.folder / self.mask_dir / garment_id, '.jpg', '.png'
+        self.folder / self.mask_dir / garment_id, '.jpg', '.png'
       )
       mask = files.read_mask(path, shape=garment.shape[:2])
     paired = self.paired(person_id, garment_id)
     return Sample(
-        person_id=person_id,
-        garment_id=garment_id,
-        person=person,
-        garment=garment,
-        keypoints=keypoints,
-        parse=parse,
-        garment_mask=mask,
-        truth=person if paired else None,
-        truth_parse=parse if paired else None,
+      person_id=person_id,
+      garment_id=garment_id,
+      person=person,
+      garment=garment,
+      keypoints=keypoints,
+      parse=parse,
+      garment_mask=mask,
+      truth=person if paired else None,
+      truth_parse=parse if paired else None,
     )
 
 
@@ -100,14 +100,15 @@ class Spec:
   paired: Callable
   hint: str = ''
   default_lists: dict[str, str] = dataclasses.field(
-      default_factory=lambda: {
-          'train': 'train_pairs.txt', 'test': 'test_pairs.txt'
-      }
+    default_factory=lambda: {
+      'train': 'train_pairs.txt',
+      'test': 'test_pairs.txt',
+    }
   )
 
 
 def open_split(
-    spec: Spec, data_dir, *, pair_list: str, decode: Callable
+  spec: Spec, data_dir, *, pair_list: str, decode: Callable
 ) -> SplitLayout:
   """Opens one split, finding out which spelling its folders have.
 
@@ -126,11 +127,11 @@ def open_split(
   data_dir = pathlib.Path(data_dir)
   if not data_dir.is_dir():
     raise InputError(
-        f'{data_dir}: there is no such folder; the {spec.name} layout needs '
-        'one with train/ or test/ and a pair list'
+      f'{data_dir}: there is no such folder; the {spec.name} layout needs '
+      'one with train/ or test/ and a pair list'
     )
   path, pair_tuple = pairs.open_list(
-      data_dir / pair_list, spec.own_garment, hint=spec.hint
+    data_dir / pair_list, spec.own_garment, hint=spec.hint
   )
   folder, why = pairs.find_split(data_dir, path, pair_tuple)
   parse_dir = _first_folder(folder, spec.parse_sets, spec.name, 'label maps')
@@ -140,24 +141,24 @@ def open_split(
   joints = spec.pose_model or 'COCO-18 or BODY_25, by the count of numbers'
   rule = 'x > 1 and y > 1' if spec.coordinates_tell else 'confidence > 0'
   found = (
-      f'{spec.name}: {len(pair_tuple)} pairs of {path.name} in {folder} '
-      f'({why}); labels {parse_dir} ({labels.name}); joints {pose_dir} '
-      f'({joints}, there if {rule}); garment masks '
-      + (mask_dir or 'from the photos, because there is no cloth-mask')
+    f'{spec.name}: {len(pair_tuple)} pairs of {path.name} in {folder} '
+    f'({why}); labels {parse_dir} ({labels.name}); joints {pose_dir} '
+    f'({joints}, there if {rule}); garment masks '
+    + (mask_dir or 'from the photos, because there is no cloth-mask')
   )
   return SplitLayout(
-      name=spec.name,
-      folder=folder,
-      pairs=pair_tuple,
-      found=found,
-      decode=decode,
-      parse_dir=parse_dir,
-      labels=labels,
-      pose_dir=pose_dir,
-      pose_model=spec.pose_model,
-      coordinates_tell=spec.coordinates_tell,
-      mask_dir=mask_dir,
-      paired=spec.paired,
+    name=spec.name,
+    folder=folder,
+    pairs=pair_tuple,
+    found=found,
+    decode=decode,
+    parse_dir=parse_dir,
+    labels=labels,
+    pose_dir=pose_dir,
+    pose_model=spec.pose_model,
+    coordinates_tell=spec.coordinates_tell,
+    mask_dir=mask_dir,
+    paired=spec.paired,
   )
 
 
@@ -166,8 +167,8 @@ def _first_folder(folder: pathlib.Path, names, layout: str, what: str) -> str:
     if (folder / name).is_dir():
       return name
   raise InputError(
-      f'{folder}: the {layout} layout needs a folder {" or ".join(names)} '
-      f'there for the {what}; add it or choose another layout'
+    f'{folder}: the {layout} layout needs a folder {" or ".join(names)} '
+    f'there for the {what}; add it or choose another layout'
   )
 
 
@@ -175,8 +176,8 @@ def seen(spec: Spec, data_dir: pathlib.Path) -> str | None:
   """What of a layout is in a folder, in words; None if it does not fit."""
   for folder in pairs.split_folders(data_dir):
     parse_dir, pose_dir = (
-        next((name for name in names if (folder / name).is_dir()), None)
-        for names in (spec.parse_sets, spec.pose_dirs)
+      next((name for name in names if (folder / name).is_dir()), None)
+      for names in (spec.parse_sets, spec.pose_dirs)
     )
     if parse_dir and pose_dir:
       return f'{folder} has image/, cloth/, {parse_dir}/ and {pose_dir}/'

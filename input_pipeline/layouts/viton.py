@@ -30,7 +30,8 @@ from viton_jax.labels import NUM_LABELS
 NAME = 'viton'
 NEEDS = 'women_top/, segment/, and pose.pkl or pose/'
 DEFAULT_LISTS = {
-    'train': 'viton_train_pairs.txt', 'test': 'viton_test_pairs.txt'
+  'train': 'viton_train_pairs.txt',
+  'test': 'viton_test_pairs.txt',
 }
 
 
@@ -52,20 +53,18 @@ class VitonLayout(files.PairFolder):
     stem = pathlib.PurePath(person_id).stem
     person = self.photo(self.folder / 'women_top' / person_id)
     height, width = person.shape[:2]
-    parse = read_segment(
-        self.folder / 'segment' / f'{stem}.mat', height, width
-    )
+    parse = read_segment(self.folder / 'segment' / f'{stem}.mat', height, width)
     truth, truth_parse = self._truth(person_id, garment_id, person, parse)
     return Sample(
-        person_id=person_id,
-        garment_id=garment_id,
-        person=person,
-        garment=self.photo(self.folder / 'women_top' / garment_id),
-        keypoints=self._keypoints(stem),
-        parse=parse,
-        control_points=self._control_points(person_id, garment_id),
-        truth=truth,
-        truth_parse=truth_parse,
+      person_id=person_id,
+      garment_id=garment_id,
+      person=person,
+      garment=self.photo(self.folder / 'women_top' / garment_id),
+      keypoints=self._keypoints(stem),
+      parse=parse,
+      control_points=self._control_points(person_id, garment_id),
+      truth=truth,
+      truth_parse=truth_parse,
     )
 
   def _keypoints(self, stem: str):
@@ -75,8 +74,8 @@ class VitonLayout(files.PairFolder):
     path = self.folder / 'pose' / f'{stem}.mat'
     if not path.exists():
       raise InputError(
-          f'{path}: the pose of {stem} is neither here nor in pose.pkl; '
-          'estimate it or take the pair off the list'
+        f'{path}: the pose of {stem} is neither here nor in pose.pkl; '
+        'estimate it or take the pair off the list'
       )
     return poses.pose_to_keypoints(files.read_mat(path), str(path))
 
@@ -89,8 +88,8 @@ class VitonLayout(files.PairFolder):
     points = files.read_mat(path).get('control_points')
     if np.shape(points) != (2, 10, 10):
       raise InputError(
-          f"{path}: 'control_points' must have shape (2, 10, 10), not "
-          f'{np.shape(points)}; remove the file to have them fitted'
+        f"{path}: 'control_points' must have shape (2, 10, 10), not "
+        f'{np.shape(points)}; remove the file to have them fitted'
       )
     # Stored in 0..1 of the garment's width and height.
     return (points.reshape(2, 100).T * 2 - 1).astype(np.float32)
@@ -112,11 +111,11 @@ class VitonLayout(files.PairFolder):
 
 
 def open_viton(
-    data_dir,
-    pairs: str,
-    *,
-    decode: Callable = images.decode_image,
-    tps: bool = False,
+  data_dir,
+  pairs: str,
+  *,
+  decode: Callable = images.decode_image,
+  tps: bool = False,
 ) -> VitonLayout:
   """Opens a folder in the original VITON layout.
 
@@ -138,11 +137,11 @@ def open_viton(
   for folder in (data_dir, data_dir / 'women_top', data_dir / 'segment'):
     if not folder.is_dir():
       raise InputError(
-          f'{folder}: there is no such folder; the viton layout needs '
-          'women_top/, segment/, a pair list, and pose.pkl or pose/'
+        f'{folder}: there is no such folder; the viton layout needs '
+        'women_top/, segment/, a pair list, and pose.pkl or pose/'
       )
   list_path, pair_list = pair_lists.open_list(
-      data_dir / pairs, pair_lists.garment_of_number
+    data_dir / pairs, pair_lists.garment_of_number
   )
   path = data_dir / 'pose.pkl'
   found = {}
@@ -153,19 +152,19 @@ def open_viton(
   elif not (data_dir / 'pose').is_dir():
     raise InputError(f'{path}: there is no such file, nor a folder pose/')
   text = (
-      f'{NAME}: {len(pair_list)} pairs of {list_path.name} in {data_dir}; '
-      'labels segment (LIP); joints '
-      + (f'of {len(found)} persons in pose.pkl, else ' if found else '')
-      + 'pose (COCO-18); garment masks from the photos'
+    f'{NAME}: {len(pair_list)} pairs of {list_path.name} in {data_dir}; '
+    'labels segment (LIP); joints '
+    + (f'of {len(found)} persons in pose.pkl, else ' if found else '')
+    + 'pose (COCO-18); garment masks from the photos'
   )
   return VitonLayout(
-      name=NAME,
-      folder=data_dir,
-      pairs=pair_list,
-      found=text,
-      decode=decode,
-      poses=found,
-      tps=tps,
+    name=NAME,
+    folder=data_dir,
+    pairs=pair_list,
+    found=text,
+    decode=decode,
+    poses=found,
+    tps=tps,
   )
 
 
@@ -195,35 +194,39 @@ def read_segment(path: pathlib.Path, height: int, width: int):
   """
   if not path.exists():
     raise InputError(
-        f'{path}: the label map is missing; add it or take the pair off the '
-        'list'
+      f'{path}: the label map is missing; add it or take the pair off the list'
     )
   segment = np.asarray(files.read_mat(path).get('segment', ()))
   if segment.ndim != 2 or segment.shape[0] != segment.shape[1]:
     raise InputError(
-        f"{path}: 'segment' has shape {segment.shape}; it must be square, as "
-        '(641, 641), with the photo in its top-left corner and transposed'
+      f"{path}: 'segment' has shape {segment.shape}; it must be square, as "
+      '(641, 641), with the photo in its top-left corner and transposed'
     )
   if not segment.size or segment.dtype.kind not in 'biuf':
     raise InputError(
-        f"{path}: 'segment' is empty or not numeric (shape {segment.shape}, "
-        f'type {segment.dtype}); it must hold LIP-20 labels'
+      f"{path}: 'segment' is empty or not numeric (shape {segment.shape}, "
+      f'type {segment.dtype}); it must hold LIP-20 labels'
     )
-  labels = segment.astype(np.uint8, casting='unsafe') if (
-      np.isfinite(segment).all() and segment.min() >= 0 and
-      segment.max() < NUM_LABELS
-  ) else None
+  labels = (
+    segment.astype(np.uint8, casting='unsafe')
+    if (
+      np.isfinite(segment).all()
+      and segment.min() >= 0
+      and segment.max() < NUM_LABELS
+    )
+    else None
+  )
   if labels is None or (labels != segment).any():
     raise InputError(
-        f"{path}: 'segment' has values from {segment.min()} to "
-        f'{segment.max()} or between whole numbers; LIP-20 labels are whole '
-        'numbers from 0 to 19'
+      f"{path}: 'segment' has values from {segment.min()} to "
+      f'{segment.max()} or between whole numbers; LIP-20 labels are whole '
+      'numbers from 0 to 19'
     )
   side = max(height, width)
   # A transposed view is not contiguous, which OpenCV needs.
   labels = cv2.resize(
-      np.ascontiguousarray(labels.T),
-      (side, side),
-      interpolation=cv2.INTER_NEAREST_EXACT,
+    np.ascontiguousarray(labels.T),
+    (side, side),
+    interpolation=cv2.INTER_NEAREST_EXACT,
   )
   return np.ascontiguousarray(labels[:height, :width])

@@ -16,17 +16,15 @@ from input_pipeline.layouts import pairs, split_layout
 from viton_jax import labels
 
 SPEC = split_layout.Spec(
-    name='viton_hd',
-    needs=(
-        'image/, cloth/, image-parse-v3/ (or image-parse/) and openpose_json/ '
-        '(or openpose-json/) in train/ or test/'
-    ),
-    parse_sets={
-        'image-parse-v3': labels.CIHP, 'image-parse': labels.CIHP
-    },
-    pose_dirs=('openpose_json', 'openpose-json'),
-    pose_model=None,
-    coordinates_tell=False,
-    own_garment=pairs.garment_of_name,
-    paired=pairs.same_name,
+  name='viton_hd',
+  needs=(
+    'image/, cloth/, image-parse-v3/ (or image-parse/) and openpose_json/ '
+    '(or openpose-json/) in train/ or test/'
+  ),
+  parse_sets={'image-parse-v3': labels.CIHP, 'image-parse': labels.CIHP},
+  pose_dirs=('openpose_json', 'openpose-json'),
+  pose_model=None,
+  coordinates_tell=False,
+  own_garment=pairs.garment_of_name,
+  paired=pairs.same_name,
 )

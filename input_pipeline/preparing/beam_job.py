@@ -37,16 +37,16 @@ def parse_options(text: str, *, workers: int) -> list[str]:
   for item in items:
     if not item.split('=')[0].strip('- '):
       raise InputError(
-          f"--beam_options: '{item}' has no name; write name=value, separated "
-          'by commas, e.g. runner=DirectRunner,direct_num_workers=4'
+        f"--beam_options: '{item}' has no name; write name=value, separated "
+        'by commas, e.g. runner=DirectRunner,direct_num_workers=4'
       )
   flags = [f'--{item.lstrip("-")}' for item in items]
   given = {flag.split('=')[0] for flag in flags}
   if '--runner' not in given or '--runner=DirectRunner' in flags:
     for name, value in (
-        ('--runner', 'DirectRunner'),
-        ('--direct_running_mode', 'multi_processing'),
-        ('--direct_num_workers', max(workers, 1)),
+      ('--runner', 'DirectRunner'),
+      ('--direct_running_mode', 'multi_processing'),
+      ('--direct_num_workers', max(workers, 1)),
     ):
       if name not in given:
         flags.append(f'{name}={value}')
@@ -68,15 +68,15 @@ def _beam():
     import apache_beam.options.pipeline_options
   except ImportError as error:
     raise InputError(
-        f'--beam needs Apache Beam, but {error.name} is not installed; make an '
-        "environment for it with pip install 'viton_jax[beam]', because it "
-        'needs an older protobuf, or leave --beam out'
+      f'--beam needs Apache Beam, but {error.name} is not installed; make an '
+      "environment for it with pip install 'viton_jax[beam]', because it "
+      'needs an older protobuf, or leave --beam out'
     ) from error
   return beam
 
 
 def run_chunks(
-    work: parts.Work, numbers: list[int], *, options
+  work: parts.Work, numbers: list[int], *, options
 ) -> Iterator[list[str]]:
   """Runs `parts.prepare_chunk` on Beam's workers.
 
@@ -106,8 +106,8 @@ def run_chunks(
       left -= found
       if done and left:
         raise InputError(
-            f'{work.parts_dir}: the workers have written {len(left)} parts '
-            'elsewhere; give Beam a runner whose workers share this folder'
+          f'{work.parts_dir}: the workers have written {len(left)} parts '
+          'elsewhere; give Beam a runner whose workers share this folder'
         )
 
 
@@ -115,14 +115,14 @@ def _run_pipeline(work, numbers, options):
   beam = _beam()
   # Workers share the cores among themselves, not with their own threads.
   with (
-      worker_processes.one_thread_each(),
-      beam.Pipeline(options=options) as pipeline,
+    worker_processes.one_thread_each(),
+    beam.Pipeline(options=options) as pipeline,
   ):
     _ = (
-        pipeline
-        | 'Chunks' >> beam.Create(numbers)
-        | 'Spread' >> beam.Reshuffle()
-        | 'Prepare' >> beam.Map(functools.partial(_prepare_chunk, work))
+      pipeline
+      | 'Chunks' >> beam.Create(numbers)
+      | 'Spread' >> beam.Reshuffle()
+      | 'Prepare' >> beam.Map(functools.partial(_prepare_chunk, work))
     )
 
 
@@ -138,7 +138,7 @@ def read_on_beam(parts_dir: pathlib.Path, slices: list[gather.Slice]):
   """A Beam transform to (place in the split, example) of a split's slices."""
   beam = _beam()
   return (
-      beam.Create(slices)
-      | 'Spread' >> beam.Reshuffle()
-      | 'Read' >> beam.FlatMap(functools.partial(gather.read_slice, parts_dir))
+    beam.Create(slices)
+    | 'Spread' >> beam.Reshuffle()
+    | 'Read' >> beam.FlatMap(functools.partial(gather.read_slice, parts_dir))
   )

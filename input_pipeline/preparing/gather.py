@@ -1,5 +1,4 @@
-"""Gathers finished parts into what training reads: TFRecords or packed files.
-"""
+"""Gathers finished parts into TFRecords or packed files."""
 
 from collections.abc import Callable, Iterator
 import contextlib
@@ -33,7 +32,7 @@ class Slice:
 
 
 def split_slices(
-    manifest: list[dict], held_out: frozenset[str]
+  manifest: list[dict], held_out: frozenset[str]
 ) -> dict[str, list[Slice]]:
   """Says which split each prepared pair belongs to.
 
@@ -50,10 +49,10 @@ def split_slices(
     lines = manifest[start : start + parts.CHUNK]
     for split in slices:
       wanted = frozenset(
-          place
-          for place, line in enumerate(lines)
-          if line['status'] == 'ok'
-          and (line['person_id'] in held_out) == (split == 'validation')
+        place
+        for place, line in enumerate(lines)
+        if line['status'] == 'ok'
+        and (line['person_id'] in held_out) == (split == 'validation')
       )
       if wanted:
         slices[split].append(Slice(number, counts[split], wanted))
@@ -74,12 +73,12 @@ def _read_slices(parts_dir, slices):
 
 
 def write_records(
-    work: parts.Work,
-    slices: dict[str, list[Slice]],
-    *,
-    out_dir: pathlib.Path,
-    on_beam: Callable | None = None,
-    beam_options=None,
+  work: parts.Work,
+  slices: dict[str, list[Slice]],
+  *,
+  out_dir: pathlib.Path,
+  on_beam: Callable | None = None,
+  beam_options=None,
 ) -> int:
   """Writes the record files through TFDS.
 
@@ -107,22 +106,20 @@ def write_records(
   # TFDS tells of a download that there is not.
   with errors.log_errors_only(), contextlib.redirect_stdout(io.StringIO()):
     builder = TryOn(
-        data_dir=os.fspath(out_dir),
-        config=TryOnConfig(
-            name=f'{work.height}x{work.width}_{work.fidelity}',
-            height=work.height,
-            width=work.width,
-            fidelity=work.fidelity,
-        ),
-        splits={
-            name: read(work.parts_dir, found) for name, found in slices.items()
-        },
+      data_dir=os.fspath(out_dir),
+      config=TryOnConfig(
+        name=f'{work.height}x{work.width}_{work.fidelity}',
+        height=work.height,
+        width=work.width,
+        fidelity=work.fidelity,
+      ),
+      splits={
+        name: read(work.parts_dir, found) for name, found in slices.items()
+      },
     )
     builder.download_and_prepare(
-        download_dir=os.fspath(work.parts_dir / 'downloads'),
-        download_config=tfds.download.DownloadConfig(
-            beam_options=beam_options
-        ),
+      download_dir=os.fspath(work.parts_dir / 'downloads'),
+      download_config=tfds.download.DownloadConfig(beam_options=beam_options),
     )
   return sum(split.num_bytes for split in builder.info.splits.values())
 
@@ -134,17 +131,17 @@ def check_tfds() -> None:
     import tensorflow_datasets  # noqa: F401
   except ImportError as error:
     raise InputError(
-        f'records are written with tensorflow_datasets, but {error.name} is '
-        'not installed; install it, or prepare with --format packed'
+      f'records are written with tensorflow_datasets, but {error.name} is '
+      'not installed; install it, or prepare with --format packed'
     ) from error
 
 
 def write_packed(
-    work: parts.Work,
-    manifest: list[dict],
-    slices: dict[str, list[Slice]],
-    *,
-    out_dir: pathlib.Path,
+  work: parts.Work,
+  manifest: list[dict],
+  slices: dict[str, list[Slice]],
+  *,
+  out_dir: pathlib.Path,
 ) -> int:
   """Writes a packed file for each split.
 
@@ -165,9 +162,7 @@ def write_packed(
   headers = _plan(work, manifest, slices)
   size = sum(header.num_bytes for header in headers)
   packed.check_room(out_dir, size, 'packed examples')
-  bar = progress(
-      sum(headers[0].num_examples.values()), 'pack', unit='pair'
-  )
+  bar = progress(sum(headers[0].num_examples.values()), 'pack', unit='pair')
 
   def counted(examples):
     for example in examples:
@@ -177,7 +172,7 @@ def write_packed(
   for header in headers:
     examples = _read_slices(work.parts_dir, slices[header.split])
     packed.write(
-        packed.path_of(out_dir, header.split), header, counted(examples)
+      packed.path_of(out_dir, header.split), header, counted(examples)
     )
   bar.close()
   return size
@@ -190,35 +185,35 @@ def check_room_for_packed(work: parts.Work, out_dir: pathlib.Path) -> None:
   far as anybody knows, and how pairs are split makes no difference.
   """
   lines = [
-      {'person_id': person, 'garment_id': garment}
-      for person, garment in work.layout.pairs
+    {'person_id': person, 'garment_id': garment}
+    for person, garment in work.layout.pairs
   ]
   everything = [Slice(0, 0, frozenset(range(len(lines))))]
   (header,) = _plan(work, lines, {'train': everything})
   to_do = work.num_pairs(work.missing()) / len(lines)
   packed.check_room(
-      out_dir,
-      round(header.num_bytes * (1 + to_do)),
-      f'{len(lines)} packed pairs, and as much again while they are prepared,',
+    out_dir,
+    round(header.num_bytes * (1 + to_do)),
+    f'{len(lines)} packed pairs, and as much again while they are prepared,',
   )
 
 
 def _plan(work, manifest, slices) -> list[packed.Header]:
   id_bytes = tuple(
-      max(len(line[name].encode()) for line in manifest) for name in packed.IDS
+    max(len(line[name].encode()) for line in manifest) for name in packed.IDS
   )
   num_examples = {
-      split: sum(len(one.wanted) for one in found)
-      for split, found in slices.items()
+    split: sum(len(one.wanted) for one in found)
+    for split, found in slices.items()
   }
   return [
-      packed.plan(
-          split,
-          num_examples,
-          height=work.height,
-          width=work.width,
-          fidelity=work.fidelity,
-          id_bytes=id_bytes,
-      )
-      for split in slices
+    packed.plan(
+      split,
+      num_examples,
+      height=work.height,
+      width=work.width,
+      fidelity=work.fidelity,
+      id_bytes=id_bytes,
+    )
+    for split in slices
   ]

@@ -58,9 +58,9 @@ class Work:
   def missing(self) -> list[int]:
     """Numbers of the chunks whose parts are not there."""
     return [
-        number
-        for number in range(self.num_chunks)
-        if not part_path(self.parts_dir, number).exists()
+      number
+      for number in range(self.num_chunks)
+      if not part_path(self.parts_dir, number).exists()
     ]
 
   def num_pairs(self, numbers) -> int:
@@ -70,7 +70,7 @@ class Work:
 
 
 def prepare_sample(
-    pair: sample.Sample, *, height: int, width: int, fidelity: str, seed: int
+  pair: sample.Sample, *, height: int, width: int, fidelity: str, seed: int
 ) -> dict:
   """Makes the working example of one pair, with control points.
 
@@ -90,9 +90,9 @@ def prepare_sample(
   """
   if not pair.has_shoulders:
     raise InputError(
-        f'{pair.name}: neither the neck nor a shoulder of the person was '
-        'found, so no garment can be placed; estimate the pose again or take '
-        'the pair off the list'
+      f'{pair.name}: neither the neck nor a shoulder of the person was '
+      'found, so no garment can be placed; estimate the pose again or take '
+      'the pair off the list'
     )
   if pair.garment_mask is None and fidelity == 'fixed':
     mask = garment_masks.garment_mask(pair.garment)
@@ -102,25 +102,25 @@ def prepare_sample(
     if pair.garment_mask is None:
       # The original fills the mask's holes at the size it matches at.
       mask = garment_masks.garment_mask(
-          pair.garment, fidelity=fidelity, size=MATCHING_SIZE
+        pair.garment, fidelity=fidelity, size=MATCHING_SIZE
       )
       region = contour.resize_nearest(region, MATCHING_SIZE)
     else:
       # Matching is in the frame of the person; both frames become [-1, 1].
       mask = images.resize_labels(
-          pair.garment_mask.astype(np.uint8), *pair.parse.shape
+        pair.garment_mask.astype(np.uint8), *pair.parse.shape
       )
     fitted = geometry.fit_control_points(
-        mask > 0,
-        region,
-        fidelity=fidelity,
-        seed=seed,
-        image_size=(height, width),
+      mask > 0,
+      region,
+      fidelity=fidelity,
+      seed=seed,
+      image_size=(height, width),
     )
     points = np.asarray(fitted.points_norm, np.float32)
     pair = dataclasses.replace(pair, control_points=points)
   return sample.working_example(
-      pair, height=height, width=width, fidelity=fidelity
+    pair, height=height, width=width, fidelity=fidelity
   )
 
 
@@ -141,11 +141,11 @@ def prepare_chunk(work: Work, number: int) -> list[str]:
     line = {'person_id': person_id, 'garment_id': garment_id, 'status': 'ok'}
     try:
       example = prepare_sample(
-          work.layout.load(index),
-          height=work.height,
-          width=work.width,
-          fidelity=work.fidelity,
-          seed=work.seed,
+        work.layout.load(index),
+        height=work.height,
+        width=work.width,
+        fidelity=work.fidelity,
+        seed=work.seed,
       )
     except InputError as error:
       reason = str(error)
@@ -243,14 +243,14 @@ def _run_chunks(work: Work, numbers, *, workers: int):
     return
   try:
     with (
-        worker_processes.one_thread_each(),
-        concurrent.futures.ProcessPoolExecutor(
-            min(workers, len(numbers)),
-            # A forked JAX or TensorFlow may deadlock.
-            mp_context=multiprocessing.get_context('spawn'),
-            initializer=_start_worker,
-            initargs=(work,),
-        ) as pool,
+      worker_processes.one_thread_each(),
+      concurrent.futures.ProcessPoolExecutor(
+        min(workers, len(numbers)),
+        # A forked JAX or TensorFlow may deadlock.
+        mp_context=multiprocessing.get_context('spawn'),
+        initializer=_start_worker,
+        initargs=(work,),
+      ) as pool,
     ):
       futures = [pool.submit(_work_on, number) for number in numbers]
       try:
@@ -261,6 +261,6 @@ def _run_chunks(work: Work, numbers, *, workers: int):
         raise
   except concurrent.futures.process.BrokenProcessPool as error:
     raise InputError(
-        'a worker process died, perhaps for lack of memory; run the same '
-        f'command with fewer --workers than {workers} to go on'
+      'a worker process died, perhaps for lack of memory; run the same '
+      f'command with fewer --workers than {workers} to go on'
     ) from error

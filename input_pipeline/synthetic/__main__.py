@@ -32,23 +32,45 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser():
   parser = _Parser(
-    prog='python -m input_pipeline.synthetic', description=DESCRIPTION,
-    epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m input_pipeline.synthetic',
+    description=DESCRIPTION,
+    epilog=EXAMPLE,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
   add('--out_dir', required=True, help='new or empty folder to write')
-  add('--num_pairs', type=int, required=True,
-      help='training pairs: a person and the garment they wear')
-  add('--num_test_pairs', type=int, default=0,
-      help='test persons, each with the garment of another and the true '
-      'picture of it; 0 (default) or at least 2')
-  add('--seed', type=int, default=0,
-      help='same seed, same files, bit for bit (default 0)')
-  add('--height', type=int, default=512,
-      help='height of the pictures in pixels, from 64 (default 512); the '
-      'width is 3/4 of it')
-  add('--workers', type=int, default=None,
-      help='processes (default: one for each CPU core)')
+  add(
+    '--num_pairs',
+    type=int,
+    required=True,
+    help='training pairs: a person and the garment they wear',
+  )
+  add(
+    '--num_test_pairs',
+    type=int,
+    default=0,
+    help='test persons, each with the garment of another and the true '
+    'picture of it; 0 (default) or at least 2',
+  )
+  add(
+    '--seed',
+    type=int,
+    default=0,
+    help='same seed, same files, bit for bit (default 0)',
+  )
+  add(
+    '--height',
+    type=int,
+    default=512,
+    help='height of the pictures in pixels, from 64 (default 512); the '
+    'width is 3/4 of it',
+  )
+  add(
+    '--workers',
+    type=int,
+    default=None,
+    help='processes (default: one for each CPU core)',
+  )
   return parser
 
 
@@ -56,8 +78,12 @@ def main():
   args = _parser().parse_args()
   start = time.perf_counter()
   done = write_dataset(
-    args.out_dir, args.num_pairs, num_test_pairs=args.num_test_pairs,
-    seed=args.seed, height=args.height, workers=args.workers,
+    args.out_dir,
+    args.num_pairs,
+    num_test_pairs=args.num_test_pairs,
+    seed=args.seed,
+    height=args.height,
+    workers=args.workers,
     progress=sys.stderr.isatty(),
   )
   seconds = time.perf_counter() - start

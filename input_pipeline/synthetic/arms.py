@@ -12,10 +12,18 @@ from input_pipeline.synthetic.people import (
 LEFT_ARM, RIGHT_ARM = 14, 15
 
 # Radius of a bare arm at shoulder (0), elbow (1) and wrist (2), in heads.
-ARM_PROFILE = np.array([
-  [-0.15, 0.138], [0.0, 0.152], [0.25, 0.152], [0.6, 0.132], [1.0, 0.112],
-  [1.25, 0.116], [1.6, 0.092], [2.0, 0.064],
-])
+ARM_PROFILE = np.array(
+  [
+    [-0.15, 0.138],
+    [0.0, 0.152],
+    [0.25, 0.152],
+    [0.6, 0.132],
+    [1.0, 0.112],
+    [1.25, 0.116],
+    [1.6, 0.092],
+    [2.0, 0.064],
+  ]
+)
 
 
 def arm_line(person, side):
@@ -26,7 +34,7 @@ def arm_line(person, side):
     starts a little inside the shoulder, so that its round end never shows.
   """
   first = R_SHOULDER if side < 0 else L_SHOULDER
-  joints = person.joints[first:first + 3]
+  joints = person.joints[first : first + 3]
   start = joints[0] + person.unit * np.array([-side * 0.16, -0.03])
   centre, marks = drawing.limb_line(
     np.concatenate([start[None], joints]), unit=person.unit, bend=0.16
@@ -82,9 +90,7 @@ def draw_arm(canvas, person, *, side, arm, seam, covered):
   field, at, radius = arm
   label = LEFT_ARM if side > 0 else RIGHT_ARM
   alpha = field.coverage(radius)
-  cast_shadow(
-    canvas, person, window=field.window, alpha=alpha * (at > 0.35)
-  )
+  cast_shadow(canvas, person, window=field.window, alpha=alpha * (at > 0.35))
   if covered > 0:
     alpha = alpha * (at > covered)
   else:
@@ -95,7 +101,11 @@ def draw_arm(canvas, person, *, side, arm, seam, covered):
   # A hint of the elbow.
   lit = lit - 0.06 * np.exp(-(((at - 1.0) / 0.05) ** 2))
   canvas.paint_lit(
-    field.window, alpha, base=person.skin, lit=lit, label=label,
+    field.window,
+    alpha,
+    base=person.skin,
+    lit=lit,
+    label=label,
     shadow=figure.SKIN_SHADOW,
   )
   _draw_hand(canvas, person, side=side, label=label)
@@ -115,7 +125,7 @@ def _draw_hand(canvas, person, *, side, label):
   """A relaxed hand: palm, four fingers and a thumb."""
   unit = person.unit
   first = R_SHOULDER if side < 0 else L_SHOULDER
-  elbow, wrist = person.joints[first + 1:first + 3]
+  elbow, wrist = person.joints[first + 1 : first + 3]
   if not (
     -0.8 * unit < wrist[0] < person.width + 0.8 * unit
     and -0.8 * unit < wrist[1] < person.height + 0.8 * unit
@@ -125,10 +135,12 @@ def _draw_hand(canvas, person, *, side, label):
   ahead = (wrist - elbow) / np.hypot(*(wrist - elbow))
   turn = np.radians({'hips': -20, 'cross': 8, 'raised': -12}.get(kind, 4))
   turn *= side
-  ahead = np.array([
-    ahead[0] * np.cos(turn) - ahead[1] * np.sin(turn),
-    ahead[0] * np.sin(turn) + ahead[1] * np.cos(turn),
-  ])
+  ahead = np.array(
+    [
+      ahead[0] * np.cos(turn) - ahead[1] * np.sin(turn),
+      ahead[0] * np.sin(turn) + ahead[1] * np.cos(turn),
+    ]
+  )
   # Towards the thumb: forwards, that is to the body's middle when hanging.
   thumb = np.array([ahead[1], -ahead[0]]) * -side
   size = unit * (0.92 + 0.06 * person.limb)
@@ -150,20 +162,37 @@ def _draw_hand(canvas, person, *, side, label):
     if melt:
       alpha = alpha * drawing.smoothstep(0, melt * size, field.along)
     canvas.paint_lit(
-      field.window, alpha, base=person.skin, lit=lit, label=label,
+      field.window,
+      alpha,
+      base=person.skin,
+      lit=lit,
+      label=label,
       shadow=figure.SKIN_SHADOW,
     )
 
-  part([at(0.08, 0.05), at(0.20, 0.105), at(0.31, 0.11), at(0.40, 0.085)],
-       [0.045, 0.042, 0.034, 0.026], dim=0.05, melt=0.10)
+  part(
+    [at(0.08, 0.05), at(0.20, 0.105), at(0.31, 0.11), at(0.40, 0.085)],
+    [0.045, 0.042, 0.034, 0.026],
+    dim=0.05,
+    melt=0.10,
+  )
   for k, (aside, length) in enumerate(
     ((-0.060, 0.24), (-0.024, 0.29), (0.012, 0.30), (0.047, 0.27))
   ):
     spread = aside * 1.15
     part(
-      [at(0.22, aside * 0.9), at(0.34, aside),
-       at(0.34 + 0.55 * length, spread), at(0.30 + length, spread * 0.95)],
-      [0.036, 0.031, 0.028, 0.020], dim=0.03 * (k % 2), melt=0.12,
+      [
+        at(0.22, aside * 0.9),
+        at(0.34, aside),
+        at(0.34 + 0.55 * length, spread),
+        at(0.30 + length, spread * 0.95),
+      ],
+      [0.036, 0.031, 0.028, 0.020],
+      dim=0.03 * (k % 2),
+      melt=0.12,
     )
-  part([at(-0.13, 0.0), at(0.08, 0.0), at(0.24, -0.002), at(0.32, -0.004)],
-       [0.070, 0.074, 0.092, 0.078], melt=0.12)
+  part(
+    [at(-0.13, 0.0), at(0.08, 0.0), at(0.24, -0.002), at(0.32, -0.004)],
+    [0.070, 0.074, 0.092, 0.078],
+    melt=0.12,
+  )

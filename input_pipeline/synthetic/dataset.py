@@ -49,9 +49,7 @@ def test_garments(seed, num_pairs, num_test_pairs):
   rng = np.random.default_rng([seed, num_pairs, num_test_pairs])
   order = rng.permutation(num_test_pairs)
   # Along one random cycle everybody gets the garment of the next one.
-  taker = dict(
-    zip(order.tolist(), np.roll(order, 1).tolist(), strict=True)
-  )
+  taker = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
   first = num_pairs + 1
   return [(first + k, first + taker[k]) for k in range(num_test_pairs)]
 
@@ -67,9 +65,9 @@ def pose_arrays(keypoints):
     (1, 20): an index into candidate or -1 per joint, total score, count.
   """
   found = np.flatnonzero(keypoints[:, 2] > 0)
-  candidate = np.column_stack([
-    keypoints[found].astype(np.float64), np.arange(len(found))
-  ])
+  candidate = np.column_stack(
+    [keypoints[found].astype(np.float64), np.arange(len(found))]
+  )
   subset = np.full((1, 20), -1.0)
   subset[0, found] = np.arange(len(found))
   subset[0, 18] = candidate[:, 2].sum() + 0.9 * len(found)
@@ -92,7 +90,7 @@ def segment_array(parse):
   size = (round(width * scale), round(height * scale))
   small = cv2.resize(parse, size, interpolation=cv2.INTER_NEAREST_EXACT)
   square = np.zeros((SEGMENT_SIZE, SEGMENT_SIZE), np.float32)
-  square[:size[1], :size[0]] = small
+  square[: size[1], : size[0]] = small
   return np.ascontiguousarray(square.T)
 
 
@@ -106,8 +104,10 @@ def write_atomically(path, data):
 
 def _jpeg(picture):
   flags = [
-    cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY,
-    cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    cv2.IMWRITE_JPEG_QUALITY,
+    JPEG_QUALITY,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
   ]
   return cv2.imencode('.jpg', picture[..., ::-1], flags)[1].tobytes()
 
@@ -148,7 +148,8 @@ def _pair_paths(out_dir, index):
 def _truth_paths(out_dir, person, garment):
   stem = f'{person_stem(person)}_{garment_stem(garment)}'
   return (
-    out_dir / 'truth' / f'{stem}.png', out_dir / 'truth' / f'{stem}_parse.png'
+    out_dir / 'truth' / f'{stem}.png',
+    out_dir / 'truth' / f'{stem}_parse.png',
   )
 
 
@@ -158,7 +159,8 @@ def _write_item(task):
   pair = render_pair(seed, person, height, garment_index=garment)
   if person == garment:
     contents = (
-      _jpeg(pair.person), _jpeg(pair.garment),
+      _jpeg(pair.person),
+      _jpeg(pair.garment),
       _mat(pose_arrays(pair.keypoints)),
       _mat({'segment': segment_array(pair.parse)}),
     )
@@ -173,7 +175,10 @@ def _write_item(task):
 def _check(out_dir, *, settings):
   """Refuses bad values and folders that hold something else."""
   for name, low in (
-    ('num_pairs', 1), ('num_test_pairs', 0), ('seed', 0), ('height', 64)
+    ('num_pairs', 1),
+    ('num_test_pairs', 0),
+    ('seed', 0),
+    ('height', 64),
   ):
     if settings[name] < low:
       raise InputError(
@@ -214,7 +219,13 @@ def _check(out_dir, *, settings):
 
 
 def write_dataset(
-  out_dir, num_pairs, *, num_test_pairs=0, seed=0, height=512, workers=None,
+  out_dir,
+  num_pairs,
+  *,
+  num_test_pairs=0,
+  seed=0,
+  height=512,
+  workers=None,
   progress=False,
 ):
   """Draws and writes a data set.
@@ -237,8 +248,11 @@ def write_dataset(
   """
   out_dir = pathlib.Path(out_dir)
   settings = dict(
-    version=VERSION, num_pairs=num_pairs, num_test_pairs=num_test_pairs,
-    seed=seed, height=height,
+    version=VERSION,
+    num_pairs=num_pairs,
+    num_test_pairs=num_test_pairs,
+    seed=seed,
+    height=height,
   )
   _check(out_dir, settings=settings)
   if workers is None:
@@ -267,8 +281,11 @@ def write_dataset(
     if not all(path.exists() for path in paths)
   ]
   bar = tqdm(
-    total=len(items), initial=len(items) - len(tasks), unit='picture',
-    disable=not progress, desc='drawing',
+    total=len(items),
+    initial=len(items) - len(tasks),
+    unit='picture',
+    disable=not progress,
+    desc='drawing',
   )
   with bar:
     for _ in _run(tasks, workers):
@@ -287,9 +304,12 @@ def write_dataset(
   ).encode()
   write_atomically(out_dir / 'viton_train_images.txt', paired)
   write_atomically(out_dir / 'viton_train_pairs.txt', paired)
-  write_atomically(out_dir / 'viton_test_pairs.txt', ''.join(
-    f'{person_stem(p)}.jpg {garment_stem(g)}.jpg\n' for p, g in unpaired
-  ).encode())
+  write_atomically(
+    out_dir / 'viton_test_pairs.txt',
+    ''.join(
+      f'{person_stem(p)}.jpg {garment_stem(g)}.jpg\n' for p, g in unpaired
+    ).encode(),
+  )
   return {'drawn': len(tasks), 'kept': len(items) - len(tasks)}
 
 

@@ -51,7 +51,16 @@ class Canvas:
     self._lay(window, alpha, colour, label=label, flat=flat)
 
   def paint_lit(
-    self, window, alpha, *, base, lit, label, shadow, gloss=0.08, grain=None,
+    self,
+    window,
+    alpha,
+    *,
+    base,
+    lit,
+    label,
+    shadow,
+    gloss=0.08,
+    grain=None,
     flat=None,
   ):
     """Lays a shaded colour over a window; see `paint` and `tinted`.
@@ -70,11 +79,16 @@ class Canvas:
     if grain is not None:
       colour += grain[box][..., None]
     window = (
-      window[0] + box[1].start, window[1] + box[0].start,
-      window[0] + box[1].stop, window[1] + box[0].stop,
+      window[0] + box[1].start,
+      window[1] + box[0].start,
+      window[0] + box[1].stop,
+      window[1] + box[0].stop,
     )
     self._lay(
-      window, alpha[box], colour, label=label,
+      window,
+      alpha[box],
+      colour,
+      label=label,
       flat=None if flat is None else flat[box],
     )
 
@@ -105,7 +119,7 @@ def _covered(alpha):
   if not rows.size:
     return None
   columns = np.flatnonzero(alpha.any(0))
-  return np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+  return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def blank(height, width):
@@ -154,15 +168,21 @@ def spline(points, count, *, closed=False):
   if closed:
     padded = np.concatenate([points[-1:], points, points[:2]])
   else:
-    padded = np.concatenate([
-      2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1],
-    ])
+    padded = np.concatenate(
+      [
+        2 * points[:1] - points[1:2],
+        points,
+        2 * points[-1:] - points[-2:-1],
+      ]
+    )
   part = (np.arange(count) / count)[:, None]
-  p0, p1, p2, p3 = (padded[i:len(padded) - 3 + i, None] for i in range(4))
+  p0, p1, p2, p3 = (padded[i : len(padded) - 3 + i, None] for i in range(4))
   m1, m2 = (p2 - p0) / 2, (p3 - p1) / 2
   curve = (
-    (2 * part**3 - 3 * part**2 + 1) * p1 + (part**3 - 2 * part**2 + part) * m1
-    + (3 * part**2 - 2 * part**3) * p2 + (part**3 - part**2) * m2
+    (2 * part**3 - 3 * part**2 + 1) * p1
+    + (part**3 - 2 * part**2 + part) * m1
+    + (3 * part**2 - 2 * part**3) * p2
+    + (part**3 - part**2) * m2
   ).reshape(-1, 2)
   return curve if closed else np.concatenate([curve, points[-1:]])
 
@@ -275,7 +295,10 @@ def limb_field(centre, reach, *, shape):
   x0, y0, x1, y1 = window
   near = np.zeros((y1 - y0, x1 - x0), np.uint8)
   cv2.polylines(
-    near, [np.round(centre - (x0, y0)).astype(np.int32)], False, 1,
+    near,
+    [np.round(centre - (x0, y0)).astype(np.int32)],
+    False,
+    1,
     2 * int(np.ceil(reach)) + 5,
   )
   rows, columns = np.nonzero(near)
@@ -362,7 +385,7 @@ def grain(rng, shape):
   """Fine grain of cloth, unit deviation: (h, w) float32, in a hidden repeat."""
   tile = rng.standard_normal((101, 101), np.float32)
   repeats = [-(-size // 101) for size in shape]
-  return np.tile(tile, repeats)[:shape[0], :shape[1]]
+  return np.tile(tile, repeats)[: shape[0], : shape[1]]
 
 
 def blur(image, sigma):

@@ -37,13 +37,18 @@ def worn_profile(person, garment):
   else:
     hole = 0.5 * (tip + body(0.66) + 0.4 * ease)
   waist = body(1.42) + 0.05 + 1.15 * ease
-  return np.array([
-    [0.08, tip], [0.34, hole], [0.66, body(0.66) + 0.02 + 0.35 * ease],
-    [0.95, body(0.95) + 0.02 + 0.35 * ease], [1.42, waist],
-    [2.0, body(2.0) + 0.03 + 0.6 * ease + 0.4 * flare],
-    [2.45, body(2.45) + 0.03 + 0.6 * ease + flare],
-    [3.2, body(3.2) + 0.04 + 0.7 * ease + 1.7 * flare],
-  ])
+  return np.array(
+    [
+      [0.08, tip],
+      [0.34, hole],
+      [0.66, body(0.66) + 0.02 + 0.35 * ease],
+      [0.95, body(0.95) + 0.02 + 0.35 * ease],
+      [1.42, waist],
+      [2.0, body(2.0) + 0.03 + 0.6 * ease + 0.4 * flare],
+      [2.45, body(2.45) + 0.03 + 0.6 * ease + flare],
+      [3.2, body(3.2) + 0.04 + 0.7 * ease + 1.7 * flare],
+    ]
+  )
 
 
 def seam_of(person, garment):
@@ -79,9 +84,7 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   reach = profile[profile[:, 0] < garment.hem + 0.9, 1].max() + 0.12
   low = person.place(-reach, (-0.4, garment.hem + 0.3))
   high = person.place(reach, (-0.4, garment.hem + 0.3))
-  window = drawing.clip_window(
-    low.min(0), high.max(0), shape=canvas.shape
-  )
+  window = drawing.clip_window(low.min(0), high.max(0), shape=canvas.shape)
   t, s = figure.torso_grid(person, window)
   wide = smooth_profile(profile, s).astype(np.float32)
   part = t / wide
@@ -110,12 +113,16 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   open_neck = _neck_window(garment, flat_part, flat_s)
   alpha = np.where(open_neck, np.minimum(alpha, rim), rim).astype(np.float32)
   colour = cv2.remap(
-    flat.torso, flat_xy, None, cv2.INTER_LINEAR,
+    flat.torso,
+    flat_xy,
+    None,
+    cv2.INTER_LINEAR,
     borderMode=cv2.BORDER_REPLICATE,
   )
 
-  lit = _torso_light(person, garment, part=inner, s=s, level=level,
-                     fold_seed=fold_seed)
+  lit = _torso_light(
+    person, garment, part=inner, s=s, level=level, fold_seed=fold_seed
+  )
   # The hem's shadow on what is below, and the collar's on the skin.
   cover = drawing.blur(alpha, 0.05 * unit)
   shift = max(1, round(0.05 * unit))
@@ -124,8 +131,14 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   solid = (canvas.parse[y0:y1, x0:x1] > 0).astype(np.float32)
   canvas.darken(window, 0.34 * cover * solid)
   canvas.paint_lit(
-    window, alpha, base=colour, lit=lit, label=UPPER_CLOTHES,
-    shadow=CLOTH_SHADOW, gloss=0.05, flat=flat_xy,
+    window,
+    alpha,
+    base=colour,
+    lit=lit,
+    label=UPPER_CLOTHES,
+    shadow=CLOTH_SHADOW,
+    gloss=0.05,
+    flat=flat_xy,
   )
 
 
@@ -166,8 +179,10 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   coarse, coarse_s = part[::2, ::2], s[::2]
   folds = np.zeros(coarse.shape, np.float32)
   for start, end, width, depth in _fold_lines(rng, person, garment=garment):
-    folds += strength * depth * _fold(
-      coarse, coarse_s, start=start, end=end, width=width
+    folds += (
+      strength
+      * depth
+      * _fold(coarse, coarse_s, start=start, end=end, width=width)
     )
   lit = lit + cv2.resize(folds, part.shape[::-1])
   # Long soft waves that open towards the hem of wide garments.
@@ -192,7 +207,8 @@ def _fold_lines(rng, person, *, garment):
       yield (
         (side * rng.uniform(0.9, 1.0), y),
         (side * rng.uniform(0.35, 0.55), y + slope),
-        rng.uniform(0.035, 0.06), 0.13 * pull,
+        rng.uniform(0.035, 0.06),
+        0.13 * pull,
       )
   for _ in range(4):  # Where the waist bends.
     side = rng.choice([-1, 1])
@@ -200,14 +216,17 @@ def _fold_lines(rng, person, *, garment):
     yield (
       (side * rng.uniform(0.85, 1.0), y),
       (side * rng.uniform(0.0, 0.5), y + rng.uniform(0.02, 0.28)),
-      rng.uniform(0.03, 0.055), rng.uniform(0.07, 0.13),
+      rng.uniform(0.03, 0.055),
+      rng.uniform(0.07, 0.13),
     )
   for _ in range(3):  # Hanging folds from the bust down.
     x = rng.uniform(-0.75, 0.75)
     y = rng.uniform(1.0, 1.4)
     yield (
-      (x, y), (x + rng.uniform(-0.2, 0.2), min(garment.hem, y + 1.2)),
-      rng.uniform(0.05, 0.09), rng.uniform(0.06, 0.11),
+      (x, y),
+      (x + rng.uniform(-0.2, 0.2), min(garment.hem, y + 1.2)),
+      rng.uniform(0.05, 0.09),
+      rng.uniform(0.06, 0.11),
     )
 
 
@@ -246,8 +265,8 @@ def dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   across = side * field.across / unit
   end = garment.sleeve * 0.98 + 0.05 * np.clip(-across, -0.3, 0.3)
   if garment.sleeves == 'short':
-    room = 0.03 + 0.35 * garment.ease + (garment.cuff - 0.17) * np.clip(
-      share, 0, 1
+    room = (
+      0.03 + 0.35 * garment.ease + (garment.cuff - 0.17) * np.clip(share, 0, 1)
     )
   else:
     room = 0.03 + 0.28 * garment.ease + 0.5 * (garment.cuff - 0.1)
@@ -268,11 +287,12 @@ def dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   start = -0.12
   flat_along = np.clip((share - start) / (1 - start), 0, 1)
   flat_across = np.arcsin(part * np.sin(ARC)) / ARC
-  flat_xy = garment.sleeve_point(
-    side, along=flat_along, across=flat_across
-  )
+  flat_xy = garment.sleeve_point(side, along=flat_along, across=flat_across)
   colour = cv2.remap(
-    flat.sleeves[side], flat_xy, None, cv2.INTER_LINEAR,
+    flat.sleeves[side],
+    flat_xy,
+    None,
+    cv2.INTER_LINEAR,
     borderMode=cv2.BORDER_REPLICATE,
   )
   lit = field.lit(radius, roundness=0.88) + 0.02
@@ -288,13 +308,17 @@ def dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   shift = max(1, round(0.03 * unit))
   cover[shift:] = cover[:-shift].copy()
   x0, y0, x1, y1 = field.window
-  skin = np.isin(
-    canvas.parse[y0:y1, x0:x1], (arms.LEFT_ARM, arms.RIGHT_ARM)
-  )
+  skin = np.isin(canvas.parse[y0:y1, x0:x1], (arms.LEFT_ARM, arms.RIGHT_ARM))
   canvas.darken(field.window, 0.32 * cover * skin)
   canvas.paint_lit(
-    field.window, alpha, base=colour, lit=lit, label=UPPER_CLOTHES,
-    shadow=CLOTH_SHADOW, gloss=0.05, flat=flat_xy,
+    field.window,
+    alpha,
+    base=colour,
+    lit=lit,
+    label=UPPER_CLOTHES,
+    shadow=CLOTH_SHADOW,
+    gloss=0.05,
+    flat=flat_xy,
   )
 
 
@@ -305,18 +329,21 @@ def _sleeve_folds(rng, person, *, garment, side, at, part):
   bent = {'hang': 0.5, 'bent': 0.7}.get(kind, 1.2)
   strength = 0.4 + 0.6 * garment.ease / 0.13 + 0.3 * garment.weight
   if garment.sleeves == 'long':
-    places = np.concatenate([
-      rng.uniform(0.75, 1.3, 4), rng.uniform(1.5, 2.0, 3),
-      rng.uniform(0.15, 0.7, 2),
-    ])
-    depths = np.concatenate([
-      np.full(4, 0.16 * bent), np.full(3, 0.12), np.full(2, 0.10)
-    ])
+    places = np.concatenate(
+      [
+        rng.uniform(0.75, 1.3, 4),
+        rng.uniform(1.5, 2.0, 3),
+        rng.uniform(0.15, 0.7, 2),
+      ]
+    )
+    depths = np.concatenate(
+      [np.full(4, 0.16 * bent), np.full(3, 0.12), np.full(2, 0.10)]
+    )
   else:
     places, depths = rng.uniform(0.05, 0.6, 3), np.full(3, 0.11)
   for place, depth in zip(places, depths, strict=True):
     slope = rng.uniform(-0.14, 0.14)
-    off = (at - place - slope * part + 0.04 * part * part)
+    off = at - place - slope * part + 0.04 * part * part
     off = off / rng.uniform(0.03, 0.06)
     middle = rng.uniform(-0.5, 0.5)
     fade = np.exp(-(((part - middle) / 0.8) ** 2))

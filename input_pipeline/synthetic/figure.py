@@ -18,10 +18,16 @@ SKIN_SHADOW = (0.70, 0.56, 0.52)
 BOTTOM_SHADOW = (0.42, 0.42, 0.47)
 
 # Radius of a leg at hip (0), knee (1) and ankle (2), in heads.
-LEG_PROFILE = np.array([
-  [0.0, 0.37], [0.5, 0.315], [0.9, 0.225], [1.0, 0.205],
-  [1.3, 0.215], [2.0, 0.11],
-])
+LEG_PROFILE = np.array(
+  [
+    [0.0, 0.37],
+    [0.5, 0.315],
+    [0.9, 0.225],
+    [1.0, 0.205],
+    [1.3, 0.215],
+    [2.0, 0.11],
+  ]
+)
 
 
 def torso_grid(person, window):
@@ -78,7 +84,7 @@ def draw_bottom(canvas, person):
   colour = person.bottom_colour if trousers else person.skin
   grain = drawing.grain(rng, (height, width)) * np.float32(0.012)
   for side, first in ((-1, R_HIP), (1, L_HIP)):
-    line = joints[first:first + 3].copy()
+    line = joints[first : first + 3].copy()
     line[0, 1] -= 0.12 * unit
     centre, marks = drawing.limb_line(line, unit=unit)
     field = drawing.limb_field(centre, 0.46 * unit, shape=canvas.shape)
@@ -109,9 +115,14 @@ def draw_bottom(canvas, person):
     inner = drawing.smoothstep(0.2, 1.0, -side * field.across / radius)
     shade = lit - 0.28 * inner * drawing.smoothstep(1.0, 0.0, at)
     canvas.paint_lit(
-      field.window, cover, base=colour, lit=shade,
-      label=label, shadow=BOTTOM_SHADOW if trousers else SKIN_SHADOW,
-      gloss=0.03, grain=grain[y0:y1, x0:x1] if trousers else None,
+      field.window,
+      cover,
+      base=colour,
+      lit=shade,
+      label=label,
+      shadow=BOTTOM_SHADOW if trousers else SKIN_SHADOW,
+      gloss=0.03,
+      grain=grain[y0:y1, x0:x1] if trousers else None,
     )
   window = drawing.clip_window(
     person.place(-1.45, 1.4), person.place(1.45, 4.4), shape=canvas.shape
@@ -120,9 +131,7 @@ def draw_bottom(canvas, person):
     return
   t, s = torso_grid(person, window)
   if trousers:
-    _draw_hips(
-      canvas, person, window=window, t=t, s=s, ease=ease, grain=grain
-    )
+    _draw_hips(canvas, person, window=window, t=t, s=s, ease=ease, grain=grain)
   else:
     _draw_skirt(canvas, person, window=window, t=t, s=s, rng=rng)
 
@@ -156,8 +165,14 @@ def _draw_hips(canvas, person, *, window, t, s, ease, grain):
   pocket = np.exp(-((pocket / 0.010) ** 2)) * (s - top > 0.19) * (s < 2.2)
   lit = lit - 0.16 * (band + 0.7 * fly + 0.7 * pocket)
   canvas.paint_lit(
-    window, alpha, base=person.bottom_colour, lit=lit, label=PANTS,
-    shadow=BOTTOM_SHADOW, gloss=0.03, grain=grain[y0:y1, x0:x1],
+    window,
+    alpha,
+    base=person.bottom_colour,
+    lit=lit,
+    label=PANTS,
+    shadow=BOTTOM_SHADOW,
+    gloss=0.03,
+    grain=grain[y0:y1, x0:x1],
   )
 
 
@@ -184,8 +199,13 @@ def _draw_skirt(canvas, person, *, window, t, s, rng):
   legs = canvas.parse[y0:y1, x0:x1] > 0
   canvas.darken(window, 0.35 * shadow * legs)
   canvas.paint_lit(
-    window, alpha, base=person.bottom_colour, lit=lit, label=SKIRT,
-    shadow=BOTTOM_SHADOW, gloss=0.03,
+    window,
+    alpha,
+    base=person.bottom_colour,
+    lit=lit,
+    label=SKIRT,
+    shadow=BOTTOM_SHADOW,
+    gloss=0.03,
   )
 
 

@@ -71,7 +71,7 @@ def draw_flat(garment):
   window = drawing.clip_window(
     outline.min(0) - 3, outline.max(0) + 3, shape=(height, width)
   )
-  box = np.s_[window[1]:window[3], window[0]:window[2]]
+  box = np.s_[window[1] : window[3], window[0] : window[2]]
   body = drawing.polygon(outline, window)
   curve = _neck_curve(garment)
   above = np.array([[garment.neck_width, -0.6], [-garment.neck_width, -0.6]])
@@ -81,9 +81,7 @@ def draw_flat(garment):
   )
   # Beside the line itself, its exact distance draws a smoother rim.
   rim = drawing.limb_field(line, 0.1 * unit, shape=(height, width))
-  hole = _paste(
-    hole, window, field=rim, values=np.clip(rim.across + 0.5, 0, 1)
-  )
+  hole = _paste(hole, window, field=rim, values=np.clip(rim.across + 0.5, 0, 1))
   cover = body * (1 - hole)
   front = np.zeros((height, width), np.float32)
   front[box] = cover
@@ -120,8 +118,8 @@ def _paste(picture, window, *, field, values):
   x1, y1 = field.window[2] - window[0], field.window[3] - window[1]
   # The field's window may reach over the picture's.
   u, v = max(-x0, 0), max(-y0, 0)
-  part = picture[max(y0, 0):y1, max(x0, 0):x1]
-  box = np.s_[v:v + part.shape[0], u:u + part.shape[1]]
+  part = picture[max(y0, 0) : y1, max(x0, 0) : x1]
+  box = np.s_[v : v + part.shape[0], u : u + part.shape[1]]
   near = np.abs(field.across[box]) < 1e5
   part[near] = values[box][near]
   return picture
@@ -160,7 +158,7 @@ def _flat_shade(rng, garment):
 def _sew_torso(garment, cloth, *, rim, window):
   """Draws collar band, hem and seams into the torso's cloth, in place."""
   unit = garment.unit
-  box = np.s_[window[1]:window[3], window[0]:window[2]]
+  box = np.s_[window[1] : window[3], window[0] : window[2]]
   band = 0.055 if garment.neckline == 'crew' else 0.038
   off = np.abs(rim.across) - band * unit
   empty = np.zeros((window[3] - window[1], window[2] - window[0]), np.float32)
@@ -191,7 +189,7 @@ def _draw_sleeve(garment, side, *, photo, total, front, shade):
   window = drawing.clip_window(
     outline.min(0) - 3, outline.max(0) + 3, shape=total.shape
   )
-  box = np.s_[window[1]:window[3], window[0]:window[2]]
+  box = np.s_[window[1] : window[3], window[0] : window[2]]
   mask = drawing.polygon(outline, window)
   # The sleeve's cloth is cut along its own axis.
   middle = ((outer + inner) / 2).astype(np.float32)
@@ -200,9 +198,11 @@ def _draw_sleeve(garment, side, *, photo, total, front, shade):
   x, s = _cloth_grid(garment, window)
   dx, dy = x - middle[0, 0], s - middle[0, 1]
   colour = patterns.cloth_colour(
-    garment.cloth, dx * ahead[1] - dy * ahead[0],
+    garment.cloth,
+    dx * ahead[1] - dy * ahead[0],
     depth=dx * ahead[0] + dy * ahead[1] + np.float32(0.3),
-    texel=1 / garment.unit, motif=False,
+    texel=1 / garment.unit,
+    motif=False,
   )
   edges = garment.sleeve_edges(side, 1 - 0.07 / max(garment.sleeve, 0.2))
   stitch = drawing.stroke(garment.pixels(*np.array(edges).T), window, width=0.9)
@@ -233,16 +233,16 @@ def _draw_inside(garment, photo, *, total, line):
   unit = garment.unit
   side = float(garment.top(garment.neck_width / garment.tip))
   x = np.linspace(-1, 1, 31)
-  back = np.column_stack([
-    garment.neck_width * x, side + 0.075 * np.sqrt(1 - x * x)
-  ])
+  back = np.column_stack(
+    [garment.neck_width * x, side + 0.075 * np.sqrt(1 - x * x)]
+  )
   # A little lower than the opening, so that no white shows at the seam.
   low = line[::-1] + (0, 0.03 * unit)
   outline = np.concatenate([garment.pixels(*back.T), low])
   window = drawing.clip_window(
     outline.min(0) - 3, outline.max(0) + 3, shape=total.shape
   )
-  box = np.s_[window[1]:window[3], window[0]:window[2]]
+  box = np.s_[window[1] : window[3], window[0] : window[2]]
   inside = drawing.polygon(outline, window)
   part = photo[box]
 
@@ -258,10 +258,16 @@ def _draw_inside(garment, photo, *, total, line):
   )
   lay(garment.trim * np.float32(0.86), band * inside)
   low = side + 0.075 + 0.035
-  tag = drawing.polygon(garment.pixels(
-    np.array([-0.06, 0.06, 0.06, -0.06]),
-    np.array([low, low, low + 0.085, low + 0.085]),
-  ), window) * inside
+  tag = (
+    drawing.polygon(
+      garment.pixels(
+        np.array([-0.06, 0.06, 0.06, -0.06]),
+        np.array([low, low, low + 0.085, low + 0.085]),
+      ),
+      window,
+    )
+    * inside
+  )
   lay(np.array([0.93, 0.92, 0.90], np.float32), tag)
   mark = garment.pixels(np.array([-0.03, 0.03]), np.array([low + 0.042] * 2))
   ink = drawing.stroke(mark, window, width=max(1, 0.012 * unit)) * tag

@@ -74,9 +74,12 @@ class Garment:
 
   def pixels(self, x, s):
     """Pixels (..., 2) of a flat position in heads."""
-    return np.stack(np.broadcast_arrays(
-      self.origin[0] + self.unit * x, self.origin[1] + self.unit * s
-    ), -1)
+    return np.stack(
+      np.broadcast_arrays(
+        self.origin[0] + self.unit * x, self.origin[1] + self.unit * s
+      ),
+      -1,
+    )
 
   def sleeve_edges(self, side, along):
     """Outer and inner edge of a flat sleeve.
@@ -141,36 +144,67 @@ def make_garment(seed, index, *, height):
   ) + rng.uniform(-0.08, 0.08)
   tip = rng.uniform(0.50, 0.60) if sleeves == 'none' else 0.735 + 0.2 * ease
   neck_width = {
-    'crew': rng.uniform(0.27, 0.31), 'round': rng.uniform(0.31, 0.40),
+    'crew': rng.uniform(0.27, 0.31),
+    'round': rng.uniform(0.31, 0.40),
     'v': rng.uniform(0.28, 0.34),
   }[neckline]
   neck_width = min(neck_width, tip - 0.13)
   neck_depth = {
-    'crew': rng.uniform(0.13, 0.20), 'round': rng.uniform(0.28, 0.46),
+    'crew': rng.uniform(0.13, 0.20),
+    'round': rng.uniform(0.28, 0.46),
     'v': rng.uniform(0.42, 0.62),
   }[neckline]
   chest = 0.66 + ease
   hole = [0.34, tip - 0.05 if sleeves == 'none' else 0.5 * (tip + chest)]
-  profile = np.array([
-    [0.08, tip], hole, [0.66, chest], [0.95, chest - 0.005],
-    [1.42, 0.57 + 1.25 * ease], [2.0, 0.68 + ease + 0.5 * flare],
-    [2.45, 0.73 + ease + flare], [3.2, 0.74 + ease + 1.7 * flare],
-  ])
-  cuff = rng.uniform(0.17, 0.24) if sleeves == 'short' else (
-    rng.uniform(0.105, 0.14)
+  profile = np.array(
+    [
+      [0.08, tip],
+      hole,
+      [0.66, chest],
+      [0.95, chest - 0.005],
+      [1.42, 0.57 + 1.25 * ease],
+      [2.0, 0.68 + ease + 0.5 * flare],
+      [2.45, 0.73 + ease + flare],
+      [3.2, 0.74 + ease + 1.7 * flare],
+    ]
+  )
+  cuff = (
+    rng.uniform(0.17, 0.24)
+    if sleeves == 'short'
+    else (rng.uniform(0.105, 0.14))
   )
   sleeve = SLEEVE_LENGTHS[sleeves] * rng.uniform(0.92, 1.06)
   trial = Garment(
-    seed=seed, index=index, height=height, width=width, unit=1.0,
-    origin=np.zeros(2), sleeves=sleeves, sleeve=sleeve, cuff=cuff,
-    neckline=neckline, neck_width=neck_width, neck_depth=neck_depth,
-    hem=float(hem), hem_curve=rng.uniform(0.02, 0.06), ease=ease,
-    flare=float(flare), tip=tip,
-    profile=profile, weight=rng.uniform(0, 1), trim=np.zeros(3), cloth=None,
+    seed=seed,
+    index=index,
+    height=height,
+    width=width,
+    unit=1.0,
+    origin=np.zeros(2),
+    sleeves=sleeves,
+    sleeve=sleeve,
+    cuff=cuff,
+    neckline=neckline,
+    neck_width=neck_width,
+    neck_depth=neck_depth,
+    hem=float(hem),
+    hem_curve=rng.uniform(0.02, 0.06),
+    ease=ease,
+    flare=float(flare),
+    tip=tip,
+    profile=profile,
+    weight=rng.uniform(0, 1),
+    trim=np.zeros(3),
+    cloth=None,
   )
   # Fit the cut into the photo with a margin, as shops do.
-  reach = float(trial.half_width(trial.hem)) if not sleeve else max(
-    float(trial.sleeve_edges(1, 1.0)[0][0]), float(trial.half_width(trial.hem))
+  reach = (
+    float(trial.half_width(trial.hem))
+    if not sleeve
+    else max(
+      float(trial.sleeve_edges(1, 1.0)[0][0]),
+      float(trial.half_width(trial.hem)),
+    )
   )
   reach = max(reach, chest)
   top, bottom = float(trial.top(0.4)), trial.hem + trial.hem_curve
@@ -178,10 +212,12 @@ def make_garment(seed, index, *, height):
     bottom = max(bottom, float(trial.sleeve_edges(1, 1.0)[1][1]))
   unit = min(0.88 * height / (bottom - top), 0.465 * width / reach)
   unit *= float(rng.uniform(0.94, 1.0))
-  origin = np.array([
-    width / 2 + rng.uniform(-0.008, 0.008) * width,
-    (height - unit * (bottom + top)) / 2,
-  ])
+  origin = np.array(
+    [
+      width / 2 + rng.uniform(-0.008, 0.008) * width,
+      (height - unit * (bottom + top)) / 2,
+    ]
+  )
   cloth = patterns.make_cloth(rng)
   return dataclasses.replace(
     trial, unit=unit, origin=origin, cloth=cloth, trim=cloth.trim

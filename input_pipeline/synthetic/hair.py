@@ -77,28 +77,49 @@ def draw_cap(canvas, person, *, frame):
   short = person.hair_style == 'short'
   puff = 0.03 if person.hair_style == 'curly' else 0.0
   side_y = 0.50 if short or back else 0.86
-  outer = np.array([
-    [0.352, side_y], [0.385 + puff, 0.50], [0.392 + puff, 0.34],
-    [0.350 + puff, 0.15], [0.23 + puff, 0.01], [0.08, -0.045 - puff],
-  ])
+  outer = np.array(
+    [
+      [0.352, side_y],
+      [0.385 + puff, 0.50],
+      [0.392 + puff, 0.34],
+      [0.350 + puff, 0.15],
+      [0.23 + puff, 0.01],
+      [0.08, -0.045 - puff],
+    ]
+  )
   if back or short:
     outer = outer * (0.97, 1) + (0, 0.012)
   outer = np.concatenate([outer, (outer * (-1, 1))[::-1]])
   if fringe:
-    inner = np.array([
-      [-0.325, 0.66], [-0.318, 0.50], [-0.27, 0.425], [-0.12, 0.415],
-      [0.0, 0.405], [0.12, 0.415], [0.27, 0.425], [0.318, 0.50], [0.325, 0.66],
-    ])
+    inner = np.array(
+      [
+        [-0.325, 0.66],
+        [-0.318, 0.50],
+        [-0.27, 0.425],
+        [-0.12, 0.415],
+        [0.0, 0.405],
+        [0.12, 0.415],
+        [0.27, 0.425],
+        [0.318, 0.50],
+        [0.325, 0.66],
+      ]
+    )
   else:
     low = 0.53 if short or back else 0.60
-    inner = np.array([
-      [-0.332, low], [-0.318, 0.44], [-0.262, 0.315], [0.55 * p - 0.12, 0.215],
-      [p, 0.165], [0.55 * p + 0.12, 0.215], [0.262, 0.315], [0.318, 0.44],
-      [0.332, low],
-    ])
-  shape = np.concatenate([
-    drawing.spline(outer, 8), drawing.spline(inner, 8)
-  ])
+    inner = np.array(
+      [
+        [-0.332, low],
+        [-0.318, 0.44],
+        [-0.262, 0.315],
+        [0.55 * p - 0.12, 0.215],
+        [p, 0.165],
+        [0.55 * p + 0.12, 0.215],
+        [0.262, 0.315],
+        [0.318, 0.44],
+        [0.332, low],
+      ]
+    )
+  shape = np.concatenate([drawing.spline(outer, 8), drawing.spline(inner, 8)])
   alpha = drawing.polygon(frame.at(shape), window)
   # Hair throws a soft shadow on forehead and temples.
   x, y = frame.grid(window)
@@ -127,11 +148,23 @@ def draw_hat(canvas, person, *, frame):
   rng = person.rng(STREAM_SKIN, 5)
   window = (0, 0, canvas.shape[1], canvas.shape[0])
   x, y = frame.grid(window)
-  shape = drawing.spline([
-    [-0.385, 0.27], [-0.395, 0.15], [-0.32, -0.05], [-0.12, -0.15],
-    [0.12, -0.15], [0.32, -0.05], [0.395, 0.15], [0.385, 0.27], [0.2, 0.235],
-    [0.0, 0.225], [-0.2, 0.235],
-  ], 8, closed=True)
+  shape = drawing.spline(
+    [
+      [-0.385, 0.27],
+      [-0.395, 0.15],
+      [-0.32, -0.05],
+      [-0.12, -0.15],
+      [0.12, -0.15],
+      [0.32, -0.05],
+      [0.395, 0.15],
+      [0.385, 0.27],
+      [0.2, 0.235],
+      [0.0, 0.225],
+      [-0.2, 0.235],
+    ],
+    8,
+    closed=True,
+  )
   alpha = drawing.polygon(frame.at(shape), window)
   face = (canvas.parse > 0).astype(np.float32)
   canvas.darken(window, 0.3 * drawing.blur(alpha, 0.04 * frame.unit) * face)
@@ -140,18 +173,22 @@ def draw_hat(canvas, person, *, frame):
   bent = np.arcsin(nx)
   rim = y - 0.13 - 0.04 * np.cos(3 * x)
   lit = lit + 0.06 * np.sin(bent * 55) - 0.16 * np.exp(-((rim / 0.015) ** 2))
-  colours = np.array([
-    [0.70, 0.30, 0.28], [0.25, 0.30, 0.42], [0.80, 0.72, 0.58], [0.35] * 3,
-  ], np.float32)
+  colours = np.array(
+    [
+      [0.70, 0.30, 0.28],
+      [0.25, 0.30, 0.42],
+      [0.80, 0.72, 0.58],
+      [0.35] * 3,
+    ],
+    np.float32,
+  )
   tone = drawing.tinted(
     colours[int(rng.integers(4))], lit, shadow=(0.45, 0.42, 0.45), gloss=0.02
   )
   canvas.paint(window, alpha, colour=tone, label=HAT)
 
 
-def _lock(
-  canvas, person, *, rng, points, radii, waves=0.0, dim=0.0, melt=0.0
-):
+def _lock(canvas, person, *, rng, points, radii, waves=0.0, dim=0.0, melt=0.0):
   """A lock of hair along points in head coordinates."""
   frame = head_frame(person)
   centre = drawing.spline(frame.at(points), 7)
@@ -178,9 +215,7 @@ def _lock(
   if waves:
     gloss = gloss + 0.6 * np.clip(np.sin(along * 9 + phase + 1.2), 0, 1)
   tone = _hair_tone(person, strands, lit=lit, gloss=gloss * (dim < 0.1))
-  canvas.paint(
-    field.window, alpha.astype(np.float32), colour=tone, label=HAIR
-  )
+  canvas.paint(field.window, alpha.astype(np.float32), colour=tone, label=HAIR)
 
 
 def draw_back_hair(canvas, person):
@@ -190,31 +225,49 @@ def draw_back_hair(canvas, person):
   if style in ('long', 'wavy'):
     for side in (-1, 1):
       _lock(
-        canvas, person, rng=rng,
+        canvas,
+        person,
+        rng=rng,
         points=[(side * 0.10, 0.42), (side * 0.20, 0.85), (side * 0.26, 1.35)],
-        radii=[0.27, 0.26, 0.22], waves=0.02 * (style == 'wavy'), dim=0.30,
+        radii=[0.27, 0.26, 0.22],
+        waves=0.02 * (style == 'wavy'),
+        dim=0.30,
       )
   elif style == 'bob':
     for side in (-1, 1):
       _lock(
-        canvas, person, rng=rng,
+        canvas,
+        person,
+        rng=rng,
         points=[(side * 0.10, 0.42), (side * 0.17, 0.75), (side * 0.19, 1.08)],
-        radii=[0.27, 0.25, 0.19], dim=0.30,
+        radii=[0.27, 0.25, 0.19],
+        dim=0.30,
       )
   elif style == 'tail':
     side = 1 if person.parting > 0 else -1
     _lock(
-      canvas, person, rng=rng,
+      canvas,
+      person,
+      rng=rng,
       points=[
-        (side * 0.1, 0.1), (side * 0.30, 0.35), (side * 0.42, 0.8),
-        (side * 0.44, 1.25), (side * 0.40, 1.6),
+        (side * 0.1, 0.1),
+        (side * 0.30, 0.35),
+        (side * 0.42, 0.8),
+        (side * 0.44, 1.25),
+        (side * 0.40, 1.6),
       ],
-      radii=[0.10, 0.14, 0.13, 0.11, 0.02], waves=0.01, dim=0.12,
+      radii=[0.10, 0.14, 0.13, 0.11, 0.02],
+      waves=0.01,
+      dim=0.12,
     )
   elif style == 'bun':
     _lock(
-      canvas, person, rng=rng, points=[(-0.04, -0.10), (0.04, -0.10)],
-      radii=[0.17, 0.17], dim=0.05,
+      canvas,
+      person,
+      rng=rng,
+      points=[(-0.04, -0.10), (0.04, -0.10)],
+      radii=[0.17, 0.17],
+      dim=0.05,
     )
   elif style == 'curly':
     for k in range(15):
@@ -222,8 +275,12 @@ def draw_back_hair(canvas, person):
       x, y = 0.37 * np.sin(turn - np.pi), 0.36 + 0.39 * np.cos(turn)
       size = rng.uniform(0.15, 0.20)
       _lock(
-        canvas, person, rng=rng, points=[(x, y), (x + 0.02, y + 0.02)],
-        radii=[size, size], dim=rng.uniform(0.0, 0.2),
+        canvas,
+        person,
+        rng=rng,
+        points=[(x, y), (x + 0.02, y + 0.02)],
+        radii=[size, size],
+        dim=rng.uniform(0.0, 0.2),
       )
 
 
@@ -240,24 +297,34 @@ def draw_front_hair(canvas, person):
         reach = 1.25  # Tucked behind this shoulder.
       for aside, size in ((0.02, 0.085), (-0.035, 0.07)):
         _lock(
-          canvas, person, rng=rng,
+          canvas,
+          person,
+          rng=rng,
           points=[
-            (side * 0.335, 0.30), (side * 0.352, 0.52),
+            (side * 0.335, 0.30),
+            (side * 0.352, 0.52),
             (side * (0.372 + 0.5 * aside), 0.82),
             (side * (0.395 + aside), 0.5 * (0.75 + reach)),
             (side * (0.36 + aside), reach),
           ],
-          radii=[0.03, 0.04, size, size * 1.05, 0.015], waves=waves, melt=0.25,
+          radii=[0.03, 0.04, size, size * 1.05, 0.015],
+          waves=waves,
+          melt=0.25,
         )
   elif style == 'bob':
     end = rng.uniform(0.98, 1.18)
     for side in (-1, 1):
       for aside, size in ((0.01, 0.085), (-0.03, 0.07)):
         _lock(
-          canvas, person, rng=rng,
+          canvas,
+          person,
+          rng=rng,
           points=[
-            (side * 0.335, 0.30), (side * 0.352, 0.50),
-            (side * (0.36 + aside), 0.78), (side * (0.33 + aside), end),
+            (side * 0.335, 0.30),
+            (side * 0.352, 0.50),
+            (side * (0.36 + aside), 0.78),
+            (side * (0.33 + aside), end),
           ],
-          radii=[0.03, 0.04, size, 0.04], melt=0.25,
+          radii=[0.03, 0.04, size, 0.04],
+          melt=0.25,
         )

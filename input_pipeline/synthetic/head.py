@@ -15,10 +15,20 @@ from input_pipeline.synthetic.hair import head_frame
 
 SUNGLASSES, FACE = 4, 13
 
-JAW = np.array([
-  [0.0, 1.0], [0.095, 0.985], [0.195, 0.915], [0.272, 0.80], [0.318, 0.66],
-  [0.338, 0.50], [0.330, 0.34], [0.285, 0.18], [0.18, 0.07], [0.0, 0.035],
-])
+JAW = np.array(
+  [
+    [0.0, 1.0],
+    [0.095, 0.985],
+    [0.195, 0.915],
+    [0.272, 0.80],
+    [0.318, 0.66],
+    [0.338, 0.50],
+    [0.330, 0.34],
+    [0.285, 0.18],
+    [0.18, 0.07],
+    [0.0, 0.035],
+  ]
+)
 
 
 def draw_head(canvas, person):
@@ -29,10 +39,12 @@ def draw_head(canvas, person):
     return
   x0, y0, x1, y1 = window
   scale = int(np.clip(round(190 / person.unit), 2, 4))
-  big = drawing.Canvas(*(
-    np.repeat(np.repeat(a[y0:y1, x0:x1], scale, 0), scale, 1)
-    for a in (canvas.rgb, canvas.parse, canvas.flat)
-  ))
+  big = drawing.Canvas(
+    *(
+      np.repeat(np.repeat(a[y0:y1, x0:x1], scale, 0), scale, 1)
+      for a in (canvas.rgb, canvas.parse, canvas.flat)
+    )
+  )
   frame = head_frame(person, scale=scale, origin=(x0, y0))
   _draw_face(big, person, frame=frame)
   hair.draw_cap(big, person, frame=frame)
@@ -89,7 +101,12 @@ def _draw_face(canvas, person, *, frame):
     blush += _spot(x, y, at=(cheek, 0.67), size=(0.085, 0.065))
   base = skin * (1 - blush[..., None] * np.array([0, 0.085, 0.07], np.float32))
   canvas.paint_lit(
-    window, alpha, base=base, lit=lit, label=FACE, shadow=SKIN_SHADOW,
+    window,
+    alpha,
+    base=base,
+    lit=lit,
+    label=FACE,
+    shadow=SKIN_SHADOW,
     gloss=0.10,
   )
   shape = canvas.shape
@@ -100,9 +117,7 @@ def _draw_face(canvas, person, *, frame):
   for side in (-1, 1):
     x0 = side * 0.15 + turn
     part = frame.window((x0 - 0.15, 0.38), (x0 + 0.15, 0.62), shape=shape)
-    _draw_eye(
-      canvas, person, frame=frame, window=part, side=side, turn=turn
-    )
+    _draw_eye(canvas, person, frame=frame, window=part, side=side, turn=turn)
 
 
 def _spot(x, y, *, at, size):
@@ -162,13 +177,31 @@ def _draw_mouth(canvas, person, *, frame, window, turn):
     return frame.at(drawing.spline(np.array(points) + centre, 6))
 
   corner = (half, -rise)
-  seam = [(-half, -rise), (-0.45 * half, 0.003), (-0.12 * half, 0.001),
-          (0, 0.006), (0.12 * half, 0.001), (0.45 * half, 0.003), corner]
-  upper = [(-half, -rise), (-0.5 * half, -0.62 * full), (-0.17 * half, -full),
-           (0, -0.74 * full), (0.17 * half, -full), (0.5 * half, -0.62 * full),
-           corner]
-  lower = [(-half, -rise), (-0.55 * half, 0.85 * full), (0, 1.36 * full),
-           (0.55 * half, 0.85 * full), corner]
+  seam = [
+    (-half, -rise),
+    (-0.45 * half, 0.003),
+    (-0.12 * half, 0.001),
+    (0, 0.006),
+    (0.12 * half, 0.001),
+    (0.45 * half, 0.003),
+    corner,
+  ]
+  upper = [
+    (-half, -rise),
+    (-0.5 * half, -0.62 * full),
+    (-0.17 * half, -full),
+    (0, -0.74 * full),
+    (0.17 * half, -full),
+    (0.5 * half, -0.62 * full),
+    corner,
+  ]
+  lower = [
+    (-half, -rise),
+    (-0.55 * half, 0.85 * full),
+    (0, 1.36 * full),
+    (0.55 * half, 0.85 * full),
+    corner,
+  ]
   lips = person.lips
   for edge, factor in ((lower, 1.06), (upper, 0.86)):
     shape = np.concatenate([curve(edge), curve(seam)[::-1]])
@@ -176,8 +209,11 @@ def _draw_mouth(canvas, person, *, frame, window, turn):
     canvas.paint(
       window, 0.86 * alpha, colour=np.minimum(lips * factor, 1), label=None
     )
-  shine = [(-0.35 * half, 0.62 * full), (0, 0.75 * full),
-           (0.30 * half, 0.60 * full)]
+  shine = [
+    (-0.35 * half, 0.62 * full),
+    (0, 0.75 * full),
+    (0.30 * half, 0.60 * full),
+  ]
   line = drawing.stroke(curve(shine), window, width=0.012 * frame.unit)
   line = drawing.blur(line, 0.008 * frame.unit)
   canvas.paint(window, 0.28 * line, colour=np.float32(1), label=None)
@@ -197,10 +233,19 @@ def _draw_eye(canvas, person, *, frame, window, side, turn):
     )
 
   # From the inner to the outer corner; the outer one lies a little higher.
-  lid = [(-wide, 0.007), (-0.58 * wide, -0.66 * tall), (0.0, -tall),
-         (0.6 * wide, -0.74 * tall), (wide, -0.001)]
-  low = [(wide, -0.001), (0.55 * wide, 0.58 * tall), (-0.1 * wide, 0.72 * tall),
-         (-wide, 0.007)]
+  lid = [
+    (-wide, 0.007),
+    (-0.58 * wide, -0.66 * tall),
+    (0.0, -tall),
+    (0.6 * wide, -0.74 * tall),
+    (wide, -0.001),
+  ]
+  low = [
+    (wide, -0.001),
+    (0.55 * wide, 0.58 * tall),
+    (-0.1 * wide, 0.72 * tall),
+    (-wide, 0.007),
+  ]
   opening = drawing.polygon(np.concatenate([curve(lid), curve(low)]), window)
   white = np.array([0.955, 0.945, 0.935], np.float32)
   canvas.paint(window, opening, colour=white, label=None)
@@ -215,7 +260,9 @@ def _draw_eye(canvas, person, *, frame, window, side, turn):
   canvas.paint(window, disc(0.0315), colour=iris, label=None)
   ring = person.iris * (0.85 + 8 * np.maximum(y - look[1], 0))[..., None]
   canvas.paint(
-    window, disc(0.0265), colour=np.minimum(ring, 1).astype(np.float32),
+    window,
+    disc(0.0265),
+    colour=np.minimum(ring, 1).astype(np.float32),
     label=None,
   )
   canvas.paint(window, disc(0.0135), colour=np.float32(0.05), label=None)
@@ -233,8 +280,9 @@ def _draw_eye(canvas, person, *, frame, window, side, turn):
   lash = np.array([34, 24, 24], np.float32) / 255
   line = drawing.stroke(upper, window, width=0.012 * unit)
   canvas.paint(window, 0.88 * line, colour=lash, label=None)
-  wing = curve([(0.5 * wide, -0.84 * tall), (wide, -0.006),
-                (1.12 * wide, -0.014)])
+  wing = curve(
+    [(0.5 * wide, -0.84 * tall), (wide, -0.006), (1.12 * wide, -0.014)]
+  )
   line = drawing.stroke(wing, window, width=0.011 * unit)
   canvas.paint(window, 0.9 * line, colour=lash, label=None)
   line = drawing.stroke(curve(low), window, width=0.006 * unit)
@@ -245,9 +293,15 @@ def _draw_eye(canvas, person, *, frame, window, side, turn):
   canvas.paint(window, 0.45 * line, colour=dark, label=None)
   # Brow: thick inside, thin outside.
   arch = 0.010 * person.face[7]
-  brow = [(-0.092, -0.092), (-0.03, -0.103 - arch), (0.045, -0.106 - arch),
-          (0.112, -0.074), (0.045, -0.090 - arch), (-0.03, -0.083 - arch),
-          (-0.090, -0.071)]
+  brow = [
+    (-0.092, -0.092),
+    (-0.03, -0.103 - arch),
+    (0.045, -0.106 - arch),
+    (0.112, -0.074),
+    (0.045, -0.090 - arch),
+    (-0.03, -0.083 - arch),
+    (-0.090, -0.071),
+  ]
   alpha = drawing.polygon(curve(brow, 5), window)
   alpha = drawing.blur(alpha, 0.005 * unit)
   tone = person.hair * np.float32(0.55) + person.skin * np.float32(0.12)
@@ -260,10 +314,16 @@ def _draw_glasses(canvas, person, *, frame):
   _, y = frame.grid(window)
   dark = np.array([0.10, 0.09, 0.10], np.float32)
   for side in (-1, 1):
-    lens = np.array([
-      [-0.115, -0.045], [0.0, -0.060], [0.125, -0.050], [0.118, 0.03],
-      [0.02, 0.075], [-0.085, 0.045],
-    ]) * (side, 1) + (side * 0.155 + turn, 0.545)
+    lens = np.array(
+      [
+        [-0.115, -0.045],
+        [0.0, -0.060],
+        [0.125, -0.050],
+        [0.118, 0.03],
+        [0.02, 0.075],
+        [-0.085, 0.045],
+      ]
+    ) * (side, 1) + (side * 0.155 + turn, 0.545)
     alpha = drawing.polygon(
       frame.at(drawing.spline(lens, 8, closed=True)), window
     )

@@ -73,9 +73,12 @@ def render_pair(seed, index, height=512, *, garment_index=None):
   flat = draw_flat(garment)
   canvas = _draw(person, garment, flat)
   return SyntheticPair(
-    person=drawing.to_uint8(canvas.rgb), garment=drawing.to_uint8(flat.photo),
-    keypoints=visible_keypoints(person), parse=canvas.parse,
-    garment_mask=flat.mask, flat_coordinates=canvas.flat,
+    person=drawing.to_uint8(canvas.rgb),
+    garment=drawing.to_uint8(flat.photo),
+    keypoints=visible_keypoints(person),
+    parse=canvas.parse,
+    garment_mask=flat.mask,
+    flat_coordinates=canvas.flat,
   )
 
 
@@ -96,12 +99,21 @@ def _draw(person, garment, flat):
       continue
     seam = dressing.seam_of(person, garment)
     arms.draw_arm(
-      canvas, person, side=side, arm=arm, seam=seam,
+      canvas,
+      person,
+      side=side,
+      arm=arm,
+      seam=seam,
       covered=dressing.covered_arm(garment),
     )
     if garment.sleeve:
       dressing.dress_arm(
-        canvas, person, garment=garment, flat=flat, side=side, arm=arm,
+        canvas,
+        person,
+        garment=garment,
+        flat=flat,
+        side=side,
+        arm=arm,
         fold_seed=fold_seed,
       )
   head.draw_head(canvas, person)

@@ -12,35 +12,60 @@ import numpy as np
 from input_pipeline.synthetic import drawing
 
 KINDS = (
-  'solid', 'solid', 'stripes', 'stripes', 'checks', 'dots', 'gradient', 'logo',
-  'logo', 'lettering', 'lettering',
+  'solid',
+  'solid',
+  'stripes',
+  'stripes',
+  'checks',
+  'dots',
+  'gradient',
+  'logo',
+  'logo',
+  'lettering',
+  'lettering',
 )
 LOGOS = ('sun', 'heart', 'star', 'hills', 'rings', 'leaf')
 WORDS = (
-  'PARIS', 'HELLO', 'NORTH', 'SUNDAY', 'OCEAN', 'BLOOM', 'STUDIO', 'ROMA',
-  '1987', 'TOKYO', 'AVEC', 'SOLEIL',
+  'PARIS',
+  'HELLO',
+  'NORTH',
+  'SUNDAY',
+  'OCEAN',
+  'BLOOM',
+  'STUDIO',
+  'ROMA',
+  '1987',
+  'TOKYO',
+  'AVEC',
+  'SOLEIL',
 )
 # Each row: the cloth, and two colours that go with it.
-PALETTES = np.array([
-  [[245, 243, 238], [34, 48, 78], [196, 72, 66]],
-  [[240, 236, 226], [44, 44, 48], [214, 168, 92]],
-  [[38, 48, 74], [238, 236, 230], [222, 140, 96]],
-  [[40, 40, 44], [236, 234, 230], [206, 84, 74]],
-  [[192, 70, 66], [246, 240, 230], [52, 50, 66]],
-  [[224, 150, 142], [250, 244, 238], [130, 62, 72]],
-  [[240, 202, 190], [166, 86, 92], [252, 248, 244]],
-  [[226, 182, 92], [252, 248, 238], [72, 70, 82]],
-  [[116, 142, 120], [244, 240, 228], [46, 66, 58]],
-  [[52, 92, 88], [236, 224, 200], [226, 150, 110]],
-  [[120, 162, 190], [250, 250, 248], [40, 66, 102]],
-  [[172, 198, 212], [58, 84, 118], [252, 250, 246]],
-  [[176, 160, 196], [250, 246, 250], [82, 66, 112]],
-  [[112, 56, 76], [240, 222, 214], [214, 160, 116]],
-  [[206, 190, 166], [96, 74, 60], [250, 246, 238]],
-  [[150, 152, 156], [246, 246, 246], [44, 48, 56]],
-  [[86, 106, 158], [244, 242, 236], [240, 190, 120]],
-  [[226, 128, 88], [252, 244, 230], [60, 76, 92]],
-], np.float32) / 255
+PALETTES = (
+  np.array(
+    [
+      [[245, 243, 238], [34, 48, 78], [196, 72, 66]],
+      [[240, 236, 226], [44, 44, 48], [214, 168, 92]],
+      [[38, 48, 74], [238, 236, 230], [222, 140, 96]],
+      [[40, 40, 44], [236, 234, 230], [206, 84, 74]],
+      [[192, 70, 66], [246, 240, 230], [52, 50, 66]],
+      [[224, 150, 142], [250, 244, 238], [130, 62, 72]],
+      [[240, 202, 190], [166, 86, 92], [252, 248, 244]],
+      [[226, 182, 92], [252, 248, 238], [72, 70, 82]],
+      [[116, 142, 120], [244, 240, 228], [46, 66, 58]],
+      [[52, 92, 88], [236, 224, 200], [226, 150, 110]],
+      [[120, 162, 190], [250, 250, 248], [40, 66, 102]],
+      [[172, 198, 212], [58, 84, 118], [252, 250, 246]],
+      [[176, 160, 196], [250, 246, 250], [82, 66, 112]],
+      [[112, 56, 76], [240, 222, 214], [214, 160, 116]],
+      [[206, 190, 166], [96, 74, 60], [250, 246, 238]],
+      [[150, 152, 156], [246, 246, 246], [44, 48, 56]],
+      [[86, 106, 158], [244, 242, 236], [240, 190, 120]],
+      [[226, 128, 88], [252, 244, 230], [60, 76, 92]],
+    ],
+    np.float32,
+  )
+  / 255
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +93,15 @@ def make_cloth(rng):
   colours = colours.astype(np.float32)
   trimmed = bool(rng.random() < 0.22)
   return Cloth(
-    kind=str(rng.choice(KINDS)), colours=colours,
+    kind=str(rng.choice(KINDS)),
+    colours=colours,
     trim=colours[1] if trimmed else colours[0] * np.float32(0.95),
-    trimmed=trimmed, period=float(rng.uniform(0.12, 0.30)),
-    share=float(rng.uniform(0.3, 0.6)), variant=int(rng.integers(4)),
-    logo=str(rng.choice(LOGOS)), word=str(rng.choice(WORDS)),
+    trimmed=trimmed,
+    period=float(rng.uniform(0.12, 0.30)),
+    share=float(rng.uniform(0.3, 0.6)),
+    variant=int(rng.integers(4)),
+    logo=str(rng.choice(LOGOS)),
+    word=str(rng.choice(WORDS)),
     seed=int(rng.integers(2**31)),
   )
 
@@ -131,13 +160,21 @@ def cloth_colour(cloth, across, *, depth, texel, motif=True):
     lay(second, 0.9 * drawing.smoothstep(0.3, 2.3, depth))
   elif cloth.kind == 'logo' and motif:
     _print(
-      picture, across, depth=depth - 0.95, art=_logo(cloth),
-      colours=(second, third), size=0.62,
+      picture,
+      across,
+      depth=depth - 0.95,
+      art=_logo(cloth),
+      colours=(second, third),
+      size=0.62,
     )
   elif cloth.kind == 'lettering' and motif:
     _print(
-      picture, across, depth=depth - 0.86, art=_lettering(cloth),
-      colours=(second, third), size=0.82,
+      picture,
+      across,
+      depth=depth - 0.86,
+      art=_lettering(cloth),
+      colours=(second, third),
+      size=0.82,
     )
   weave = drawing.grain(np.random.default_rng(cloth.seed), across.shape)
   picture += np.float32(0.006) * weave[..., None]
@@ -152,13 +189,15 @@ def _print(picture, across, *, depth, art, colours, size):
   columns = np.flatnonzero((x[0] > -2) & (x[0] < 258))
   if not rows.size or not columns.size:
     return
-  box = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+  box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
   # The art is blurred to the texel first, else small letters would flicker.
   step = float(x[0, 1] - x[0, 0])
   for layer, colour in zip(art, colours, strict=True):
     soft = drawing.blur(layer, 0.45 * step)
     cover = cv2.remap(
-      soft, np.ascontiguousarray(x[box]), np.ascontiguousarray(y[box]),
+      soft,
+      np.ascontiguousarray(x[box]),
+      np.ascontiguousarray(y[box]),
       cv2.INTER_LINEAR,
     )
     picture[box] += 0.94 * cover[..., None] * (colour - picture[box])
@@ -169,8 +208,10 @@ def _lettering(cloth):
   first = np.zeros((256, 256), np.uint8)
   second = np.zeros((256, 256), np.uint8)
   font = (
-    cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX,
-    cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_SIMPLEX,
+    cv2.FONT_HERSHEY_DUPLEX,
+    cv2.FONT_HERSHEY_TRIPLEX,
+    cv2.FONT_HERSHEY_COMPLEX,
+    cv2.FONT_HERSHEY_SIMPLEX,
   )[cloth.variant]
   thick = (10, 7, 7, 14)[cloth.variant]
   (wide, tall), _ = cv2.getTextSize(cloth.word, font, 3.0, thick)
@@ -198,14 +239,23 @@ def _logo(cloth):
     rays = empty.copy()
     for angle in np.arange(12) * np.pi / 6:
       ahead = np.array([np.sin(angle), -np.cos(angle)])
-      rays = np.maximum(rays, drawing.stroke(
-        np.array([middle + 78 * ahead, middle + 112 * ahead]), window, width=11
-      ))
+      rays = np.maximum(
+        rays,
+        drawing.stroke(
+          np.array([middle + 78 * ahead, middle + 112 * ahead]),
+          window,
+          width=11,
+        ),
+      )
     return drawing.polygon(middle + 60 * ring, window), rays
   if cloth.logo == 'heart':
     x = 16 * np.sin(turn) ** 3
-    y = (13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn)
-         - np.cos(4 * turn))
+    y = (
+      13 * np.cos(turn)
+      - 5 * np.cos(2 * turn)
+      - 2 * np.cos(3 * turn)
+      - np.cos(4 * turn)
+    )
     shape = np.column_stack([x, -y])
     return (
       drawing.polygon(middle + 6.4 * shape, window),
@@ -227,13 +277,17 @@ def _logo(cloth):
     ]
     return layers[0], layers[1]
   leaf = drawing.spline(
-    [[128, 18], [200, 92], [176, 190], [128, 226], [80, 190], [56, 92]], 12,
+    [[128, 18], [200, 92], [176, 190], [128, 226], [80, 190], [56, 92]],
+    12,
     closed=True,
   )
   vein = drawing.stroke(np.array([[128, 60], [128, 250]]), window, width=8)
   for y in (110, 150, 190):
     for x in (-34, 34):
-      vein = np.maximum(vein, drawing.stroke(
-        np.array([[128, y], [128 + x, y - 30]]), window, width=6
-      ))
+      vein = np.maximum(
+        vein,
+        drawing.stroke(
+          np.array([[128, y], [128 + x, y - 30]]), window, width=6
+        ),
+      )
   return drawing.polygon(leaf, window), vein

@@ -12,28 +12,92 @@ import numpy as np
 # Streams of random numbers, so that one part never disturbs another.
 STREAM_PERSON, STREAM_GARMENT, STREAM_FOLDS, STREAM_SKIN = range(4)
 
-SKINS = np.array([
-  [250, 222, 202], [243, 208, 184], [236, 194, 166], [226, 180, 148],
-  [212, 162, 128], [190, 138, 104], [160, 110, 80], [126, 84, 62],
-  [100, 66, 50],
-], np.float32) / 255
-HAIRS = np.array([
-  [38, 30, 30], [52, 36, 30], [74, 48, 34], [104, 66, 42], [140, 94, 56],
-  [186, 140, 86], [216, 178, 120], [150, 66, 40], [120, 116, 116],
-], np.float32) / 255
-HAIR_STYLES = (
-  'long', 'long', 'wavy', 'wavy', 'bob', 'bob', 'tail', 'bun', 'short', 'curly'
+SKINS = (
+  np.array(
+    [
+      [250, 222, 202],
+      [243, 208, 184],
+      [236, 194, 166],
+      [226, 180, 148],
+      [212, 162, 128],
+      [190, 138, 104],
+      [160, 110, 80],
+      [126, 84, 62],
+      [100, 66, 50],
+    ],
+    np.float32,
+  )
+  / 255
 )
-BOTTOMS = np.array([
-  [58, 76, 108], [92, 116, 150], [38, 44, 62], [40, 40, 44], [66, 66, 70],
-  [150, 146, 142], [196, 180, 154], [222, 216, 206], [92, 88, 70],
-  [116, 72, 60], [146, 160, 176],
-], np.float32) / 255
+HAIRS = (
+  np.array(
+    [
+      [38, 30, 30],
+      [52, 36, 30],
+      [74, 48, 34],
+      [104, 66, 42],
+      [140, 94, 56],
+      [186, 140, 86],
+      [216, 178, 120],
+      [150, 66, 40],
+      [120, 116, 116],
+    ],
+    np.float32,
+  )
+  / 255
+)
+HAIR_STYLES = (
+  'long',
+  'long',
+  'wavy',
+  'wavy',
+  'bob',
+  'bob',
+  'tail',
+  'bun',
+  'short',
+  'curly',
+)
+BOTTOMS = (
+  np.array(
+    [
+      [58, 76, 108],
+      [92, 116, 150],
+      [38, 44, 62],
+      [40, 40, 44],
+      [66, 66, 70],
+      [150, 146, 142],
+      [196, 180, 154],
+      [222, 216, 206],
+      [92, 88, 70],
+      [116, 72, 60],
+      [146, 160, 176],
+    ],
+    np.float32,
+  )
+  / 255
+)
 
 # COCO-18 joints.
 (
-  NOSE, NECK, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST,
-  R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_EYE, L_EYE, R_EAR, L_EAR,
+  NOSE,
+  NECK,
+  R_SHOULDER,
+  R_ELBOW,
+  R_WRIST,
+  L_SHOULDER,
+  L_ELBOW,
+  L_WRIST,
+  R_HIP,
+  R_KNEE,
+  R_ANKLE,
+  L_HIP,
+  L_KNEE,
+  L_ANKLE,
+  R_EYE,
+  L_EYE,
+  R_EAR,
+  L_EAR,
 ) = range(18)
 
 
@@ -173,14 +237,22 @@ def make_person(seed, index, *, height):
   shoulder = 0.67 * broad + rng.uniform(-0.02, 0.03)
   waist = 0.515 * broad - 0.04 * curve + 0.02 * max(build, 0)
   hips = 0.685 * broad + 0.03 * curve
-  profile = np.array([
-    [0.10, shoulder * 1.08], [0.34, shoulder * 0.95], [0.60, 0.635 * broad],
-    [0.85, 0.635 * broad], [1.42, waist], [1.95, 0.5 * (waist + hips) + 0.03],
-    [2.40, hips], [2.75, hips + 0.01], [3.6, hips - 0.03],
-  ])
-  pit = np.array([
-    width / 2 + rng.uniform(-0.025, 0.025) * width, crown + 1.34 * unit
-  ])
+  profile = np.array(
+    [
+      [0.10, shoulder * 1.08],
+      [0.34, shoulder * 0.95],
+      [0.60, 0.635 * broad],
+      [0.85, 0.635 * broad],
+      [1.42, waist],
+      [1.95, 0.5 * (waist + hips) + 0.03],
+      [2.40, hips],
+      [2.75, hips + 0.01],
+      [3.6, hips - 0.03],
+    ]
+  )
+  pit = np.array(
+    [width / 2 + rng.uniform(-0.025, 0.025) * width, crown + 1.34 * unit]
+  )
   lean, sway = rng.uniform(-0.035, 0.035), rng.uniform(-0.10, 0.10)
   tilt = rng.uniform(-0.05, 0.05)
 
@@ -198,7 +270,8 @@ def make_person(seed, index, *, height):
 
   arm_length = rng.uniform(0.96, 1.04)
   for side, first, kind, up in (
-    (-1, R_SHOULDER, arms[0], rise[0]), (1, L_SHOULDER, arms[1], rise[1]),
+    (-1, R_SHOULDER, arms[0], rise[0]),
+    (1, L_SHOULDER, arms[1], rise[1]),
   ):
     upper, lower, short_upper, short_lower = _arm_angles(rng, kind)
     joints[first] = place(side * shoulder, 0.20 + side * tilt - up)
@@ -222,7 +295,8 @@ def make_person(seed, index, *, height):
   head_tilt = float(rng.normal(0, 3.0))
   head_turn = rng.uniform(-1, 1)
   for joint, x, y in (
-    (NOSE, 0.085 * head_turn, 0.66), (R_EYE, -0.15 + 0.05 * head_turn, 0.535),
+    (NOSE, 0.085 * head_turn, 0.66),
+    (R_EYE, -0.15 + 0.05 * head_turn, 0.535),
     (L_EYE, 0.15 + 0.05 * head_turn, 0.535),
     (R_EAR, -0.335 + 0.02 * head_turn, 0.60),
     (L_EAR, 0.335 + 0.02 * head_turn, 0.60),
@@ -238,16 +312,36 @@ def make_person(seed, index, *, height):
   bottom = str(rng.choice(['trousers', 'trousers', 'trousers', 'skirt']))
   grey = rng.choice([0.97, 0.94, 0.91, 0.88])
   return Person(
-    seed=seed, index=index, height=height, width=width, unit=unit, pit=pit,
-    lean=lean, sway=sway, tilt=tilt, turn=rng.uniform(-0.12, 0.12),
-    head_tilt=head_tilt, head_turn=head_turn, joints=joints, profile=profile,
-    shoulder=shoulder, rise=rise, limb=1 + 0.05 * build, arms=tuple(arms),
-    skin=skin, hair=hair, hair_style=style, parting=rng.uniform(-0.16, 0.16),
+    seed=seed,
+    index=index,
+    height=height,
+    width=width,
+    unit=unit,
+    pit=pit,
+    lean=lean,
+    sway=sway,
+    tilt=tilt,
+    turn=rng.uniform(-0.12, 0.12),
+    head_tilt=head_tilt,
+    head_turn=head_turn,
+    joints=joints,
+    profile=profile,
+    shoulder=shoulder,
+    rise=rise,
+    limb=1 + 0.05 * build,
+    arms=tuple(arms),
+    skin=skin,
+    hair=hair,
+    hair_style=style,
+    parting=rng.uniform(-0.16, 0.16),
     lips=lips.astype(np.float32),
     iris=irises[0 if dark else int(rng.integers(4))].astype(np.float32) / 255,
-    face=tuple(rng.uniform(-1, 1, 8).tolist()), smile=rng.uniform(0.2, 1.0),
-    hat=bool(rng.random() < 0.06), glasses=bool(rng.random() < 0.06),
-    bottom=bottom, bottom_colour=_blend(rng, BOTTOMS),
+    face=tuple(rng.uniform(-1, 1, 8).tolist()),
+    smile=rng.uniform(0.2, 1.0),
+    hat=bool(rng.random() < 0.06),
+    glasses=bool(rng.random() < 0.06),
+    bottom=bottom,
+    bottom_colour=_blend(rng, BOTTOMS),
     bottom_length=rng.uniform(3.0, 3.9),
     backdrop=(grey + rng.uniform(-0.012, 0.012, 3)).astype(np.float32),
   )
@@ -260,10 +354,13 @@ def head_point(pit, unit, tilt, *, x, y):
   """
   angle = np.radians(tilt)
   dx, dy = x, y - 1.34
-  return pit + unit * np.stack([
-    dx * np.cos(angle) - dy * np.sin(angle),
-    dx * np.sin(angle) + dy * np.cos(angle),
-  ], -1)
+  return pit + unit * np.stack(
+    [
+      dx * np.cos(angle) - dy * np.sin(angle),
+      dx * np.sin(angle) + dy * np.cos(angle),
+    ],
+    -1,
+  )
 
 
 def visible_keypoints(person):

@@ -38,10 +38,10 @@ class TryOn(tfds.core.GeneratorBasedBuilder):
   RELEASE_NOTES = {'1.0.0': 'First version.'}
 
   def __init__(
-      self,
-      *,
-      splits: dict[str, Callable[[], Iterable[dict]] | Any] | None = None,
-      **kwargs,
+    self,
+    *,
+    splits: dict[str, Callable[[], Iterable[dict]] | Any] | None = None,
+    **kwargs,
   ):
     """Makes the builder.
 
@@ -60,37 +60,39 @@ class TryOn(tfds.core.GeneratorBasedBuilder):
     shapes = records.array_shapes(height, width, fidelity=config.fidelity)
     image = tfds.features.Image
     return self.dataset_info_from_configs(
-        description='Persons and garments for virtual try-on.',
-        features=tfds.features.FeaturesDict({
-            'person': image(shape=(height, width, 3), encoding_format='jpeg'),
-            'garment': image(shape=(height, width, 3), encoding_format='jpeg'),
-            'head': image(shape=(height, width, 4), encoding_format='png'),
-            'parse': image(shape=(height, width, 1), encoding_format='png'),
-            'garment_mask': image(
-                shape=(height, width, 1), encoding_format='png'
-            ),
-            'person_id': tfds.features.Text(),
-            'garment_id': tfds.features.Text(),
-            **{
-                name: tfds.features.Tensor(shape=shape, dtype=np.float32)
-                for name, shape in shapes.items()
-            },
-        }),
-        metadata=tfds.core.MetadataDict(
-            height=height, width=width, fidelity=config.fidelity
-        ),
-        # Order is drawn when batches are read; in files it is that of the
-        # pair list.
-        disable_shuffling=True,
+      description='Persons and garments for virtual try-on.',
+      features=tfds.features.FeaturesDict(
+        {
+          'person': image(shape=(height, width, 3), encoding_format='jpeg'),
+          'garment': image(shape=(height, width, 3), encoding_format='jpeg'),
+          'head': image(shape=(height, width, 4), encoding_format='png'),
+          'parse': image(shape=(height, width, 1), encoding_format='png'),
+          'garment_mask': image(
+            shape=(height, width, 1), encoding_format='png'
+          ),
+          'person_id': tfds.features.Text(),
+          'garment_id': tfds.features.Text(),
+          **{
+            name: tfds.features.Tensor(shape=shape, dtype=np.float32)
+            for name, shape in shapes.items()
+          },
+        }
+      ),
+      metadata=tfds.core.MetadataDict(
+        height=height, width=width, fidelity=config.fidelity
+      ),
+      # Order is drawn when batches are read; in files it is that of the
+      # pair list.
+      disable_shuffling=True,
     )
 
   def _split_generators(self, dl_manager):
     del dl_manager
     return {
-        name: self._generate_examples(examples)
-        if callable(examples)
-        else examples
-        for name, examples in self._splits.items()
+      name: self._generate_examples(examples)
+      if callable(examples)
+      else examples
+      for name, examples in self._splits.items()
     }
 
   def _generate_examples(self, examples):

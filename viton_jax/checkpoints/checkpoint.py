@@ -41,27 +41,27 @@ class Checkpoint:
 def depth_of(params: dict[str, Any]) -> int:
   """The encoder's convolutions among the names of parameters."""
   return sum(
-      name.startswith('encoder_') and not name.endswith('_norm')
-      for name in params
+    name.startswith('encoder_') and not name.endswith('_norm')
+    for name in params
   )
 
 
 def describe(
-    network: str,
-    *,
-    features: int,
-    fidelity: str,
-    size: tuple[int, int],
-    step: int,
-    config: dict[str, Any],
+  network: str,
+  *,
+  features: int,
+  fidelity: str,
+  size: tuple[int, int],
+  step: int,
+  config: dict[str, Any],
 ) -> dict[str, Any]:
   """The metadata that goes with a checkpoint; `read` returns the same."""
   return {
-      'network': network,
-      'features': features,
-      'fidelity': fidelity,
-      'height': size[0],
-      'width': size[1],
-      'step': step,
-      'config': config,
+    'network': network,
+    'features': features,
+    'fidelity': fidelity,
+    'height': size[0],
+    'width': size[1],
+    'step': step,
+    'config': config,
   }

@@ -28,7 +28,7 @@ FOLDER = 'checkpoints'
 
 
 def open_manager(
-    workdir: str | pathlib.Path, *, keep: int | None, keep_best: int = 0
+  workdir: str | pathlib.Path, *, keep: int | None, keep_best: int = 0
 ) -> ocp.CheckpointManager:
   """Opens `workdir`'s checkpoints for training.
 
@@ -42,24 +42,26 @@ def open_manager(
   policies = ocp.checkpoint_managers
   policy = policies.LatestN(keep)
   if keep_best:
-    policy = policies.AnyPreservationPolicy([
+    policy = policies.AnyPreservationPolicy(
+      [
         policy,
         policies.BestN(
-            get_metric_fn=_loss,
-            reverse=True,  # The last in order stay.
-            n=keep_best,
-            keep_checkpoints_without_metrics=False,
+          get_metric_fn=_loss,
+          reverse=True,  # The last in order stay.
+          n=keep_best,
+          keep_checkpoints_without_metrics=False,
         ),
-    ])
+      ]
+    )
   return ocp.CheckpointManager(
-      pathlib.Path(workdir).absolute() / FOLDER,
-      options=ocp.CheckpointManagerOptions(
-          preservation_policy=policy,
-          # Without it Orbax does not write what it is to compare.
-          best_fn=_loss if keep_best else None,
-          best_mode='min',
-          cleanup_tmp_directories=True,
-      ),
+    pathlib.Path(workdir).absolute() / FOLDER,
+    options=ocp.CheckpointManagerOptions(
+      preservation_policy=policy,
+      # Without it Orbax does not write what it is to compare.
+      best_fn=_loss if keep_best else None,
+      best_mode='min',
+      cleanup_tmp_directories=True,
+    ),
   )
 
 
@@ -68,12 +70,12 @@ def _loss(metrics):
 
 
 def save(
-    manager: ocp.CheckpointManager,
-    step: int,
-    state: Any,
-    *,
-    metadata: dict[str, Any],
-    validation_loss: float | None = None,
+  manager: ocp.CheckpointManager,
+  step: int,
+  state: Any,
+  *,
+  metadata: dict[str, Any],
+  validation_loss: float | None = None,
 ) -> None:
   """Starts writing a checkpoint; returns when `state` may be donated.
 
@@ -86,22 +88,20 @@ def save(
   if jax.process_count() > 1:
     # pmap's results belong to one process; Orbax saves global arrays.
     state = jax.tree.map(
-        ocp.utils.fully_replicated_host_local_array_to_global_array, state
+      ocp.utils.fully_replicated_host_local_array_to_global_array, state
     )
   with _explaining_a_full_disk(manager):
     manager.save(
-        step,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            metadata=ocp.args.JsonSave(metadata),
-        ),
-        metrics=None if validation_loss is None else {'loss': validation_loss},
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(state),
+        metadata=ocp.args.JsonSave(metadata),
+      ),
+      metrics=None if validation_loss is None else {'loss': validation_loss},
     )
 
 
-def write(
-    checkpoint: Checkpoint, workdir: str | pathlib.Path
-) -> pathlib.Path:
+def write(checkpoint: Checkpoint, workdir: str | pathlib.Path) -> pathlib.Path:
   """Writes a network as training does, but for the optimiser's state.
 
   Returns:
@@ -110,17 +110,17 @@ def write(
   manager = open_manager(workdir, keep=None)
   try:
     save(
-        manager,
-        checkpoint.step,
-        checkpoint.variables,
-        metadata=describe(
-            checkpoint.network,
-            features=checkpoint.features,
-            fidelity=checkpoint.fidelity,
-            size=checkpoint.size,
-            step=checkpoint.step,
-            config=checkpoint.config,
-        ),
+      manager,
+      checkpoint.step,
+      checkpoint.variables,
+      metadata=describe(
+        checkpoint.network,
+        features=checkpoint.features,
+        fidelity=checkpoint.fidelity,
+        size=checkpoint.size,
+        step=checkpoint.step,
+        config=checkpoint.config,
+      ),
     )
     manager.wait_until_finished()
   finally:
@@ -147,21 +147,22 @@ def _explaining_a_full_disk(manager):
     if os.strerror(errno.ENOSPC) not in str(error):
       raise
     # The manager may have dropped it from its list to make room for the new.
-    steps = [int(x.name) for x in manager.directory.iterdir()
-             if x.name.isdigit()]
+    steps = [
+      int(x.name) for x in manager.directory.iterdir() if x.name.isdigit()
+    ]
     raise InputError(
-        f'{manager.directory}: the disk is full, the last whole checkpoint is '
-        f'{f"step {max(steps)}" if steps else "still to come"}; make room and '
-        'run the same command.'
+      f'{manager.directory}: the disk is full, the last whole checkpoint is '
+      f'{f"step {max(steps)}" if steps else "still to come"}; make room and '
+      'run the same command.'
     ) from error
 
 
 def best(manager: ocp.CheckpointManager) -> tuple[int, float] | None:
   """(step, validation loss) of the best checkpoint that is there."""
   losses = {
-      step: metrics['loss']
-      for step in manager.all_steps()
-      if (metrics := manager.metrics(step))
+    step: metrics['loss']
+    for step in manager.all_steps()
+    if (metrics := manager.metrics(step))
   }
   if not losses:
     return None
@@ -179,15 +180,15 @@ def restore_state(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
     try:
       for key in path:
         found = found[
-            getattr(key, 'key', getattr(key, 'name', getattr(key, 'idx', None)))
+          getattr(key, 'key', getattr(key, 'name', getattr(key, 'idx', None)))
         ]
       if np.shape(found) == np.shape(leaf):
         return found
     except (KeyError, IndexError, TypeError):
       pass
     raise InputError(
-        f'{manager.directory}/{step}: {jax.tree_util.keystr(path)} is missing '
-        'or of another shape; give the config that the workdir was begun with.'
+      f'{manager.directory}/{step}: {jax.tree_util.keystr(path)} is missing '
+      'or of another shape; give the config that the workdir was begun with.'
     )
 
   return jax.tree_util.tree_map_with_path(find_leaf, like)
@@ -204,26 +205,26 @@ def find(path: str | pathlib.Path) -> pathlib.Path:
     return path
   folder = path if path.name == FOLDER else path / FOLDER
   steps = [
-      child
-      for child in (folder.iterdir() if folder.is_dir() else ())
-      if child.name.isdigit() and (child / 'metadata').is_dir()
+    child
+    for child in (folder.iterdir() if folder.is_dir() else ())
+    if child.name.isdigit() and (child / 'metadata').is_dir()
   ]
   if not steps:
     if path.with_name(f'{path.name}.index').is_file():
       raise InputError(
-          f'{path}: is a TensorFlow checkpoint; convert it with '
-          '`python -m viton_jax.convert` and give what that writes.'
+        f'{path}: is a TensorFlow checkpoint; convert it with '
+        '`python -m viton_jax.convert` and give what that writes.'
       )
     raise InputError(
-        f'{path}: no checkpoint found; give a training workdir (a folder with '
-        f'{FOLDER}/<step>/), one step of it, or what '
-        '`python -m viton_jax.convert` wrote.'
+      f'{path}: no checkpoint found; give a training workdir (a folder with '
+      f'{FOLDER}/<step>/), one step of it, or what '
+      '`python -m viton_jax.convert` wrote.'
     )
   return max(steps, key=lambda child: int(child.name))
 
 
 def read_tree(
-    path: pathlib.Path, names: tuple[str, ...] | None = None
+  path: pathlib.Path, names: tuple[str, ...] | None = None
 ) -> dict[str, Any]:
   """Reads an Orbax item as NumPy arrays, wherever it was written.
 
@@ -235,23 +236,23 @@ def read_tree(
   with errors.log_errors_only(), ocp.PyTreeCheckpointer() as checkpointer:
     tree = checkpointer.metadata(path).item_metadata.tree
     wanted = {
-        name: jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
-            branch,
-            is_leaf=lambda leaf: hasattr(leaf, 'shape'),
-        )
-        for name, branch in tree.items()
-        if names is None or name in names
+      name: jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
+        branch,
+        is_leaf=lambda leaf: hasattr(leaf, 'shape'),
+      )
+      for name, branch in tree.items()
+      if names is None or name in names
     }
     if not wanted:  # Orbax takes an empty tree for another kind of one.
       return {}
     return checkpointer.restore(
-        path,
-        args=ocp.args.PyTreeRestore(
-            item=wanted,
-            restore_args=jax.tree.map(
-                lambda _: ocp.RestoreArgs(restore_type='np.ndarray'), wanted
-            ),
-            partial_restore=True,
+      path,
+      args=ocp.args.PyTreeRestore(
+        item=wanted,
+        restore_args=jax.tree.map(
+          lambda _: ocp.RestoreArgs(restore_type='np.ndarray'), wanted
         ),
+        partial_restore=True,
+      ),
     )

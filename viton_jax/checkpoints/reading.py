@@ -23,10 +23,10 @@ def contents(path: str | pathlib.Path) -> dict[str, pathlib.Path]:
   """What `convert` wrote into a folder: network -> its workdir or file."""
   path = pathlib.Path(path)
   return {
-      network: place
-      for network in NETWORKS
-      for place in (path / f'{network}{_PORTABLE}', path / network)
-      if place.exists()
+    network: place
+    for network in NETWORKS
+    for place in (path / f'{network}{_PORTABLE}', path / network)
+    if place.exists()
   }
 
 
@@ -39,24 +39,24 @@ def read_metadata(path: str | pathlib.Path) -> dict[str, Any]:
   if _is_portable(path):
     one = safetensors_files.read(path)
     return describe(
-        one.network,
-        features=one.features,
-        fidelity=one.fidelity,
-        size=one.size,
-        step=one.step,
-        config=one.config,
+      one.network,
+      features=one.features,
+      fidelity=one.fidelity,
+      size=one.size,
+      step=one.step,
+      config=one.config,
     )
   path = find(path)
   try:
     metadata = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(
-        epath.Path(path / 'metadata')
+      epath.Path(path / 'metadata')
     )
     metadata['network'], metadata['features'], metadata['fidelity']
     return metadata
   except (KeyError, ValueError, TypeError, OSError) as error:
     raise InputError(
-        f'{path}: its metadata cannot be read ({error}); give a checkpoint '
-        'that viton_jax wrote.'
+      f'{path}: its metadata cannot be read ({error}); give a checkpoint '
+      'that viton_jax wrote.'
     ) from error
 
 
@@ -73,8 +73,8 @@ def read(path: str | pathlib.Path, network: str) -> Checkpoint:
   inside = contents(path)
   if inside and network not in inside:
     raise InputError(
-        f'{path}: holds a {next(iter(inside))} where the {network} is wanted; '
-        'give the checkpoint of the other training stage.'
+      f'{path}: holds a {next(iter(inside))} where the {network} is wanted; '
+      'give the checkpoint of the other training stage.'
     )
   path = inside.get(network, path)
   if _is_portable(path):
@@ -88,35 +88,35 @@ def read(path: str | pathlib.Path, network: str) -> Checkpoint:
     # A cut-off copy. Orbax would find out too, among many words of its threads.
     if file.is_file() and not file.stat().st_size:
       raise InputError(
-          f'{path}: the checkpoint is damaged ({file.name} is empty); copy it '
-          'again or give another step.'
+        f'{path}: the checkpoint is damaged ({file.name} is empty); copy it '
+        'again or give another step.'
       )
   try:
     variables = read_tree(path / 'state', ('ema',)).get('ema') or read_tree(
-        path / 'state', ('params', 'batch_stats')
+      path / 'state', ('params', 'batch_stats')
     )
   except (KeyError, ValueError, OSError, AttributeError) as error:
     raise InputError(
-        f'{path}: the checkpoint is damaged ({type(error).__name__}: '
-        f'{str(error).splitlines()[0]}); give another step.'
+      f'{path}: the checkpoint is damaged ({type(error).__name__}: '
+      f'{str(error).splitlines()[0]}); give another step.'
     ) from error
   return Checkpoint(
-      path=path,
-      step=metadata['step'],
-      network=network,
-      features=metadata['features'],
-      fidelity=metadata['fidelity'],
-      size=(metadata['height'], metadata['width']),
-      variables=variables,
-      config=metadata['config'],
+    path=path,
+    step=metadata['step'],
+    network=network,
+    features=metadata['features'],
+    fidelity=metadata['fidelity'],
+    size=(metadata['height'], metadata['width']),
+    variables=variables,
+    config=metadata['config'],
   )
 
 
 def _check_network(path, network, wanted):
   if network != wanted:
     raise InputError(
-        f'{path}: holds a {network} where the {wanted} is wanted; give the '
-        'checkpoint of the other training stage.'
+      f'{path}: holds a {network} where the {wanted} is wanted; give the '
+      'checkpoint of the other training stage.'
     )
 
 

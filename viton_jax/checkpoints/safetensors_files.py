@@ -26,14 +26,14 @@ def write(checkpoint: Checkpoint, path: str | pathlib.Path) -> None:
   flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
   tensors = {name: np.ascontiguousarray(value) for name, value in flat.items()}
   metadata = {
-      'format': _FORMAT,
-      'network': checkpoint.network,
-      'features': str(checkpoint.features),
-      'fidelity': checkpoint.fidelity,
-      'height': str(checkpoint.size[0]),
-      'width': str(checkpoint.size[1]),
-      'step': str(checkpoint.step),
-      'config': json.dumps(checkpoint.config, sort_keys=True),
+    'format': _FORMAT,
+    'network': checkpoint.network,
+    'features': str(checkpoint.features),
+    'fidelity': checkpoint.fidelity,
+    'height': str(checkpoint.size[0]),
+    'width': str(checkpoint.size[1]),
+    'step': str(checkpoint.step),
+    'config': json.dumps(checkpoint.config, sort_keys=True),
   }
   storage.write_file(pathlib.Path(path), save(tensors, metadata))
 
@@ -49,8 +49,8 @@ def read(path: str | pathlib.Path) -> Checkpoint:
   path = pathlib.Path(path)
   if not path.is_file():
     raise InputError(
-        f'{path}: no such file; give one that '
-        '`python -m viton_jax.convert --to safetensors` wrote.'
+      f'{path}: no such file; give one that '
+      '`python -m viton_jax.convert --to safetensors` wrote.'
     )
   try:
     with safe_open(path, 'np') as file:
@@ -58,41 +58,41 @@ def read(path: str | pathlib.Path) -> Checkpoint:
       flat = {name: file.get_tensor(name) for name in file.keys()}
   except (SafetensorError, OSError) as error:
     raise InputError(
-        f'{path}: cannot be read as safetensors ({error}); copy or convert it '
-        'again.'
+      f'{path}: cannot be read as safetensors ({error}); copy or convert it '
+      'again.'
     ) from error
   if metadata.get('format') != _FORMAT:
     raise InputError(
-        f'{path}: is safetensors, but not of viton_jax; give one that '
-        '`python -m viton_jax.convert --to safetensors` wrote.'
+      f'{path}: is safetensors, but not of viton_jax; give one that '
+      '`python -m viton_jax.convert --to safetensors` wrote.'
     )
   try:
     checkpoint = Checkpoint(
-        path=path,
-        step=int(metadata['step']),
-        network=metadata['network'],
-        features=int(metadata['features']),
-        fidelity=metadata['fidelity'],
-        size=(int(metadata['height']), int(metadata['width'])),
-        variables=traverse_util.unflatten_dict(flat, sep='/'),
-        config=json.loads(metadata['config']),
+      path=path,
+      step=int(metadata['step']),
+      network=metadata['network'],
+      features=int(metadata['features']),
+      fidelity=metadata['fidelity'],
+      size=(int(metadata['height']), int(metadata['width'])),
+      variables=traverse_util.unflatten_dict(flat, sep='/'),
+      config=json.loads(metadata['config']),
     )
     abstract = abstract_variables(
-        checkpoint.network, checkpoint.features, depth=checkpoint.depth or DEPTH
+      checkpoint.network, checkpoint.features, depth=checkpoint.depth or DEPTH
     )
   except (KeyError, ValueError) as error:
     raise InputError(
-        f'{path}: its header is incomplete ({error}); convert it again.'
+      f'{path}: its header is incomplete ({error}); convert it again.'
     ) from error
   expected = traverse_util.flatten_dict(abstract, sep='/')
   for name in sorted(expected.keys() | flat.keys()):
     due, found = (
-        tensors[name].shape if name in tensors else 'nothing'
-        for tensors in (expected, flat)
+      tensors[name].shape if name in tensors else 'nothing'
+      for tensors in (expected, flat)
     )
     if due != found:
       raise InputError(
-          f'{path}: {name} is {found} where a {checkpoint.network} of '
-          f'{checkpoint.features} features has {due}; convert it again.'
+        f'{path}: {name} is {found} where a {checkpoint.network} of '
+        f'{checkpoint.features} features has {due}; convert it again.'
       )
   return checkpoint

@@ -19,15 +19,15 @@ _SIZE = (256, 192)  # What the released code works at.
 
 # What training with TensorFlow leaves in a file beside the networks.
 _BOOKKEEPING = re.compile(
-    r'(^|/)(global_step|beta[12]_power(_\d+)?)$|/Adam(_\d+)?$'
+  r'(^|/)(global_step|beta[12]_power(_\d+)?)$|/Adam(_\d+)?$'
 )
 _STEP = 'global_step'
 
 _NORM = {
-    'batchnorm/Variable': ('params', 'scale'),
-    'batchnorm/Variable_1': ('params', 'bias'),
-    'batchnorm/Variable_2': ('batch_stats', 'mean'),
-    'batchnorm/Variable_3': ('batch_stats', 'var'),
+  'batchnorm/Variable': ('params', 'scale'),
+  'batchnorm/Variable_1': ('params', 'bias'),
+  'batchnorm/Variable_2': ('batch_stats', 'mean'),
+  'batchnorm/Variable_3': ('batch_stats', 'var'),
 }
 
 
@@ -81,8 +81,8 @@ def read_tf1_checkpoint(path: str | pathlib.Path) -> dict[str, dict[str, Any]]:
       variable that is missing, unknown or of a wrong shape.
   """
   return {
-      network: checkpoint.variables
-      for network, checkpoint in read_tf1(path).items()
+    network: checkpoint.variables
+    for network, checkpoint in read_tf1(path).items()
   }
 
 
@@ -92,48 +92,48 @@ def read_tf1(path: str | pathlib.Path) -> dict[str, Checkpoint]:
   values = _read_values(prefix)
   step = int(values.pop(_STEP, max(_step_of(prefix), 0)))
   networks = {
-      network: names
-      for network in ('encoder_decoder', 'refinement')
-      if (names := tf1_names(network)).keys() & values.keys()
+    network: names
+    for network in ('encoder_decoder', 'refinement')
+    if (names := tf1_names(network)).keys() & values.keys()
   }
   if not networks:
     found = ', '.join(sorted(values)[:3])
     raise InputError(
-        f'{prefix}: holds none of VITON\'s networks (its variables are {found} '
-        '...); give a checkpoint of VITON\'s stage 1 or stage 2.'
+      f"{prefix}: holds none of VITON's networks (its variables are {found} "
+      "...); give a checkpoint of VITON's stage 1 or stage 2."
     )
   known = {name for names in networks.values() for name in names}
   unknown = sorted(
-      name for name in values.keys() - known if not _BOOKKEEPING.search(name)
+    name for name in values.keys() - known if not _BOOKKEEPING.search(name)
   )
   if unknown:
     raise InputError(
-        f'{prefix}: has variables that belong to no network of VITON: '
-        f'{_list(unknown)}; give a checkpoint as the released code wrote it.'
+      f'{prefix}: has variables that belong to no network of VITON: '
+      f'{_list(unknown)}; give a checkpoint as the released code wrote it.'
     )
   result = {}
   for network, names in networks.items():
     missing = sorted(names.keys() - values.keys())
     if missing:
       raise InputError(
-          f'{prefix}: the {network} lacks {_list(missing)}; give a complete '
-          'checkpoint.'
+        f'{prefix}: the {network} lacks {_list(missing)}; give a complete '
+        'checkpoint.'
       )
     _check_shapes(prefix, network, values)
     variables = {}
     for name, (collection, layer, variable) in names.items():
       variables.setdefault(collection, {}).setdefault(layer, {})[variable] = (
-          values[name]
+        values[name]
       )
     result[network] = Checkpoint(
-        path=prefix,
-        step=step,
-        network=network,
-        features=features_of(variables),
-        fidelity='original',
-        size=_SIZE,
-        variables=variables,
-        config={},
+      path=prefix,
+      step=step,
+      network=network,
+      features=features_of(variables),
+      fidelity='original',
+      size=_SIZE,
+      variables=variables,
+      config={},
     )
   return result
 
@@ -144,34 +144,35 @@ def find_tf1_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
   if path.is_dir():
     return _newest_in(path)
   prefix = path.with_name(
-      re.sub(r'\.(index|meta|data-\d+-of-\d+)$', '', path.name)
+    re.sub(r'\.(index|meta|data-\d+-of-\d+)$', '', path.name)
   )
   index, v1 = prefix.with_name(prefix.name + '.index'), prefix
   if not (index.is_file() or v1.is_file()):
     raise InputError(
-        f'{path}: no such TensorFlow checkpoint; give the prefix of its files, '
-        "e.g. model/stage1/model-15000, or the files' folder."
+      f'{path}: no such TensorFlow checkpoint; give the prefix of its files, '
+      "e.g. model/stage1/model-15000, or the files' folder."
     )
   if index.is_file() and not list(
-      prefix.parent.glob(f'{_glob_escape(prefix.name)}.data-*')
+    prefix.parent.glob(f'{_glob_escape(prefix.name)}.data-*')
   ):
     raise InputError(
-        f'{prefix}: its .data file is missing; copy it beside the .index file.'
+      f'{prefix}: its .data file is missing; copy it beside the .index file.'
     )
   return prefix
 
 
 def _newest_in(folder):
   """What the folder's `checkpoint` file names, or the highest step."""
-  prefixes = {
-      file.with_suffix('') for file in folder.glob('*.index')
-  } | {  # V1 files have no ending of their own.
+  prefixes = (
+    {file.with_suffix('') for file in folder.glob('*.index')}
+    | {  # V1 files have no ending of their own.
       file for file in folder.glob('model-*') if file.name[6:].isdigit()
-  }
+    }
+  )
   if not prefixes:
     raise InputError(
-        f'{folder}: holds no TensorFlow checkpoint (no *.index file); give the '
-        'folder or the prefix of one.'
+      f'{folder}: holds no TensorFlow checkpoint (no *.index file); give the '
+      'folder or the prefix of one.'
     )
   state = folder / 'checkpoint'
   if state.is_file():
@@ -202,15 +203,15 @@ def _read_values(prefix):
   try:
     reader = tf.train.load_checkpoint(str(prefix))
     return {
-        name: reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-        if name == _STEP or not _BOOKKEEPING.search(name)
+      name: reader.get_tensor(name)
+      for name in reader.get_variable_to_shape_map()
+      if name == _STEP or not _BOOKKEEPING.search(name)
     }
   except Exception as error:  # Its reader raises whatever C++ did.
     reason = ' '.join(str(error).split())[:200]
     raise InputError(
-        f'{prefix}: cannot be read as a TensorFlow checkpoint ({reason}); it '
-        'may be truncated: copy or download its files again.'
+      f'{prefix}: cannot be read as a TensorFlow checkpoint ({reason}); it '
+      'may be truncated: copy or download its files again.'
     ) from error
 
 
@@ -221,34 +222,34 @@ def _check_shapes(prefix, network, values):
     value = values[name]
     if value.shape != shape:
       raise InputError(
-          f'{prefix}: {name} is {value.shape}, but the rest of the {network} '
-          f'wants {shape}; give a checkpoint of one network.'
+        f'{prefix}: {name} is {value.shape}, but the rest of the {network} '
+        f'wants {shape}; give a checkpoint of one network.'
       )
     if value.dtype != np.float32:
       raise InputError(
-          f'{prefix}: {name} is {value.dtype}, not float32; give a checkpoint '
-          'as the released code wrote it.'
+        f'{prefix}: {name} is {value.dtype}, not float32; give a checkpoint '
+        'as the released code wrote it.'
       )
     if not np.isfinite(value).all():
       raise InputError(
-          f'{prefix}: {name} holds numbers that are not finite; give an '
-          'earlier step.'
+        f'{prefix}: {name} holds numbers that are not finite; give an '
+        'earlier step.'
       )
 
 
 def expected_shapes(
-    network: str, values: dict[str, np.ndarray]
+  network: str, values: dict[str, np.ndarray]
 ) -> dict[str, tuple[int, ...]]:
   """TensorFlow's variable names -> shapes, for the ngf that the values have."""
   first = {
-      'encoder_decoder': 'generator/encoder_1/conv/filter',
-      'refinement': 'refine_generator/g_256_conv1/weights',
+    'encoder_decoder': 'generator/encoder_1/conv/filter',
+    'refinement': 'refine_generator/g_256_conv1/weights',
   }[network]
   features = max(1, *values[first].shape[-1:])
   variables = abstract_variables(network, features)
   return {
-      name: variables[collection][layer][variable].shape
-      for name, (collection, layer, variable) in tf1_names(network).items()
+    name: variables[collection][layer][variable].shape
+    for name, (collection, layer, variable) in tf1_names(network).items()
   }
 
 

@@ -8,9 +8,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 from viton_jax.geometry.matching import (
-    ControlPoints,
-    MatchingError,
-    fit_control_points,
+  ControlPoints,
+  MatchingError,
+  fit_control_points,
 )
 from viton_jax.geometry.sampling import sample_bilinear
 from viton_jax.geometry.tps import regular_grid, sampling_grid, warp_tps
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
   from viton_jax.geometry.device import fit_control_points_batch
 
 __all__ = [
-    'ControlPoints',
-    'MatchingError',
-    'fit_control_points',
-    'fit_control_points_batch',
-    'regular_grid',
-    'sample_bilinear',
-    'sampling_grid',
-    'warp_tps',
+  'ControlPoints',
+  'MatchingError',
+  'fit_control_points',
+  'fit_control_points_batch',
+  'regular_grid',
+  'sample_bilinear',
+  'sampling_grid',
+  'warp_tps',
 ]
 
 

@@ -82,16 +82,25 @@ class Schedule:
 
 
 COARSE = Schedule(
-    rounds=6, stiffness=(3000.0, 1000.0), gate_px=(12.0, 5.0),
-    neck=(0.1, 0.1), slide=1.0,
+  rounds=6,
+  stiffness=(3000.0, 1000.0),
+  gate_px=(12.0, 5.0),
+  neck=(0.1, 0.1),
+  slide=1.0,
 )
 FINE = Schedule(
-    rounds=8, stiffness=(300.0, 1.5), gate_px=(6.0, 3.0), neck=(0.1, 1.0),
-    slide=0.5,
+  rounds=8,
+  stiffness=(300.0, 1.5),
+  gate_px=(6.0, 3.0),
+  neck=(0.1, 1.0),
+  slide=0.5,
 )
 FINISH = Schedule(
-    rounds=3, stiffness=(5.0, 1.5), gate_px=(3.0, 3.0), neck=(1.0, 1.0),
-    slide=0.5,
+  rounds=3,
+  stiffness=(5.0, 1.5),
+  gate_px=(3.0, 3.0),
+  neck=(1.0, 1.0),
+  slide=0.5,
 )
 # Outlines that run apart by more than this cosine are no pair, and a
 # difference in direction counts as a distance of this many pixels.
@@ -124,7 +133,7 @@ def _mode_coefficients() -> np.ndarray:
 
 
 def point_modes(
-    points_px: Array, size: tuple[int, int], xp: ModuleType = np
+  points_px: Array, size: tuple[int, int], xp: ModuleType = np
 ) -> Array:
   """(m, 2) pixels of the matching size to (m, k): value = modes @ weights."""
   dtype = points_px.dtype
@@ -153,11 +162,11 @@ def _penalty(stiffness: Array, dtype: Any, xp: ModuleType) -> Array:
 
 
 def solve(
-    modes: Array,
-    target_px: Array,
-    weights: Array,
-    stiffness: Array,
-    xp: ModuleType = np,
+  modes: Array,
+  target_px: Array,
+  weights: Array,
+  stiffness: Array,
+  xp: ModuleType = np,
 ) -> Array:
   """Weighted smooth fit: (k, 2) mode weights of the warp.
 
@@ -177,13 +186,13 @@ def solve(
 
 
 def _solve_sliding(
-    modes: Array,
-    target_px: Array,
-    tangents: Array,
-    weights: Array,
-    stiffness: Array,
-    slide: float,
-    xp: ModuleType,
+  modes: Array,
+  target_px: Array,
+  tangents: Array,
+  weights: Array,
+  stiffness: Array,
+  slide: float,
+  xp: ModuleType,
 ) -> Array:
   """As `solve`, but a distance along the tangent counts `slide` times."""
   k = modes.shape[1]
@@ -199,21 +208,25 @@ def _solve_sliding(
     return _matmul(xp, (modes * w[:, None]).T, modes)
 
   cross = gram(wxy)
-  system = xp.concatenate([
+  system = xp.concatenate(
+    [
       xp.concatenate([gram(wxx) + penalty, cross], axis=1),
       xp.concatenate([cross, gram(wyy) + penalty], axis=1),
-  ])
+    ]
+  )
   x, y = target_px[:, 0], target_px[:, 1]
-  right = xp.concatenate([
+  right = xp.concatenate(
+    [
       _matmul(xp, modes.T, (wxx * x + wxy * y)[:, None]),
       _matmul(xp, modes.T, (wxy * x + wyy * y)[:, None]),
-  ])
+    ]
+  )
   solution = xp.linalg.solve(system, right)[:, 0]
   return xp.stack([solution[:k], solution[k:]], axis=1)
 
 
 def nearest(
-    warp: Array, outlines: Outlines, xp: ModuleType = np
+  warp: Array, outlines: Outlines, xp: ModuleType = np
 ) -> tuple[Array, Array, Array]:
   """Nearest garment point of each person's point that runs the same way.
 
@@ -233,7 +246,7 @@ def nearest(
 
 
 def pair_weights(
-    cosine: Array, distance: Array, gate: Array, usable: Array, xp: ModuleType
+  cosine: Array, distance: Array, gate: Array, usable: Array, xp: ModuleType
 ) -> Array:
   """Weight of a pair, 0..1, from how well it already fits."""
   good = (cosine > MIN_COSINE) & (distance < 2.5 * gate)
@@ -241,7 +254,7 @@ def pair_weights(
 
 
 def align(
-    warp: Array, outlines: Outlines, schedule: Schedule, xp: ModuleType = np
+  warp: Array, outlines: Outlines, schedule: Schedule, xp: ModuleType = np
 ) -> Array:
   """Runs the rounds of a schedule.
 
@@ -257,10 +270,8 @@ def align(
   for i in range(schedule.rounds):
     share = i / max(schedule.rounds - 1, 1)
     stiffness, gate, neck = (
-        float(first ** (1 - share) * last**share)
-        for first, last in (
-            schedule.stiffness, schedule.gate_px, schedule.neck
-        )
+      float(first ** (1 - share) * last**share)
+      for first, last in (schedule.stiffness, schedule.gate_px, schedule.neck)
     )
     index, cosine, distance = nearest(warp, outlines, xp)
     weights = pair_weights(cosine, distance, gate, outlines.usable, xp)
@@ -271,17 +282,22 @@ def align(
       warp = solve(outlines.person_modes, target, weights, stiffness, xp)
     else:
       warp = _solve_sliding(
-          outlines.person_modes, target, outlines.garment_tangents[index],
-          weights, stiffness, schedule.slide, xp,
+        outlines.person_modes,
+        target,
+        outlines.garment_tangents[index],
+        weights,
+        stiffness,
+        schedule.slide,
+        xp,
       )
   return warp
 
 
 def follow_sleeves(
-    warp: Array,
-    outlines: Outlines,
-    size: tuple[int, int],
-    xp: ModuleType = np,
+  warp: Array,
+  outlines: Outlines,
+  size: tuple[int, int],
+  xp: ModuleType = np,
 ) -> Array:
   """Brings sleeves along that moved too far for closest points.
 
@@ -307,7 +323,7 @@ def follow_sleeves(
   for _ in range(3):
     index, cosine, distance = nearest(warp, outlines, xp)
     weights = pair_weights(
-        cosine, distance, FINE.gate_px[1], outlines.usable, xp
+      cosine, distance, FINE.gate_px[1], outlines.usable, xp
     )
     sure = (weights > 0.3) & (i < m0) & (index < n0)
     sure = sure & ~outlines.in_neck[index]
@@ -336,17 +352,22 @@ def follow_sleeves(
     weights = weights * xp.where(outlines.in_neck[index], 0.3, 1.0)
     weights = (xp.where(use, 0.5, weights) + 1e-9).astype(dtype)
     warp = _solve_sliding(
-        outlines.person_modes, outlines.garment_px[target],
-        outlines.garment_tangents[target], weights, 3.0, 0.7, xp,
+      outlines.person_modes,
+      outlines.garment_px[target],
+      outlines.garment_tangents[target],
+      weights,
+      3.0,
+      0.7,
+      xp,
     )
   return warp
 
 
 def finish(
-    warp: Array,
-    outlines: Outlines,
-    size: tuple[int, int],
-    xp: ModuleType = np,
+  warp: Array,
+  outlines: Outlines,
+  size: tuple[int, int],
+  xp: ModuleType = np,
 ) -> Array:
   """From the better warp after FINE to the final (k, 2) mode weights."""
   warp = follow_sleeves(warp, outlines, size, xp)
@@ -354,7 +375,7 @@ def finish(
 
 
 def affine_start(
-    *, scale: float, shift: tuple[float, float], size: tuple[int, int]
+  *, scale: float, shift: tuple[float, float], size: tuple[int, int]
 ) -> np.ndarray:
   """(k, 2) mode weights of x -> scale * x + shift, in pixels."""
   half = (np.array(size[::-1]) - 1) / 2
@@ -364,15 +385,13 @@ def affine_start(
   return warp
 
 
-def start_weights(
-    in_neck: Array, matched: Array, xp: ModuleType = np
-) -> Array:
+def start_weights(in_neck: Array, matched: Array, xp: ModuleType = np) -> Array:
   """Weights of matches for a start: few for the neckline, none for dummies."""
   return xp.where(matched, xp.where(in_neck, COARSE.neck[0], 1.0), 0.0)
 
 
 def start_from_matches(
-    modes: Array, target_px: Array, weights: Array, xp: ModuleType = np
+  modes: Array, target_px: Array, weights: Array, xp: ModuleType = np
 ) -> Array:
   """A stiff warp through matches of which many may be wrong.
 
@@ -399,11 +418,11 @@ def start_from_matches(
 
 
 def score(
-    warp: Array,
-    outlines: Outlines,
-    xp: ModuleType = np,
-    *,
-    cut: bool = False,
+  warp: Array,
+  outlines: Outlines,
+  xp: ModuleType = np,
+  *,
+  cut: bool = False,
 ) -> Array:
   """How much of each outline lies on the other, 0..2.
 
@@ -427,7 +446,7 @@ def score(
     return person.mean() + met.mean()
   frame = _matmul(xp, xp.asarray(warp_modes(), warp.dtype), warp)
   shown = (outlines.garment_px >= frame.min(axis=0)) & (
-      outlines.garment_px <= frame.max(axis=0)
+    outlines.garment_px <= frame.max(axis=0)
   )
   shown = shown.all(axis=1).astype(warp.dtype)
   return person.mean() + (met * shown).sum() / (shown.sum() + 1e-6)

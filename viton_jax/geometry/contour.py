@@ -15,9 +15,7 @@ from scipy import ndimage
 
 # The eight neighbours of a pixel as (row, column) steps, anticlockwise on the
 # screen from the right one; a direction and its opposite differ by 4.
-_STEPS = (
-    (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)
-)
+_STEPS = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 _RIGHT, _LEFT = 0, 4
 _FOUR = ndimage.generate_binary_structure(2, 1)
 _EIGHT = ndimage.generate_binary_structure(2, 2)
@@ -50,7 +48,7 @@ def _cubic_weights(size_in: int, size_out: int) -> np.ndarray:
   places = np.floor(centre)[:, None] + np.arange(-reach, reach + 2)
   x = np.abs(places - centre[:, None]) / wide
   weights = np.where(
-      x <= 1, (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+    x <= 1, (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
   )
   weights = np.where(x <= 2, weights, 0)
   weights /= weights.sum(axis=1, keepdims=True)
@@ -120,7 +118,7 @@ def has_core(mask: np.ndarray) -> bool:
 
 
 def boundary_original(
-    values: np.ndarray, level: float = 0.5
+  values: np.ndarray, level: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray]:
   """All iso-contour points of the original, in no particular order.
 
@@ -157,7 +155,7 @@ def boundary_original(
 
 
 def sample_original(
-    points: np.ndarray, count: int, *, rng: np.random.Generator
+  points: np.ndarray, count: int, *, rng: np.random.Generator
 ) -> np.ndarray:
   """Thins points: repeatedly drops one of the closest remaining pair.
 
@@ -189,7 +187,7 @@ def sample_original(
 
 
 def trace(
-    values: np.ndarray, level: float = 0.5, *, min_length: float = 12.0
+  values: np.ndarray, level: float = 0.5, *, min_length: float = 12.0
 ) -> list[np.ndarray]:
   """Traces the closed iso-contours of a map, to a fraction of a pixel.
 
@@ -208,9 +206,9 @@ def trace(
   values /= max(float(values.max()), 1e-6)
   values = np.pad(values, _PAD, constant_values=-1.0)
   chains = [
-      chain
-      for chain in follow_borders(values >= 0)
-      if len(chain) >= min_length / 1.5
+    chain
+    for chain in follow_borders(values >= 0)
+    if len(chain) >= min_length / 1.5
   ]
   if not chains:
     return []
@@ -243,8 +241,8 @@ def _interpolate(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
   at = row * width + column
   across, down = (x - column)[:, None], (y - row)[:, None]
   upper, lower = (
-      flat[first] + across * (flat[first + 1] - flat[first])
-      for first in (at, at + width)
+    flat[first] + across * (flat[first + 1] - flat[first])
+    for first in (at, at + width)
   )
   return upper + down * (lower - upper)
 
@@ -284,8 +282,8 @@ def follow_borders(inside: np.ndarray) -> list[np.ndarray]:
   starts = starts[holes.ravel()[starts] != holes[0, 0]]
   walks += [(p - 1, _RIGHT) for p in _first_of_each(holes.ravel(), starts)]
   return [
-      np.stack(np.divmod(_walk(codes, w, *walk), w)[::-1], axis=1)
-      for walk in walks
+    np.stack(np.divmod(_walk(codes, w, *walk), w)[::-1], axis=1)
+    for walk in walks
   ]
 
 
@@ -329,22 +327,22 @@ def _turns() -> tuple[list[bytes], list[bytes]]:
 
   def first(code: int, k: int, turn: int) -> int:
     return next(
-        (
-            (k + i * turn) % 8
-            for i in range(1, 9)
-            if code >> (k + i * turn) % 8 & 1
-        ),
-        0,
+      (
+        (k + i * turn) % 8
+        for i in range(1, 9)
+        if code >> (k + i * turn) % 8 & 1
+      ),
+      0,
     )
 
   return tuple(
-      [bytes(first(code, k, turn) for k in range(8)) for code in range(256)]
-      for turn in (1, -1)
+    [bytes(first(code, k, turn) for k in range(8)) for code in range(256)]
+    for turn in (1, -1)
   )
 
 
 def spread(
-    contours: list[np.ndarray], count: int
+  contours: list[np.ndarray], count: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Spreads points evenly, by arc length, over closed contours.
 
@@ -361,10 +359,8 @@ def spread(
   for curve, arc, share in zip(closed, arcs, shares, strict=True):
     at = np.arange(share) * (arc[-1] / max(share, 1))
     here, behind, ahead = (
-        np.stack(
-            [np.interp(np.mod(at + d, arc[-1]), arc, c) for c in curve.T], 1
-        )
-        for d in (0, -1.5, 1.5)
+      np.stack([np.interp(np.mod(at + d, arc[-1]), arc, c) for c in curve.T], 1)
+      for d in (0, -1.5, 1.5)
     )
     step = ahead - behind
     points.append(here)
@@ -372,9 +368,7 @@ def spread(
   return np.concatenate(points), np.concatenate(tangents)
 
 
-def first_share(
-    contours: list[np.ndarray], count: int
-) -> tuple[int, float]:
+def first_share(contours: list[np.ndarray], count: int) -> tuple[int, float]:
   """How many points `spread` puts on the first contour; length of all."""
   _, arcs, shares = _arcs(contours, count)
   return int(shares[0]), float(sum(arc[-1] for arc in arcs))
@@ -384,8 +378,8 @@ def _arcs(contours: list[np.ndarray], count: int) -> tuple:
   """Closed contours, their arc lengths, and each one's share of points."""
   closed = [np.concatenate([points, points[:1]]) for points in contours]
   arcs = [
-      np.concatenate([[0], np.cumsum(np.hypot(*np.diff(c, axis=0).T))])
-      for c in closed
+    np.concatenate([[0], np.cumsum(np.hypot(*np.diff(c, axis=0).T))])
+    for c in closed
   ]
   lengths = np.array([arc[-1] for arc in arcs])
   # A contour too short for a point has none.
@@ -416,7 +410,7 @@ def torso(mask: np.ndarray) -> tuple[float, float, float] | None:
   left = middle - np.argmin(low[:, middle + 1 :: -1], axis=1) + 1
   right = middle + np.argmin(low[:, middle + 1 :], axis=1)
   return (
-      float(np.median(right - left)),
-      float(np.median((left + right - 1) / 2)),
-      float(hem) + 0.5,
+    float(np.median(right - left)),
+    float(np.median((left + right - 1) / 2)),
+    float(hem) + 0.5,
   )

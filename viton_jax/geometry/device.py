@@ -17,11 +17,11 @@ jax.tree_util.register_dataclass(alignment.Outlines)
 
 
 def fit_control_points_batch(
-    garment_masks: Sequence[np.ndarray],
-    person_masks: Sequence[np.ndarray],
-    *,
-    level: float = 0.5,
-    image_size: tuple[int, int] | None = None,
+  garment_masks: Sequence[np.ndarray],
+  person_masks: Sequence[np.ndarray],
+  *,
+  level: float = 0.5,
+  image_size: tuple[int, int] | None = None,
 ) -> list[matching.ControlPoints | matching.MatchingError]:
   """Fits many pairs at once on the default device ('fixed' alone).
 
@@ -67,19 +67,19 @@ def _stack(prepared: Sequence[matching.Prepared]) -> dict:
   missing = np.full_like(prepared[0].outlines.person_modes[:1, :2], np.nan)
   modes = prepared[0].context_modes.shape[1]
   pairs = [
-      {
-          'outlines': pair.outlines,
-          'contexts': pair.contexts,
-          'context_modes': pair.context_modes,
-          'context_in_neck': pair.context_in_neck,
-          # A start of NaN scores NaN and is never taken.
-          'torso_start': (
-              np.broadcast_to(missing, (modes, 2))
-              if pair.torso_start is None
-              else pair.torso_start
-          ),
-      }
-      for pair in prepared
+    {
+      'outlines': pair.outlines,
+      'contexts': pair.contexts,
+      'context_modes': pair.context_modes,
+      'context_in_neck': pair.context_in_neck,
+      # A start of NaN scores NaN and is never taken.
+      'torso_start': (
+        np.broadcast_to(missing, (modes, 2))
+        if pair.torso_start is None
+        else pair.torso_start
+      ),
+    }
+    for pair in prepared
   ]
 
   def stack(*leaves: np.ndarray) -> np.ndarray:
@@ -120,8 +120,10 @@ def _align_one(pair: dict) -> jax.Array:
 def _start(pair: dict) -> jax.Array:
   garment_px, garment_angle, person_px, person_angle = pair['contexts']
   cost = _matching_cost(
-      _histograms(garment_px), _histograms(person_px), garment_angle,
-      person_angle,
+    _histograms(garment_px),
+    _histograms(person_px),
+    garment_angle,
+    person_angle,
   )
   n = len(cost)
   dummies = round(shape_context.DUMMY_FRACTION * n)
@@ -132,13 +134,13 @@ def _start(pair: dict) -> jax.Array:
   matched = row_of_column < n
   row_of_column = jnp.where(matched, row_of_column, 0)
   weights = alignment.start_weights(
-      pair['context_in_neck'][row_of_column], matched, jnp
+    pair['context_in_neck'][row_of_column], matched, jnp
   )
   return alignment.start_from_matches(
-      pair['context_modes'],
-      garment_px[row_of_column],
-      weights.astype(cost.dtype),
-      jnp,
+    pair['context_modes'],
+    garment_px[row_of_column],
+    weights.astype(cost.dtype),
+    jnp,
   )
 
 
@@ -158,7 +160,7 @@ def _histograms(points: jax.Array) -> jax.Array:
 
 
 def _matching_cost(
-    h1: jax.Array, h2: jax.Array, t1: jax.Array, t2: jax.Array
+  h1: jax.Array, h2: jax.Array, t1: jax.Array, t2: jax.Array
 ) -> jax.Array:
   """As `shape_context.matching_cost`."""
   a = (h1 / h1.sum(axis=1, keepdims=True))[:, None]

@@ -58,14 +58,14 @@ class ControlPoints:
 
 
 def fit_control_points(
-    garment_mask: np.ndarray,
-    person_mask: np.ndarray,
-    *,
-    fidelity: str = 'fixed',
-    seed: int = 0,
-    level: float = 0.5,
-    size: tuple[int, int] | None = None,
-    image_size: tuple[int, int] | None = None,
+  garment_mask: np.ndarray,
+  person_mask: np.ndarray,
+  *,
+  fidelity: str = 'fixed',
+  seed: int = 0,
+  level: float = 0.5,
+  size: tuple[int, int] | None = None,
+  image_size: tuple[int, int] | None = None,
 ) -> ControlPoints:
   """Fits the warp that puts a flat garment on a person's garment region.
 
@@ -93,30 +93,30 @@ def fit_control_points(
   garment, person = check_masks(garment_mask, person_mask)
   if fidelity not in ('original', 'fixed'):
     raise InputError(
-        f"fidelity must be 'original' or 'fixed', not {fidelity!r}"
+      f"fidelity must be 'original' or 'fixed', not {fidelity!r}"
     )
   if fidelity == 'fixed' and size not in (None, MATCHING_SIZE):
     raise InputError(
-        f"fidelity 'fixed' always matches at {MATCHING_SIZE}, not {size}; "
-        'leave size out'
+      f"fidelity 'fixed' always matches at {MATCHING_SIZE}, not {size}; "
+      'leave size out'
     )
   try:
     if fidelity == 'original':
       return _fit_original(
-          garment, person, size=size or MATCHING_SIZE, seed=seed, level=level
+        garment, person, size=size or MATCHING_SIZE, seed=seed, level=level
       )
     return _fit_fixed(
-        garment, person, level=level, image_size=image_size or garment.shape
+      garment, person, level=level, image_size=image_size or garment.shape
     )
   except np.linalg.LinAlgError as error:
     raise MatchingError(
-        'the matched points lie on one line; the garment mask or the '
-        "person's region is too thin to carry a warp"
+      'the matched points lie on one line; the garment mask or the '
+      "person's region is too thin to carry a warp"
     ) from error
 
 
 def check_masks(
-    garment_mask: np.ndarray, person_mask: np.ndarray
+  garment_mask: np.ndarray, person_mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
   """Checks two masks and makes them float32; raises MatchingError."""
   masks = []
@@ -124,7 +124,7 @@ def check_masks(
     mask = np.asarray(mask)
     if mask.ndim != 2 or min(mask.shape) < 2:
       raise MatchingError(
-          f'the {name} must have shape (h, w), not {mask.shape}'
+        f'the {name} must have shape (h, w), not {mask.shape}'
       )
     if mask.dtype.kind not in 'buif' and mask.dtype.name != 'bfloat16':
       raise MatchingError(f'the {name} must hold numbers, not {mask.dtype}')
@@ -134,8 +134,8 @@ def check_masks(
     masks.append(mask)
   if masks[0].shape != masks[1].shape:
     raise MatchingError(
-        f'the garment mask is {masks[0].shape} and the person\'s region '
-        f'{masks[1].shape}; resize them to one size'
+      f"the garment mask is {masks[0].shape} and the person's region "
+      f'{masks[1].shape}; resize them to one size'
     )
   return masks[0], masks[1]
 
@@ -152,31 +152,31 @@ def _check_shape(inside: np.ndarray, name: str, *, fidelity: str) -> None:
   touches = all(border.any() for border in borders)
   if touches and (fidelity == 'fixed' or inside.all()):
     raise MatchingError(
-        f'the {name} touches all four borders of the picture, so its outline '
-        'is not in it'
+      f'the {name} touches all four borders of the picture, so its outline '
+      'is not in it'
     )
   count = np.count_nonzero(np.diff(inside, axis=0))
   count += np.count_nonzero(np.diff(inside, axis=1))
   if count < POINTS:
     raise MatchingError(
-        f'the {name} has {count} boundary points at '
-        f'{inside.shape[0]} x {inside.shape[1]}, fewer than {POINTS}: it is '
-        'too small'
+      f'the {name} has {count} boundary points at '
+      f'{inside.shape[0]} x {inside.shape[1]}, fewer than {POINTS}: it is '
+      'too small'
     )
   if not contour.has_core(inside):
     raise MatchingError(
-        f'the {name} is nowhere three pixels wide at {inside.shape[0]} x '
-        f'{inside.shape[1]}: it is too thin to carry a warp'
+      f'the {name} is nowhere three pixels wide at {inside.shape[0]} x '
+      f'{inside.shape[1]}: it is too thin to carry a warp'
     )
 
 
 def _fit_original(
-    garment: np.ndarray,
-    person: np.ndarray,
-    *,
-    size: tuple[int, int],
-    seed: int,
-    level: float,
+  garment: np.ndarray,
+  person: np.ndarray,
+  *,
+  size: tuple[int, int],
+  seed: int,
+  level: float,
 ) -> ControlPoints:
   rng = np.random.default_rng(seed)
   sampled = []
@@ -191,18 +191,18 @@ def _fit_original(
   points = original.control_points(matches.spline, size)
   pairs = _pairs(matches.rows)
   return ControlPoints(
-      points_norm=(points / (w, h) * 2 - 1).astype(np.float32),
-      size=size,
-      garment_px=sampled[0] - 1,
-      person_px=sampled[2] - 1,
-      matches=pairs,
-      cost=matches.cost / (1.25 * POINTS),
-      residual_px=float(
-          np.linalg.norm(
-              matches.spline(sampled[0][pairs[:, 0]])
-              - sampled[2][pairs[:, 1]], axis=1,
-          ).mean()
-      ),
+    points_norm=(points / (w, h) * 2 - 1).astype(np.float32),
+    size=size,
+    garment_px=sampled[0] - 1,
+    person_px=sampled[2] - 1,
+    matches=pairs,
+    cost=matches.cost / (1.25 * POINTS),
+    residual_px=float(
+      np.linalg.norm(
+        matches.spline(sampled[0][pairs[:, 0]]) - sampled[2][pairs[:, 1]],
+        axis=1,
+      ).mean()
+    ),
   )
 
 
@@ -212,11 +212,11 @@ def _pairs(rows: np.ndarray) -> np.ndarray:
 
 
 def _fit_fixed(
-    garment: np.ndarray,
-    person: np.ndarray,
-    *,
-    level: float,
-    image_size: tuple[int, int],
+  garment: np.ndarray,
+  person: np.ndarray,
+  *,
+  level: float,
+  image_size: tuple[int, int],
 ) -> ControlPoints:
   prepared = prepare_fixed(garment, person, level=level)
   starts = [_start_from_shape_contexts(prepared)]
@@ -224,14 +224,14 @@ def _fit_fixed(
     starts.append(prepared.torso_start)
   outlines = prepared.outlines
   warps = [
-      alignment.align(start, outlines, alignment.COARSE) for start in starts
+    alignment.align(start, outlines, alignment.COARSE) for start in starts
   ]
   scores = [alignment.score(warp, outlines) for warp in warps]
   near = max(scores) * alignment.NEAR_BEST
   warps = [
-      alignment.align(warp, outlines, alignment.FINE)
-      for warp, score in zip(warps, scores, strict=True)
-      if score >= near
+    alignment.align(warp, outlines, alignment.FINE)
+    for warp, score in zip(warps, scores, strict=True)
+    if score >= near
   ]
   if len(warps) > 1:
     warps.sort(key=lambda warp: alignment.score(warp, outlines, cut=True))
@@ -263,7 +263,7 @@ class Prepared:
 
 
 def prepare_fixed(
-    garment: np.ndarray, person: np.ndarray, *, level: float
+  garment: np.ndarray, person: np.ndarray, *, level: float
 ) -> Prepared:
   """Traces both masks and samples their outlines.
 
@@ -307,13 +307,13 @@ def prepare_fixed(
     width, middle, _ = torsos[0]
     in_sleeve = np.abs(garment_px[:, 0] - middle) > 0.525 * width
   firsts, lengths = zip(
-      *(
-          contour.first_share(traced, count)
-          for traced, count in zip(
-              contours, (_GARMENT_POINTS, _PERSON_POINTS), strict=True
-          )
-      ),
-      strict=True,
+    *(
+      contour.first_share(traced, count)
+      for traced, count in zip(
+        contours, (_GARMENT_POINTS, _PERSON_POINTS), strict=True
+      )
+    ),
+    strict=True,
   )
   start = None
   if None not in torsos:
@@ -321,36 +321,38 @@ def prepare_fixed(
     # width 0 cannot be: the run holds at least the middle column.
     scale = width_g / width_p
     start = alignment.affine_start(
-        scale=scale,
-        shift=(x_g - scale * x_p, hem_g - scale * hem_p),
-        size=MATCHING_SIZE,
+      scale=scale,
+      shift=(x_g - scale * x_p, hem_g - scale * hem_p),
+      size=MATCHING_SIZE,
     )
   n = _PERSON_POINTS
   return Prepared(
-      outlines=alignment.Outlines(
-          person_modes=modes[:n],
-          ahead_modes=modes[n : 2 * n],
-          usable=inner.all(axis=1).astype(np.float64),
-          garment_px=garment_px,
-          garment_tangents=np.stack(
-              [np.cos(garment_angle), np.sin(garment_angle)], axis=1
-          ),
-          in_neck=in_neck,
-          in_sleeve=in_sleeve,
-          person_first=np.int32(firsts[1]),
-          garment_first=np.int32(firsts[0]),
-          person_step_px=np.float64(lengths[1] / _PERSON_POINTS),
-          garment_step_px=np.float64(lengths[0] / _GARMENT_POINTS),
-      ),
+    outlines=alignment.Outlines(
+      person_modes=modes[:n],
+      ahead_modes=modes[n : 2 * n],
+      usable=inner.all(axis=1).astype(np.float64),
       garment_px=garment_px,
-      person_px=person_px,
-      contexts=(
-          garment_px[::every], garment_angle[::every], context_px,
-          context_angle,
+      garment_tangents=np.stack(
+        [np.cos(garment_angle), np.sin(garment_angle)], axis=1
       ),
-      context_modes=modes[2 * n :],
-      context_in_neck=in_neck[::every],
-      torso_start=start,
+      in_neck=in_neck,
+      in_sleeve=in_sleeve,
+      person_first=np.int32(firsts[1]),
+      garment_first=np.int32(firsts[0]),
+      person_step_px=np.float64(lengths[1] / _PERSON_POINTS),
+      garment_step_px=np.float64(lengths[0] / _GARMENT_POINTS),
+    ),
+    garment_px=garment_px,
+    person_px=person_px,
+    contexts=(
+      garment_px[::every],
+      garment_angle[::every],
+      context_px,
+      context_angle,
+    ),
+    context_modes=modes[2 * n :],
+    context_in_neck=in_neck[::every],
+    torso_start=start,
   )
 
 
@@ -359,21 +361,21 @@ def _start_from_shape_contexts(prepared: Prepared) -> np.ndarray:
   garment_px, garment_angle, person_px, person_angle = prepared.contexts
   everything = np.ones(POINTS, dtype=bool)
   cost = shape_context.matching_cost(
-      shape_context.histograms(garment_px, everything)[0],
-      shape_context.histograms(person_px, everything)[0],
-      garment_angle,
-      person_angle,
+    shape_context.histograms(garment_px, everything)[0],
+    shape_context.histograms(person_px, everything)[0],
+    garment_angle,
+    person_angle,
   )
   rows, _ = shape_context.assign(cost)
   return alignment.start_from_matches(
-      prepared.context_modes,
-      garment_px[rows],
-      alignment.start_weights(prepared.context_in_neck[rows], rows >= 0),
+    prepared.context_modes,
+    garment_px[rows],
+    alignment.start_weights(prepared.context_in_neck[rows], rows >= 0),
   )
 
 
 def finish_fixed(
-    prepared: Prepared, warp: np.ndarray, *, image_size: tuple[int, int]
+  prepared: Prepared, warp: np.ndarray, *, image_size: tuple[int, int]
 ) -> ControlPoints:
   """Mode weights of the warp to control points, with the diagnostics.
 
@@ -391,14 +393,14 @@ def finish_fixed(
   warp = np.asarray(warp, np.float64)
   index, cosine, distance = alignment.nearest(warp, prepared.outlines)
   weights = alignment.pair_weights(
-      cosine, distance, alignment.FINE.gate_px[1], prepared.outlines.usable, np
+    cosine, distance, alignment.FINE.gate_px[1], prepared.outlines.usable, np
   )
   matched = np.flatnonzero(weights > 0.2)
   score = float(weights.mean())
   if not np.isfinite(warp).all() or len(matched) < _MIN_MATCHED:
     raise MatchingError(
-        f'only {len(matched)} of {_PERSON_POINTS} points of the outlines '
-        'match; the garment and the person\'s region have different shapes'
+      f'only {len(matched)} of {_PERSON_POINTS} points of the outlines '
+      "match; the garment and the person's region have different shapes"
     )
   scale = np.array(MATCHING_SIZE[::-1]) / image_size[::-1]
   last = np.array(image_size[::-1]) - 1.0
@@ -408,11 +410,11 @@ def finish_fixed(
   modes = alignment.point_modes(matching_px, MATCHING_SIZE)
   image_px = (modes @ warp + 0.5) / scale - 0.5
   return ControlPoints(
-      points_norm=(image_px / last * 2 - 1).astype(np.float32),
-      size=MATCHING_SIZE,
-      garment_px=prepared.garment_px,
-      person_px=prepared.person_px,
-      matches=np.stack([index[matched], matched], axis=1),
-      cost=1 - score,
-      residual_px=float(distance[matched].mean()),
+    points_norm=(image_px / last * 2 - 1).astype(np.float32),
+    size=MATCHING_SIZE,
+    garment_px=prepared.garment_px,
+    person_px=prepared.person_px,
+    matches=np.stack([index[matched], matched], axis=1),
+    cost=1 - score,
+    residual_px=float(distance[matched].mean()),
   )

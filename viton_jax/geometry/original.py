@@ -44,10 +44,10 @@ def _radial(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def fit_spline(
-    source: np.ndarray,
-    target: np.ndarray,
-    *,
-    regularisation: float | np.ndarray,
+  source: np.ndarray,
+  target: np.ndarray,
+  *,
+  regularisation: float | np.ndarray,
 ) -> Spline:
   """Fits a regularised thin-plate spline (Bookstein 1989).
 
@@ -96,10 +96,10 @@ class Matches:
 
 
 def match_iteratively(
-    garment_px: np.ndarray,
-    garment_tangents: np.ndarray,
-    person_px: np.ndarray,
-    person_tangents: np.ndarray,
+  garment_px: np.ndarray,
+  garment_tangents: np.ndarray,
+  person_px: np.ndarray,
+  person_tangents: np.ndarray,
 ) -> Matches:
   """The original's matching: rounds of contexts, assignment and spline.
 
@@ -122,7 +122,7 @@ def match_iteratively(
     context_1, _ = shape_context.histograms(points, garment_inliers)
     context_2, scale = shape_context.histograms(person_px, person_inliers)
     cost_matrix = shape_context.matching_cost(
-        context_1, context_2, tangents, person_tangents
+      context_1, context_2, tangents, person_tangents
     )
     rows, cost = shape_context.assign(cost_matrix)
     if first is None:
@@ -130,24 +130,22 @@ def match_iteratively(
     person_inliers = rows >= 0
     garment_inliers = np.isin(np.arange(n), rows)
     spline = fit_spline(
-        garment_px[rows[person_inliers]],
-        person_px[person_inliers],
-        regularisation=(1000 if k == 0 else 1) * scale**2,
+      garment_px[rows[person_inliers]],
+      person_px[person_inliers],
+      regularisation=(1000 if k == 0 else 1) * scale**2,
     )
     points = spline(garment_px)
     heads = spline(
-        garment_px
-        + np.stack([np.cos(garment_tangents), np.sin(garment_tangents)], 1)
+      garment_px
+      + np.stack([np.cos(garment_tangents), np.sin(garment_tangents)], 1)
     )
     tangents = np.arctan2(
-        heads[:, 1] - points[:, 1], heads[:, 0] - points[:, 0]
+      heads[:, 1] - points[:, 1], heads[:, 0] - points[:, 0]
     )
   return Matches(rows, spline, cost, *first)
 
 
-def control_points(
-    spline: Spline, size: tuple[int, int]
-) -> np.ndarray:
+def control_points(spline: Spline, size: tuple[int, int]) -> np.ndarray:
   """The original's inverse of the spline: the nearest integer grid point.
 
   Args:
@@ -162,8 +160,9 @@ def control_points(
   targets = np.stack([x.ravel(), y.ravel()], axis=1)
   # Column-major as in MATLAB, where the first of equally near points wins.
   x, y = np.meshgrid(
-      np.arange(-2 * w, 2 * w + 1), np.arange(-2 * h, 2 * h + 1),
-      indexing='ij',
+    np.arange(-2 * w, 2 * w + 1),
+    np.arange(-2 * h, 2 * h + 1),
+    indexing='ij',
   )
   # A quarter of the grid in each direction first: each coarse point stands
   # for its 4 x 4 block, whose image lies within `reach` of its own. Only
@@ -186,7 +185,7 @@ def control_points(
   columns = np.clip(centres[:, 0, None] + offsets, -2 * w, 2 * w)
   rows = np.clip(centres[:, 1, None] + offsets, -2 * h, 2 * h)
   order = np.unique(
-      (columns[:, :, None] + 2 * w) * len(y[0]) + rows[:, None, :] + 2 * h
+    (columns[:, :, None] + 2 * w) * len(y[0]) + rows[:, None, :] + 2 * h
   )
   candidates = np.stack([x.ravel()[order], y.ravel()[order]], axis=1)
   candidates = candidates.astype(np.float64)

@@ -8,14 +8,14 @@ import numpy as np
 
 from viton_jax.geometry import contour, tps
 from viton_jax.geometry.matching import (
-    ORIGINAL_TEST_SIZE,
-    MatchingError,
-    fit_control_points,
+  ORIGINAL_TEST_SIZE,
+  MatchingError,
+  fit_control_points,
 )
 
 
 def match(
-    garment_mask: np.ndarray, predicted_mask: np.ndarray, *, fidelity: str
+  garment_mask: np.ndarray, predicted_mask: np.ndarray, *, fidelity: str
 ) -> tuple[np.ndarray, str | None]:
   """Control points for one pair, or the regular grid and the reason why not.
 
@@ -36,7 +36,7 @@ def match(
     predicted_mask = contour.resize_cubic(predicted_mask, ORIGINAL_TEST_SIZE)
   try:
     found = fit_control_points(
-        garment_mask > 0, predicted_mask, fidelity=fidelity, **options
+      garment_mask > 0, predicted_mask, fidelity=fidelity, **options
     )
     return found.points_norm, None
   except MatchingError as error:

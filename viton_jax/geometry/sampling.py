@@ -37,25 +37,24 @@ def sample_bilinear(images: _Array, positions_norm: _Array) -> _Array:
   # times the memory traffic, which is what it costs elsewhere: there XLA
   # fuses four plain gathers and the blend into one loop.
   return lax.platform_dependent(
-      images, positions_norm, tpu=_sample_packed, default=_sample_four
+    images, positions_norm, tpu=_sample_packed, default=_sample_four
   )
 
 
 def _check(images: _Array, positions_norm: _Array) -> None:
   if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
     raise InputError(
-        'images must be floating point of shape (b, h, w, c), not '
-        f'{images.dtype} of {images.shape}; convert them first'
+      'images must be floating point of shape (b, h, w, c), not '
+      f'{images.dtype} of {images.shape}; convert them first'
     )
   if positions_norm.ndim < 2 or positions_norm.shape[-1] != 2:
     raise InputError(
-        'positions must have shape (b, ..., 2), not '
-        f'{positions_norm.shape}'
+      f'positions must have shape (b, ..., 2), not {positions_norm.shape}'
     )
   if positions_norm.shape[0] != images.shape[0]:
     raise InputError(
-        f'{images.shape[0]} images but positions for '
-        f'{positions_norm.shape[0]}; give as many of both'
+      f'{images.shape[0]} images but positions for '
+      f'{positions_norm.shape[0]}; give as many of both'
     )
 
 
@@ -69,15 +68,15 @@ def _cells(positions_norm: _Array, h: int, w: int) -> tuple[_Array, ...]:
   x0 = jnp.clip(jnp.floor(x), 0.0, max(w - 2, 0))
   y0 = jnp.clip(jnp.floor(y), 0.0, max(h - 2, 0))
   return (
-      x0.astype(jnp.int32),
-      y0.astype(jnp.int32),
-      (x - x0)[..., None],
-      (y - y0)[..., None],
+    x0.astype(jnp.int32),
+    y0.astype(jnp.int32),
+    (x - x0)[..., None],
+    (y - y0)[..., None],
   )
 
 
 def _blend(
-    corners: tuple[_Array, ...], fx: _Array, fy: _Array, *, dtype: jnp.dtype
+  corners: tuple[_Array, ...], fx: _Array, fy: _Array, *, dtype: jnp.dtype
 ) -> _Array:
   a, b, c, d = (corner.astype(jnp.float32) for corner in corners)
   top = a + fx * (b - a)
@@ -94,9 +93,9 @@ def _sample_four(images: _Array, positions_norm: _Array) -> _Array:
     x0, y0, fx, fy = _cells(positions, h, w)
     at = image.at
     corners = tuple(
-        at[y0 + j, x0 + i].get(mode='promise_in_bounds')
-        for j in (0, dy)
-        for i in (0, dx)
+      at[y0 + j, x0 + i].get(mode='promise_in_bounds')
+      for j in (0, dy)
+      for i in (0, dx)
     )
     return _blend(corners, fx, fy, dtype=image.dtype)
 
@@ -108,12 +107,12 @@ def _sample_packed(images: _Array, positions_norm: _Array) -> _Array:
   b, h, w, c = images.shape
   dx, dy = min(w - 1, 1), min(h - 1, 1)
   cells = jnp.concatenate(
-      [
-          images[:, j : h - dy + j, i : w - dx + i]
-          for j in (0, dy)
-          for i in (0, dx)
-      ],
-      axis=-1,
+    [
+      images[:, j : h - dy + j, i : w - dx + i]
+      for j in (0, dy)
+      for i in (0, dx)
+    ],
+    axis=-1,
   ).reshape(b, (h - dy) * (w - dx), 4 * c)
 
   def sample_one(cells: _Array, positions: _Array) -> _Array:

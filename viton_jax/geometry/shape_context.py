@@ -34,7 +34,7 @@ def mean_distance(distances: np.ndarray, inliers: np.ndarray) -> float:
 
 
 def histograms(
-    points_px: np.ndarray, inliers: np.ndarray
+  points_px: np.ndarray, inliers: np.ndarray
 ) -> tuple[np.ndarray, float]:
   """Shape contexts of all points over the inliers.
 
@@ -51,8 +51,10 @@ def histograms(
   scale = mean_distance(distances, inliers)
   # The number of edges a point is inside of, less one: the innermost ring is
   # the last, and a point beyond all edges (-1) is not counted.
-  ring = RADIUS_BINS - 1 - np.searchsorted(
-      RADIUS_EDGES, (distances / scale).ravel(), side='right'
+  ring = (
+    RADIUS_BINS
+    - 1
+    - np.searchsorted(RADIUS_EDGES, (distances / scale).ravel(), side='right')
   )
   ring = ring.reshape(n, n)
   offsets = points_px[None] - points_px[:, None]
@@ -68,10 +70,10 @@ def histograms(
 
 
 def matching_cost(
-    histograms_1: np.ndarray,
-    histograms_2: np.ndarray,
-    tangents_1: np.ndarray,
-    tangents_2: np.ndarray,
+  histograms_1: np.ndarray,
+  histograms_2: np.ndarray,
+  tangents_1: np.ndarray,
+  tangents_2: np.ndarray,
 ) -> np.ndarray:
   """Chi-squared distance of histograms, mixed with that of the tangents.
 
@@ -91,7 +93,7 @@ def matching_cost(
 
 
 def assign(
-    cost: np.ndarray, *, dummy_cost: float = DUMMY_COST
+  cost: np.ndarray, *, dummy_cost: float = DUMMY_COST
 ) -> tuple[np.ndarray, float]:
   """Solves the assignment exactly, with dummies that take the outliers.
 

@@ -71,7 +71,7 @@ def position_matrix(n: int, out_size: tuple[int, int]) -> np.ndarray:
   """
   h, w = out_size
   y, x = np.meshgrid(
-      np.linspace(-1.0, 1.0, h), np.linspace(-1.0, 1.0, w), indexing='ij'
+    np.linspace(-1.0, 1.0, h), np.linspace(-1.0, 1.0, w), indexing='ij'
   )
   pixels = np.stack([x.ravel(), y.ravel()], axis=1)
   points = regular_grid(n)
@@ -87,7 +87,7 @@ def position_matrix(n: int, out_size: tuple[int, int]) -> np.ndarray:
 
 
 def sampling_grid(
-    control_points_norm: jax.Array, out_size: tuple[int, int]
+  control_points_norm: jax.Array, out_size: tuple[int, int]
 ) -> jax.Array:
   """Sampling positions of every output pixel.
 
@@ -116,7 +116,7 @@ def sampling_grid(
 
 
 def _positions_by_row(
-    coefficients: jax.Array, n: int, out_size: tuple[int, int]
+  coefficients: jax.Array, n: int, out_size: tuple[int, int]
 ) -> jax.Array:
   """Evaluates one spline row by row, without the constant matrix."""
   h, w = out_size
@@ -135,9 +135,9 @@ def _positions_by_row(
 
 
 def warp_tps(
-    images: jax.Array,
-    control_points_norm: jax.Array,
-    out_size: tuple[int, int] | None = None,
+  images: jax.Array,
+  control_points_norm: jax.Array,
+  out_size: tuple[int, int] | None = None,
 ) -> jax.Array:
   """Warps images by thin-plate splines, bilinear and align-corners.
 
@@ -159,25 +159,21 @@ def warp_tps(
       form a square grid.
   """
   if images.ndim != 4:
-    raise InputError(
-        f'images must have shape (b, h, w, c), not {images.shape}'
-    )
+    raise InputError(f'images must have shape (b, h, w, c), not {images.shape}')
   size = images.shape[1:3] if out_size is None else tuple(out_size)
   # Else XLA's CPU compiler fuses the product into the four gathers, and
   # computes each position several times.
-  positions = lax.optimization_barrier(
-      sampling_grid(control_points_norm, size)
-  )
+  positions = lax.optimization_barrier(sampling_grid(control_points_norm, size))
   return sample_bilinear(images, positions)
 
 
 def _check(
-    control_points_norm: jax.Array, out_size: tuple[int, int]
+  control_points_norm: jax.Array, out_size: tuple[int, int]
 ) -> tuple[int, tuple[int, int]]:
   shape = control_points_norm.shape
   if len(shape) != 3 or shape[2] != 2 or math.isqrt(shape[1]) ** 2 != shape[1]:
     raise InputError(
-        f'control points must have shape (b, n * n, 2), not {shape}'
+      f'control points must have shape (b, n * n, 2), not {shape}'
     )
   if shape[1] < 4:
     raise InputError('a control grid needs at least 2 x 2 points')

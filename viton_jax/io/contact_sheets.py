@@ -40,14 +40,14 @@ def contact_sheet(columns: Mapping[str, np.ndarray]) -> np.ndarray:
   for i, (name, pictures) in enumerate(columns.items()):
     left = _GAP_PX + i * (w + _GAP_PX)
     cv2.putText(
-        sheet,
-        name,
-        (left, _HEADER_PX - 7),
-        cv2.FONT_HERSHEY_SIMPLEX,
-        min(0.5, w / 240),
-        (60, 60, 60),
-        1,
-        cv2.LINE_AA,
+      sheet,
+      name,
+      (left, _HEADER_PX - 7),
+      cv2.FONT_HERSHEY_SIMPLEX,
+      min(0.5, w / 240),
+      (60, 60, 60),
+      1,
+      cv2.LINE_AA,
     )
     for j, picture in enumerate(pictures):
       top = _HEADER_PX + j * (h + _GAP_PX)

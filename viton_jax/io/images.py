@@ -67,9 +67,9 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
   labels = _decode(data, name, cv2.IMREAD_UNCHANGED)
   if labels.ndim != 2 or labels.dtype != np.uint8:
     raise InputError(
-        f'{name}: labels must be a grey 8-bit PNG of label numbers, but this '
-        f'has shape {labels.shape} and type {labels.dtype}; write the label '
-        'numbers themselves as grey levels'
+      f'{name}: labels must be a grey 8-bit PNG of label numbers, but this '
+      f'has shape {labels.shape} and type {labels.dtype}; write the label '
+      'numbers themselves as grey levels'
     )
   return labels
 
@@ -81,7 +81,7 @@ def _decode(data: bytes, name: str, flags: int):
     image = None
   if image is None:
     raise InputError(
-        f'{name}: the image data are damaged; copy or export the file again'
+      f'{name}: the image data are damaged; copy or export the file again'
     )
   return image
 
@@ -112,13 +112,13 @@ def check_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
     size, whole = None, False
   if size is not None and size[0] * size[1] > max_pixels:
     raise InputError(
-        f'{name}: {size[1]} x {size[0]} pixels is above the limit of '
-        f'{max_pixels / 1e6:g} megapixels; scale the picture down'
+      f'{name}: {size[1]} x {size[0]} pixels is above the limit of '
+      f'{max_pixels / 1e6:g} megapixels; scale the picture down'
     )
   if size is None or 0 in size or not whole:
     raise InputError(
-        f'{name}: the file is truncated or damaged ({len(data)} bytes); copy '
-        'or download it again'
+      f'{name}: the file is truncated or damaged ({len(data)} bytes); copy '
+      'or download it again'
     )
   return size
 
@@ -184,8 +184,8 @@ def encode_png(image) -> bytes:
   # for strings, and photos and masks become no larger (docs/inference.md). In
   # this order: the level sets the strategy.
   options = [
-      *(cv2.IMWRITE_PNG_COMPRESSION, 6),
-      *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_COMPRESSION, 6),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
   ]
   return _encode('.png', image, options)
 
@@ -221,7 +221,7 @@ def resize_area(image, height: int, width: int):
 def resize_labels(labels, height: int, width: int):
   """Takes the nearest label, pixel centres at half-integers; (h, w) uint8."""
   return cv2.resize(
-      labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+    labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT
   )
 
 
@@ -234,8 +234,8 @@ def _positions_tf1(source: int, target: int):
 def resize_nearest_tf1(image, height: int, width: int):
   """`tf.compat.v1.image.resize_nearest_neighbor` for (h, w, ...)."""
   rows, columns = (
-      np.minimum(_positions_tf1(source, target)[0].astype(int), source - 1)
-      for source, target in zip(image.shape[:2], (height, width), strict=True)
+    np.minimum(_positions_tf1(source, target)[0].astype(int), source - 1)
+    for source, target in zip(image.shape[:2], (height, width), strict=True)
   )
   return image[rows[:, None], columns]
 
@@ -278,7 +278,7 @@ def resize_area_tf1(image, height: int, width: int):
     end = np.arange(1, target + 1, dtype=np.float32) * scale
     pixel = np.arange(source, dtype=np.float32)
     overlap = np.minimum(pixel + 1, end[:, None]) - np.maximum(
-        pixel, start[:, None]
+      pixel, start[:, None]
     )
     matrices.append(np.clip(overlap, 0, 1) / scale)
   rows, columns = matrices

@@ -17,12 +17,12 @@ from viton_jax.io import images
 _REMEDY = 'save it as JPEG or PNG'
 # What a file starts with -> what it is and why it is not read.
 _REFUSED = (
-    (b'GIF8', 'a GIF, which may be animated and has 256 colours'),
-    (b'BM', 'a BMP picture'),
-    (b'II*\0', 'a TIFF or raw picture'),
-    (b'MM\0*', 'a TIFF or raw picture'),
-    (b'%PDF', 'a PDF document'),
-    (b'8BPS', 'a Photoshop document'),
+  (b'GIF8', 'a GIF, which may be animated and has 256 colours'),
+  (b'BM', 'a BMP picture'),
+  (b'II*\0', 'a TIFF or raw picture'),
+  (b'MM\0*', 'a TIFF or raw picture'),
+  (b'%PDF', 'a PDF document'),
+  (b'8BPS', 'a Photoshop document'),
 )
 _WEBP_ANIMATED = 0x02
 # EXIF orientation -> quarter turns counter-clockwise, then left-right flip.
@@ -34,10 +34,10 @@ _ORIENTATION_TAG = 0x0112
 
 
 def read_photo(
-    photo: np.ndarray | str | os.PathLike,
-    what: str = 'photo',
-    *,
-    max_pixels: int = images.MAX_PIXELS,
+  photo: np.ndarray | str | os.PathLike,
+  what: str = 'photo',
+  *,
+  max_pixels: int = images.MAX_PIXELS,
 ) -> tuple[np.ndarray, np.ndarray | None]:
   """Reads a JPEG, PNG or WebP file, or takes an array.
 
@@ -54,12 +54,14 @@ def read_photo(
     InputError: it is missing, damaged, animated, too large or of another kind.
   """
   if isinstance(photo, np.ndarray):
-    if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or (
-        photo.ndim == 3 and photo.shape[2] not in (3, 4)
+    if (
+      photo.dtype != np.uint8
+      or photo.ndim not in (2, 3)
+      or (photo.ndim == 3 and photo.shape[2] not in (3, 4))
     ):
       raise InputError(
-          f'the {what} is an array of {photo.dtype} {photo.shape}; give uint8 '
-          'of shape (h, w, 3), RGB from 0 to 255'
+        f'the {what} is an array of {photo.dtype} {photo.shape}; give uint8 '
+        'of shape (h, w, 3), RGB from 0 to 255'
       )
     return _flatten(photo)
   name = os.fspath(photo)
@@ -67,14 +69,14 @@ def read_photo(
     data = pathlib.Path(photo).read_bytes()
   except OSError as error:
     raise InputError(
-        f'{name}: the {what} cannot be read ({error.strerror}); give a JPEG '
-        'or PNG picture'
+      f'{name}: the {what} cannot be read ({error.strerror}); give a JPEG '
+      'or PNG picture'
     ) from error
   return decode_photo(data, name, max_pixels=max_pixels)
 
 
 def decode_photo(
-    data: bytes, name: str, *, max_pixels: int = images.MAX_PIXELS
+  data: bytes, name: str, *, max_pixels: int = images.MAX_PIXELS
 ) -> tuple[np.ndarray, np.ndarray | None]:
   """As `read_photo`, from a file's bytes; `name` is for errors.
 
@@ -123,8 +125,8 @@ def _refuse(data, name):
   if data[4:8] == b'ftyp':
     kind = data[8:12].decode('latin-1').strip()
     raise InputError(
-        f'{name}: this is a HEIC, AVIF or video file ({kind!r}), as telephones '
-        f'write them; {_REMEDY}'
+      f'{name}: this is a HEIC, AVIF or video file ({kind!r}), as telephones '
+      f'write them; {_REMEDY}'
     )
 
 
@@ -135,7 +137,7 @@ def _decode(data, name, flags):
     pixels = None
   if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
     raise InputError(
-        f'{name}: the image data are damaged; copy or export the file again'
+      f'{name}: the image data are damaged; copy or export the file again'
     )
   return pixels
 
@@ -161,13 +163,13 @@ def _check_webp(data, name, *, max_pixels):
     size, length = None, 0
   if size is None or data[8:12] != b'WEBP' or len(data) < length + 8:
     raise InputError(
-        f'{name}: the WebP file is truncated or damaged ({len(data)} bytes); '
-        'copy or download it again'
+      f'{name}: the WebP file is truncated or damaged ({len(data)} bytes); '
+      'copy or download it again'
     )
   if size[0] * size[1] > max_pixels:
     raise InputError(
-        f'{name}: {size[1]} x {size[0]} pixels is above the limit of '
-        f'{max_pixels / 1e6:g} megapixels; scale the picture down'
+      f'{name}: {size[1]} x {size[0]} pixels is above the limit of '
+      f'{max_pixels / 1e6:g} megapixels; scale the picture down'
     )
 
 
@@ -207,7 +209,7 @@ def _orientation(exif: bytes) -> int:
     (count,) = struct.unpack_from(f'{order}H', exif, start)
     for i in range(count):
       tag, _, _, value = struct.unpack_from(
-          f'{order}HHIH', exif, start + 2 + 12 * i
+        f'{order}HHIH', exif, start + 2 + 12 * i
       )
       if tag == _ORIENTATION_TAG:
         return value

@@ -16,7 +16,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 @contextlib.contextmanager
 def partial_file(
-    path: pathlib.Path, *, partial_dir: pathlib.Path | None = None
+  path: pathlib.Path, *, partial_dir: pathlib.Path | None = None
 ) -> Iterator[pathlib.Path]:
   """Gives a temporary name to write under; what is there is then renamed.
 
@@ -36,10 +36,10 @@ def partial_file(
 
 
 def write_file(
-    path: pathlib.Path,
-    data: bytes,
-    *,
-    partial_dir: pathlib.Path | None = None,
+  path: pathlib.Path,
+  data: bytes,
+  *,
+  partial_dir: pathlib.Path | None = None,
 ) -> None:
   """Writes `data` under a temporary name, then renames; see `partial_file`."""
   with partial_file(path, partial_dir=partial_dir) as partial:

@@ -84,12 +84,14 @@ def masked_crc32c(data: bytes) -> int:
 def frame(payload: bytes) -> bytes:
   """One record, ready to be appended to a file."""
   length = struct.pack('<Q', len(payload))
-  return b''.join((
+  return b''.join(
+    (
       length,
       struct.pack('<I', masked_crc32c(length)),
       payload,
       struct.pack('<I', masked_crc32c(payload)),
-  ))
+    )
+  )
 
 
 def encode_example(features: Mapping[str, object]) -> bytes:
@@ -100,8 +102,8 @@ def encode_example(features: Mapping[str, object]) -> bytes:
       file).
   """
   entries = (
-      _field(1, _field(1, name.encode()) + _field(2, _feature(value)))
-      for name, value in sorted(features.items())
+    _field(1, _field(1, name.encode()) + _field(2, _feature(value)))
+    for name, value in sorted(features.items())
   )
   return _field(1, b''.join(entries))
 

@@ -53,9 +53,9 @@ def unique_pairs(pairs) -> dict[str, int]:
     before = found.setdefault(name, i)
     if before != i and pairs[before] != pair:
       raise InputError(
-          f'the pairs {" ".join(pairs[before])!r} and {" ".join(pair)!r} of '
-          f'the list would both be written as {name}; rename a file or split '
-          'the list.'
+        f'the pairs {" ".join(pairs[before])!r} and {" ".join(pair)!r} of '
+        f'the list would both be written as {name}; rename a file or split '
+        'the list.'
       )
   return found
 
@@ -115,8 +115,8 @@ def claim(out_dir: pathlib.Path, settings: dict, shard: Shard) -> Claim:
       lock = storage.Lock(jobs / f'{shard.tag}.lock')
       if not lock.held:
         print(
-            f'{out_dir}: this file system has no locks; see to it that no two '
-            'jobs have the same shard'
+          f'{out_dir}: this file system has no locks; see to it that no two '
+          'jobs have the same shard'
         )
       for tag in _tags(out_dir) - set(live):
         _clear(out_dir, tag)
@@ -126,8 +126,8 @@ def claim(out_dir: pathlib.Path, settings: dict, shard: Shard) -> Claim:
       manifest = storage.Manifest(_part(out_dir, shard.tag))
   except OSError as error:
     raise InputError(
-        f'{out_dir}: cannot be written ({error.strerror}); give another '
-        '--out_dir.'
+      f'{out_dir}: cannot be written ({error.strerror}); give another '
+      '--out_dir.'
     ) from error
   return Claim(out_dir, shard, settings, manifest, lock)
 
@@ -155,8 +155,8 @@ def finish(claim: Claim, digest: str) -> bool:
     storage.write_json(jobs / f'{claim.shard.tag}.done', {'list': digest})
     claim.lock.release()
     return not _live(claim.out_dir) and all(
-        _mark(jobs / f'{Shard(i, claim.shard.count).tag}.done') == digest
-        for i in range(claim.shard.count)
+      _mark(jobs / f'{Shard(i, claim.shard.count).tag}.done') == digest
+      for i in range(claim.shard.count)
     )
 
 
@@ -244,11 +244,11 @@ def merge(out_dir: pathlib.Path, names: dict[str, int]) -> Merged:
   missing = np.flatnonzero(states == _MISSING)
   few = set(missing[:5].tolist())
   return Merged(
-      ok=int((states == _OK).sum()),
-      failed=int((states == _FAILED).sum()),
-      missing=len(missing),
-      first_missing=[name for name, rank in ranks.items() if rank in few],
-      working=live,
+    ok=int((states == _OK).sum()),
+    failed=int((states == _FAILED).sum()),
+    missing=len(missing),
+    first_missing=[name for name, rank in ranks.items() if rank in few],
+    working=live,
   )
 
 
@@ -265,7 +265,7 @@ def read_settings(out_dir: pathlib.Path) -> dict | None:
     return None
   except (OSError, ValueError) as error:
     raise InputError(
-        f'{path}: cannot be read ({error}); give another --out_dir.'
+      f'{path}: cannot be read ({error}); give another --out_dir.'
     ) from error
 
 
@@ -300,8 +300,8 @@ def _manifests(out_dir):
 def _tags(out_dir):
   """Of all shards that ever left something."""
   parts = {
-      path.name.removeprefix('manifest-').removesuffix('.jsonl')
-      for path in out_dir.glob(_PARTS)
+    path.name.removeprefix('manifest-').removesuffix('.jsonl')
+    for path in out_dir.glob(_PARTS)
   }
   jobs = {path.stem for path in (out_dir / _JOBS).glob('*-of-*')}
   return parts | jobs
@@ -320,15 +320,15 @@ def _live(out_dir) -> dict[str, str]:
 def _check_live(out_dir, live, shard):
   if shard.tag in live:
     raise InputError(
-        f'{out_dir}: {live[shard.tag]} is working on shard {shard} here; wait '
-        'for it, or give another --shard or --out_dir.'
+      f'{out_dir}: {live[shard.tag]} is working on shard {shard} here; wait '
+      'for it, or give another --shard or --out_dir.'
     )
   for tag, who in live.items():
     if not tag.endswith(f'-of-{shard.count:05d}'):
       raise InputError(
-          f'{out_dir}: {who} is working on shard {tag} here, so '
-          f'{shard} would do some pairs twice; wait for it, or give as many '
-          'shards.'
+        f'{out_dir}: {who} is working on shard {tag} here, so '
+        f'{shard} would do some pairs twice; wait for it, or give as many '
+        'shards.'
       )
 
 
@@ -344,13 +344,13 @@ def _check_settings(out_dir, ours, live) -> dict:
       continue
     if name == 'list' and live:
       raise InputError(
-          f'{out_dir}: {next(iter(live.values()))} is working on another list '
-          'of pairs here; wait for it, or give the same --pairs.'
+        f'{out_dir}: {next(iter(live.values()))} is working on another list '
+        'of pairs here; wait for it, or give the same --pairs.'
       )
     if name not in ('list', 'folders'):
       raise InputError(
-          f'{path}: these results were begun with {name} = {theirs[name]}, not '
-          f'{value}; use another --out_dir.'
+        f'{path}: these results were begun with {name} = {theirs[name]}, not '
+        f'{value}; use another --out_dir.'
       )
   ours = ours | {'folders': theirs.get('folders', 1)}
   if ours != theirs:

@@ -18,12 +18,12 @@ small { color: #777; }
 
 
 def render(
-    title: str,
-    summary: Sequence[str],
-    *,
-    figures: Mapping[str, Mapping[str, float]] | None,
-    columns: Sequence[str],
-    pairs: Iterable[Mapping],
+  title: str,
+  summary: Sequence[str],
+  *,
+  figures: Mapping[str, Mapping[str, float]] | None,
+  columns: Sequence[str],
+  pairs: Iterable[Mapping],
 ) -> str:
   """The whole page; pictures are named relative to it, nothing is fetched.
 
@@ -36,10 +36,10 @@ def render(
       `reason` (why it failed).
   """
   parts = [
-      '<!doctype html><html lang="en"><meta charset="utf-8">',
-      f'<title>{html.escape(title)}</title><style>{_STYLE}</style>',
-      f'<h1>{html.escape(title)}</h1>',
-      *(f'<p>{html.escape(line)}</p>' for line in summary),
+    '<!doctype html><html lang="en"><meta charset="utf-8">',
+    f'<title>{html.escape(title)}</title><style>{_STYLE}</style>',
+    f'<h1>{html.escape(title)}</h1>',
+    *(f'<p>{html.escape(line)}</p>' for line in summary),
   ]
   if figures:
     names = list(next(iter(figures.values())))
@@ -57,15 +57,13 @@ def render(
     if 'reason' in pair:
       reason = html.escape(pair['reason'])
       parts.append(
-          f'<td class="failed" colspan="{len(columns)}">{name}: {reason}</td>'
+        f'<td class="failed" colspan="{len(columns)}">{name}: {reason}</td>'
       )
       continue
     for column in columns:
       source = html.escape(pair['pictures'].get(column, ''))
       image = f'<img loading="lazy" src="{source}" alt="{column}">'
       parts.append(f'<td>{image if source else ""}</td>')
-    parts.append(
-        f'<tr><td colspan="{len(columns)}"><small>{name}</small></td>'
-    )
+    parts.append(f'<tr><td colspan="{len(columns)}"><small>{name}</small></td>')
   parts.append('</table>')
   return '\n'.join(parts) + '\n'

@@ -84,7 +84,7 @@ class Clock:
   def waits(self) -> str:
     """What was waited for, in words; most of it is the bottleneck."""
     shares = ', '.join(
-        f'{what} {seconds:.1f} s' for what, seconds in self.waited.items()
+      f'{what} {seconds:.1f} s' for what, seconds in self.waited.items()
     )
     return f'waited for {shares}'
 
@@ -135,15 +135,15 @@ class _Started:
 
 
 def run(
-    items: Iterable[tuple[str, tuple[str, str]]],
-    pool: Pool,
-    steps: engine.TryOnSteps,
-    write: Callable[[list[Dressed]], int],
-    *,
-    batch_size: int,
-    with_steps: bool,
-    clock: Clock,
-    stop: Callable[[], bool] = lambda: False,
+  items: Iterable[tuple[str, tuple[str, str]]],
+  pool: Pool,
+  steps: engine.TryOnSteps,
+  write: Callable[[list[Dressed]], int],
+  *,
+  batch_size: int,
+  with_steps: bool,
+  clock: Clock,
+  stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[int]:
   """Tries on all items; yields how many more are written, as it goes.
 
@@ -165,8 +165,8 @@ def run(
   writing = collections.deque()
   with contextlib.ExitStack() as stack:
     fetcher, writer, masks = (
-        stack.enter_context(futures.ThreadPoolExecutor(1, name))
-        for name in ('fetch', 'write', 'masks')
+      stack.enter_context(futures.ThreadPoolExecutor(1, name))
+      for name in ('fetch', 'write', 'masks')
     )
     # On an error nothing more is fetched or written.
     stack.callback(lambda: [future.cancel() for future in writing])
@@ -190,7 +190,7 @@ def run(
       clock.handed_over()
       refined = steps.refine(one.batch, points, one.predicted)
       fetched = fetcher.submit(
-          _fetch, refined, one, matches, clock, with_steps=with_steps
+        _fetch, refined, one, matches, clock, with_steps=with_steps
       )
       writing.append(writer.submit(lambda: write(fetched.result())))
 
@@ -200,13 +200,13 @@ def run(
           yield writing.popleft().result()
 
     batches = good_batches(
-        read_ahead(items, pool, batch_size, clock, stop), batch_size
+      read_ahead(items, pool, batch_size, clock, stop), batch_size
     )
     compiled = False
     for group, failed in batches:
       if failed:
         lost = [
-            Dressed(one.name, one.pair, reason=one.reason) for one in failed
+          Dressed(one.name, one.pair, reason=one.reason) for one in failed
         ]
         writing.append(writer.submit(write, lost))
       if group:
@@ -235,7 +235,7 @@ def compile_steps(steps, group: list[Loaded], batch_size: int) -> None:
 
 
 def read_ahead(
-    items, pool: Pool, batch_size: int, clock: Clock, stop
+  items, pool: Pool, batch_size: int, clock: Clock, stop
 ) -> Iterator[list[Loaded]]:
   """Reads in the background, a few batches ahead of who takes them."""
   items = iter(items)
@@ -247,14 +247,14 @@ def read_ahead(
   while ahead and not stop():
     with clock.waiting('reading'):
       group = [
-          ahead.popleft().result() for _ in range(min(batch_size, len(ahead)))
+        ahead.popleft().result() for _ in range(min(batch_size, len(ahead)))
       ]
     ahead += begin(batch_size)
     yield group
 
 
 def good_batches(
-    groups: Iterable[list[Loaded]], batch_size: int
+  groups: Iterable[list[Loaded]], batch_size: int
 ) -> Iterator[tuple[list[Loaded], list[Loaded]]]:
   """Fills batches with what could be read; gives what could not beside them."""
   good = []
@@ -270,7 +270,7 @@ def good_batches(
 
 
 def stack_examples(
-    group: list[Loaded], batch_size: int
+  group: list[Loaded], batch_size: int
 ) -> dict[str, np.ndarray]:
   """Stacks what the devices read.
 
@@ -279,9 +279,9 @@ def stack_examples(
   examples = [one.example for one in group]
   examples += examples[-1:] * (batch_size - len(examples))
   return {
-      key: np.stack([example[key] for example in examples])
-      for key in examples[0]
-      if key != 'garment_mask'  # The matching's.
+    key: np.stack([example[key] for example in examples])
+    for key in examples[0]
+    if key != 'garment_mask'  # The matching's.
   }
 
 
@@ -291,13 +291,13 @@ def _match(mask, group, pool: Pool, clock: Clock) -> list[futures.Future]:
   clock.ready()
   masks = parallel.unshard(mask)[..., 0]
   return [
-      pool.match(one.example['garment_mask'], predicted)
-      for one, predicted in zip(group, masks, strict=False)
+    pool.match(one.example['garment_mask'], predicted)
+    for one, predicted in zip(group, masks, strict=False)
   ]
 
 
 def _fetch(
-    refined, one: _Started, matches, clock: Clock, *, with_steps: bool
+  refined, one: _Started, matches, clock: Clock, *, with_steps: bool
 ) -> list[Dressed]:
   """Brings what is wanted of a finished batch from the devices."""
   jax.block_until_ready(refined)
@@ -312,7 +312,7 @@ def _fetch(
     compared = _compare(parallel.unshard(refined['values']), one.group)
   dressed = []
   for i, (item, (points, reason)) in enumerate(
-      zip(one.group, matches, strict=True)
+    zip(one.group, matches, strict=True)
   ):
     columns = {}
     if not reason:
@@ -323,14 +323,14 @@ def _fetch(
         if item.truth is not None:
           columns['truth'] = item.truth[0]
     dressed.append(
-        Dressed(
-            item.name,
-            item.pair,
-            pictures=columns,
-            control_points=points,
-            figures=compared[i],
-            reason=reason,
-        )
+      Dressed(
+        item.name,
+        item.pair,
+        pictures=columns,
+        control_points=points,
+        figures=compared[i],
+        reason=reason,
+      )
     )
   return dressed
 
@@ -343,14 +343,14 @@ def _compare(values, group: list[Loaded]) -> list[dict | None]:
     if one.truth is not None:
       truth[i], region[i] = one.truth
   rows = scores.compare(
-      engine.TryOnBatch(
-          **values, control_points=None, failures=[None] * len(group)
-      ),
-      truth,
-      region,
+    engine.TryOnBatch(
+      **values, control_points=None, failures=[None] * len(group)
+    ),
+    truth,
+    region,
   )
   known = [one.truth is not None and one.truth[1].any() for one in group]
   return [
-      row if is_known else None
-      for row, is_known in zip(rows, known, strict=False)
+    row if is_known else None
+    for row, is_known in zip(rows, known, strict=False)
   ]

@@ -26,7 +26,7 @@ _HEADINGS = ('L1', 'SSIM', 'L1, garment', 'SSIM, garment')
 
 
 def compare(
-    tried: TryOnBatch, truth: np.ndarray, region: np.ndarray
+  tried: TryOnBatch, truth: np.ndarray, region: np.ndarray
 ) -> list[dict[str, dict[str, float]]]:
   """Figures of every method for every pair.
 
@@ -40,21 +40,21 @@ def compare(
   """
   pasted = np.where(tried.mask >= 0.5, tried.warped, tried.coarse)
   pictures = dict(
-      zip(METHODS, (pasted, tried.coarse, tried.output), strict=True)
+    zip(METHODS, (pasted, tried.coarse, tried.output), strict=True)
   )
   values = {
-      method: {
-          name: np.asarray(value)
-          for name, value in _compare(picture, truth, region).items()
-      }
-      for method, picture in pictures.items()
+    method: {
+      name: np.asarray(value)
+      for name, value in _compare(picture, truth, region).items()
+    }
+    for method, picture in pictures.items()
   }
   return [
-      {
-          method: {name: float(value[i]) for name, value in row.items()}
-          for method, row in values.items()
-      }
-      for i in range(len(truth))
+    {
+      method: {name: float(value[i]) for name, value in row.items()}
+      for method, row in values.items()
+    }
+    for i in range(len(truth))
   ]
 
 
@@ -64,10 +64,10 @@ def _compare(picture, truth, region):
   inside = region.astype(jnp.float32)
   ssim = functools.partial(metrics.ssim, levels, truth, data_range=255.0)
   return {
-      'l1': metrics.l1(levels, truth),
-      'ssim': ssim(),
-      'garment_l1': metrics.l1(levels, truth, region=inside),
-      'garment_ssim': ssim(region=inside),
+    'l1': metrics.l1(levels, truth),
+    'ssim': ssim(),
+    'garment_l1': metrics.l1(levels, truth, region=inside),
+    'garment_ssim': ssim(region=inside),
   }
 
 
@@ -91,8 +91,8 @@ class Mean:
   def values(self) -> dict[str, dict[str, float]]:
     """Method -> figure -> mean; there must be a pair."""
     return {
-        method: {name: total / self.count for name, total in row.items()}
-        for method, row in self._sums.items()
+      method: {name: total / self.count for name, total in row.items()}
+      for method, row in self._sums.items()
     }
 
 
@@ -101,8 +101,8 @@ def table(means: dict[str, dict[str, float]]) -> str:
   lines = [f'{"":8}' + ''.join(f'{heading:>15}' for heading in _HEADINGS)]
   for method, row in means.items():
     cells = (
-        f'{row[name]:15.4f}' if 'ssim' in name else f'{row[name]:15.2f}'
-        for name in FIGURES
+      f'{row[name]:15.4f}' if 'ssim' in name else f'{row[name]:15.2f}'
+      for name in FIGURES
     )
     lines.append(f'{method:8}' + ''.join(cells))
   return '\n'.join(lines)

@@ -37,23 +37,23 @@ def parse(text: str) -> Shard:
   index, slash, count = text.partition('/')
   if not (slash and index.isdecimal() and count.isdecimal()):
     raise InputError(
-        f"--shard {text!r}: write i/n, as 0/16 for the first of 16 shards."
+      f'--shard {text!r}: write i/n, as 0/16 for the first of 16 shards.'
     )
   shard = Shard(int(index), int(count))
   if shard.index >= shard.count:
     raise InputError(
-        f'--shard {text}: shards are counted from 0, so give one of 0/{count} '
-        f'to {max(shard.count - 1, 0)}/{count}.'
+      f'--shard {text}: shards are counted from 0, so give one of 0/{count} '
+      f'to {max(shard.count - 1, 0)}/{count}.'
     )
   return shard
 
 
 def find(
-    text: str | None,
-    environ: Mapping[str, str],
-    *,
-    process_index: int = 0,
-    process_count: int = 1,
+  text: str | None,
+  environ: Mapping[str, str],
+  *,
+  process_index: int = 0,
+  process_count: int = 1,
 ) -> Shard:
   """The shard of this process.
 
@@ -68,8 +68,8 @@ def find(
   """
   whole = parse(text) if text else _of_slurm_array(environ)
   return Shard(
-      whole.index * process_count + process_index,
-      whole.count * process_count,
+    whole.index * process_count + process_index,
+    whole.count * process_count,
   )
 
 
@@ -83,15 +83,15 @@ def _of_slurm_array(environ) -> Shard:
   names = ('ID', 'MIN', 'MAX', 'STEP', 'COUNT')
   try:
     number, low, high, step, count = (
-        int(environ[f'SLURM_ARRAY_TASK_{name}']) for name in names
+      int(environ[f'SLURM_ARRAY_TASK_{name}']) for name in names
     )
   except (KeyError, ValueError):
     return Shard()
   if step < 1 or (high - low) // step + 1 != count:
     raise InputError(
-        f'SLURM_ARRAY_TASK_ID={number}: the array has {count} tasks between '
-        f'{low} and {high}, with gaps, so their places cannot be told; give '
-        '--shard $SLURM_ARRAY_TASK_ID/N with the N of the first submission.'
+      f'SLURM_ARRAY_TASK_ID={number}: the array has {count} tasks between '
+      f'{low} and {high}, with gaps, so their places cannot be told; give '
+      '--shard $SLURM_ARRAY_TASK_ID/N with the N of the first submission.'
     )
   return Shard((number - low) // step, count)
 
@@ -105,9 +105,7 @@ def places(total: int, shard: Shard) -> list[int]:
   """
   block = max(1, min(_BLOCK, total // (8 * shard.count)))
   return [
-      item
-      for start in range(
-          shard.index * block, total, shard.count * block
-      )
-      for item in range(start, min(start + block, total))
+    item
+    for start in range(shard.index * block, total, shard.count * block)
+    for item in range(start, min(start + block, total))
   ]

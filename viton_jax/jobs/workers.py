@@ -66,9 +66,9 @@ class Loaded:
 def work_of(layout: Layout, checkpoint: Checkpoint) -> Work:
   """What reading for a network needs to know."""
   return Work(
-      dataclasses.replace(layout, pairs=()),
-      checkpoint.size,
-      checkpoint.fidelity,
+    dataclasses.replace(layout, pairs=()),
+    checkpoint.size,
+    checkpoint.fidelity,
   )
 
 
@@ -78,16 +78,16 @@ def read(work: Work, name: str, pair: tuple[str, str]) -> Loaded:
     sample = dataclasses.replace(work.layout, pairs=(pair,)).load(0)
     height, width = work.size
     example = working_example(
-        sample, height=height, width=width, fidelity=work.fidelity
+      sample, height=height, width=width, fidelity=work.fidelity
     )
   except InputError as error:
     return Loaded(name, pair, reason=str(error))
   except Exception as error:  # A file that nobody foresaw; others are fine.
     return Loaded(name, pair, reason=f'{" ".join(pair)}: {_name(error)}')
   arrays = {
-      key: value
-      for key, value in example.items()
-      if isinstance(value, np.ndarray) and key != 'parse'  # Not read here.
+    key: value
+    for key, value in example.items()
+    if isinstance(value, np.ndarray) and key != 'parse'  # Not read here.
   }
   return Loaded(name, pair, arrays, truth_of(sample, work.size))
 
@@ -97,13 +97,13 @@ def truth_of(sample: Sample, size: tuple[int, int]):
   if sample.truth is None or sample.truth_parse is None:
     return None
   return (
-      images.resize_area(sample.truth, *size),
-      images.resize_labels(sample.truth_parse, *size) == GARMENT_LABEL,
+    images.resize_area(sample.truth, *size),
+    images.resize_labels(sample.truth_parse, *size) == GARMENT_LABEL,
   )
 
 
 def match(
-    garment_mask: np.ndarray, predicted_mask: np.ndarray, fidelity: str
+  garment_mask: np.ndarray, predicted_mask: np.ndarray, fidelity: str
 ) -> tuple[np.ndarray, str | None]:
   """`prediction.match`, in which a defect costs one pair alone."""
   try:
@@ -132,7 +132,7 @@ class Pool:
   def match(self, garment_mask, predicted_mask) -> futures.Future:
     """A future ((100, 2) control points, why they are the regular grid)."""
     return self._matching.submit(
-        match, garment_mask, predicted_mask, self._work.fidelity
+      match, garment_mask, predicted_mask, self._work.fidelity
     )
 
 
@@ -151,11 +151,11 @@ def open_pool(work: Work, workers: int) -> Iterator[Pool]:
     # Spawned processes read these when they start.
     with worker_processes.one_thread_each():
       pool = futures.ProcessPoolExecutor(
-          workers,
-          # A forked JAX may deadlock.
-          mp_context=multiprocessing.get_context('spawn'),
-          initializer=_start_worker,
-          initargs=(work,),
+        workers,
+        # A forked JAX may deadlock.
+        mp_context=multiprocessing.get_context('spawn'),
+        initializer=_start_worker,
+        initargs=(work,),
       )
       for number in range(workers):  # Each starts one.
         pool.submit(abs, number)
@@ -163,8 +163,8 @@ def open_pool(work: Work, workers: int) -> Iterator[Pool]:
     limits = contextlib.nullcontext()
   else:
     opened = [
-        futures.ThreadPoolExecutor(environment.cores(), 'read'),
-        futures.ThreadPoolExecutor(_MATCHING_THREADS, 'match'),
+      futures.ThreadPoolExecutor(environment.cores(), 'read'),
+      futures.ThreadPoolExecutor(_MATCHING_THREADS, 'match'),
     ]
     # Matching solves many small systems: more threads for each only wait.
     limits = threadpoolctl.threadpool_limits(1, user_api='blas')
@@ -173,8 +173,8 @@ def open_pool(work: Work, workers: int) -> Iterator[Pool]:
       yield Pool(work, opened[0], opened[-1], bool(workers))
   except BrokenProcessPool as error:
     raise InputError(
-        'a worker process died, perhaps for lack of memory; give the same '
-        f'command with fewer --workers than {workers} to go on.'
+      'a worker process died, perhaps for lack of memory; give the same '
+      f'command with fewer --workers than {workers} to go on.'
     ) from error
   finally:
     for executor in opened:

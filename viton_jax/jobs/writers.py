@@ -30,7 +30,13 @@ SUFFIXES = {'png': '.png', 'jpeg': '.jpg', 'webp': '.webp'}
 MANY_PAIRS = 50_000  # From here on pictures are spread over folders.
 FOLDERS = 256
 STEP_COLUMNS = (
-    'person', 'garment', 'coarse', 'mask', 'warped', 'alpha', 'truth'
+  'person',
+  'garment',
+  'coarse',
+  'mask',
+  'warped',
+  'alpha',
+  'truth',
 )
 _RECORD_STEPS = ('coarse', 'mask', 'warped', 'alpha')
 
@@ -44,7 +50,7 @@ def encode(picture: np.ndarray, kind: str, quality: int | None) -> bytes:
     quality: 1..100 of 'jpeg' and 'webp', None: the default; 'png' has none.
   """
   picture = np.ascontiguousarray(
-      np.broadcast_to(picture, (*picture.shape[:2], 3))
+    np.broadcast_to(picture, (*picture.shape[:2], 3))
   )
   if kind == 'png':
     return images.encode_png(picture)
@@ -82,15 +88,15 @@ class PictureWriter:
     place = None
     for column in (*columns, 'result'):
       place = place_of(
-          one.name,
-          column,
-          kind=self._kind,
-          folders=self._claim.settings['folders'],
+        one.name,
+        column,
+        kind=self._kind,
+        folders=self._claim.settings['folders'],
       )
       data = encode(
-          one.pictures[column],
-          self._kind if column == 'result' else 'jpeg',
-          quality=self._quality if column == 'result' else None,
+        one.pictures[column],
+        self._kind if column == 'result' else 'jpeg',
+        quality=self._quality if column == 'result' else None,
       )
       self._write(self._claim.out_dir / place, data)
     return ok_line(one, place)
@@ -125,12 +131,12 @@ class RecordWriter:
   """
 
   def __init__(
-      self,
-      claim: Claim,
-      kind: str,
-      *,
-      quality: int | None,
-      records_per_file: int,
+    self,
+    claim: Claim,
+    kind: str,
+    *,
+    quality: int | None,
+    records_per_file: int,
   ):
     """Writes for `claim`; kind and quality: see `encode`."""
     self._claim, self._kind, self._quality = claim, kind, quality
@@ -142,31 +148,28 @@ class RecordWriter:
     found = map(pattern.fullmatch, os.listdir(folder))
     # Lines of a file that somebody deleted must not be taken for another's.
     listed = (
-        pattern.search(line.get('file', ''))
-        for path in (claim.manifest.path, claim.out_dir / MANIFEST)
-        for _, line in storage.read_lines(path)
+      pattern.search(line.get('file', ''))
+      for path in (claim.manifest.path, claim.out_dir / MANIFEST)
+      for _, line in storage.read_lines(path)
     )
-    numbers = [
-        int(match.group(1)) for match in (*found, *listed) if match
-    ]
+    numbers = [int(match.group(1)) for match in (*found, *listed) if match]
     self._number = max(numbers, default=-1) + 1
 
   def encode(self, one: Dressed) -> tuple[dict, bytes | None]:
-    """A pair's manifest line and framed record; may be called in many threads.
-    """
+    """A pair's manifest line and framed record; thread-safe."""
     if one.reason:
       return failed_line(one), None
     result = one.pictures['result']
     height, width = result.shape[:2]
     features = {
-        'name': one.name,
-        'person': one.pair[0],
-        'garment': one.pair[1],
-        'format': self._kind,
-        'result': encode(result, self._kind, quality=self._quality),
-        'height': height,
-        'width': width,
-        'control_points': one.control_points.ravel(),
+      'name': one.name,
+      'person': one.pair[0],
+      'garment': one.pair[1],
+      'format': self._kind,
+      'result': encode(result, self._kind, quality=self._quality),
+      'height': height,
+      'width': width,
+      'control_points': one.control_points.ravel(),
     }
     for column in _RECORD_STEPS:
       if column in one.pictures:
@@ -199,8 +202,8 @@ class RecordWriter:
       file.flush()
       os.fsync(file.fileno())
     os.replace(
-        self._claim.partial_dir / self._name,
-        self._claim.out_dir / 'results' / self._name,
+      self._claim.partial_dir / self._name,
+      self._claim.out_dir / 'results' / self._name,
     )
     self._claim.manifest.add(*self._lines)
     self._file, self._lines = None, []
@@ -222,10 +225,10 @@ def ok_line(one: Dressed, place: str) -> dict:
 
 @contextlib.contextmanager
 def writing(
-    writer: PictureWriter | RecordWriter,
-    out_dir: pathlib.Path,
-    *,
-    threads: int,
+  writer: PictureWriter | RecordWriter,
+  out_dir: pathlib.Path,
+  *,
+  threads: int,
 ) -> Iterator[Callable[[list[Dressed]], int]]:
   """Gives a function that writes try-ons and returns how many.
 
@@ -254,6 +257,6 @@ def sentence_if_unwritable(path: pathlib.Path):
     yield
   except OSError as error:
     raise InputError(
-        f'{path}: cannot be written ({error.strerror}); what is finished '
-        'stays, so make room and give the same command again to go on.'
+      f'{path}: cannot be written ({error.strerror}); what is finished '
+      'stays, so make room and give the same command again to go on.'
     ) from error

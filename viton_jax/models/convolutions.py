@@ -56,18 +56,18 @@ def conv_transpose4x4_stride2(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 conv4x4_stride2.defvjp(
-    lambda x, kernel: (_down(x, kernel), (x, kernel)),
-    lambda saved, g: (_up(g, saved[1]), _correlate(saved[0], g)),
+  lambda x, kernel: (_down(x, kernel), (x, kernel)),
+  lambda saved, g: (_up(g, saved[1]), _correlate(saved[0], g)),
 )
 conv_transpose4x4_stride2.defvjp(
-    lambda x, kernel: (_up(x, kernel), (x, kernel)),
-    lambda saved, g: (_down(g, saved[1]), _correlate(g, saved[0])),
+  lambda x, kernel: (_up(x, kernel), (x, kernel)),
+  lambda saved, g: (_down(g, saved[1]), _correlate(g, saved[0])),
 )
 
 
 def _down(x, kernel):
   return lax.conv_general_dilated(
-      x, kernel, (2, 2), _PADDING, dimension_numbers=_LAYOUT
+    x, kernel, (2, 2), _PADDING, dimension_numbers=_LAYOUT
   )
 
 
@@ -80,18 +80,18 @@ def _correlate(x, y):
 
 def _up(y, kernel):
   return lax.platform_dependent(
-      y, kernel, cpu=_up_by_columns, default=_up_by_xla
+    y, kernel, cpu=_up_by_columns, default=_up_by_xla
   )
 
 
 def _up_by_xla(y, kernel):
   return lax.conv_transpose(
-      y,
-      kernel,
-      (2, 2),
-      'SAME',
-      dimension_numbers=_LAYOUT,
-      transpose_kernel=True,
+    y,
+    kernel,
+    (2, 2),
+    'SAME',
+    dimension_numbers=_LAYOUT,
+    transpose_kernel=True,
   )
 
 
@@ -102,7 +102,7 @@ def _up_by_columns(y, kernel):
   # Flat: of a product with the kernel's four dimensions XLA makes a transposed
   # copy of the kernel first, which takes several times as long as the product.
   columns = jnp.einsum(
-      'mk,nk->mn', y.reshape(-1, channels), kernel.reshape(-1, channels)
+    'mk,nk->mn', y.reshape(-1, channels), kernel.reshape(-1, channels)
   ).reshape(b, h, w, 4, 4, out)
   zero = jnp.zeros((), y.dtype)
 
@@ -111,9 +111,9 @@ def _up_by_columns(y, kernel):
     return lax.pad(columns[:, :, :, row, column], zero, shift)
 
   phases = [
-      sum(tap(*row, *column) for row in rows for column in columns_)
-      for rows in _TAPS
-      for columns_ in _TAPS
+    sum(tap(*row, *column) for row in rows for column in columns_)
+    for rows in _TAPS
+    for columns_ in _TAPS
   ]
   doubled = jnp.stack(phases, axis=3).reshape(b, h, w, 2, 2, out)
   return doubled.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, out)

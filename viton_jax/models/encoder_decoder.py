@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from viton_jax.models import initializers
 from viton_jax.models.convolutions import (
-    conv4x4_stride2,
-    conv_transpose4x4_stride2,
+  conv4x4_stride2,
+  conv_transpose4x4_stride2,
 )
 from viton_jax.models.normalization import BatchNorm
 
@@ -52,10 +52,10 @@ class EncoderDecoder(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      inputs: jax.Array,
-      train: bool = False,
-      first_example: jax.Array | int = 0,
+    self,
+    inputs: jax.Array,
+    train: bool = False,
+    first_example: jax.Array | int = 0,
   ) -> tuple[jax.Array, jax.Array]:
     """Predicts the garment's place and a coarse picture.
 
@@ -75,12 +75,12 @@ class EncoderDecoder(nn.Module):
     _, h, w, _ = inputs.shape
     if h % 2**self.depth or w % 2**self.depth:
       raise ValueError(
-          f'The input is {h} x {w}; both sides must be multiples of '
-          f'{2**self.depth}.'
+        f'The input is {h} x {w}; both sides must be multiples of '
+        f'{2**self.depth}.'
       )
     widths = [
-        _WIDTHS[min(k, len(_WIDTHS) - 1)] * self.features
-        for k in range(self.depth)
+      _WIDTHS[min(k, len(_WIDTHS) - 1)] * self.features
+      for k in range(self.depth)
     ]
     x = inputs.astype(self.dtype)
     skips = []
@@ -98,11 +98,11 @@ class EncoderDecoder(nn.Module):
       x = self._norm(f'decoder_{k}_norm')(x, train)
       if k == self.depth and train and self.dropout_rate > 0:
         x = drop_out(
-            x,
-            self.dropout_rate,
-            self.make_rng('dropout'),
-            self.axis_name,
-            first_example=first_example,
+          x,
+          self.dropout_rate,
+          self.make_rng('dropout'),
+          self.axis_name,
+          first_example=first_example,
         )
       x = jnp.concatenate([x, skips.pop()], axis=-1)
     x = Up(4, name='decoder_1')(nn.relu(x))
@@ -110,9 +110,7 @@ class EncoderDecoder(nn.Module):
     return out[..., :1], out[..., 1:]
 
   def _norm(self, name):
-    return BatchNorm(
-        axis_name=self.axis_name, decay=self.norm_decay, name=name
-    )
+    return BatchNorm(axis_name=self.axis_name, decay=self.norm_decay, name=name)
 
 
 class Down(nn.Module):
@@ -140,12 +138,12 @@ class Up(nn.Module):
 
 
 def drop_out(
-    x: jax.Array,
-    rate: float,
-    key: jax.Array,
-    axis_name: str | None,
-    *,
-    first_example: jax.Array | int = 0,
+  x: jax.Array,
+  rate: float,
+  key: jax.Array,
+  axis_name: str | None,
+  *,
+  first_example: jax.Array | int = 0,
 ) -> jax.Array:
   """Drops single values, the same ones however the batch is split.
 
@@ -164,10 +162,10 @@ def drop_out(
     first += lax.axis_index(axis_name) * len(x)
   values = math.prod(x.shape[1:])  # Flat: see `initializers`.
   keep = jax.vmap(
-      lambda i: jax.random.bernoulli(
-          jax.random.fold_in(key, i), 1.0 - rate, (values,)
-      )
+    lambda i: jax.random.bernoulli(
+      jax.random.fold_in(key, i), 1.0 - rate, (values,)
+    )
   )(first + jnp.arange(len(x)))
   return jnp.where(
-      keep.reshape(x.shape), x / (1.0 - rate), jnp.zeros((), x.dtype)
+    keep.reshape(x.shape), x / (1.0 - rate), jnp.zeros((), x.dtype)
   )

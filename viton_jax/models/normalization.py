@@ -43,7 +43,7 @@ class BatchNorm(nn.Module):
     x32 = x.astype(jnp.float32)
     if train:
       moments = jnp.stack(
-          [x32.mean(axis=(0, 1, 2)), jnp.square(x32).mean(axis=(0, 1, 2))]
+        [x32.mean(axis=(0, 1, 2)), jnp.square(x32).mean(axis=(0, 1, 2))]
       )
       if self.axis_name is not None and not self.is_initializing():
         moments = lax.pmean(moments, self.axis_name)

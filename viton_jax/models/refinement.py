@@ -41,12 +41,12 @@ class Refinement(nn.Module):
     x = jnp.concatenate([warped, coarse], axis=-1).astype(self.dtype)
     for k in (1, 2, 3):
       x = nn.Conv(
-          self.features,
-          (3, 3),
-          use_bias=False,
-          dtype=self.dtype,
-          kernel_init=initializers.glorot_uniform,
-          name=f'conv_{k}',
+        self.features,
+        (3, 3),
+        use_bias=False,
+        dtype=self.dtype,
+        kernel_init=initializers.glorot_uniform,
+        name=f'conv_{k}',
       )(x)
       x = nn.leaky_relu(ImageNorm(name=f'conv_{k}_norm')(x), 0.2)
     x = _Pointwise(1, dtype=self.dtype, name='final')(x)
@@ -75,7 +75,7 @@ class _Pointwise(nn.Module):
 
 
 def compose(
-    alpha: jax.Array, warped: jax.Array, coarse: jax.Array
+  alpha: jax.Array, warped: jax.Array, coarse: jax.Array
 ) -> jax.Array:
   """alpha * warped + (1 - alpha) * coarse; alpha after the mask product."""
   return alpha * warped + (1.0 - alpha) * coarse

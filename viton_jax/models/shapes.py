@@ -11,7 +11,7 @@ from viton_jax.representation import NUM_INPUT_CHANNELS
 
 
 def abstract_variables(
-    network: str, features: int, *, depth: int = DEPTH
+  network: str, features: int, *, depth: int = DEPTH
 ) -> dict[str, Any]:
   """Shapes and types of all variables.
 

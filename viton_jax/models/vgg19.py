@@ -32,38 +32,38 @@ from viton_jax.errors import InputError
 
 _LAYERS_PER_BLOCK = (2, 2, 4, 4, 2)  # Nothing deeper than conv5_2 is needed.
 LAYERS = tuple(
-    f'conv{block}_{layer}'
-    for block, count in enumerate(_LAYERS_PER_BLOCK, start=1)
-    for layer in range(1, count + 1)
+  f'conv{block}_{layer}'
+  for block, count in enumerate(_LAYERS_PER_BLOCK, start=1)
+  for layer in range(1, count + 1)
 )
 FEATURES = ('conv1_2', 'conv2_2', 'conv3_2', 'conv4_2', 'conv5_2')
 
 # Place of each layer within torchvision's `features`.
 _TORCHVISION = dict(
-    zip(
-        LAYERS,
-        (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30),
-        strict=True,
-    )
+  zip(
+    LAYERS,
+    (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30),
+    strict=True,
+  )
 )
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
 _TORCHVISION_MEAN = (0.485, 0.456, 0.406)
 _TORCHVISION_STD = (0.229, 0.224, 0.225)
 
 WHERE_FROM = (
-    'get imagenet-vgg-verydeep-19.mat from '
-    'https://www.vlfeat.org/matconvnet/pretrained/, '
-    'vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 from Keras applications '
-    "or torchvision's vgg19 weights from https://pytorch.org/vision."
+  'get imagenet-vgg-verydeep-19.mat from '
+  'https://www.vlfeat.org/matconvnet/pretrained/, '
+  'vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 from Keras applications '
+  "or torchvision's vgg19 weights from https://pytorch.org/vision."
 )
 
 
 def features(
-    params: dict[str, Any],
-    images_norm: jax.Array,
-    *,
-    dtype: Any = jnp.float32,
-    remat: bool = False,
+  params: dict[str, Any],
+  images_norm: jax.Array,
+  *,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
 ) -> dict[str, jax.Array]:
   """Runs VGG19 up to conv5_2.
 
@@ -86,8 +86,8 @@ def features(
     names = [f'conv{block}_{layer}' for layer in range(1, count + 1)]
     run = jax.checkpoint(_run_block) if remat else _run_block
     x, features_of_block = run(
-        x if block == 1 else _average_pool(x),
-        {name: params[name] for name in names},
+      x if block == 1 else _average_pool(x),
+      {name: params[name] for name in names},
     )
     found |= features_of_block
   return found
@@ -98,11 +98,11 @@ def _run_block(x, layers):
   for name in sorted(layers):
     layer = layers[name]
     x = lax.conv_general_dilated(
-        x,
-        jnp.asarray(layer['kernel'], x.dtype),
-        (1, 1),
-        'SAME',
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      x,
+      jnp.asarray(layer['kernel'], x.dtype),
+      (1, 1),
+      'SAME',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     )
     x = nn.relu(x + jnp.asarray(layer['bias'], x.dtype))
     if name in FEATURES:
@@ -115,7 +115,7 @@ def _average_pool(x):
   _, h, w, _ = x.shape
   window = (1, 2, 2, 1)
   total = lax.reduce_window(
-      x, np.zeros((), x.dtype), lax.add, window, window, 'SAME'
+    x, np.zeros((), x.dtype), lax.add, window, window, 'SAME'
   )
   rows, columns = (np.minimum(2, n - np.arange(0, n, 2)) for n in (h, w))
   counts = np.outer(rows, columns)[:, :, None]
@@ -123,7 +123,7 @@ def _average_pool(x):
 
 
 def load(
-    path: str | pathlib.Path, *, fidelity: str = 'fixed'
+  path: str | pathlib.Path, *, fidelity: str = 'fixed'
 ) -> dict[str, Any]:
   """Reads VGG19 weights; the file's ending says which kind they are.
 
@@ -140,16 +140,16 @@ def load(
   """
   path = pathlib.Path(path)
   readers = {
-      '.mat': _read_matconvnet,
-      '.h5': _read_keras,
-      '.hdf5': _read_keras,
-      '.safetensors': _read_safetensors,
-      '.pth': _read_torch,
-      '.pt': _read_torch,
+    '.mat': _read_matconvnet,
+    '.h5': _read_keras,
+    '.hdf5': _read_keras,
+    '.safetensors': _read_safetensors,
+    '.pth': _read_torch,
+    '.pt': _read_torch,
   }
   if path.suffix not in readers:
     raise InputError(
-        f'{path}: VGG19 weights end in {", ".join(readers)}; {WHERE_FROM}'
+      f'{path}: VGG19 weights end in {", ".join(readers)}; {WHERE_FROM}'
     )
   if not path.is_file():
     raise InputError(f'{path}: no such VGG19 weights file; {WHERE_FROM}')
@@ -159,8 +159,8 @@ def load(
     raise
   except Exception as error:  # Each format's reader has errors of its own.
     raise InputError(
-        f'{path}: cannot be read as VGG19 weights '
-        f'({type(error).__name__}: {str(error)[:200]}); {WHERE_FROM}'
+      f'{path}: cannot be read as VGG19 weights '
+      f'({type(error).__name__}: {str(error)[:200]}); {WHERE_FROM}'
     ) from error
   _check(path, params)
   if path.suffix == '.mat' and fidelity == 'fixed':
@@ -210,7 +210,7 @@ def _read_keras(path):
       params[name] = _layer(found[4], found[1])
   if 'conv1_1' in params:
     params['conv1_1']['kernel'] = np.ascontiguousarray(
-        params['conv1_1']['kernel'][:, :, ::-1]
+      params['conv1_1']['kernel'][:, :, ::-1]
     )
   return params
 
@@ -228,23 +228,23 @@ def _read_torch(path):
     import torch
   except ImportError as error:
     raise InputError(
-        f'{path}: reading a .pth file needs PyTorch; install torch, or convert '
-        'the file to .safetensors where it is installed.'
+      f'{path}: reading a .pth file needs PyTorch; install torch, or convert '
+      'the file to .safetensors where it is installed.'
     ) from error
   tensors = torch.load(path, map_location='cpu', weights_only=True)
   return _from_torchvision(
-      {
-          name: tensors[name].float().numpy()
-          for name in _torchvision_names() & set(tensors)
-      }
+    {
+      name: tensors[name].float().numpy()
+      for name in _torchvision_names() & set(tensors)
+    }
   )
 
 
 def _torchvision_names():
   return {
-      f'features.{place}.{part}'
-      for place in _TORCHVISION.values()
-      for part in ('weight', 'bias')
+    f'features.{place}.{part}'
+    for place in _TORCHVISION.values()
+    for part in ('weight', 'bias')
   }
 
 
@@ -263,8 +263,8 @@ def _from_torchvision(tensors):
 
 def _layer(kernel, bias):
   return {
-      'kernel': np.array(kernel, np.float32, order='C'),
-      'bias': np.array(bias, np.float32).ravel(),
+    'kernel': np.array(kernel, np.float32, order='C'),
+    'bias': np.array(bias, np.float32).ravel(),
   }
 
 
@@ -278,11 +278,11 @@ def _check(path, params):
     shape = (3, 3, channels, len(bias))
     if kernel.shape != shape:
       raise InputError(
-          f'{path}: is no VGG19, the kernel of {name} is {kernel.shape} where '
-          f'{shape} is due; {WHERE_FROM}'
+        f'{path}: is no VGG19, the kernel of {name} is {kernel.shape} where '
+        f'{shape} is due; {WHERE_FROM}'
       )
     if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
       raise InputError(
-          f'{path}: {name} holds numbers that are not finite; {WHERE_FROM}'
+        f'{path}: {name} holds numbers that are not finite; {WHERE_FROM}'
       )
     channels = len(bias)

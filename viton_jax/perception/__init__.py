@@ -8,25 +8,25 @@ See docs/perception.md, and `python -m viton_jax.perception list`.
 
 from viton_jax.perception.parsing.parsers import choose_parser, parse_person
 from viton_jax.perception.pose.estimation import (
-    choose_pose,
-    estimate_pose,
-    load_pose_model,
-    read_photo,
+  choose_pose,
+  estimate_pose,
+  load_pose_model,
+  read_photo,
 )
 from viton_jax.perception.pose.keypoints import (
-    draw_people,
-    openpose_json,
-    write_openpose_json,
+  draw_people,
+  openpose_json,
+  write_openpose_json,
 )
 
 __all__ = [
-    'choose_parser',
-    'choose_pose',
-    'draw_people',
-    'estimate_pose',
-    'load_pose_model',
-    'openpose_json',
-    'parse_person',
-    'read_photo',
-    'write_openpose_json',
+  'choose_parser',
+  'choose_pose',
+  'draw_people',
+  'estimate_pose',
+  'load_pose_model',
+  'openpose_json',
+  'parse_person',
+  'read_photo',
+  'write_openpose_json',
 ]

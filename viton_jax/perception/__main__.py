@@ -36,54 +36,70 @@ _NAMES = (
 def parse_arguments() -> argparse.Namespace:
   form = argparse.RawDescriptionHelpFormatter
   parser = argparse.ArgumentParser(
-      prog='python -m viton_jax.perception',
-      description=__doc__,
-      formatter_class=form,
+    prog='python -m viton_jax.perception',
+    description=__doc__,
+    formatter_class=form,
   )
   commands = parser.add_subparsers(dest='command', required=True)
   folder = {
-      'help': 'folder of the known models\' files (default: '
-              '$VITON_JAX_MODELS, or ~/.cache/viton_jax/models)'
+    'help': "folder of the known models' files (default: "
+    '$VITON_JAX_MODELS, or ~/.cache/viton_jax/models)'
   }
   listing = commands.add_parser(
-      'list', help='show the known models and which files are found',
-      description='Shows the known models and which files are found, those '
-                  'first that are taken first where none is named.',
+    'list',
+    help='show the known models and which files are found',
+    description='Shows the known models and which files are found, those '
+    'first that are taken first where none is named.',
   )
   listing.add_argument('--models_dir', **folder)
   finding = commands.add_parser(
-      'pose', help='find the joints of the people in a photo',
-      formatter_class=form,
-      description='Finds the joints of the people in a photo; the largest '
-                  'person comes first.\n\nexample:\n'
-                  '  python -m viton_jax.perception pose --image me.jpg \\\n'
-                  '      --model graph_opt.pb --out keypoints.json',
+    'pose',
+    help='find the joints of the people in a photo',
+    formatter_class=form,
+    description='Finds the joints of the people in a photo; the largest '
+    'person comes first.\n\nexample:\n'
+    '  python -m viton_jax.perception pose --image me.jpg \\\n'
+    '      --model graph_opt.pb --out keypoints.json',
   )
   add = finding.add_argument
   add('--image', required=True, help='JPEG, PNG or WebP photo')
-  add('--model', help='model file (.pb, .onnx), a spec (.toml), or the name of '
-      'a known model (default: the first of `list` that is found)')
+  add(
+    '--model',
+    help='model file (.pb, .onnx), a spec (.toml), or the name of '
+    'a known model (default: the first of `list` that is found)',
+  )
   add('--models_dir', **folder)
   add('--out', required=True, help='JSON file to write')
   add('--show', help='PNG file to write: the photo with skeletons')
   parsing_ = commands.add_parser(
-      'parse', help='label the garments and parts of the body in a photo',
-      formatter_class=form,
-      description='Labels each pixel of a photo: garment, part of the body or '
-                  'background (LIP, 20 labels).\n\nexample:\n'
-                  '  python -m viton_jax.perception parse --image me.jpg \\\n'
-                  '      --out labels.png --show coloured.png',
+    'parse',
+    help='label the garments and parts of the body in a photo',
+    formatter_class=form,
+    description='Labels each pixel of a photo: garment, part of the body or '
+    'background (LIP, 20 labels).\n\nexample:\n'
+    '  python -m viton_jax.perception parse --image me.jpg \\\n'
+    '      --out labels.png --show coloured.png',
   )
   add = parsing_.add_argument
   add('--image', required=True, help='JPEG, PNG or WebP photo of one person')
-  add('--model', help="model file (.onnx, SS-NAN's .h5), a spec (.toml), the "
-      "name of a known model, or 'grabcut', which needs no model but joints "
-      '(default: the first of `list` that is found, else grabcut)')
+  add(
+    '--model',
+    help="model file (.onnx, SS-NAN's .h5), a spec (.toml), the "
+    "name of a known model, or 'grabcut', which needs no model but joints "
+    '(default: the first of `list` that is found, else grabcut)',
+  )
   add('--models_dir', **folder)
-  add('--pose', help='joints for grabcut: a file (OpenPose JSON, VITON .mat or '
-      '.pkl), or a pose model (default: the first of `list`)')
-  add('--person_index', type=int, default=0,
-      help='which of several people grabcut labels, 0 the largest (default)')
+  add(
+    '--pose',
+    help='joints for grabcut: a file (OpenPose JSON, VITON .mat or '
+    '.pkl), or a pose model (default: the first of `list`)',
+  )
+  add(
+    '--person_index',
+    type=int,
+    default=0,
+    help='which of several people grabcut labels, 0 the largest (default)',
+  )
   add('--out', required=True, help='PNG file to write: the label numbers')
   add('--show', help='PNG file to write: the labels in colours over the photo')
   return parser.parse_args()
@@ -99,21 +115,24 @@ def list_models(arguments: argparse.Namespace) -> None:
     if state != 'missing' and not specs.can_run(spec):
       state += f', but needs onnxruntime: {specs.INSTALL_ONNX}'
     print(
-        f'\n{spec.name}: {state}\n'
-        f'  task     {spec.task} ({spec.backend})\n'
-        f'  about    {spec.summary}\n'
-        f'  place    {folder / spec.file}\n'
-        f'  size     {specs.size_text(spec)}, sha256 '
-        f'{spec.sha256 or "not known"}\n'
-        f'  licence  {spec.licence}\n'
-        f'  source   {spec.source}'
+      f'\n{spec.name}: {state}\n'
+      f'  task     {spec.task} ({spec.backend})\n'
+      f'  about    {spec.summary}\n'
+      f'  place    {folder / spec.file}\n'
+      f'  size     {specs.size_text(spec)}, sha256 '
+      f'{spec.sha256 or "not known"}\n'
+      f'  licence  {spec.licence}\n'
+      f'  source   {spec.source}'
     )
   for task, otherwise in (
-      ('pose', 'none; give --model or key points'), ('parsing', 'grabcut')
+    ('pose', 'none; give --model or key points'),
+    ('parsing', 'grabcut'),
   ):
     first = specs.first_found(task, folder)
-    print(f'\n{task} where no model is named: '
-          f'{first.name if first else otherwise}', end='')
+    print(
+      f'\n{task} where no model is named: {first.name if first else otherwise}',
+      end='',
+    )
   print(f'\n\n{found} of {len(specs.known_specs())} known models found')
 
 
@@ -131,10 +150,10 @@ def find_pose(arguments: argparse.Namespace) -> None:
   parts = ', '.join(str(int((x[:, 2] > 0).sum())) for x in people)
   height, width = image.shape[:2]
   print(
-      f'{arguments.image} ({width} x {height}): {len(people)} '
-      f'{"person" if len(people) == 1 else "people"}, {parts} of 18 joints, '
-      f'{seconds:.1f} s with loading and compiling; written: '
-      + ', '.join(filter(None, (arguments.out, arguments.show)))
+    f'{arguments.image} ({width} x {height}): {len(people)} '
+    f'{"person" if len(people) == 1 else "people"}, {parts} of 18 joints, '
+    f'{seconds:.1f} s with loading and compiling; written: '
+    + ', '.join(filter(None, (arguments.out, arguments.show)))
   )
 
 
@@ -142,8 +161,8 @@ def _people(estimator, image, name) -> list[np.ndarray]:
   people = estimator.find(image)
   if not people:
     raise InputError(
-        f'{name}: nobody was found in it; give a photo that shows one person '
-        'upright and large, or key points from another program'
+      f'{name}: nobody was found in it; give a photo that shows one person '
+      'upright and large, or key points from another program'
     )
   return people
 
@@ -163,14 +182,16 @@ def label_person(arguments: argparse.Namespace) -> None:
   if arguments.show:
     keypoints.write_png(arguments.show, parsers.colour_labels(image, labels))
   shares = np.bincount(labels.ravel(), minlength=20) / labels.size
-  print(', '.join(
+  print(
+    ', '.join(
       f'{_NAMES[x]} ({x}) {shares[x]:.1%}' for x in np.flatnonzero(shares)
-  ))
+    )
+  )
   height, width = labels.shape
   print(
-      f'{arguments.image} ({width} x {height}): {np.count_nonzero(shares)} '
-      f'labels, {seconds:.1f} s with loading; written: '
-      + ', '.join(filter(None, (arguments.out, arguments.show)))
+    f'{arguments.image} ({width} x {height}): {np.count_nonzero(shares)} '
+    f'labels, {seconds:.1f} s with loading; written: '
+    + ', '.join(filter(None, (arguments.out, arguments.show)))
   )
 
 
@@ -179,7 +200,7 @@ def _joints_for_parsing(arguments, image) -> np.ndarray:
   path = pathlib.Path(arguments.pose or '')
   if path.suffix.lower() in ('.json', '.mat', '.pkl'):
     people, rule = any_file.read_people(
-        path, image.shape[:2], person=pathlib.Path(arguments.image).stem
+      path, image.shape[:2], person=pathlib.Path(arguments.image).stem
     )
     print(f'joints: of {path}, {rule}')
   else:
@@ -187,15 +208,15 @@ def _joints_for_parsing(arguments, image) -> np.ndarray:
       estimator = estimation.choose_pose(arguments.pose, arguments.models_dir)
     except InputError as error:
       raise InputError(
-          f'{error}; or give the joints with --pose FILE (OpenPose JSON), or a '
-          'parser with --model'
+        f'{error}; or give the joints with --pose FILE (OpenPose JSON), or a '
+        'parser with --model'
       ) from error
     print(f'joints: found by {estimator.description}')
     people = _people(estimator, image, arguments.image)
   if not 0 <= arguments.person_index < len(people):
     raise InputError(
-        f'{arguments.image}: there is no person {arguments.person_index} among '
-        f'the {len(people)} found; --person_index counts from 0'
+      f'{arguments.image}: there is no person {arguments.person_index} among '
+      f'the {len(people)} found; --person_index counts from 0'
     )
   return people[arguments.person_index]
 

@@ -27,9 +27,9 @@ import numpy as np
 # pixels and would miss most of it. Below, exactly what the originals do.
 MAX_SHRINK = 4
 _INTERPOLATION = {
-    'cubic': cv2.INTER_CUBIC,
-    'linear': cv2.INTER_LINEAR,
-    'area': cv2.INTER_AREA,
+  'cubic': cv2.INTER_CUBIC,
+  'linear': cv2.INTER_LINEAR,
+  'area': cv2.INTER_AREA,
 }
 # SS-NAN's: a photo is enlarged only if its shorter side is below this.
 _PAD_MIN_SIDE = 128
@@ -62,7 +62,7 @@ class Placement:
 
 
 def fit_photo(
-    image: np.ndarray, rules: dict[str, Any], box=None
+  image: np.ndarray, rules: dict[str, Any], box=None
 ) -> tuple[np.ndarray, Placement]:
   """Places a photo as a spec's `[input]` says.
 
@@ -85,8 +85,8 @@ def fit_photo(
   # The pixels of the reduced photo, where its pixel areas are.
   scale = [s / r for s, r in zip(place.scale, reduced, strict=True)]
   offset = [
-      t + s * (0.5 / r - 0.5)
-      for s, t, r in zip(place.scale, place.offset, reduced, strict=True)
+    t + s * (0.5 / r - 0.5)
+    for s, t, r in zip(place.scale, place.offset, reduced, strict=True)
   ]
   rules = {'interpolation': 'linear', 'pad_value': 0} | rules
   interpolation = _INTERPOLATION[rules['interpolation']]
@@ -97,12 +97,12 @@ def fit_photo(
     placed = _paste(image, place, rules)
   else:
     placed = cv2.warpAffine(
-        image,
-        np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]]),
-        size,
-        flags=interpolation,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=[rules['pad_value']] * 3,
+      image,
+      np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]]),
+      size,
+      flags=interpolation,
+      borderMode=cv2.BORDER_CONSTANT,
+      borderValue=[rules['pad_value']] * 3,
     )
   return in_color(placed, rules['color']), place
 
@@ -123,8 +123,9 @@ def _place(photo, rules, box) -> Placement:
   if rules['fit'] == 'letterbox_center':
     # Of distances between pixel centres, as the original has them.
     scale = min((width - 1) / max(w - 1, 1), (height - 1) / max(h - 1, 1))
-    offset = (width - 1) / 2 - scale * (w - 1) / 2, (
-        (height - 1) / 2 - scale * (h - 1) / 2
+    offset = (
+      (width - 1) / 2 - scale * (w - 1) / 2,
+      ((height - 1) / 2 - scale * (h - 1) / 2),
     )
     return Placement((scale, scale), offset, size, photo)
   if rules['fit'] == 'affine_box':
@@ -132,8 +133,9 @@ def _place(photo, rules, box) -> Placement:
     padding = rules.get('box_padding', 1.0)
     wide = max((x1 - x0) * padding, (y1 - y0) * padding * width / height)
     scale = width / max(wide, 1e-6)
-    offset = width / 2 - scale * (x0 + x1) / 2, (
-        height / 2 - scale * (y0 + y1) / 2
+    offset = (
+      width / 2 - scale * (x0 + x1) / 2,
+      (height / 2 - scale * (y0 + y1) / 2),
     )
     return Placement((scale, scale), offset, size, photo)
   ratio = min(height / h, width / w)
@@ -157,19 +159,20 @@ def _inner(photo, ratio, fit) -> tuple[int, int]:
 
 def _paste(image, place: Placement, rules) -> np.ndarray:
   inner = tuple(
-      round(s * side)
-      for s, side in zip(place.scale, place.photo[::-1], strict=True)
+    round(s * side)
+    for s, side in zip(place.scale, place.photo[::-1], strict=True)
   )
   left, top = (
-      round(t - s / 2 + 0.5)
-      for s, t in zip(place.scale, place.offset, strict=True)
+    round(t - s / 2 + 0.5)
+    for s, t in zip(place.scale, place.offset, strict=True)
   )
   shrinks = rules['fit'] == 'pad_center' and place.scale[0] < 1
   resized = cv2.resize(
-      image,
-      inner,
-      interpolation=cv2.INTER_AREA if shrinks
-      else _INTERPOLATION[rules['interpolation']],
+    image,
+    inner,
+    interpolation=cv2.INTER_AREA
+    if shrinks
+    else _INTERPOLATION[rules['interpolation']],
   )
   placed = np.full((*place.size, 3), rules['pad_value'], np.uint8)
   placed[top : top + inner[1], left : left + inner[0]] = resized
@@ -200,19 +203,19 @@ def keep_height(image: np.ndarray, rules: dict[str, Any]) -> np.ndarray:
   image = in_color(image, rules['color'])
   if min(h / height, w / width) > MAX_SHRINK:
     image = cv2.resize(
-        image, (2 * width, 2 * height), interpolation=cv2.INTER_AREA
+      image, (2 * width, 2 * height), interpolation=cv2.INTER_AREA
     )
   if image.shape[:2] == (height, width):
     return image
   return cv2.resize(
-      image,
-      (width, height),
-      interpolation=_INTERPOLATION[rules['interpolation']],
+    image,
+    (width, height),
+    interpolation=_INTERPOLATION[rules['interpolation']],
   )
 
 
 def pad_multiple(
-    image: np.ndarray, rules: dict[str, Any], scale: float
+  image: np.ndarray, rules: dict[str, Any], scale: float
 ) -> tuple[np.ndarray, tuple[int, int]]:
   """Resizes a photo to a height and pads it at the right and the bottom.
 
@@ -229,12 +232,17 @@ def pad_multiple(
   factor = scale * rules['height'] / h
   h, w = (max(round(side * factor), 1) for side in (h, w))
   resized = cv2.resize(
-      image, (w, h), interpolation=_INTERPOLATION[rules['interpolation']]
+    image, (w, h), interpolation=_INTERPOLATION[rules['interpolation']]
   )
   multiple = rules['multiple_of']
   placed = cv2.copyMakeBorder(
-      resized, 0, -h % multiple, 0, -w % multiple, cv2.BORDER_CONSTANT,
-      value=[rules['pad_value']] * 3,
+    resized,
+    0,
+    -h % multiple,
+    0,
+    -w % multiple,
+    cv2.BORDER_CONSTANT,
+    value=[rules['pad_value']] * 3,
   )
   return in_color(placed, rules['color']), (h, w)
 
@@ -258,7 +266,7 @@ def to_tensor(placed: np.ndarray, rules: dict[str, Any]) -> np.ndarray:
 
 
 def linear_weights(
-    positions: np.ndarray, size: int, *, border: str = 'clamp'
+  positions: np.ndarray, size: int, *, border: str = 'clamp'
 ) -> np.ndarray:
   """Linear interpolation along one axis, as a matrix.
 

@@ -13,8 +13,7 @@ from input_pipeline import garment_masks
 from viton_jax.errors import InputError
 
 _REMEDY = (
-    'give a photo on a plain light background, or the mask by '
-    '--garment_mask FILE'
+  'give a photo on a plain light background, or the mask by --garment_mask FILE'
 )
 # Longest side at which the work is done.
 _WORK_PX = 1200
@@ -53,13 +52,13 @@ def segment_garment(photo: np.ndarray) -> np.ndarray:
   photo = np.asarray(photo)
   if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
     raise InputError(
-        'a garment photo must be uint8 of shape (h, w, 3), not '
-        f'{photo.dtype} of {photo.shape}; decode it as RGB'
+      'a garment photo must be uint8 of shape (h, w, 3), not '
+      f'{photo.dtype} of {photo.shape}; decode it as RGB'
     )
   h, w, _ = photo.shape
   if min(h, w) < 16:
     raise InputError(
-        f'the garment photo is {w} x {h} pixels; give one of at least 16 x 16'
+      f'the garment photo is {w} x {h} pixels; give one of at least 16 x 16'
     )
   # Outlines of large photos are as smooth as those of their reductions.
   scale = _WORK_PX / max(h, w)
@@ -86,15 +85,15 @@ def _segment(photo: np.ndarray) -> np.ndarray:
   share = mask.mean()
   if share < _MIN_SHARE:
     raise InputError(
-        'the garment photo shows nothing that differs from its background '
-        f'({100 * share:.1f} % of it does); give a photo of the whole garment '
-        'on a light background of another colour, or the mask by '
-        '--garment_mask FILE'
+      'the garment photo shows nothing that differs from its background '
+      f'({100 * share:.1f} % of it does); give a photo of the whole garment '
+      'on a light background of another colour, or the mask by '
+      '--garment_mask FILE'
     )
   if share > _MAX_SHARE:
     raise InputError(
-        f'the garment covers {100 * share:.0f} % of its photo, so there is no '
-        f'background to tell it from; {_REMEDY}'
+      f'the garment covers {100 * share:.0f} % of its photo, so there is no '
+      f'background to tell it from; {_REMEDY}'
     )
   return _without_shadow(even, mask)
 
@@ -117,22 +116,22 @@ def _background(photo: np.ndarray) -> np.ndarray:
   level = np.quantile(grey, 0.7)
   if level < _LIGHT:
     raise InputError(
-        f'the garment photo has a dark background (level {level:.0f} of 255 '
-        f'along its border); {_REMEDY}'
+      f'the garment photo has a dark background (level {level:.0f} of 255 '
+      f'along its border); {_REMEDY}'
     )
   basis = _terms(x / w - 0.5, y / h - 0.5)
   weight = (grey > level - 60).astype(np.float64)
   for _ in range(6):
     factors = np.linalg.lstsq(
-        basis * weight[:, None], colours * weight[:, None], rcond=None
+      basis * weight[:, None], colours * weight[:, None], rcond=None
     )[0]
     off = np.abs(colours - basis @ factors).max(axis=1)
     weight = 1 / (1 + (off / 4) ** 2)
   even = (off < _EVEN).mean()
   if even < _MIN_EVEN:
     raise InputError(
-        f'the garment photo has a patterned background (only {100 * even:.0f} '
-        f'% of its border is of one even colour); {_REMEDY}'
+      f'the garment photo has a patterned background (only {100 * even:.0f} '
+      f'% of its border is of one even colour); {_REMEDY}'
     )
   field = _terms(*np.meshgrid(np.arange(w) / w - 0.5, np.arange(h) / h - 0.5))
   return np.clip(field @ factors, _LIGHT / 2, 255).astype(np.float32)
@@ -143,11 +142,17 @@ def _noise(photo: np.ndarray) -> float:
   h, w, _ = photo.shape
   depth = max(3, min(h, w) // 40)
   grain = photo.astype(np.float32) - cv2.GaussianBlur(photo, (0, 0), 2)
-  rim = np.concatenate([
-      strip.reshape(-1) for strip in (
-          grain[:depth], grain[-depth:], grain[:, :depth], grain[:, -depth:]
+  rim = np.concatenate(
+    [
+      strip.reshape(-1)
+      for strip in (
+        grain[:depth],
+        grain[-depth:],
+        grain[:, :depth],
+        grain[:, -depth:],
       )
-  ])
+    ]
+  )
   # A garment that touches the border is the minority there.
   return 1.4826 * float(np.median(np.abs(rim)))
 
@@ -170,19 +175,19 @@ def _without_shadow(even: np.ndarray, mask: np.ndarray) -> np.ndarray:
   grey = values.mean(axis=2)
   tint = (values.max(axis=2) - values.min(axis=2)) / np.maximum(grey, 1e-3)
   slope = np.hypot(
-      cv2.Sobel(values, cv2.CV_32F, 1, 0, scale=0.125),
-      cv2.Sobel(values, cv2.CV_32F, 0, 1, scale=0.125),
+    cv2.Sobel(values, cv2.CV_32F, 1, 0, scale=0.125),
+    cv2.Sobel(values, cv2.CV_32F, 0, 1, scale=0.125),
   ).max(axis=2)
   soft = (slope < _SOFT / size) & (grey > _SHADE) & (tint < _TINT)
   _, parts = cv2.connectedComponents(
-      (soft | ~mask).astype(np.uint8), connectivity=4
+    (soft | ~mask).astype(np.uint8), connectivity=4
   )
   reached = np.isin(parts, np.unique(parts[~mask])) & soft
   rest = (mask & ~reached).astype(np.uint8)
   # Lines of the shadow's own structure go; the rim of the cloth comes back,
   # which the blur has made soft on its outer side.
   thin = cv2.getStructuringElement(
-      cv2.MORPH_ELLIPSE, (2 * round(2 * sigma) + 1,) * 2
+    cv2.MORPH_ELLIPSE, (2 * round(2 * sigma) + 1,) * 2
   )
   rest = cv2.morphologyEx(_filled(rest), cv2.MORPH_OPEN, thin)
   rest = (cv2.dilate(rest, np.ones((3, 3), np.uint8)) > 0) & mask
@@ -191,7 +196,7 @@ def _without_shadow(even: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return mask
   # White gaps between dots or stripes are cloth.
   wide = cv2.getStructuringElement(
-      cv2.MORPH_ELLIPSE, (2 * round(0.03 * size) + 1,) * 2
+    cv2.MORPH_ELLIPSE, (2 * round(0.03 * size) + 1,) * 2
   )
   closed = cv2.morphologyEx(rest.astype(np.uint8), cv2.MORPH_CLOSE, wide) > 0
   if (closed & taken).sum() > _MAX_GAPS * rest.sum():
@@ -207,7 +212,5 @@ def _without_shadow(even: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _filled(mask: np.ndarray) -> np.ndarray:
   """Fills holes of a uint8 0/1 mask."""
-  outline, _ = cv2.findContours(
-      mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-  )
+  outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
   return cv2.drawContours(np.zeros_like(mask), outline, -1, 1, cv2.FILLED)

@@ -97,11 +97,11 @@ _TASKS = {
 }  # fmt: skip
 # What each kind of output must say besides.
 _NEEDED = {
-    'heat_paf': ('stride', 'decoder'),
-    'simcc': ('split', 'min_score', 'channels'),
-    'logits': ('align', 'channels'),
-    'labels': (),
-    'boxes': ('min_score',),
+  'heat_paf': ('stride', 'decoder'),
+  'simcc': ('split', 'min_score', 'channels'),
+  'logits': ('align', 'channels'),
+  'labels': (),
+  'boxes': ('min_score',),
 }
 # What the fits must say that have no fixed size.
 _SIZES = {
@@ -161,7 +161,7 @@ def read_spec(path: pathlib.Path) -> Spec:
     stat = path.stat()
   except OSError as error:
     raise InputError(
-        f'{path}: cannot be read ({error.strerror}); check the name'
+      f'{path}: cannot be read ({error.strerror}); check the name'
     ) from error
   return _read_spec(path, stat.st_mtime_ns, stat.st_size)
 
@@ -173,20 +173,20 @@ def _read_spec(path: pathlib.Path, mtime: int, size: int) -> Spec:
     content = tomllib.loads(path.read_text(encoding='utf-8'))
   except OSError as error:
     raise InputError(
-        f'{path}: cannot be read ({error.strerror}); check the name'
+      f'{path}: cannot be read ({error.strerror}); check the name'
     ) from error
   except ValueError as error:  # Of TOML, or of UTF-8.
     raise InputError(
-        f'{path}: this is not a TOML file ({error}); see docs/perception.md'
+      f'{path}: this is not a TOML file ({error}); see docs/perception.md'
     ) from error
   try:
     spec = Spec(
-        path.stem,
-        **content['model'],
-        input=content['input'],
-        output=content['output'],
-        to_lip20=tuple(content.get('labels', {}).get('to_lip20', ())),
-        to_coco18=tuple(content.get('keypoints', {}).get('to_coco18', ())),
+      path.stem,
+      **content['model'],
+      input=content['input'],
+      output=content['output'],
+      to_lip20=tuple(content.get('labels', {}).get('to_lip20', ())),
+      to_coco18=tuple(content.get('keypoints', {}).get('to_coco18', ())),
     )
     wrong = _wrong(spec)
   except KeyError as error:
@@ -195,8 +195,8 @@ def _read_spec(path: pathlib.Path, mtime: int, size: int) -> Spec:
     wrong = str(error).removeprefix('Spec.__init__() ')
   if wrong:
     raise InputError(
-        f'{path}: not a usable spec of a model, because {wrong}; '
-        'docs/perception.md has an example'
+      f'{path}: not a usable spec of a model, because {wrong}; '
+      'docs/perception.md has an example'
     )
   return spec
 
@@ -206,9 +206,8 @@ def _wrong(spec: Spec) -> str | None:
   for place in (vars(spec), spec.input, spec.output):
     for key in place.keys() & _ALLOWED.keys():
       if place[key] not in _ALLOWED[key]:
-        return (
-            f'{key} is {place[key]!r}; it must be one of '
-            + ', '.join(_ALLOWED[key])
+        return f'{key} is {place[key]!r}; it must be one of ' + ', '.join(
+          _ALLOWED[key]
         )
   needed = _SIZES.get(spec.input.get('fit'), ('size',))
   for key in ('color', 'fit', *needed):
@@ -239,8 +238,8 @@ def _wrong(spec: Spec) -> str | None:
       return f'to_lip20 is {list(table)}; it must be labels from 0 to 19'
     if spec.output.get('channels', len(table)) != len(table):
       return (
-          f'to_lip20 has {len(table)} labels for '
-          f'{spec.output["channels"]} channels'
+        f'to_lip20 has {len(table)} labels for '
+        f'{spec.output["channels"]} channels'
       )
   whole = spec.output.get('decoder') == 'openpose'
   if whole != (spec.input['fit'] == 'pad_multiple'):
@@ -251,9 +250,7 @@ def _wrong(spec: Spec) -> str | None:
       return f'to_coco18 has {len(joints)} joints instead of 18'
     for joint in joints:
       both = joint if isinstance(joint, list) else [joint]
-      if not both or not all(
-          x in range(spec.output['channels']) for x in both
-      ):
+      if not both or not all(x in range(spec.output['channels']) for x in both):
         return f'to_coco18 has {joint}, which is no joint of the model'
   return None
 
@@ -288,17 +285,15 @@ def missing(spec: Spec, folder: pathlib.Path) -> InputError:
   """The error that tells where to get a file and where to put it."""
   path = folder / spec.file
   return InputError(
-      f"the {spec.task} model '{spec.name}' is missing: get {path.name} "
-      f'({size_text(spec)}, licence {spec.licence}) from {spec.source}, and '
-      f'put it at {path}'
+    f"the {spec.task} model '{spec.name}' is missing: get {path.name} "
+    f'({size_text(spec)}, licence {spec.licence}) from {spec.source}, and '
+    f'put it at {path}'
   )
 
 
 def can_run(spec: Spec) -> bool:
   """Whether what runs the model is installed."""
-  return spec.backend != 'onnx' or bool(
-      importlib.util.find_spec('onnxruntime')
-  )
+  return spec.backend != 'onnx' or bool(importlib.util.find_spec('onnxruntime'))
 
 
 def first_found(task: str, folder: pathlib.Path) -> Spec | None:
@@ -311,10 +306,10 @@ def first_found(task: str, folder: pathlib.Path) -> Spec | None:
 
 
 def find(
-    model: str | os.PathLike | None,
-    folder: str | os.PathLike | None = None,
-    *,
-    task: str,
+  model: str | os.PathLike | None,
+  folder: str | os.PathLike | None = None,
+  *,
+  task: str,
 ) -> tuple[Spec | None, pathlib.Path]:
   """Finds the file to use and how to use it.
 
@@ -350,8 +345,8 @@ def find(
     raise InputError(f'{path}: a folder; give the model file in it')
   if not path.is_file():
     raise InputError(
-        f'{path}: no such model file; give a file, or one of the known models '
-        f'{", ".join(specs)}'
+      f'{path}: no such model file; give a file, or one of the known models '
+      f'{", ".join(specs)}'
     )
   return _of_file(path, specs, task)
 
@@ -362,16 +357,16 @@ def _of_file(path, specs, task) -> tuple[Spec | None, pathlib.Path]:
     spec = read_spec(path)
     if spec.task != task:
       raise InputError(
-          f'{path}: a spec for {spec.task}, but {task} is asked for'
+        f'{path}: a spec for {spec.task}, but {task} is asked for'
       )
     if not (path.parent / spec.file).is_file():
       raise missing(spec, path.parent)
     return spec, path.parent / spec.file
   if suffix in _PICKLES:
     raise InputError(
-        f'{path}: such files hold Python objects and can run code when they '
-        'are read, so they are not; export the network to ONNX where you '
-        'trust the file, and give the .onnx file'
+      f'{path}: such files hold Python objects and can run code when they '
+      'are read, so they are not; export the network to ONNX where you '
+      'trust the file, and give the .onnx file'
     )
   if suffix == '.onnx':
     return None, path
@@ -382,6 +377,6 @@ def _of_file(path, specs, task) -> tuple[Spec | None, pathlib.Path]:
       return specs.get(DEFAULT_POSE, spec), path
   known = {'pose': '.onnx or .pb', 'parsing': '.onnx or .h5'}
   raise InputError(
-      f'{path}: not a kind of file that a {task} model has; give '
-      f'{known.get(task, ".onnx")}, or a spec (.toml)'
+    f'{path}: not a kind of file that a {task} model has; give '
+    f'{known.get(task, ".onnx")}, or a spec (.toml)'
   )

@@ -59,8 +59,8 @@ class Networks:
 
 
 def load_networks(
-    checkpoint: str | os.PathLike,
-    refine_checkpoint: str | os.PathLike | None = None,
+  checkpoint: str | os.PathLike,
+  refine_checkpoint: str | os.PathLike | None = None,
 ) -> Networks:
   """Loads both networks from any of the places where they lie together.
 
@@ -82,14 +82,14 @@ def load_networks(
   if refine_checkpoint is None and (folder / 'stage2').is_dir():
     checkpoint, refine_checkpoint = folder / 'stage1', folder / 'stage2'
   first, run = engine.make_try_on(
-      checkpoint, refine_checkpoint or checkpoint, workers=1
+    checkpoint, refine_checkpoint or checkpoint, workers=1
   )
   return _networks(run, first)
 
 
 def _networks(run, trained) -> Networks:
   dress = functools.partial(
-      _dress, run=run, working=trained.size, fidelity=trained.fidelity
+    _dress, run=run, working=trained.size, fidelity=trained.fidelity
   )
   return Networks(trained.size, dress)
 
@@ -98,11 +98,11 @@ def _run_exported(exported, batch):
   """As `make_try_on`, of an exported try-on, whose pictures are uint8."""
   tried = exported({name: batch[name] for name in exported.manifest['inputs']})
   as_norm = {
-      name: getattr(tried, name) / np.float32(127.5) - 1
-      for name in ('coarse', 'warped', 'output')
+    name: getattr(tried, name) / np.float32(127.5) - 1
+    for name in ('coarse', 'warped', 'output')
   }
   as_share = {
-      name: getattr(tried, name) / np.float32(255) for name in ('mask', 'alpha')
+    name: getattr(tried, name) / np.float32(255) for name in ('mask', 'alpha')
   }
   return dataclasses.replace(tried, **as_norm, **as_share)
 
@@ -111,37 +111,37 @@ def _dress(sample: Sample, *, run, working, fidelity) -> Dressed:
   """The networks' try-on, enlarged, with the garment at its own sharpness."""
   height, width = working
   example = working_example(
-      sample, height=height, width=width, fidelity=fidelity
+    sample, height=height, width=width, fidelity=fidelity
   )
   batch = {
-      name: value[None]
-      for name, value in example.items()
-      if isinstance(value, np.ndarray)
+    name: value[None]
+    for name, value in example.items()
+    if isinstance(value, np.ndarray)
   }
   tried = run(batch)
   if tried.failures[0]:
     raise InputError(f'{sample.name}: {tried.failures[0]}')
   size = sample.parse.shape
   warped = warp_photo(
-      spread_garment(sample.garment, sample.garment_mask),
-      tried.control_points[0],
-      working_size=working,
-      out_size=size,
+    spread_garment(sample.garment, sample.garment_mask),
+    tried.control_points[0],
+    working_size=working,
+    out_size=size,
   )
   coarse = enlarge((tried.coarse[0] + 1) * 127.5, size).clip(0, 255)
   alpha = enlarge(tried.alpha[0][..., 0], size).clip(0, 1)
   mask = enlarge(tried.mask[0][..., 0], size)
   picture = coarse + alpha[..., None] * (warped - coarse)
   return Dressed(
-      picture=np.rint(picture).astype(np.uint8),
-      changed=(sample.parse == GARMENT_LABEL) | (mask > 0.5),
-      steps={
-          'coarse': contact_sheets.to_rgb(tried.coarse[0], (-1, 1)),
-          'mask': contact_sheets.to_rgb(tried.mask[0], (0, 1)),
-          'warped': warped,
-          'alpha': contact_sheets.to_rgb(tried.alpha[0], (0, 1)),
-          'composed': np.rint(picture).astype(np.uint8),
-      },
+    picture=np.rint(picture).astype(np.uint8),
+    changed=(sample.parse == GARMENT_LABEL) | (mask > 0.5),
+    steps={
+      'coarse': contact_sheets.to_rgb(tried.coarse[0], (-1, 1)),
+      'mask': contact_sheets.to_rgb(tried.mask[0], (0, 1)),
+      'warped': warped,
+      'alpha': contact_sheets.to_rgb(tried.alpha[0], (0, 1)),
+      'composed': np.rint(picture).astype(np.uint8),
+    },
   )
 
 
@@ -149,36 +149,36 @@ def paste(sample: Sample) -> Dressed:
   """The garment, bent onto the one that the person wears."""
   height, width = PASTE_SIZE
   example = working_example(
-      sample, height=height, width=width, fidelity='fixed'
+    sample, height=height, width=width, fidelity='fixed'
   )
   worn = (example['parse'] == GARMENT_LABEL).astype(np.float32)
   points, reason = prediction.match(
-      example['garment_mask'], worn, fidelity='fixed'
+    example['garment_mask'], worn, fidelity='fixed'
   )
   if reason:
     raise InputError(f'{sample.name}: {reason}')
   size = sample.parse.shape
   warped = warp_photo(
-      spread_garment(sample.garment, sample.garment_mask),
-      points,
-      working_size=PASTE_SIZE,
-      out_size=size,
+    spread_garment(sample.garment, sample.garment_mask),
+    points,
+    working_size=PASTE_SIZE,
+    out_size=size,
   )
   share = smooth_region(sample.parse, (GARMENT_LABEL,))[..., None]
   picture = sample.person + share * (warped.astype(np.float32) - sample.person)
   return Dressed(
-      picture=np.rint(picture).astype(np.uint8),
-      changed=sample.parse == GARMENT_LABEL,
-      steps={'warped': warped},
+    picture=np.rint(picture).astype(np.uint8),
+    changed=sample.parse == GARMENT_LABEL,
+    steps={'warped': warped},
   )
 
 
 def warp_photo(
-    photo: np.ndarray,
-    control_points: np.ndarray,
-    *,
-    working_size: tuple[int, int],
-    out_size: tuple[int, int],
+  photo: np.ndarray,
+  control_points: np.ndarray,
+  *,
+  working_size: tuple[int, int],
+  out_size: tuple[int, int],
 ) -> np.ndarray:
   """Warps a garment's photo into a person's frame of any size.
 
@@ -196,23 +196,23 @@ def warp_photo(
     (H, W, 3) uint8; beyond the photo, its border repeated.
   """
   grid = np.asarray(
-      geometry.sampling_grid(control_points[None], tuple(working_size))
+    geometry.sampling_grid(control_points[None], tuple(working_size))
   )[0]
   positions = cv2.resize(grid, out_size[::-1], interpolation=cv2.INTER_LINEAR)
   shrink = min(photo.shape[i] / out_size[i] for i in (0, 1))
   if shrink > 1.5:
     # Averaged down first: the warp reads 4 x 4 pixels and would skip others.
     photo = cv2.resize(
-        photo, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA
+      photo, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA
     )
   source = []
   for i, (side, small) in enumerate(
-      zip(photo.shape[1::-1], working_size[::-1], strict=True)
+    zip(photo.shape[1::-1], working_size[::-1], strict=True)
   ):
     small_px = (positions[..., i] + 1) * (small - 1) / 2
     source.append(((small_px + 0.5) * side / small - 0.5).astype(np.float32))
   return cv2.remap(
-      photo, *source, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    photo, *source, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
   )
 
 
@@ -237,7 +237,7 @@ def spread_garment(photo: np.ndarray, garment_mask: np.ndarray) -> np.ndarray:
   if not inner.any():
     inner = garment_mask
   rows, columns = ndimage.distance_transform_edt(
-      ~inner, return_distances=False, return_indices=True
+    ~inner, return_distances=False, return_indices=True
   )
   return photo[rows, columns]
 
@@ -250,7 +250,7 @@ def _eroded(mask: np.ndarray, times: int) -> np.ndarray:
 def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """(h, w) or (h, w, c) float32 -> (H, W[, c]), cubic, pixel centres kept."""
   return cv2.resize(
-      np.asarray(values, np.float32), size[::-1], interpolation=cv2.INTER_CUBIC
+    np.asarray(values, np.float32), size[::-1], interpolation=cv2.INTER_CUBIC
   )
 
 

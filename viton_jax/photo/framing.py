@@ -46,7 +46,7 @@ class Box:
 
 
 def choose_person(
-    people: list[np.ndarray], index: int, name: str
+  people: list[np.ndarray], index: int, name: str
 ) -> np.ndarray:
   """One of the people that were found, or a sentence on why not.
 
@@ -60,20 +60,20 @@ def choose_person(
   """
   if not people:
     raise InputError(
-        f'{name}: nobody was found in the photo; give one that shows a person '
-        'from the front, upright and large, or the joints with --pose FILE'
+      f'{name}: nobody was found in the photo; give one that shows a person '
+      'from the front, upright and large, or the joints with --pose FILE'
     )
   if not 0 <= index < len(people):
     raise InputError(
-        f'{name}: person_index is {index}, but the people found in the photo '
-        f'are 0 to {len(people) - 1} (0 is the largest); choose one of them, '
-        'or give the joints with --pose FILE'
+      f'{name}: person_index is {index}, but the people found in the photo '
+      f'are 0 to {len(people) - 1} (0 is the largest); choose one of them, '
+      'or give the joints with --pose FILE'
     )
   return people[index]
 
 
 def check_view(
-    keypoints: np.ndarray, frame: tuple[int, int], name: str
+  keypoints: np.ndarray, frame: tuple[int, int], name: str
 ) -> None:
   """Refuses people who do not show what is to be dressed.
 
@@ -88,38 +88,39 @@ def check_view(
   seen = keypoints[:, 2] > 0
   way_out = 'give another photo, or better joints with --pose FILE'
   missing = [
-      what
-      for joint, what in (
-          (NECK, 'neck'), (R_SHOULDER, 'right shoulder'),
-          (L_SHOULDER, 'left shoulder'),
-      )
-      if not seen[joint]
+    what
+    for joint, what in (
+      (NECK, 'neck'),
+      (R_SHOULDER, 'right shoulder'),
+      (L_SHOULDER, 'left shoulder'),
+    )
+    if not seen[joint]
   ]
   if missing:
     raise InputError(
-        f'{name}: the {" and the ".join(missing)} cannot be seen, and without '
-        f'them nobody can be dressed; {way_out}'
+      f'{name}: the {" and the ".join(missing)} cannot be seen, and without '
+      f'them nobody can be dressed; {way_out}'
     )
   # From the front a person's right is on the picture's left.
   turned = keypoints[R_SHOULDER, 0] > keypoints[L_SHOULDER, 0]
   if turned and not seen[list(_FACE)].any():
     raise InputError(
-        f'{name}: the person seems to be seen from behind (no face, right '
-        f'shoulder on the right); try-on is made for front views; {way_out}'
+      f'{name}: the person seems to be seen from behind (no face, right '
+      f'shoulder on the right); try-on is made for front views; {way_out}'
     )
   x, y = keypoints[[NECK, R_SHOULDER, L_SHOULDER], :2].T
   width = np.abs(np.diff(x[1:])).item()
   below = frame[0] - y.mean()
   if below < 0.6 * width:
     raise InputError(
-        f'{name}: the photo ends {max(below, 0):.0f} pixels below the '
-        f'shoulders, which are {width:.0f} pixels wide, so there is no upper '
-        f'body to dress; {way_out}'
+      f'{name}: the photo ends {max(below, 0):.0f} pixels below the '
+      f'shoulders, which are {width:.0f} pixels wide, so there is no upper '
+      f'body to dress; {way_out}'
     )
 
 
 def upper_body(
-    keypoints: np.ndarray, frame: tuple[int, int], aspect: float
+  keypoints: np.ndarray, frame: tuple[int, int], aspect: float
 ) -> Box:
   """The networks' frame around a person.
 
@@ -134,7 +135,7 @@ def upper_body(
   points = keypoints[:, :2].astype(np.float64)
   neck = points[NECK]
   heights = [
-      np.linalg.norm(points[R_SHOULDER] - points[L_SHOULDER]) / _SHOULDERS
+    np.linalg.norm(points[R_SHOULDER] - points[L_SHOULDER]) / _SHOULDERS
   ]
   hips = points[[j for j in (R_HIP, L_HIP) if keypoints[j, 2] > 0]]
   centre = neck[0]
@@ -146,9 +147,9 @@ def upper_body(
   height = max(heights)
   whole = Box(0, 0, frame[1], frame[0])
   if (
-      abs(frame[1] / frame[0] / aspect - 1) < 0.02
-      and abs(height / frame[0] - 1) < _NEARLY
-      and abs(neck[1] / frame[0] - _NECK_Y) < _NEARLY
+    abs(frame[1] / frame[0] / aspect - 1) < 0.02
+    and abs(height / frame[0] - 1) < _NEARLY
+    and abs(neck[1] / frame[0] - _NECK_Y) < _NEARLY
   ):
     return whole
   width = height * aspect
@@ -157,10 +158,10 @@ def upper_body(
   beyond = max(top + height - frame[0], 0) or min(top, 0)
   top -= np.clip(beyond, -_NUDGE * height, _NUDGE * height)
   return Box(
-      round(centre - width / 2),
-      round(top),
-      max(round(width), 1),
-      max(round(height), 1),
+    round(centre - width / 2),
+    round(top),
+    max(round(width), 1),
+    max(round(height), 1),
   )
 
 
@@ -174,13 +175,13 @@ def cut(image: np.ndarray, box: Box, *, fill: str) -> np.ndarray:
   """
   inner = box.inside(image.shape[:2])
   part = image[
-      inner.top : inner.top + inner.height,
-      inner.left : inner.left + inner.width,
+    inner.top : inner.top + inner.height,
+    inner.left : inner.left + inner.width,
   ]
   before = inner.top - box.top, inner.left - box.left
   after = (
-      box.height - inner.height - before[0],
-      box.width - inner.width - before[1],
+    box.height - inner.height - before[0],
+    box.width - inner.width - before[1],
   )
   margins = [*zip(before, after, strict=True)] + [(0, 0)] * (image.ndim - 2)
   return np.pad(part, margins, mode='edge' if fill == 'edge' else 'constant')
@@ -199,8 +200,8 @@ def change_mask(changed: np.ndarray, kept: np.ndarray) -> np.ndarray:
   sigma = max(_FEATHER * changed.shape[0], 0.8)
   reach = 2 * round(sigma / 2) + 1
   grown = cv2.dilate(
-      (changed & ~kept).astype(np.uint8),
-      cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)),
+    (changed & ~kept).astype(np.uint8),
+    cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)),
   )
   soft = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), sigma)
   stays = cv2.GaussianBlur(kept.astype(np.float32), (0, 0), sigma / 2)
@@ -208,7 +209,7 @@ def change_mask(changed: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def paste_back(
-    photo: np.ndarray, crop: np.ndarray, weight: np.ndarray, box: Box
+  photo: np.ndarray, crop: np.ndarray, weight: np.ndarray, box: Box
 ) -> np.ndarray:
   """Lays a changed crop into its photo; where weight is 0 no pixel changes.
 
@@ -225,8 +226,8 @@ def paste_back(
   rows = slice(inner.top, inner.top + inner.height)
   columns = slice(inner.left, inner.left + inner.width)
   part = (
-      slice(inner.top - box.top, inner.top - box.top + inner.height),
-      slice(inner.left - box.left, inner.left - box.left + inner.width),
+    slice(inner.top - box.top, inner.top - box.top + inner.height),
+    slice(inner.left - box.left, inner.left - box.left + inner.width),
   )
   share = (weight[part] * _fade(inner, photo.shape[:2]))[..., None]
   old = photo[rows, columns].astype(np.float32)
@@ -240,8 +241,8 @@ def _fade(inner: Box, frame: tuple[int, int]) -> np.ndarray:
   reach = max(2 * _FEATHER * inner.height, 1.0)
   sides = []
   for start, length, end in (
-      (inner.top, inner.height, frame[0]),
-      (inner.left, inner.width, frame[1]),
+    (inner.top, inner.height, frame[0]),
+    (inner.left, inner.width, frame[1]),
   ):
     at = np.arange(length) + 0.5
     low = at / reach if start > 0 else np.ones(length)

@@ -24,7 +24,7 @@ Given = np.ndarray | str | os.PathLike | None
 
 
 def people_of(
-    pose: Given, photo: np.ndarray, name: str, *, models_dir: Given = None
+  pose: Given, photo: np.ndarray, name: str, *, models_dir: Given = None
 ) -> tuple[list[np.ndarray], str]:
   """The joints of the people in a photo.
 
@@ -47,11 +47,11 @@ def people_of(
   path = pathlib.Path(pose) if pose is not None else None
   if path and path.suffix.lower() in _POSE_FILES:
     people, rule = any_file.read_people(
-        path, photo.shape[:2], person=pathlib.Path(name).stem
+      path, photo.shape[:2], person=pathlib.Path(name).stem
     )
     return (
-        pose_lib.largest_first([(one, 0.0) for one in people]),
-        f'of {path}, {rule}',
+      pose_lib.largest_first([(one, 0.0) for one in people]),
+      f'of {path}, {rule}',
     )
   try:
     finder = pose_lib.choose_pose(pose, models_dir)
@@ -59,8 +59,7 @@ def people_of(
     if pose is not None:
       raise
     raise InputError(
-        f'{error}; or give the joints of {name} with --pose FILE (OpenPose '
-        'JSON)'
+      f'{error}; or give the joints of {name} with --pose FILE (OpenPose JSON)'
     ) from error
   return finder.find(photo), f'found by {finder.description}'
 
@@ -68,21 +67,21 @@ def people_of(
 def _joints(pose: np.ndarray, name: str) -> np.ndarray:
   if pose.shape != (NUM_KEYPOINTS, 3) or not np.isfinite(pose).all():
     raise InputError(
-        f'{name}: pose is an array of shape {pose.shape}; give (18, 3) finite '
-        'numbers: x, y in pixels and confidence in COCO-18 order'
+      f'{name}: pose is an array of shape {pose.shape}; give (18, 3) finite '
+      'numbers: x, y in pixels and confidence in COCO-18 order'
     )
   return pose.astype(np.float32)
 
 
 def labels_of(
-    parse: Given,
-    photo: np.ndarray,
-    name: str,
-    *,
-    labels: str,
-    cut: Callable[[np.ndarray], np.ndarray],
-    keypoints: np.ndarray,
-    models_dir: Given = None,
+  parse: Given,
+  photo: np.ndarray,
+  name: str,
+  *,
+  labels: str,
+  cut: Callable[[np.ndarray], np.ndarray],
+  keypoints: np.ndarray,
+  models_dir: Given = None,
 ) -> tuple[np.ndarray, str]:
   """LIP-20 labels of the part of a photo that is dressed.
 
@@ -104,12 +103,14 @@ def labels_of(
   """
   frame = photo.shape[:2]
   if isinstance(parse, np.ndarray):
-    if parse.shape != frame or parse.dtype != np.uint8 or (
-        parse.max() >= NUM_LABELS
+    if (
+      parse.shape != frame
+      or parse.dtype != np.uint8
+      or (parse.max() >= NUM_LABELS)
     ):
       raise InputError(
-          f'{name}: parse is an array of {parse.dtype} {parse.shape} up to '
-          f'{parse.max()}; give uint8 LIP-20 labels (0 to 19) of shape {frame}'
+        f'{name}: parse is an array of {parse.dtype} {parse.shape} up to '
+        f'{parse.max()}; give uint8 LIP-20 labels (0 to 19) of shape {frame}'
       )
     return cut(parse), 'given'
   path = pathlib.Path(parse) if parse is not None else None
@@ -121,10 +122,10 @@ def labels_of(
 
 
 def garment_mask_of(
-    mask: Given,
-    garment: np.ndarray,
-    opacity: np.ndarray | None,
-    name: str,
+  mask: Given,
+  garment: np.ndarray,
+  opacity: np.ndarray | None,
+  name: str,
 ) -> tuple[np.ndarray, str]:
   """Which pixels of a garment's photo are the garment.
 
@@ -155,14 +156,13 @@ def garment_mask_of(
     found, source = grey[..., 0] > 127, f'of {mask}'
   if found.shape != garment.shape[:2]:
     raise InputError(
-        f'{name}: the garment mask is {found.shape[1]} x {found.shape[0]} '
-        f'pixels, the photo {garment.shape[1]} x {garment.shape[0]}; make '
-        'both the same size'
+      f'{name}: the garment mask is {found.shape[1]} x {found.shape[0]} '
+      f'pixels, the photo {garment.shape[1]} x {garment.shape[0]}; make '
+      'both the same size'
     )
   if not found.any() or found.all():
     raise InputError(
-        f'{name}: the garment mask marks {"all" if found.all() else "none"} '
-        'of the photo; give one that is white on the garment and black beside'
+      f'{name}: the garment mask marks {"all" if found.all() else "none"} '
+      'of the photo; give one that is white on the garment and black beside'
     )
   return found, source
-

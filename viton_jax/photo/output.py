@@ -28,7 +28,7 @@ def write_picture(path: pathlib.Path, picture: np.ndarray) -> None:
     storage.write_file(path, data)
   except OSError as error:
     raise InputError(
-        f'{path}: cannot be written ({error.strerror}); give another place'
+      f'{path}: cannot be written ({error.strerror}); give another place'
     ) from error
 
 
@@ -43,7 +43,7 @@ def steps_sheet(steps: dict[str, np.ndarray]) -> np.ndarray:
     page = np.full((1, _STEP_HEIGHT, width, 3), 255, np.uint8)
     top, left = (_STEP_HEIGHT - inner[0]) // 2, (width - inner[1]) // 2
     page[0, top : top + inner[0], left : left + inner[1]] = images.resize_area(
-        np.ascontiguousarray(picture), *inner
+      np.ascontiguousarray(picture), *inner
     )
     columns[name] = page
   return contact_sheets.contact_sheet(columns)

@@ -8,10 +8,11 @@ import pathlib
 import numpy as np
 
 from input_pipeline.layouts.label_maps import settle_garment
-from input_pipeline.sample import GARMENT_LABEL, HEAD_LABELS, Sample
+from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets
 from viton_jax.io.photos import read_photo
+from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose.keypoints import draw_people
 from viton_jax.photo import composition, framing, inputs
@@ -45,19 +46,19 @@ class TryOnResult:
 
 
 def try_on(
-    person: Photo,
-    garment: Photo,
-    *,
-    checkpoint: str | os.PathLike | None = None,
-    method: str = 'viton',
-    pose: Photo | None = None,
-    parse: Photo | None = None,
-    refine_checkpoint: str | os.PathLike | None = None,
-    labels: str = 'lip',
-    garment_mask: Photo | None = None,
-    person_index: int = 0,
-    models_dir: str | os.PathLike | None = None,
-    say: Callable[[str], None] = lambda note: None,
+  person: Photo,
+  garment: Photo,
+  *,
+  checkpoint: str | os.PathLike | None = None,
+  method: str = 'viton',
+  pose: Photo | None = None,
+  parse: Photo | None = None,
+  refine_checkpoint: str | os.PathLike | None = None,
+  labels: str = 'lip',
+  garment_mask: Photo | None = None,
+  person_index: int = 0,
+  models_dir: str | os.PathLike | None = None,
+  say: Callable[[str], None] = lambda note: None,
 ) -> TryOnResult:
   """Puts the garment of one photo on the person of another.
 
@@ -92,12 +93,12 @@ def try_on(
   """
   if method not in METHODS:
     raise InputError(
-        f"method '{method}' is unknown; use one of {', '.join(METHODS)}"
+      f"method '{method}' is unknown; use one of {', '.join(METHODS)}"
     )
   if method == 'viton' and checkpoint is None:
     raise InputError(
-        "method 'viton' needs trained networks; give --checkpoint (a demo, a "
-        'workdir or an export), or --method paste, which needs none'
+      "method 'viton' needs trained networks; give --checkpoint (a demo, a "
+      'workdir or an export), or --method paste, which needs none'
     )
   notes = []
 
@@ -107,26 +108,30 @@ def try_on(
 
   # ------------------------------------------------------------ the two photos
   person_name, garment_name = (
-      f'the {what}' if isinstance(x, np.ndarray) else os.fspath(x)
-      for what, x in (('person', person), ('garment', garment))
+    f'the {what}' if isinstance(x, np.ndarray) else os.fspath(x)
+    for what, x in (('person', person), ('garment', garment))
   )
   photo, _ = read_photo(person, 'person')
   cloth, opacity = read_photo(garment, 'garment')
   mask, source = inputs.garment_mask_of(
-      garment_mask, cloth, opacity, garment_name
+    garment_mask, cloth, opacity, garment_name
   )
   note(f'garment mask: {source}, {mask.mean():.0%} of {garment_name}')
 
   # ----------------------------------------------------- who is in the picture
   people, source = inputs.people_of(
-      pose, photo, person_name, models_dir=models_dir
+    pose, photo, person_name, models_dir=models_dir
   )
   keypoints = framing.choose_person(people, person_index, person_name)
   found = int((keypoints[:, 2] > 0).sum())
   note(
-      f'joints: {source}, {found} of 18'
-      + (f', of person {person_index} of {len(people)} (largest first; '
-         'person_index chooses)' if len(people) > 1 else '')
+    f'joints: {source}, {found} of 18'
+    + (
+      f', of person {person_index} of {len(people)} (largest first; '
+      'person_index chooses)'
+      if len(people) > 1
+      else ''
+    )
   )
   framing.check_view(keypoints, photo.shape[:2], person_name)
 
@@ -142,51 +147,51 @@ def try_on(
   inside[:, :2] -= (box.left, box.top)
   inside[keypoints[:, 2] <= 0] = 0
   parsed, source = inputs.labels_of(
-      parse,
-      photo,
-      person_name,
-      labels=labels,
-      cut=lambda x: framing.cut(x, box, fill='edge' if x.ndim == 3 else 'zero'),
-      keypoints=inside,
-      models_dir=models_dir,
+    parse,
+    photo,
+    person_name,
+    labels=labels,
+    cut=lambda x: framing.cut(x, box, fill='edge' if x.ndim == 3 else 'zero'),
+    keypoints=inside,
+    models_dir=models_dir,
   )
   note(f'labels: {source}')
   parsed = settle_garment(parsed)
   if not (parsed == GARMENT_LABEL).any():
     raise InputError(
-        f'{person_name}: no upper garment was found on the person; give the '
-        'labels with --parse FILE'
+      f'{person_name}: no upper garment was found on the person; give the '
+      'labels with --parse FILE'
     )
 
   # ------------------------------------------------------------- the try-on
   sample = Sample(
-      person_id=pathlib.Path(person_name).name,
-      garment_id=pathlib.Path(garment_name).name,
-      person=crop,
-      garment=cloth,
-      keypoints=inside,
-      parse=parsed,
-      garment_mask=mask,
+    person_id=pathlib.Path(person_name).name,
+    garment_id=pathlib.Path(garment_name).name,
+    person=crop,
+    garment=cloth,
+    keypoints=inside,
+    parse=parsed,
+    garment_mask=mask,
   )
   dressed = dress(sample)
   weight = framing.change_mask(dressed.changed, np.isin(parsed, HEAD_LABELS))
   picture = framing.paste_back(photo, dressed.picture, weight, box)
   steps = {
-      'person': crop,
-      'joints': draw_people(crop, [inside]),
-      'labels': parsers.colour_labels(crop, parsed),
-      'garment': cloth,
-      'garment mask': contact_sheets.to_rgb(mask[..., None], (0, 1)),
-      **dressed.steps,
-      'changed': contact_sheets.to_rgb(weight[..., None], (0, 1)),
-      'result': framing.cut(picture, box, fill='edge'),
+    'person': crop,
+    'joints': draw_people(crop, [inside]),
+    'labels': parsers.colour_labels(crop, parsed),
+    'garment': cloth,
+    'garment mask': contact_sheets.to_rgb(mask[..., None], (0, 1)),
+    **dressed.steps,
+    'changed': contact_sheets.to_rgb(weight[..., None], (0, 1)),
+    'result': framing.cut(picture, box, fill='edge'),
   }
   return TryOnResult(
-      picture=picture,
-      box=box,
-      keypoints=keypoints,
-      parse=parsed,
-      garment_mask=mask,
-      steps=steps,
-      notes=tuple(notes),
+    picture=picture,
+    box=box,
+    keypoints=keypoints,
+    parse=parsed,
+    garment_mask=mask,
+    steps=steps,
+    notes=tuple(notes),
   )

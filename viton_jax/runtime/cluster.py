@@ -49,7 +49,7 @@ class Plan:
 
 
 def from_environment(
-    env: Mapping[str, str], *, on_tpu_vm: bool = False
+  env: Mapping[str, str], *, on_tpu_vm: bool = False
 ) -> Plan | None:
   """What the environment says; touches nothing.
 
@@ -88,8 +88,8 @@ def _explicit(env, step, ours) -> Plan | None:
   if count is None:
     if step is None:
       raise InputError(
-          f'{ours[0]} is set but {NUM_PROCESSES} is not; set it to the number '
-          'of processes, the same in all of them.'
+        f'{ours[0]} is set but {NUM_PROCESSES} is not; set it to the number '
+        'of processes, the same in all of them.'
       )
     count = step.num_processes
   if count < 1:
@@ -98,35 +98,35 @@ def _explicit(env, step, ours) -> Plan | None:
     step = None  # The scheduler counts something else.
 
   stated = {
-      PROCESS_ID: index,
-      'JOB_COMPLETION_INDEX': completion,
-      step.source if step else 'nobody': step.process_id if step else None,
+    PROCESS_ID: index,
+    'JOB_COMPLETION_INDEX': completion,
+    step.source if step else 'nobody': step.process_id if step else None,
   }
   stated = {k: v for k, v in stated.items() if v is not None}
   if len(set(stated.values())) > 1 and count > 1:
     said = ', '.join(f'{k} says {v}' for k, v in stated.items())
     raise InputError(
-        f'which process is this? {said}; unset {PROCESS_ID}, or unset '
-        f'{NUM_PROCESSES} where each is a job of its own.'
+      f'which process is this? {said}; unset {PROCESS_ID}, or unset '
+      f'{NUM_PROCESSES} where each is a job of its own.'
     )
   if count == 1 and not index:
     return None
   if not stated:
     raise InputError(
-        f'{NUM_PROCESSES}={count}, but nothing says which process this is; set '
-        f'{PROCESS_ID} to 0 .. {count - 1}, a different one in each.'
+      f'{NUM_PROCESSES}={count}, but nothing says which process this is; set '
+      f'{PROCESS_ID} to 0 .. {count - 1}, a different one in each.'
     )
   name, index = next(iter(stated.items()))
   if index >= count:
     raise InputError(
-        f'{name}={index} with {NUM_PROCESSES}={count}: processes are counted '
-        f'from 0 to {count - 1}.'
+      f'{name}={index} with {NUM_PROCESSES}={count}: processes are counted '
+      f'from 0 to {count - 1}.'
     )
 
   coordinator, general = env.get(COORDINATOR), 'JAX_COORDINATOR_ADDRESS'
   if coordinator and env.get(general, coordinator) != coordinator:
     raise InputError(
-        f'{COORDINATOR}={coordinator}, but {general}={env[general]}; unset one.'
+      f'{COORDINATOR}={coordinator}, but {general}={env[general]}; unset one.'
     )
   coordinator = coordinator or env.get(general)
   method = 'deactivate'
@@ -136,15 +136,15 @@ def _explicit(env, step, ours) -> Plan | None:
     method = None  # JAX has no name for Kubernetes; it asks its API.
   elif not coordinator:
     raise InputError(
-        f'{NUM_PROCESSES}={count}, but {COORDINATOR} is not set; set it to '
-        'host:port of process 0, any free port, the same in all processes.'
+      f'{NUM_PROCESSES}={count}, but {COORDINATOR} is not set; set it to '
+      'host:port of process 0, any free port, the same in all processes.'
     )
   devices = _all_devices(env)
   if step and PROCESS_ID not in stated:
     devices = step.local_device_ids
   source = 'VITON_JAX variables'
   return _checked(
-      Plan(source, method, None, count, index, devices), coordinator
+    Plan(source, method, None, count, index, devices), coordinator
   )
 
 
@@ -153,16 +153,16 @@ def _checked(plan: Plan, coordinator: str | None) -> Plan:
   if coordinator:
     if not re.fullmatch(r'.+:[0-9]{1,5}', coordinator):
       raise InputError(
-          f'coordinator {coordinator!r} is not host:port; write e.g. '
-          'node001:12345.'
+        f'coordinator {coordinator!r} is not host:port; write e.g. '
+        'node001:12345.'
       )
     return dataclasses.replace(
-        plan, coordinator=coordinator, method='deactivate'
+      plan, coordinator=coordinator, method='deactivate'
     )
   if plan.method == 'deactivate':
     raise InputError(
-        f'{plan.source} does not say where process 0 runs; set {COORDINATOR} '
-        'to its host:port, any free port (mpirun -x passes it on).'
+      f'{plan.source} does not say where process 0 runs; set {COORDINATOR} '
+      'to its host:port, any free port (mpirun -x passes it on).'
     )
   return plan
 
@@ -174,15 +174,15 @@ def _open_mpi(env) -> Plan | None:
   # Open MPI 5 no longer has the variable in which JAX finds the coordinator.
   known = env.get('OMPI_MCA_orte_hnp_uri')
   return Plan(
-      'Open MPI',
-      'ompi' if known else 'deactivate',
-      num_processes=count,
-      process_id=_needed(env, 'OMPI_COMM_WORLD_RANK'),
-      local_device_ids=_share_of_devices(
-          env,
-          number(env, 'OMPI_COMM_WORLD_LOCAL_RANK') or 0,
-          number(env, 'OMPI_COMM_WORLD_LOCAL_SIZE') or 1,
-      ),
+    'Open MPI',
+    'ompi' if known else 'deactivate',
+    num_processes=count,
+    process_id=_needed(env, 'OMPI_COMM_WORLD_RANK'),
+    local_device_ids=_share_of_devices(
+      env,
+      number(env, 'OMPI_COMM_WORLD_LOCAL_RANK') or 0,
+      number(env, 'OMPI_COMM_WORLD_LOCAL_SIZE') or 1,
+    ),
   )
 
 
@@ -203,15 +203,15 @@ def _slurm(env) -> Plan | None:
   node = number(env, 'SLURM_NODEID') or 0
   tasks = _tasks_per_node(env.get('SLURM_STEP_TASKS_PER_NODE', ''))
   return Plan(
-      'SLURM',
-      'slurm',
-      num_processes=count,
-      process_id=_needed(env, 'SLURM_PROCID'),
-      local_device_ids=_share_of_devices(
-          env,
-          _needed(env, 'SLURM_LOCALID'),
-          tasks[node] if node < len(tasks) else -(-count // nodes),
-      ),
+    'SLURM',
+    'slurm',
+    num_processes=count,
+    process_id=_needed(env, 'SLURM_PROCID'),
+    local_device_ids=_share_of_devices(
+      env,
+      _needed(env, 'SLURM_LOCALID'),
+      tasks[node] if node < len(tasks) else -(-count // nodes),
+    ),
   )
 
 
@@ -230,18 +230,18 @@ def _share_of_devices(env, index: int, count: int) -> tuple[int, ...] | None:
   """
   everything = _all_devices(env)
   bound = any(
-      env.get(x, 'none') != 'none'
-      for x in ('SLURM_GPUS_PER_TASK', 'SLURM_GPU_BIND')
+    env.get(x, 'none') != 'none'
+    for x in ('SLURM_GPUS_PER_TASK', 'SLURM_GPU_BIND')
   ) or 'gpu' in env.get('SLURM_TRES_PER_TASK', '')
   if everything is None or count == 1 or bound:
     return everything
   visible = next(
-      (
-          len(env[x].split(','))
-          for x in ('CUDA_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES')
-          if env.get(x)
-      ),
-      None,
+    (
+      len(env[x].split(','))
+      for x in ('CUDA_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES')
+      if env.get(x)
+    ),
+    None,
   )
   if visible is None:
     visible = number(env, 'SLURM_GPUS_ON_NODE')
@@ -251,8 +251,8 @@ def _share_of_devices(env, index: int, count: int) -> tuple[int, ...] | None:
     return (index,)
   if visible % count:
     raise InputError(
-        f'{visible} GPUs cannot be shared evenly by {count} tasks on this '
-        'machine; start one task a machine or one a GPU.'
+      f'{visible} GPUs cannot be shared evenly by {count} tasks on this '
+      'machine; start one task a machine or one a GPU.'
     )
   each = visible // count
   return tuple(range(index * each, (index + 1) * each))
@@ -276,7 +276,7 @@ def _needed(env, name: str) -> int:
   value = number(env, name)
   if value is None:
     raise InputError(
-        f'{name} is not set, though others of its kind are; pass the whole '
-        'environment on to the processes.'
+      f'{name} is not set, though others of its kind are; pass the whole '
+      'environment on to the processes.'
     )
   return value

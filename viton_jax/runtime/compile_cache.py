@@ -23,7 +23,7 @@ def use(setting: str) -> str:
     one line that says what was chosen.
   """
   jax.config.update(
-      'jax_persistent_cache_min_compile_time_secs', _WORTH_KEEPING_SECONDS
+    'jax_persistent_cache_min_compile_time_secs', _WORTH_KEEPING_SECONDS
   )
   given = os.environ.get('JAX_COMPILATION_CACHE_DIR')
   if setting == 'off':
@@ -46,10 +46,13 @@ def _processor() -> str:
   """A name for this kind of processor, by all that it can do."""
   try:
     lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-    kind = sorted({
-        line for line in lines
+    kind = sorted(
+      {
+        line
+        for line in lines
         if line.startswith(('model name', 'flags', 'Features', 'CPU part'))
-    })
+      }
+    )
   except OSError:  # Not Linux.
     kind = [platform.machine(), platform.processor()]
   return 'cpu-' + hashlib.sha256('\n'.join(kind).encode()).hexdigest()[:16]

@@ -54,13 +54,13 @@ def initialize() -> str | None:
     return None
   if plan.num_processes not in (None, jax.process_count()):
     raise InputError(
-        f'{plan.source} says {plan.num_processes} processes, but JAX came to '
-        f'{jax.process_count()}; see that all of them use the same platform '
-        '(JAX_PLATFORMS).'
+      f'{plan.source} says {plan.num_processes} processes, but JAX came to '
+      f'{jax.process_count()}; see that all of them use the same platform '
+      '(JAX_PLATFORMS).'
     )
   return (
-      f'process {jax.process_index()} of {jax.process_count()} '
-      f'({plan.source}; coordinator {_coordinator(plan)})'
+    f'process {jax.process_index()} of {jax.process_count()} '
+    f'({plan.source}; coordinator {_coordinator(plan)})'
   )
 
 
@@ -77,8 +77,8 @@ def _on_tpu_vm() -> bool:
   Where there are no chips JAX sets the variable when it is imported.
   """
   return (
-      'TPU_SKIP_MDS_QUERY' not in os.environ
-      and importlib.util.find_spec('libtpu') is not None
+    'TPU_SKIP_MDS_QUERY' not in os.environ
+    and importlib.util.find_spec('libtpu') is not None
   )
 
 
@@ -88,25 +88,25 @@ def _start(plan: Plan, timeout_s: int) -> None:
     _check_port(plan.coordinator)
   done = threading.Event()
   threading.Thread(
-      target=_watch, args=(plan, timeout_s, done), daemon=True
+    target=_watch, args=(plan, timeout_s, done), daemon=True
   ).start()
   try:
     jax.distributed.initialize(
-        plan.coordinator,
-        plan.num_processes,
-        plan.process_id,
-        plan.local_device_ids,
-        cluster_detection_method=plan.method,
-        # Longer than ours: JAX's end is an abort, with its stack.
-        initialization_timeout=timeout_s + 60,
+      plan.coordinator,
+      plan.num_processes,
+      plan.process_id,
+      plan.local_device_ids,
+      cluster_detection_method=plan.method,
+      # Longer than ours: JAX's end is an abort, with its stack.
+      initialization_timeout=timeout_s + 60,
     )
   except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
     if 'must be called before' in str(error):
       raise
     raise InputError(
-        f'{plan.source}: JAX cannot tell the processes apart '
-        f'({_sentence(error)}); set {COORDINATOR}, {NUM_PROCESSES} and '
-        f'{PROCESS_ID}, or {NUM_PROCESSES}=1 for one process.'
+      f'{plan.source}: JAX cannot tell the processes apart '
+      f'({_sentence(error)}); set {COORDINATOR}, {NUM_PROCESSES} and '
+      f'{PROCESS_ID}, or {NUM_PROCESSES}=1 for one process.'
     ) from error
   finally:
     done.set()
@@ -125,16 +125,16 @@ def _check_port(coordinator: str) -> None:
       return
     except OverflowError as error:
       raise InputError(
-          f'coordinator {coordinator}: there is no port {port}; ports end at '
-          '65535.'
+        f'coordinator {coordinator}: there is no port {port}; ports end at '
+        '65535.'
       ) from error
     except OSError as error:
       if error.errno not in (errno.EADDRINUSE, errno.EACCES):
         continue  # No IPv6 here.
       raise InputError(
-          f'coordinator {coordinator}: port {port} cannot be opened '
-          f'({error.strerror}); give another one in {COORDINATOR}, the same in '
-          'all processes.'
+        f'coordinator {coordinator}: port {port} cannot be opened '
+        f'({error.strerror}); give another one in {COORDINATOR}, the same in '
+        'all processes.'
       ) from error
 
 
@@ -151,10 +151,10 @@ def _watch(plan: Plan, timeout_s: int, done: threading.Event) -> None:
   if done.wait(timeout_s - early):
     return
   print(
-      f'error: {which} waited {timeout_s} s at coordinator {where} in vain: '
-      f'{_why(where, plan.process_id)}.',
-      file=sys.stderr,
-      flush=True,
+    f'error: {which} waited {timeout_s} s at coordinator {where} in vain: '
+    f'{_why(where, plan.process_id)}.',
+    file=sys.stderr,
+    flush=True,
   )
   os._exit(EXIT_BAD_INPUT)
 
@@ -164,9 +164,9 @@ def _why(where: str, process_id: int | None) -> str:
   host, _, port = where.rpartition(':')
   if process_id == 0:
     return (
-        'not all of the others came; see that each was started with its own '
-        'number and can reach that port, or set '
-        f'{NUM_PROCESSES}=1 for one process'
+      'not all of the others came; see that each was started with its own '
+      'number and can reach that port, or set '
+      f'{NUM_PROCESSES}=1 for one process'
     )
   try:
     socket.create_connection((host.strip('[]'), int(port)), timeout=5).close()
@@ -176,12 +176,12 @@ def _why(where: str, process_id: int | None) -> str:
     proxies = [x for x in os.environ if x.lower().endswith('_proxy')]
     unset = f', and unset {" ".join(proxies)}' if proxies else ''
     return (
-        'nothing answers there; see that process 0 runs on that machine and '
-        f'that no firewall closes the port{unset}'
+      'nothing answers there; see that process 0 runs on that machine and '
+      f'that no firewall closes the port{unset}'
     )
   return (
-      'process 0 answers, but not all of the others came; see that each was '
-      'started, with its own number'
+    'process 0 answers, but not all of the others came; see that each was '
+    'started, with its own number'
   )
 
 
@@ -191,6 +191,7 @@ def _coordinator(plan: Plan) -> str:
     return plan.coordinator
   try:
     from jax._src.distributed import global_state  # Nothing public tells it.
+
     return global_state.coordinator_address or 'unknown'
   except (ImportError, AttributeError):
     return 'unknown'

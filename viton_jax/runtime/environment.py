@@ -12,25 +12,37 @@ import platform
 import viton_jax
 
 _PACKAGES = (
-    ('jax', 'jax'),
-    ('jaxlib', 'jaxlib'),
-    ('flax', 'flax'),
-    ('optax', 'optax'),
-    ('orbax', 'orbax-checkpoint'),
-    ('numpy', 'numpy'),
-    ('scipy', 'scipy'),
+  ('jax', 'jax'),
+  ('jaxlib', 'jaxlib'),
+  ('flax', 'flax'),
+  ('optax', 'optax'),
+  ('orbax', 'orbax-checkpoint'),
+  ('numpy', 'numpy'),
+  ('scipy', 'scipy'),
 )
 # Each of them brings the same module.
 _OPENCV = (
-    'opencv-python-headless',
-    'opencv-python',
-    'opencv-contrib-python-headless',
-    'opencv-contrib-python',
+  'opencv-python-headless',
+  'opencv-python',
+  'opencv-contrib-python-headless',
+  'opencv-contrib-python',
 )
-_PREFIXES = ('JAX_', 'XLA_', 'VITON_JAX_', 'NCCL_', 'LIBTPU_', 'TPU_WORKER_',
-             'MEGASCALE_')
-_NAMES = ('CUDA_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES', 'SLURM_JOB_ID',
-          'OMP_NUM_THREADS', 'GLIBC_TUNABLES')
+_PREFIXES = (
+  'JAX_',
+  'XLA_',
+  'VITON_JAX_',
+  'NCCL_',
+  'LIBTPU_',
+  'TPU_WORKER_',
+  'MEGASCALE_',
+)
+_NAMES = (
+  'CUDA_VISIBLE_DEVICES',
+  'ROCR_VISIBLE_DEVICES',
+  'SLURM_JOB_ID',
+  'OMP_NUM_THREADS',
+  'GLIBC_TUNABLES',
+)
 _SECRET = ('KEY', 'TOKEN', 'SECRET', 'PASSWORD')
 _GIB = 2**30
 
@@ -42,8 +54,8 @@ def report() -> str:
   """
   versions = {'viton_jax': viton_jax.__version__} | _versions()
   lines = [
-      ('versions', ', '.join(f'{k} {v}' for k, v in versions.items())),
-      ('host', _host()),
+    ('versions', ', '.join(f'{k} {v}' for k, v in versions.items())),
+    ('host', _host()),
   ]
   lines += _devices()
   lines += [('set', text) for text in _variables(os.environ)]
@@ -125,8 +137,14 @@ def _devices() -> list[tuple[str, str]]:
     return [('devices', f'unknown: {error}')]
   except RuntimeError as error:
     return [('devices', f'none: {" ".join(str(error).split())}')]
-  lines = [('platform', ' '.join(
-      f'{devices[0].platform}, {local[0].client.platform_version}'.split()))]
+  lines = [
+    (
+      'platform',
+      ' '.join(
+        f'{devices[0].platform}, {local[0].client.platform_version}'.split()
+      ),
+    )
+  ]
   for kind in dict.fromkeys(d.device_kind for d in devices):
     here = [d for d in local if d.device_kind == kind]
     count = sum(d.device_kind == kind for d in devices)
@@ -137,9 +155,7 @@ def _devices() -> list[tuple[str, str]]:
     if limit:
       text += f', {limit / _GIB:.1f} GiB each for JAX'
     lines.append(('devices', text))
-  lines.append(
-      ('process', f'{jax.process_index()} of {jax.process_count()}')
-  )
+  lines.append(('process', f'{jax.process_index()} of {jax.process_count()}'))
   return lines
 
 
@@ -154,9 +170,7 @@ def _memory_limit(device) -> int | None:
 def _variables(env) -> list[str]:
   """'NAME=value' of what steers JAX; the values of secrets are left out."""
   return [
-      f'{name}={"..." if any(x in name for x in _SECRET) else env[name]}'
-      for name in sorted(env)
-      if name.startswith(_PREFIXES) or name in _NAMES
+    f'{name}={"..." if any(x in name for x in _SECRET) else env[name]}'
+    for name in sorted(env)
+    if name.startswith(_PREFIXES) or name in _NAMES
   ]
-
-

@@ -34,7 +34,7 @@ def replicate(tree: Any) -> Any:
   The copy never shares memory with `tree`, so that a step may donate it.
   """
   return jax.jit(lambda t: t, out_shardings=_on_local_devices())(
-      jax.tree.map(np.array, tree)
+    jax.tree.map(np.array, tree)
   )
 
 
@@ -58,9 +58,9 @@ def shard(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   """
   devices = jax.local_device_count()
   return {
-      name: value.reshape(devices, -1, *value.shape[1:])
-      for name, value in batch.items()
-      if value.dtype.kind in 'biuf'
+    name: value.reshape(devices, -1, *value.shape[1:])
+    for name, value in batch.items()
+    if value.dtype.kind in 'biuf'
   }
 
 
@@ -74,13 +74,13 @@ def shard_parts(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
   if len(split) == 1:
     return split[0]
   return {
-      name: np.concatenate([part[name] for part in split], axis=1)
-      for name in split[0]
+    name: np.concatenate([part[name] for part in split], axis=1)
+    for name in split[0]
   }
 
 
 def ahead(
-    batches: Iterator[dict[str, np.ndarray]], parts: int = 1, *, count: int = 2
+  batches: Iterator[dict[str, np.ndarray]], parts: int = 1, *, count: int = 2
 ) -> Iterator[dict[str, jax.Array]]:
   """Puts batches on the devices before they are needed.
 
@@ -142,9 +142,7 @@ def wait_for_all(name: str) -> None:
 
 def unshard(tree: Any) -> Any:
   """Undoes `shard` on a device result, as NumPy arrays."""
-  return jax.tree.map(
-      lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), tree
-  )
+  return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), tree)
 
 
 def train(step: Callable) -> Callable:
@@ -154,19 +152,17 @@ def train(step: Callable) -> Callable:
   donated: its memory is used again, the old one is gone.
   """
   return jax.pmap(
-      step,
-      axis_name=AXIS,
-      in_axes=(None, None, 0),
-      out_axes=(None, None),
-      donate_argnums=0,
+    step,
+    axis_name=AXIS,
+    in_axes=(None, None, 0),
+    out_axes=(None, None),
+    donate_argnums=0,
   )
 
 
 def evaluate(step: Callable) -> Callable:
   """(state, frozen, batch) -> metrics, compiled for all devices."""
-  return jax.pmap(
-      step, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None
-  )
+  return jax.pmap(step, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None)
 
 
 def predict_split(step: Callable) -> Callable:
@@ -192,11 +188,11 @@ def predict(step: Callable) -> Callable:
     missing = -size % jax.local_device_count()
     if missing:
       batch = {
-          k: np.concatenate([v, np.repeat(v[-1:], missing, axis=0)])
-          for k, v in batch.items()
+        k: np.concatenate([v, np.repeat(v[-1:], missing, axis=0)])
+        for k, v in batch.items()
       }
     return jax.tree.map(
-        lambda x: x[:size], unshard(mapped(variables, shard(batch)))
+      lambda x: x[:size], unshard(mapped(variables, shard(batch)))
     )
 
   return run

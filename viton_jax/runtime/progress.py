@@ -12,12 +12,12 @@ class Lines:
   """A line now and then; for logs, and where tqdm is not installed."""
 
   def __init__(
-      self,
-      total: int,
-      what: str,
-      *,
-      unit: str = 'image',
-      file: TextIO | None = None,
+    self,
+    total: int,
+    what: str,
+    *,
+    unit: str = 'image',
+    file: TextIO | None = None,
   ):
     self._total, self._what, self._unit = total, what, unit
     self._file = file or sys.stderr

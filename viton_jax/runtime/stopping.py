@@ -19,9 +19,9 @@ from viton_jax.errors import EXIT_BAD_INPUT, EXIT_PEER_LOST, InputError
 from viton_jax.runtime.parallel import AgreedError
 
 _PEER_LOST = (
-    'error: another process of this job is gone or cannot be reached; start '
-    'all of them again with the same command, they go on from what was last '
-    'saved.'
+  'error: another process of this job is gone or cannot be reached; start '
+  'all of them again with the same command, they go on from what was last '
+  'saved.'
 )
 
 
@@ -33,7 +33,7 @@ class StopSignal:
     if jax.process_count() > 1:
       # JAX has its own handler of SIGTERM; Python's would take it away.
       signal.signal(
-          signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+        signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM)
       )
       return
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,11 +101,17 @@ def _speaks_of_a_peer(error):
   # Which exception it is depends on the call that notices first.
   text = str(error).lower()
   return any(
-      word in text
-      for word in (
-          'gloo', 'nccl', 'coordination service', 'connection reset',
-          'connection closed', 'socket closed', 'heartbeat', 'barrier',
-      )
+    word in text
+    for word in (
+      'gloo',
+      'nccl',
+      'coordination service',
+      'connection reset',
+      'connection closed',
+      'socket closed',
+      'heartbeat',
+      'barrier',
+    )
   )
 
 

@@ -10,12 +10,12 @@ import threading
 import cv2
 
 _VARIABLES = {
-    'OMP_NUM_THREADS': '1',
-    'OPENBLAS_NUM_THREADS': '1',
-    'MKL_NUM_THREADS': '1',
-    'TF_NUM_INTRAOP_THREADS': '1',
-    'TF_NUM_INTEROP_THREADS': '1',
-    'JAX_PLATFORMS': 'cpu',  # The accelerator is the parent's.
+  'OMP_NUM_THREADS': '1',
+  'OPENBLAS_NUM_THREADS': '1',
+  'MKL_NUM_THREADS': '1',
+  'TF_NUM_INTRAOP_THREADS': '1',
+  'TF_NUM_INTEROP_THREADS': '1',
+  'JAX_PLATFORMS': 'cpu',  # The accelerator is the parent's.
 }
 
 

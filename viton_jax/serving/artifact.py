@@ -123,20 +123,24 @@ class TryOnArtifact:
     inputs = self.checked(inputs)
     count = len(inputs['person'])
     pieces = [
-        self._try_on({
-            name: values[begin : begin + self.max_batch]
-            for name, values in inputs.items()
-        })
-        for begin in range(0, count, self.max_batch)
+      self._try_on(
+        {
+          name: values[begin : begin + self.max_batch]
+          for name, values in inputs.items()
+        }
+      )
+      for begin in range(0, count, self.max_batch)
     ]
     if len(pieces) == 1:
       return pieces[0]
-    return TriedOn(**{
+    return TriedOn(
+      **{
         field.name: sum((piece.failures for piece in pieces), [])
         if field.name == 'failures'
         else np.concatenate([getattr(piece, field.name) for piece in pieces])
         for field in dataclasses.fields(TriedOn)
-    })
+      }
+    )
 
   def checked(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays that the programs need, after all checks."""
@@ -146,31 +150,31 @@ class TryOnArtifact:
     count = len(inputs['person'])
     size = min(bucket(count), self.max_batch)
     padded = {
-        name: np.concatenate([values, *[values[-1:]] * (size - count)])
-        for name, values in inputs.items()
+      name: np.concatenate([values, *[values[-1:]] * (size - count)])
+      for name, values in inputs.items()
     }
     predicted = self._run('coarse', padded)
     masks = np.asarray(predicted['mask'])[:count, ..., 0]
     with _one_blas_thread():
       matches = list(
-          self.pool.map(
-              functools.partial(match, fidelity=self.fidelity),
-              inputs['garment_mask'],
-              masks,
-          )
+        self.pool.map(
+          functools.partial(match, fidelity=self.fidelity),
+          inputs['garment_mask'],
+          masks,
+        )
       )
     control_points = np.stack([points for points, _ in matches])
     more = np.repeat(control_points[-1:], size - count, axis=0)
     pictures = self._run(
-        'refine',
-        padded
-        | predicted
-        | {'control_points': np.concatenate([control_points, more])},
+      'refine',
+      padded
+      | predicted
+      | {'control_points': np.concatenate([control_points, more])},
     )
     return TriedOn(
-        **{name: np.asarray(value)[:count] for name, value in pictures.items()},
-        control_points=control_points,
-        failures=[reason for _, reason in matches],
+      **{name: np.asarray(value)[:count] for name, value in pictures.items()},
+      control_points=control_points,
+      failures=[reason for _, reason in matches],
     )
 
   def _run(self, name, arrays):
@@ -197,8 +201,8 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
   platform = {'gpu': 'cuda'}.get(jax.default_backend(), jax.default_backend())
   if platform not in manifest['platforms']:
     raise InputError(
-        f'{path}: was exported for {", ".join(manifest["platforms"])}, but '
-        f'JAX runs on {platform} here; set JAX_PLATFORMS=cpu.'
+      f'{path}: was exported for {", ".join(manifest["platforms"])}, but '
+      f'JAX runs on {platform} here; set JAX_PLATFORMS=cpu.'
     )
   programs = {}
   for name, program in manifest['programs'].items():
@@ -210,18 +214,18 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
     except Exception as error:  # Flatbuffers and MLIR have their own kinds.
       reason = str(error).splitlines()[0] if str(error) else type(error)
       raise InputError(
-          f'{path / program["file"]}: JAX {jax.__version__} cannot read what '
-          f'JAX {manifest["versions"]["jax"]} exported ({reason}); export '
-          'again with a JAX of about the same age.'
+        f'{path / program["file"]}: JAX {jax.__version__} cannot read what '
+        f'JAX {manifest["versions"]["jax"]} exported ({reason}); export '
+        'again with a JAX of about the same age.'
       ) from error
     tree = weights.read(data, str(path / program['weights']))
     programs[name] = (jax.jit(exported.call), jax.device_put(tree))
   return TryOnArtifact(
-      path=path,
-      manifest=manifest,
-      programs=programs,
-      max_batch=bucket(max_batch),
-      pool=futures.ThreadPoolExecutor(environment.cores(), 'matching'),
+    path=path,
+    manifest=manifest,
+    programs=programs,
+    max_batch=bucket(max_batch),
+    pool=futures.ThreadPoolExecutor(environment.cores(), 'matching'),
   )
 
 
@@ -232,37 +236,35 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
     manifest = json.loads(file.read_bytes())
   except OSError as error:
     raise InputError(
-        f'{file}: cannot be read ({error.strerror}); give a folder that '
-        '`python -m viton_jax.export` wrote.'
+      f'{file}: cannot be read ({error.strerror}); give a folder that '
+      '`python -m viton_jax.export` wrote.'
     ) from error
   except ValueError as error:
-    raise InputError(
-        f'{file}: is not JSON ({error}); export again.'
-    ) from error
+    raise InputError(f'{file}: is not JSON ({error}); export again.') from error
   found = manifest.get('format') if isinstance(manifest, dict) else None
   if found != FORMAT or manifest.get('format_version') != FORMAT_VERSION:
     raise InputError(
-        f'{file}: is not a {FORMAT} of version {FORMAT_VERSION}; export again '
-        'with this version of viton_jax.'
+      f'{file}: is not a {FORMAT} of version {FORMAT_VERSION}; export again '
+      'with this version of viton_jax.'
     )
   return manifest
 
 
 def read_checked(
-    path: pathlib.Path, name: str, manifest: dict[str, Any]
+  path: pathlib.Path, name: str, manifest: dict[str, Any]
 ) -> bytes:
   """The bytes of an exported file, if they are what the manifest says."""
   try:
     data = (path / name).read_bytes()
   except OSError as error:
     raise InputError(
-        f'{path / name}: cannot be read ({error.strerror}); copy the exported '
-        'folder again.'
+      f'{path / name}: cannot be read ({error.strerror}); copy the exported '
+      'folder again.'
     ) from error
   if digest(data) != manifest['files'][name]['sha256']:
     raise InputError(
-        f'{path / name}: its SHA-256 is not the one in {MANIFEST}, so it was '
-        'changed or damaged; copy the exported folder again.'
+      f'{path / name}: its SHA-256 is not the one in {MANIFEST}, so it was '
+      'changed or damaged; copy the exported folder again.'
     )
   return data
 
@@ -277,7 +279,7 @@ def bucket(count: int) -> int:
 
 
 def checked_inputs(
-    manifest: dict[str, Any], inputs: Mapping[str, np.ndarray]
+  manifest: dict[str, Any], inputs: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
   """Checks a batch against a manifest and completes it from `parse`.
 
@@ -297,27 +299,27 @@ def checked_inputs(
   for name, spec in specs.items():
     if name not in inputs:
       raise InputError(
-          f'{name} is missing; give an array of {spec["dtype"]} of shape '
-          f'{_shape(spec)}: {spec["what"]}.'
+        f'{name} is missing; give an array of {spec["dtype"]} of shape '
+        f'{_shape(spec)}: {spec["what"]}.'
       )
     value = inputs[name]
     shape, due = value.shape, tuple(spec['shape'][1:])
     if value.dtype != spec['dtype'] or shape[1:] != due or not shape[0]:
       raise InputError(
-          f'{name} is {value.dtype} of shape {shape}; give {spec["dtype"]} of '
-          f'shape {_shape(spec)}: {spec["what"]}.'
+        f'{name} is {value.dtype} of shape {shape}; give {spec["dtype"]} of '
+        f'shape {_shape(spec)}: {spec["what"]}.'
       )
     if count not in (None, len(value)):
       raise InputError(
-          f'{name} is for {len(value)} pairs, the arrays before it for '
-          f'{count}; give as many of each.'
+        f'{name} is for {len(value)} pairs, the arrays before it for '
+        f'{count}; give as many of each.'
       )
     count = len(value)
     low, high = spec['range']
     if not (value.min() >= low and value.max() <= high):  # NaN fails too.
       raise InputError(
-          f'{name} goes from {value.min()} to {value.max()}; it must lie '
-          f'within {low:g} and {high:g}: {spec["what"]}.'
+        f'{name} goes from {value.min()} to {value.max()}; it must lie '
+        f'within {low:g} and {high:g}: {spec["what"]}.'
       )
   if 'parse' in specs:
     inputs |= _from_parse(inputs, manifest)
@@ -336,8 +338,8 @@ def _from_parse(inputs, manifest):
   is_body = ((parse != 0) & ~is_head).astype(np.float32)
   cells = is_body.reshape(b, h // _CELL_PX, _CELL_PX, w // _CELL_PX, _CELL_PX)
   made = {
-      'head_mask': is_head.astype(np.uint8) * np.uint8(255),
-      'body': cells.mean(axis=(2, 4), dtype=np.float32),
+    'head_mask': is_head.astype(np.uint8) * np.uint8(255),
+    'body': cells.mean(axis=(2, 4), dtype=np.float32),
   }
   if manifest['fidelity'] == 'original':
     # VITON's released code truncates coordinates, and places a missing joint
@@ -367,21 +369,24 @@ def read_npz(path: str | pathlib.Path) -> dict[str, np.ndarray]:
       return dict(file)
   except (OSError, ValueError, AttributeError) as error:
     raise InputError(
-        f'{path}: cannot be read as .npz ({error}); write it with '
-        'numpy.savez.'
+      f'{path}: cannot be read as .npz ({error}); write it with numpy.savez.'
     ) from error
 
 
 def parse_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-      prog='python -m viton_jax.serving.artifact',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m viton_jax.serving.artifact',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
   add('path', help='folder that `python -m viton_jax.export` wrote')
-  add('--inputs', required=True, metavar='NPZ',
-      help='arrays by the names of the manifest, see numpy.savez')
+  add(
+    '--inputs',
+    required=True,
+    metavar='NPZ',
+    help='arrays by the names of the manifest, see numpy.savez',
+  )
   add('--outputs', required=True, metavar='NPZ', help='where results go')
   return parser.parse_args()
 
@@ -401,9 +406,9 @@ def main() -> int:
   for reason in failed:
     print(f'not matched: {reason}')
   print(
-      f'{len(tried.output)} pairs, {len(failed)} failed, on '
-      f'{jax.devices()[0].device_kind}: loaded in {loaded - begin:.1f} s, '
-      f'compiled and run in {time.monotonic() - loaded:.1f} s'
+    f'{len(tried.output)} pairs, {len(failed)} failed, on '
+    f'{jax.devices()[0].device_kind}: loaded in {loaded - begin:.1f} s, '
+    f'compiled and run in {time.monotonic() - loaded:.1f} s'
   )
   return errors.EXIT_SOME_FAILED if failed else errors.EXIT_OK
 

@@ -31,16 +31,16 @@ class _Number:
 
 
 _NUMBERS = {
-    'BoolFlags': _Number('?', bool),
-    **{
-        f'{kind}{bits}Flags': _Number(code, int)
-        for kind, codes in (('Int', 'bhiq'), ('Uint', 'BHIQ'))
-        for bits, code in zip((8, 16, 32, 64), codes, strict=True)
-    },
-    **{
-        f'Float{bits}Flags': _Number(code, float)
-        for bits, code in ((32, 'f'), (64, 'd'))
-    },
+  'BoolFlags': _Number('?', bool),
+  **{
+    f'{kind}{bits}Flags': _Number(code, int)
+    for kind, codes in (('Int', 'bhiq'), ('Uint', 'BHIQ'))
+    for bits, code in zip((8, 16, 32, 64), codes, strict=True)
+  },
+  **{
+    f'Float{bits}Flags': _Number(code, float)
+    for bits, code in ((32, 'f'), (64, 'd'))
+  },
 }
 _AHEAD = _NUMBERS['Uint32Flags']
 _BACK = _NUMBERS['Int32Flags']
@@ -79,7 +79,7 @@ class _Table:
 
   def GetVectorAsNumpy(self, number: _Number, offset: int):  # noqa: N802
     return np.frombuffer(
-        self.Bytes, number.dtype, self.VectorLen(offset), self.Vector(offset)
+      self.Bytes, number.dtype, self.VectorLen(offset), self.Vector(offset)
     )
 
 
@@ -90,11 +90,11 @@ def provided():
     yield
     return
   parts = {
-      'number_types': _NUMBERS | {'UOffsetTFlags': _AHEAD},
-      'packer': {'uoffset': _AHEAD},
-      'encode': {'Get': lambda number, data, place: number.read(data, place)},
-      'table': {'Table': _Table},
-      'compat': {'import_numpy': lambda: np},
+    'number_types': _NUMBERS | {'UOffsetTFlags': _AHEAD},
+    'packer': {'uoffset': _AHEAD},
+    'encode': {'Get': lambda number, data, place: number.read(data, place)},
+    'table': {'Table': _Table},
+    'compat': {'import_numpy': lambda: np},
   }
   whole = types.ModuleType('flatbuffers')
   whole.Builder = None  # Named in annotations; nothing is written here.

@@ -17,7 +17,7 @@ PICTURES = ('output', 'warped', 'coarse', 'mask', 'alpha')
 
 
 def functions(
-    first: Checkpoint, second: Checkpoint, *, dtype: str
+  first: Checkpoint, second: Checkpoint, *, dtype: str
 ) -> dict[str, Callable]:
   """The two halves of a try-on as pure functions of (variables, batch).
 
@@ -35,10 +35,8 @@ def functions(
     values = refine_step(variables, batch)
     values |= {name: batch[name] for name in ('coarse', 'mask')}
     return {
-        name: engine.to_levels(
-            values[name], *engine.RANGES[name]
-        )
-        for name in PICTURES
+      name: engine.to_levels(values[name], *engine.RANGES[name])
+      for name in PICTURES
     }
 
   return {'coarse': coarse, 'refine': refine}
@@ -50,35 +48,46 @@ def describe_inputs(size: tuple[int, int], fidelity: str) -> dict[str, dict]:
 
   def spec(shape, dtype, low, high, what):
     return {
-        'shape': ['b', *shape], 'dtype': dtype, 'range': [low, high],
-        'what': what,
+      'shape': ['b', *shape],
+      'dtype': dtype,
+      'range': [low, high],
+      'what': what,
     }
 
   far = 4.0 * max(h, w)
   specs = {
-      'person': spec((h, w, 3), 'uint8', 0, 255, 'photo of the person, RGB'),
-      'garment': spec(
-          (h, w, 3), 'uint8', 0, 255,
-          'photo of the flat garment on a light background, RGB',
-      ),
-      'garment_mask': spec(
-          (h, w), 'uint8', 0, 1, '1 where the garment photo shows the garment'
-      ),
-      'keypoints': spec(
-          (18, 3), 'float32', -max(far, 1000.0), far,
-          'COCO-18 joints: x, y in pixels of person, confidence (0: missing)',
-      ),
-      'head_mask': spec(
-          (h, w), 'uint8', 0, 255, 'soft mask of head, hair and hat'
-      ),
-      'body': spec(
-          (h // 16, w // 16), 'float32', 0, 1,
-          'share of body without head in each cell of 16 x 16 pixels',
-      ),
+    'person': spec((h, w, 3), 'uint8', 0, 255, 'photo of the person, RGB'),
+    'garment': spec(
+      (h, w, 3),
+      'uint8',
+      0,
+      255,
+      'photo of the flat garment on a light background, RGB',
+    ),
+    'garment_mask': spec(
+      (h, w), 'uint8', 0, 1, '1 where the garment photo shows the garment'
+    ),
+    'keypoints': spec(
+      (18, 3),
+      'float32',
+      -max(far, 1000.0),
+      far,
+      'COCO-18 joints: x, y in pixels of person, confidence (0: missing)',
+    ),
+    'head_mask': spec(
+      (h, w), 'uint8', 0, 255, 'soft mask of head, hair and hat'
+    ),
+    'body': spec(
+      (h // 16, w // 16),
+      'float32',
+      0,
+      1,
+      'share of body without head in each cell of 16 x 16 pixels',
+    ),
   }
   if fidelity == 'original':
     specs['pose_limit'] = spec(
-        (2,), 'float32', 0, far, 'x, y at which joints\' boxes are cut off'
+      (2,), 'float32', 0, far, "x, y at which joints' boxes are cut off"
     )
   return specs
 
@@ -86,25 +95,25 @@ def describe_inputs(size: tuple[int, int], fidelity: str) -> dict[str, dict]:
 def describe_between(size: tuple[int, int]) -> dict[str, dict]:
   """As `describe_inputs`, for what goes into 'refine' besides `garment`."""
   return {
-      'mask': {'shape': ['b', *size, 1], 'dtype': 'float32'},
-      'coarse': {'shape': ['b', *size, 3], 'dtype': 'float32'},
-      'control_points': {'shape': ['b', 100, 2], 'dtype': 'float32'},
+    'mask': {'shape': ['b', *size, 1], 'dtype': 'float32'},
+    'coarse': {'shape': ['b', *size, 3], 'dtype': 'float32'},
+    'control_points': {'shape': ['b', 100, 2], 'dtype': 'float32'},
   }
 
 
 def abstract_inputs(
-    specs: dict[str, dict], names: Sequence[str]
+  specs: dict[str, dict], names: Sequence[str]
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """jax.ShapeDtypeStruct of each name, with one symbolic batch size."""
   scope = export.SymbolicScope()
   return {
-      name: jax.ShapeDtypeStruct(
-          export.symbolic_shape(
-              ', '.join(map(str, specs[name]['shape'])), scope=scope
-          ),
-          jnp.dtype(specs[name]['dtype']),
-      )
-      for name in names
+    name: jax.ShapeDtypeStruct(
+      export.symbolic_shape(
+        ', '.join(map(str, specs[name]['shape'])), scope=scope
+      ),
+      jnp.dtype(specs[name]['dtype']),
+    )
+    for name in names
   }
 
 

@@ -40,10 +40,10 @@ max_enqueued_batches { value: 64 }
 
 
 def write(
-    folder: pathlib.Path,
-    networks: tuple[Checkpoint, Checkpoint],
-    *,
-    dtype: str,
+  folder: pathlib.Path,
+  networks: tuple[Checkpoint, Checkpoint],
+  *,
+  dtype: str,
 ) -> None:
   """Writes savedmodel/1 and batching_parameters.txt into `folder`.
 
@@ -57,13 +57,13 @@ def write(
   specs = inputs | programs.describe_between(first.size)
   module = tf.Module()
   module.weights = [
-      jax.tree.map(tf.Variable, programs.weights_of(network))
-      for network in networks
+    jax.tree.map(tf.Variable, programs.weights_of(network))
+    for network in networks
   ]
   for (name, function), weights in zip(
-      programs.functions(*networks, dtype=dtype).items(),
-      module.weights,
-      strict=True,
+    programs.functions(*networks, dtype=dtype).items(),
+    module.weights,
+    strict=True,
   ):
     names = programs.input_names(name, inputs)
     converted = _convert(function, weights, specs, names)
@@ -73,21 +73,21 @@ def write(
     # Calls the two signatures, so that their programs are stored once.
     points = arrays.pop('control_points')
     return module.refine(
-        garment=arrays['garment'],
-        control_points=points,
-        **module.coarse(**arrays),
+      garment=arrays['garment'],
+      control_points=points,
+      **module.coarse(**arrays),
     )
 
   names = programs.input_names('coarse', inputs)
   module.both = _signature(both, specs, [*names, 'control_points'])
   tf.saved_model.save(
-      module,
-      str(folder / FOLDER / _VERSION),
-      signatures={
-          'coarse': module.coarse,
-          'refine': module.refine,
-          'serving_default': module.both,
-      },
+    module,
+    str(folder / FOLDER / _VERSION),
+    signatures={
+      'coarse': module.coarse,
+      'refine': module.refine,
+      'serving_default': module.both,
+    },
   )
   (folder / 'batching_parameters.txt').write_text(_BATCHING)
 
@@ -95,28 +95,30 @@ def write(
 def _convert(function, weights, specs, names) -> Callable:
   """The JAX function as a TensorFlow one of named arrays."""
   shapes = {
-      name: f'({", ".join(map(str, specs[name]["shape"]))})' for name in names
+    name: f'({", ".join(map(str, specs[name]["shape"]))})' for name in names
   }
   converted = jax2tf.convert(
-      function,
-      polymorphic_shapes=[None, shapes],
-      with_gradient=False,
-      native_serialization_platforms=programs.PLATFORMS,
+    function,
+    polymorphic_shapes=[None, shapes],
+    with_gradient=False,
+    native_serialization_platforms=programs.PLATFORMS,
   )
   return lambda **arrays: converted(weights, arrays)
 
 
 def _signature(function, specs, names):
-  return tf.function(function, autograph=False).get_concrete_function(**{
+  return tf.function(function, autograph=False).get_concrete_function(
+    **{
       name: tf.TensorSpec(
-          [None, *specs[name]['shape'][1:]], specs[name]['dtype'], name=name
+        [None, *specs[name]['shape'][1:]], specs[name]['dtype'], name=name
       )
       for name in names
-  })
+    }
+  )
 
 
 def load(
-    folder: pathlib.Path, fidelity: str
+  folder: pathlib.Path, fidelity: str
 ) -> Callable[[dict[str, np.ndarray]], dict[str, Any]]:
   """Loads the SavedModel and makes what a client of it does.
 
@@ -133,18 +135,18 @@ def load(
   def try_on(batch):
     predicted = _call(loaded, 'coarse', batch)
     matches = [
-        match(garment, mask[..., 0], fidelity=fidelity)
-        for garment, mask in zip(
-            batch['garment_mask'], predicted['mask'], strict=True
-        )
+      match(garment, mask[..., 0], fidelity=fidelity)
+      for garment, mask in zip(
+        batch['garment_mask'], predicted['mask'], strict=True
+      )
     ]
     points = np.stack([points for points, _ in matches])
     pictures = _call(
-        loaded, 'refine', batch | predicted | {'control_points': points}
+      loaded, 'refine', batch | predicted | {'control_points': points}
     )
     return pictures | {
-        'control_points': points,
-        'failures': [reason for _, reason in matches],
+      'control_points': points,
+      'failures': [reason for _, reason in matches],
     }
 
   return try_on
@@ -158,7 +160,7 @@ def _call(loaded, name, arrays):
 
 
 def check(
-    folder: pathlib.Path, batch: dict[str, np.ndarray], fidelity: str
+  folder: pathlib.Path, batch: dict[str, np.ndarray], fidelity: str
 ) -> dict[str, Any]:
   """Loads the SavedModel and calls it in both ways.
 

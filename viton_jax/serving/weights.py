@@ -46,6 +46,6 @@ def read(data: bytes, name: str) -> dict[str, Any]:
       branch[leaf] = np.frombuffer(data[begin:end], dtype).reshape(shape)
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise InputError(
-        f'{name}: cannot be read as safetensors ({error}); export again.'
+      f'{name}: cannot be read as safetensors ({error}); export again.'
     ) from error
   return tree

@@ -46,8 +46,8 @@ class Trace:
       pass
     if not 0 < self.first <= self.last:
       raise InputError(
-          f'config.profile: {steps!r} is not FIRST:LAST; set e.g. '
-          '--config.profile=10:15.'
+        f'config.profile: {steps!r} is not FIRST:LAST; set e.g. '
+        '--config.profile=10:15.'
       )
 
   def before(self, step: int) -> None:
@@ -67,8 +67,10 @@ class Trace:
       jax.block_until_ready(result)
       jax.profiler.stop_trace()
       self._running = False
-      say(f'steps {self.first} to {step} are profiled in {self._folder}; '
-          'tensorboard --logdir shows them')
+      say(
+        f'steps {self.first} to {step} are profiled in {self._folder}; '
+        'tensorboard --logdir shows them'
+      )
 
 
 class Clock:
@@ -104,8 +106,8 @@ class Clock:
     per_step = self._trained_s / max(self._trained_steps, 1)
     to_go = round((self._num_steps - step) * per_step)
     return (
-        steps * self._batch_size / seconds,
-        str(datetime.timedelta(seconds=to_go)) if per_step else '?',
+      steps * self._batch_size / seconds,
+      str(datetime.timedelta(seconds=to_go)) if per_step else '?',
     )
 
   def summary(self) -> str:
@@ -114,6 +116,6 @@ class Clock:
     speed = images / max(self._trained_s, 1e-9)
     whole = datetime.timedelta(seconds=round(time.monotonic() - self._begin))
     return (
-        f'{whole} in all, first step with compilation {self.compile_s:.1f} s, '
-        f'then {speed:.1f} images/s'
+      f'{whole} in all, first step with compilation {self.compile_s:.1f} s, '
+      f'then {speed:.1f} images/s'
     )

@@ -19,10 +19,10 @@ from typing import Any
 from absl import flags
 
 _PARSERS = {
-    bool: flags.BooleanParser,
-    int: flags.IntegerParser,
-    float: flags.FloatParser,
-    str: flags.ArgumentParser,
+  bool: flags.BooleanParser,
+  int: flags.IntegerParser,
+  float: flags.FloatParser,
+  str: flags.ArgumentParser,
 }
 
 
@@ -74,9 +74,7 @@ class PlainConfigDict:
     return len(self._values)
 
   def __eq__(self, other: Any) -> bool:
-    return (
-        isinstance(other, PlainConfigDict) and self._values == other._values
-    )
+    return isinstance(other, PlainConfigDict) and self._values == other._values
 
   def __repr__(self) -> str:
     return f'PlainConfigDict({self.to_dict()})'
@@ -103,8 +101,8 @@ class PlainConfigDict:
 
   def to_dict(self) -> dict[str, Any]:
     return {
-        name: value.to_dict() if isinstance(value, PlainConfigDict) else value
-        for name, value in self._values.items()
+      name: value.to_dict() if isinstance(value, PlainConfigDict) else value
+      for name, value in self._values.items()
     }
 
   def to_json(self, **options) -> str:
@@ -112,8 +110,8 @@ class PlainConfigDict:
 
   def _unknown(self, name):
     return (
-        f'There is no {name!r} in the config; there are '
-        f'{", ".join(sorted(self._values))}.'
+      f'There is no {name!r} in the config; there are '
+      f'{", ".join(sorted(self._values))}.'
     )
 
 
@@ -124,8 +122,8 @@ def _as(kind: type, value: Any, name: str) -> Any:
     return tuple(value)
   if type(value) is not kind:
     raise TypeError(
-        f'{name} is of type {kind.__name__}, {value!r} is of type '
-        f'{type(value).__name__}.'
+      f'{name} is of type {kind.__name__}, {value!r} is of type '
+      f'{type(value).__name__}.'
     )
   return value
 
@@ -146,11 +144,11 @@ def load(path_and_arg: str) -> Any:
 
 
 def plain_config_file(
-    name: str,
-    default: str | None,
-    help_text: str,
-    *,
-    flag_values: flags.FlagValues = flags.FLAGS,
+  name: str,
+  default: str | None,
+  help_text: str,
+  *,
+  flag_values: flags.FlagValues = flags.FLAGS,
 ) -> flags.FlagHolder:
   """A flag that reads a config file, and then a flag for each of its fields.
 
@@ -158,19 +156,21 @@ def plain_config_file(
   command line.
   """
   return flags.DEFINE_flag(
-      _FileFlag(name, default, help_text, flag_values),
-      flag_values,
-      module_name=sys.argv[0],
+    _FileFlag(name, default, help_text, flag_values),
+    flag_values,
+    module_name=sys.argv[0],
   )
 
 
 class _FileFlag(flags.Flag):
-
   def __init__(self, name, default, help_text, flag_values):
     self._flag_values = flag_values
     super().__init__(
-        flags.ArgumentParser(), flags.ArgumentSerializer(), name, default,
-        help_text,
+      flags.ArgumentParser(),
+      flags.ArgumentSerializer(),
+      name,
+      default,
+      help_text,
     )
 
   def _parse(self, argument):
@@ -187,20 +187,25 @@ class _FileFlag(flags.Flag):
         self._define_fields(value, name)
       else:
         flags.DEFINE_flag(
-            _FieldFlag(name, config, field), self._flag_values,
-            module_name=sys.argv[0],
+          _FieldFlag(name, config, field),
+          self._flag_values,
+          module_name=sys.argv[0],
         )
 
 
 class _FieldFlag(flags.Flag):
-
   def __init__(self, name, config, field):
     self._config, self._field = config, field
     kind = type(config[field])
     parser = _PARSERS.get(kind, _LiteralParser)()
     super().__init__(
-        parser, flags.ArgumentSerializer(), name, None, 'of the config',
-        boolean=kind is bool, allow_override=True,
+      parser,
+      flags.ArgumentSerializer(),
+      name,
+      None,
+      'of the config',
+      boolean=kind is bool,
+      allow_override=True,
     )
 
   def _parse(self, argument):

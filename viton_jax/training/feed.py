@@ -25,7 +25,7 @@ _LARGEST_SHARE = 0.7  # Of a device's memory that pictures may take.
 
 
 def open_feed(
-    config: Any, info: batches.RecordsInfo, *, start_step: int
+  config: Any, info: batches.RecordsInfo, *, start_step: int
 ) -> tuple[dict[str, jax.Array], Iterator[dict[str, jax.Array]]]:
   """Opens the training data from batch `start_step` on.
 
@@ -43,11 +43,11 @@ def open_feed(
   """
   parts = config.accumulate
   place_in_row = {
-      'batch_size': config.batch_size // parts // jax.process_count(),
-      'seed': config.seed,
-      'start_step': start_step * parts,
-      'process_index': jax.process_index(),
-      'process_count': jax.process_count(),
+    'batch_size': config.batch_size // parts // jax.process_count(),
+    'seed': config.seed,
+    'start_step': start_step * parts,
+    'process_index': jax.process_index(),
+    'process_count': jax.process_count(),
   }
   source = {'fmt': config.data.format, 'fidelity': config.fidelity}
   if config.data.cache != 'device':
@@ -57,18 +57,18 @@ def open_feed(
     return {}, parallel.ahead(read, parts)
 
   arrays = {
-      name: value
-      for name, value in batches.read_all(
-          config.data.dir, split='train', **source
-      ).items()
-      # Names of files stay here, and what training does not read.
-      if value.dtype.kind in 'biuf' and name not in batches.NOT_TRAINED_ON
+    name: value
+    for name, value in batches.read_all(
+      config.data.dir, split='train', **source
+    ).items()
+    # Names of files stay here, and what training does not read.
+    if value.dtype.kind in 'biuf' and name not in batches.NOT_TRAINED_ON
   }
   _check_fits(arrays)
   rows = batches.train_indices(info.num_examples['train'], **place_in_row)
   return (
-      parallel.place(arrays),
-      parallel.ahead(({_ROWS: one} for one in rows), parts),
+    parallel.place(arrays),
+    parallel.ahead(({_ROWS: one} for one in rows), parts),
   )
 
 
@@ -85,8 +85,8 @@ def reading(step: Callable, cache: str) -> Callable:
   def run(state, frozen, batch):
     rows = batch[_ROWS].astype(jnp.int32)
     examples = {
-        name: jnp.take(array, rows, axis=0, mode='clip')
-        for name, array in frozen['data'].items()
+      name: jnp.take(array, rows, axis=0, mode='clip')
+      for name, array in frozen['data'].items()
     }
     # Taking rows is not mixed into the step's arithmetic: it stays the same, to
     # the bit, as with batches that come from outside.
@@ -104,18 +104,18 @@ def few_examples(config: Any, info: batches.RecordsInfo, count: int) -> dict:
   if held_out := info.num_examples.get('validation'):
     return next(validation_batches(config, min(count, held_out)))
   return next(
-      batches.train_batches(
-          config.data.dir,
-          batch_size=min(count, info.num_examples['train']),
-          seed=config.seed,
-          fmt=config.data.format,
-          fidelity=config.fidelity,
-      )
+    batches.train_batches(
+      config.data.dir,
+      batch_size=min(count, info.num_examples['train']),
+      seed=config.seed,
+      fmt=config.data.format,
+      fidelity=config.fidelity,
+    )
   )
 
 
 def validation_batches(
-    config: Any, batch_size: int, *, share: bool = False
+  config: Any, batch_size: int, *, share: bool = False
 ) -> Iterator[dict]:
   """Yields each held-out example once, see `batches.eval_batches`.
 
@@ -125,12 +125,12 @@ def validation_batches(
     share: whether the processes divide the examples among themselves.
   """
   return batches.eval_batches(
-      config.data.dir,
-      split='validation',
-      batch_size=batch_size,
-      process_index=jax.process_index() if share else 0,
-      process_count=jax.process_count() if share else 1,
-      **({'fmt': 'packed'} if config.data.format == 'packed' else {}),
+    config.data.dir,
+    split='validation',
+    batch_size=batch_size,
+    process_index=jax.process_index() if share else 0,
+    process_count=jax.process_count() if share else 1,
+    **({'fmt': 'packed'} if config.data.format == 'packed' else {}),
   )
 
 
@@ -140,6 +140,6 @@ def _check_fits(arrays):
   room = (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
   if room and needed > _LARGEST_SHARE * room:
     raise InputError(
-        f"config.data.cache: the training pictures are {needed / 1e9:.1f} GB, "
-        f'a device has {room / 1e9:.1f} GB; set --config.data.cache=host.'
+      f'config.data.cache: the training pictures are {needed / 1e9:.1f} GB, '
+      f'a device has {room / 1e9:.1f} GB; set --config.data.cache=host.'
     )

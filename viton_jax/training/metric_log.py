@@ -21,7 +21,7 @@ class MetricLog:
   """Writes figures and pictures of process 0; the others' go nowhere."""
 
   def __init__(
-      self, workdir: pathlib.Path, *, start_step: int, tensorboard: bool
+    self, workdir: pathlib.Path, *, start_step: int, tensorboard: bool
   ):
     """Opens the logs of a run that goes on after `start_step`.
 
@@ -51,7 +51,7 @@ class MetricLog:
     if self._file:
       # What is not a number is not JSON either.
       finite = {
-          k: float(v) if math.isfinite(v) else None for k, v in values.items()
+        k: float(v) if math.isfinite(v) else None for k, v in values.items()
       }
       self._file.write(json.dumps({'step': step} | finite) + '\n')
       self._file.flush()
@@ -104,6 +104,4 @@ def _open_events(folder):
     from clu import metric_writers
   except ImportError:
     return None
-  return metric_writers.AsyncWriter(
-      metric_writers.SummaryWriter(str(folder))
-  )
+  return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(folder)))

@@ -25,8 +25,8 @@ def learning_rate(config: Any) -> optax.Schedule:
   rate, warmup = config.learning_rate, config.warmup_steps
   if not 0 <= warmup < config.num_steps:
     raise InputError(
-        f'config.warmup_steps: {warmup} is not within 0 and config.num_steps = '
-        f'{config.num_steps}; set less.'
+      f'config.warmup_steps: {warmup} is not within 0 and config.num_steps = '
+      f'{config.num_steps}; set less.'
     )
   rest = config.num_steps - warmup
   if config.schedule == 'constant':
@@ -39,20 +39,20 @@ def learning_rate(config: Any) -> optax.Schedule:
     steps = [step - warmup for step in config.schedule_steps]
     if not steps or min(steps) < 1 or sorted(set(steps)) != steps:
       raise InputError(
-          f'config.schedule_steps: {tuple(config.schedule_steps)} are not '
-          'rising steps after the warm-up; set e.g. '
-          '--config.schedule_steps="(8000, 12000)".'
+        f'config.schedule_steps: {tuple(config.schedule_steps)} are not '
+        'rising steps after the warm-up; set e.g. '
+        '--config.schedule_steps="(8000, 12000)".'
       )
     schedule = optax.piecewise_constant_schedule(
-        rate, {step: config.schedule_factor for step in steps}
+      rate, {step: config.schedule_factor for step in steps}
     )
   else:
     raise InputError(
-        f'config.schedule: {config.schedule!r} is unknown; set '
-        f'{", ".join(SCHEDULES[:-1])} or {SCHEDULES[-1]}.'
+      f'config.schedule: {config.schedule!r} is unknown; set '
+      f'{", ".join(SCHEDULES[:-1])} or {SCHEDULES[-1]}.'
     )
   if not warmup:
     return schedule
   return optax.join_schedules(
-      [optax.linear_schedule(0.0, rate, warmup), schedule], [warmup]
+    [optax.linear_schedule(0.0, rate, warmup), schedule], [warmup]
   )

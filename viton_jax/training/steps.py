@@ -36,17 +36,17 @@ Metrics = dict[str, tuple[jax.Array, jax.Array]]
 
 
 def stage1_train_step(
-    state: TrainState,
-    batch: Batch,
-    *,
-    model: EncoderDecoder,
-    loss_config: Any = losses.Stage1Weights(),  # noqa: B008 - frozen
-    fidelity: str = 'fixed',
-    vgg: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    axis_name: str | None = None,
-    accumulate: int = 1,
-    remat: bool = False,
+  state: TrainState,
+  batch: Batch,
+  *,
+  model: EncoderDecoder,
+  loss_config: Any = losses.Stage1Weights(),  # noqa: B008 - frozen
+  fidelity: str = 'fixed',
+  vgg: Mapping[str, Any] | None = None,
+  seed: int = 0,
+  axis_name: str | None = None,
+  accumulate: int = 1,
+  remat: bool = False,
 ) -> tuple[TrainState, Metrics]:
   """One step of the encoder-decoder.
 
@@ -70,66 +70,71 @@ def stage1_train_step(
   def loss(params, part, first_example):
     def forward(params, inputs):
       return model.apply(
-          {'params': params, 'batch_stats': state.batch_stats},
-          inputs,
-          train=True,
-          first_example=first_example,
-          mutable=['batch_stats'],
-          rngs={'dropout': dropout},
+        {'params': params, 'batch_stats': state.batch_stats},
+        inputs,
+        train=True,
+        first_example=first_example,
+        mutable=['batch_stats'],
+        rngs={'dropout': dropout},
       )
 
     (garment_mask, coarse), updated = _maybe_remat(forward, remat)(
-        params, network_inputs(part, fidelity=fidelity)
+      params, network_inputs(part, fidelity=fidelity)
     )
     total, terms = _stage1_loss(
-        garment_mask, coarse, part, model=model, weights=loss_config, vgg=vgg,
-        remat=remat,
+      garment_mask,
+      coarse,
+      part,
+      model=model,
+      weights=loss_config,
+      vgg=vgg,
+      remat=remat,
     )
     return total.mean(), (updated['batch_stats'], {'loss': total, **terms})
 
   grads, batch_stats, terms = _gradients(
-      loss, state, batch, accumulate=accumulate, axis_name=axis_name
+    loss, state, batch, accumulate=accumulate, axis_name=axis_name
   )
   return _finish(state, grads, batch_stats, terms, axis_name=axis_name)
 
 
 def stage1_eval_step(
-    state: TrainState,
-    batch: Batch,
-    *,
-    model: EncoderDecoder,
-    loss_config: Any = losses.Stage1Weights(),  # noqa: B008 - frozen
-    fidelity: str = 'fixed',
-    vgg: Mapping[str, Any] | None = None,
-    axis_name: str | None = None,
+  state: TrainState,
+  batch: Batch,
+  *,
+  model: EncoderDecoder,
+  loss_config: Any = losses.Stage1Weights(),  # noqa: B008 - frozen
+  fidelity: str = 'fixed',
+  vgg: Mapping[str, Any] | None = None,
+  axis_name: str | None = None,
 ) -> Metrics:
   """Stage 1's loss and terms over the examples that `batch['valid']` marks."""
   garment_mask, coarse = predict_coarse(
-      state.trained_variables, batch, model=model, fidelity=fidelity
+    state.trained_variables, batch, model=model, fidelity=fidelity
   )
   total, terms = _stage1_loss(
-      garment_mask, coarse, batch, model=model, weights=loss_config, vgg=vgg
+    garment_mask, coarse, batch, model=model, weights=loss_config, vgg=vgg
   )
   return _reduce(
-      {'loss': total, **terms}, batch.get('valid'), axis_name=axis_name
+    {'loss': total, **terms}, batch.get('valid'), axis_name=axis_name
   )
 
 
 def stage2_train_step(
-    state: TrainState,
-    batch: Batch,
-    *,
-    model: Refinement,
-    coarse_model: EncoderDecoder,
-    coarse_variables: Mapping[str, Any],
-    loss_config: Any = losses.Stage2Weights(),  # noqa: B008 - frozen
-    fidelity: str = 'fixed',
-    coarse_train_mode: bool = False,
-    vgg: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    axis_name: str | None = None,
-    accumulate: int = 1,
-    remat: bool = False,
+  state: TrainState,
+  batch: Batch,
+  *,
+  model: Refinement,
+  coarse_model: EncoderDecoder,
+  coarse_variables: Mapping[str, Any],
+  loss_config: Any = losses.Stage2Weights(),  # noqa: B008 - frozen
+  fidelity: str = 'fixed',
+  coarse_train_mode: bool = False,
+  vgg: Mapping[str, Any] | None = None,
+  seed: int = 0,
+  axis_name: str | None = None,
+  accumulate: int = 1,
+  remat: bool = False,
 ) -> tuple[TrainState, Metrics]:
   """One step of the refinement network on top of a frozen encoder-decoder.
 
@@ -156,18 +161,19 @@ def stage2_train_step(
   Returns:
     The next state, and 'loss', its terms and 'gradient_norm'.
   """
+
   def frozen_coarse(part, first_example):
     if not coarse_train_mode:
       return predict_coarse(
-          coarse_variables, part, model=coarse_model, fidelity=fidelity
+        coarse_variables, part, model=coarse_model, fidelity=fidelity
       )
     outputs, _ = coarse_model.apply(
-        coarse_variables,
-        network_inputs(part, fidelity=fidelity),
-        train=True,
-        first_example=first_example,
-        mutable=['batch_stats'],
-        rngs={'dropout': _dropout_key(seed, state.step)},
+      coarse_variables,
+      network_inputs(part, fidelity=fidelity),
+      train=True,
+      first_example=first_example,
+      mutable=['batch_stats'],
+      rngs={'dropout': _dropout_key(seed, state.step)},
     )
     return outputs
 
@@ -181,66 +187,66 @@ def stage2_train_step(
 
     alpha = mask * _maybe_remat(forward, remat)(params, warped, coarse)
     total, terms = losses.stage2_loss(
-        compose(alpha, warped, coarse),
-        alpha,
-        image_norm=to_norm(part['person']),
-        weights=loss_config,
-        vgg=vgg,
-        dtype=model.dtype,
-        remat=remat,
+      compose(alpha, warped, coarse),
+      alpha,
+      image_norm=to_norm(part['person']),
+      weights=loss_config,
+      vgg=vgg,
+      dtype=model.dtype,
+      remat=remat,
     )
     return total.mean(), (state.batch_stats, {'loss': total, **terms})
 
   grads, batch_stats, terms = _gradients(
-      loss, state, batch, accumulate=accumulate, axis_name=axis_name
+    loss, state, batch, accumulate=accumulate, axis_name=axis_name
   )
   return _finish(state, grads, batch_stats, terms, axis_name=axis_name)
 
 
 def stage2_eval_step(
-    state: TrainState,
-    batch: Batch,
-    *,
-    model: Refinement,
-    coarse_model: EncoderDecoder,
-    coarse_variables: Mapping[str, Any],
-    loss_config: Any = losses.Stage2Weights(),  # noqa: B008 - frozen
-    fidelity: str = 'fixed',
-    vgg: Mapping[str, Any] | None = None,
-    axis_name: str | None = None,
+  state: TrainState,
+  batch: Batch,
+  *,
+  model: Refinement,
+  coarse_model: EncoderDecoder,
+  coarse_variables: Mapping[str, Any],
+  loss_config: Any = losses.Stage2Weights(),  # noqa: B008 - frozen
+  fidelity: str = 'fixed',
+  vgg: Mapping[str, Any] | None = None,
+  axis_name: str | None = None,
 ) -> Metrics:
   """Stage 2's loss and terms over the examples that `batch['valid']` marks."""
   garment_mask, coarse = predict_coarse(
-      coarse_variables, batch, model=coarse_model, fidelity=fidelity
+    coarse_variables, batch, model=coarse_model, fidelity=fidelity
   )
   pictures = predict_refined(
-      state.trained_variables,
-      batch,
-      batch['control_points'],
-      _training_mask(batch, garment_mask, fidelity=fidelity),
-      coarse,
-      model=model,
-      fidelity=fidelity,
+    state.trained_variables,
+    batch,
+    batch['control_points'],
+    _training_mask(batch, garment_mask, fidelity=fidelity),
+    coarse,
+    model=model,
+    fidelity=fidelity,
   )
   total, terms = losses.stage2_loss(
-      pictures['output'],
-      pictures['alpha'],
-      image_norm=to_norm(batch['person']),
-      weights=loss_config,
-      vgg=vgg,
-      dtype=model.dtype,
+    pictures['output'],
+    pictures['alpha'],
+    image_norm=to_norm(batch['person']),
+    weights=loss_config,
+    vgg=vgg,
+    dtype=model.dtype,
   )
   return _reduce(
-      {'loss': total, **terms}, batch.get('valid'), axis_name=axis_name
+    {'loss': total, **terms}, batch.get('valid'), axis_name=axis_name
   )
 
 
 def predict_coarse(
-    variables: Mapping[str, Any],
-    batch: Batch,
-    *,
-    model: EncoderDecoder,
-    fidelity: str = 'fixed',
+  variables: Mapping[str, Any],
+  batch: Batch,
+  *,
+  model: EncoderDecoder,
+  fidelity: str = 'fixed',
 ) -> tuple[jax.Array, jax.Array]:
   """Garment mask (b, h, w, 1) and coarse picture (b, h, w, 3), in [-1, 1].
 
@@ -255,14 +261,14 @@ def predict_coarse(
 
 
 def predict_refined(
-    variables: Mapping[str, Any],
-    batch: Batch,
-    control_points: jax.Array,
-    garment_mask: jax.Array,
-    coarse: jax.Array,
-    *,
-    model: Refinement,
-    fidelity: str = 'fixed',
+  variables: Mapping[str, Any],
+  batch: Batch,
+  control_points: jax.Array,
+  garment_mask: jax.Array,
+  coarse: jax.Array,
+  *,
+  model: Refinement,
+  fidelity: str = 'fixed',
 ) -> dict[str, jax.Array]:
   """Warps the garment and lays it into the coarse picture.
 
@@ -285,31 +291,31 @@ def predict_refined(
   alpha = model.apply({'params': variables['params']}, warped, coarse)
   alpha *= _bounded(garment_mask, fidelity=fidelity)
   return {
-      'warped': warped,
-      'alpha': alpha,
-      'output': compose(alpha, warped, coarse),
+    'warped': warped,
+    'alpha': alpha,
+    'output': compose(alpha, warped, coarse),
   }
 
 
 def warp_garment(batch: Batch, control_points: jax.Array) -> jax.Array:
   """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
   return geometry.warp_tps(
-      to_norm(batch['garment']), control_points.astype(jnp.float32)
+    to_norm(batch['garment']), control_points.astype(jnp.float32)
   )
 
 
 def _stage1_loss(
-    garment_mask, coarse, batch, *, model, weights, vgg, remat=False
+  garment_mask, coarse, batch, *, model, weights, vgg, remat=False
 ):
   return losses.stage1_loss(
-      garment_mask,
-      coarse,
-      region=garment_region(batch),
-      image_norm=to_norm(batch['person']),
-      weights=weights,
-      vgg=vgg,
-      dtype=model.dtype,
-      remat=remat,
+    garment_mask,
+    coarse,
+    region=garment_region(batch),
+    image_norm=to_norm(batch['person']),
+    weights=weights,
+    vgg=vgg,
+    dtype=model.dtype,
+    remat=remat,
   )
 
 
@@ -347,7 +353,7 @@ def _gradients(loss, state, batch, *, accumulate, axis_name):
     grads, (batch_stats, terms) = gradient(state.params, batch, 0)
     return grads, batch_stats, terms
   parts = jax.tree.map(
-      lambda x: x.reshape(accumulate, -1, *x.shape[1:]), dict(batch)
+    lambda x: x.reshape(accumulate, -1, *x.shape[1:]), dict(batch)
   )
   size = len(parts['person'][0])
   if axis_name is not None:
@@ -359,9 +365,9 @@ def _gradients(loss, state, batch, *, accumulate, axis_name):
     return jax.tree.map(jnp.add, totals, (grads, batch_stats)), terms
 
   totals, terms = lax.scan(
-      one_part,
-      jax.tree.map(jnp.zeros_like, (state.params, state.batch_stats)),
-      (jnp.arange(accumulate), parts),
+    one_part,
+    jax.tree.map(jnp.zeros_like, (state.params, state.batch_stats)),
+    (jnp.arange(accumulate), parts),
   )
   grads, batch_stats = jax.tree.map(lambda x: x / accumulate, totals)
   return grads, batch_stats, jax.tree.map(lambda x: x.reshape(-1), terms)
@@ -382,7 +388,7 @@ def _reduce(terms, valid, *, axis_name):
     valid = jnp.ones(len(terms['loss']), bool)
   count = valid.sum().astype(jnp.float32)
   metrics = {
-      name: (jnp.where(valid, values, 0.0).sum(), count)
-      for name, values in terms.items()
+    name: (jnp.where(valid, values, 0.0).sum(), count)
+    for name, values in terms.items()
   }
   return metrics if axis_name is None else lax.psum(metrics, axis_name)

@@ -47,24 +47,24 @@ class TrainState:
   def apply_gradients(self, grads: Any, batch_stats: Any) -> 'TrainState':
     """The state after one step along `grads`."""
     updates, opt_state = self.optimizer.update(
-        grads, self.opt_state, self.params
+      grads, self.opt_state, self.params
     )
     state = self.replace(
-        step=self.step + 1,
-        params=optax.apply_updates(self.params, updates),
-        batch_stats=batch_stats,
-        opt_state=opt_state,
+      step=self.step + 1,
+      params=optax.apply_updates(self.params, updates),
+      batch_stats=batch_stats,
+      opt_state=opt_state,
     )
     return state.replace(ema=_moved_averages(state)) if self.ema else state
 
 
 def create(
-    model: EncoderDecoder | Refinement,
-    key: jax.Array,
-    *,
-    size: tuple[int, int] = (256, 192),
-    optimizer: optax.GradientTransformation | None = None,
-    ema_decay: float = 0.0,
+  model: EncoderDecoder | Refinement,
+  key: jax.Array,
+  *,
+  size: tuple[int, int] = (256, 192),
+  optimizer: optax.GradientTransformation | None = None,
+  ema_decay: float = 0.0,
 ) -> TrainState:
   """A state at step 0 with random parameters.
 
@@ -82,16 +82,14 @@ def create(
   # Compiled, so that the network itself is never run: parameters need only
   # its shapes.
   variables = jax.jit(model.init)(key, *inputs)
-  return from_variables(
-      variables, optimizer=optimizer, ema_decay=ema_decay
-  )
+  return from_variables(variables, optimizer=optimizer, ema_decay=ema_decay)
 
 
 def from_variables(
-    variables: dict[str, Any],
-    *,
-    optimizer: optax.GradientTransformation | None = None,
-    ema_decay: float = 0.0,
+  variables: dict[str, Any],
+  *,
+  optimizer: optax.GradientTransformation | None = None,
+  ema_decay: float = 0.0,
 ) -> TrainState:
   """A state at step 0 with given parameters, e.g. converted ones.
 
@@ -104,13 +102,13 @@ def from_variables(
   params = jax.tree.map(jnp.asarray, variables['params'])
   batch_stats = jax.tree.map(jnp.asarray, variables.get('batch_stats', {}))
   return TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      batch_stats=batch_stats,
-      opt_state=optimizer.init(params),
-      ema={'params': params, 'batch_stats': batch_stats} if ema_decay else {},
-      optimizer=optimizer,
-      ema_decay=ema_decay,
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    batch_stats=batch_stats,
+    opt_state=optimizer.init(params),
+    ema={'params': params, 'batch_stats': batch_stats} if ema_decay else {},
+    optimizer=optimizer,
+    ema_decay=ema_decay,
   )
 
 
@@ -123,18 +121,18 @@ def _moved_averages(state):
   step = state.step.astype(jnp.float32)
   decay = jnp.minimum(state.ema_decay, (1.0 + step) / (10.0 + step))
   return jax.tree.map(
-      lambda average, value: decay * average + (1.0 - decay) * value,
-      state.ema,
-      {'params': state.params, 'batch_stats': state.batch_stats},
+    lambda average, value: decay * average + (1.0 - decay) * value,
+    state.ema,
+    {'params': state.params, 'batch_stats': state.batch_stats},
   )
 
 
 def adam(
-    learning_rate: optax.ScalarOrSchedule = 2e-4,
-    b1: float = 0.5,
-    *,
-    b2: float = 0.999,
-    eps: float = 1e-8,
+  learning_rate: optax.ScalarOrSchedule = 2e-4,
+  b1: float = 0.5,
+  *,
+  b2: float = 0.999,
+  eps: float = 1e-8,
 ) -> optax.GradientTransformation:
   """Adam as TensorFlow 1 has it, with VITON's constants.
 
@@ -146,17 +144,17 @@ def adam(
     Kingma and Ba, Adam, ICLR 2015, the last paragraph of section 2.
   """
   return optax.chain(
-      _scale_by_tf1_adam(b1, b2, eps=eps),
-      optax.scale_by_learning_rate(learning_rate),
+    _scale_by_tf1_adam(b1, b2, eps=eps),
+    optax.scale_by_learning_rate(learning_rate),
   )
 
 
 def _scale_by_tf1_adam(b1, b2, *, eps):
   def init(params):
     return optax.ScaleByAdamState(
-        count=jnp.zeros((), jnp.int32),
-        mu=jax.tree.map(jnp.zeros_like, params),
-        nu=jax.tree.map(jnp.zeros_like, params),
+      count=jnp.zeros((), jnp.int32),
+      mu=jax.tree.map(jnp.zeros_like, params),
+      nu=jax.tree.map(jnp.zeros_like, params),
     )
 
   def update(grads, state, params=None):
@@ -164,12 +162,12 @@ def _scale_by_tf1_adam(b1, b2, *, eps):
     count = optax.safe_increment(state.count)
     mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, grads)
     nu = jax.tree.map(
-        lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, grads
+      lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, grads
     )
     t = count.astype(jnp.float32)
     correction = jnp.sqrt(1 - b2**t) / (1 - b1**t)
     updates = jax.tree.map(
-        lambda m, v: correction * m / (jnp.sqrt(v) + eps), mu, nu
+      lambda m, v: correction * m / (jnp.sqrt(v) + eps), mu, nu
     )
     return updates, optax.ScaleByAdamState(count, mu, nu)
 

@@ -14,18 +14,18 @@ from viton_jax.training.clock import say
 # Fields that may differ when a workdir is gone on with: they change how long,
 # how often and where from, but no number of the training.
 _MAY_CHANGE = (
-    'num_steps data.dir data.cache vgg log_every eval_every sample_every '
-    'checkpoint_every keep keep_best compile_cache profile'
+  'num_steps data.dir data.cache vgg log_every eval_every sample_every '
+  'checkpoint_every keep keep_best compile_cache profile'
 ).split()
 # What fields mean for workdirs that were begun before there were such fields.
 _BEFORE = {
-    'accumulate': 1,
-    'depth': 6,
-    'ema': 0.0,
-    'remat': False,
-    'warmup_steps': 0,
-    'schedule_steps': [],
-    'schedule_factor': 0.1,
+  'accumulate': 1,
+  'depth': 6,
+  'ema': 0.0,
+  'remat': False,
+  'warmup_steps': 0,
+  'schedule_steps': [],
+  'schedule_factor': 0.1,
 }
 _OVERHEAD = 1.02  # Of a checkpoint's files over its arrays.
 
@@ -42,14 +42,16 @@ def lock(workdir: pathlib.Path) -> storage.Lock:
     held = storage.Lock(path)
   except BlockingIOError as error:
     raise InputError(
-        f'{workdir}: {storage.holder(path) or "another process"} trains in '
-        'this workdir; wait for it or give another --workdir.'
+      f'{workdir}: {storage.holder(path) or "another process"} trains in '
+      'this workdir; wait for it or give another --workdir.'
     ) from error
   except OSError as error:
     raise _unusable(workdir, error) from error
   if not held.held:
-    say(f'{workdir}: this file system has no locks; see to it that no two '
-        'trainings share this workdir')
+    say(
+      f'{workdir}: this file system has no locks; see to it that no two '
+      'trainings share this workdir'
+    )
   return held
 
 
@@ -73,15 +75,15 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
     raise _unusable(workdir, error) from error
   except json.JSONDecodeError as error:
     raise InputError(
-        f'{path}: is damaged ({error}); restore it or give another --workdir.'
+      f'{path}: is damaged ({error}); restore it or give another --workdir.'
     ) from error
   ours, theirs = _flatten(ours), _BEFORE | _flatten(theirs)
   for name in sorted(ours.keys() | theirs.keys()):
     if name not in _MAY_CHANGE and ours.get(name) != theirs.get(name):
       raise InputError(
-          f'{path}: this workdir was begun with {name} = '
-          f'{theirs.get(name)!r}, the config now says {ours.get(name)!r}; use '
-          'another --workdir or the old value.'
+        f'{path}: this workdir was begun with {name} = '
+        f'{theirs.get(name)!r}, the config now says {ours.get(name)!r}; use '
+        'another --workdir or the old value.'
       )
 
 
@@ -98,24 +100,24 @@ def check_space(workdir: pathlib.Path, state: Any, *, checkpoints: int) -> None:
   """
   each = sum(x.nbytes for x in jax.tree.leaves(state)) * _OVERHEAD
   taken = sum(
-      path.stat().st_size
-      for path in (workdir / 'checkpoints').rglob('*')
-      if path.is_file()
+    path.stat().st_size
+    for path in (workdir / 'checkpoints').rglob('*')
+    if path.is_file()
   )
   needed = each * checkpoints - taken
   free = shutil.disk_usage(workdir).free
   if free < needed:
     raise InputError(
-        f'{workdir}: {_gigabytes(free)} are free, but {checkpoints} '
-        f'checkpoints of {_gigabytes(each)} need {_gigabytes(needed)} more; '
-        'make room, set a smaller --config.keep or give another --workdir.'
+      f'{workdir}: {_gigabytes(free)} are free, but {checkpoints} '
+      f'checkpoints of {_gigabytes(each)} need {_gigabytes(needed)} more; '
+      'make room, set a smaller --config.keep or give another --workdir.'
     )
 
 
 def _unusable(workdir, error) -> InputError:
   return InputError(
-      f'{workdir}: cannot be used as workdir ({error.strerror}); give a folder '
-      'that can be written.'
+    f'{workdir}: cannot be used as workdir ({error.strerror}); give a folder '
+    'that can be written.'
   )
 
 

@@ -114,17 +114,17 @@ def measure(keypoints: np.ndarray) -> Body:
   keypoints = np.asarray(keypoints, np.float64)
   if keypoints.shape != (18, 3) or not np.isfinite(keypoints).all():
     raise InputError(
-        'keypoints must be 18 rows of finite x, y, confidence, not an array '
-        f'of shape {keypoints.shape}; estimate them again or give --pose FILE'
+      'keypoints must be 18 rows of finite x, y, confidence, not an array '
+      f'of shape {keypoints.shape}; estimate them again or give --pose FILE'
     )
   joints = np.where(keypoints[:, 2:] > 0, keypoints[:, :2], np.nan)
   seen = keypoints[:, 2] > 0
   shoulders = joints[[R_SHOULDER, L_SHOULDER]]
   if not seen[NECK] and not seen[[R_SHOULDER, L_SHOULDER]].all():
     raise InputError(
-        f'the pose has {int(seen.sum())} joints but neither the neck nor both '
-        'shoulders, so clothes cannot be told from the rest; give a label map '
-        'by --parse FILE or better joints by --pose FILE'
+      f'the pose has {int(seen.sum())} joints but neither the neck nor both '
+      'shoulders, so clothes cannot be told from the rest; give a label map '
+      'by --parse FILE or better joints by --pose FILE'
     )
   neck = joints[NECK] if seen[NECK] else shoulders.mean(axis=0)
   hips = joints[[R_HIP, L_HIP]]
@@ -136,15 +136,15 @@ def measure(keypoints: np.ndarray) -> Body:
   # A turned person's shoulders are nearer to each other, a bowed head is
   # nearer to the neck: the largest measure is the least foreshortened.
   scales = [
-      _length(shoulders[1] - shoulders[0]) / _SHOULDERS,
-      2 * _length(_mean(shoulders) - neck) / _SHOULDERS,
-      _length(hip - neck) / TORSO,
-      _length(top - neck) / (_NECK_TO_NOSE + 0.1),
+    _length(shoulders[1] - shoulders[0]) / _SHOULDERS,
+    2 * _length(_mean(shoulders) - neck) / _SHOULDERS,
+    _length(hip - neck) / TORSO,
+    _length(top - neck) / (_NECK_TO_NOSE + 0.1),
   ]
   head_scales = [
-      _length(eyes[1] - eyes[0]) / _EYES,
-      _length(ears[1] - ears[0]) / _EARS,
-      _length(top - neck) / (_NECK_TO_NOSE + 0.1),
+    _length(eyes[1] - eyes[0]) / _EYES,
+    _length(ears[1] - ears[0]) / _EARS,
+    _length(top - neck) / (_NECK_TO_NOSE + 0.1),
   ]
   unit = np.nanmax([*scales, 0])
   head_unit = np.nanmax([*head_scales, 0])
@@ -153,8 +153,8 @@ def measure(keypoints: np.ndarray) -> Body:
   head_unit = max(head_unit, 0.7 * unit)
   if unit < 2:
     raise InputError(
-        'the joints lie on one spot, so the person has no size; give a label '
-        'map by --parse FILE or better joints by --pose FILE'
+      'the joints lie on one spot, so the person has no size; give a label '
+      'map by --parse FILE or better joints by --pose FILE'
     )
 
   down = hip - neck
@@ -186,17 +186,24 @@ def measure(keypoints: np.ndarray) -> Body:
     head = joints[NOSE] + 0.13 * head_unit * up
   if np.isnan(head).any():
     head = neck - (_NECK_TO_NOSE + 0.1) * unit * down
-  elif seen[NOSE] and seen[[R_EAR, L_EAR]].any() and not seen[
-      [R_EYE, L_EYE]
-  ].all():
+  elif (
+    seen[NOSE] and seen[[R_EAR, L_EAR]].any() and not seen[[R_EYE, L_EYE]].all()
+  ):
     # A profile: the middle lies between the nose and the ear.
     aside = (joints[NOSE] + _mean(ears)) / 2 - head
     head = head + (aside - (aside @ up) * up)
   return Body(
-      joints=joints, unit=float(unit), head_unit=float(head_unit), head=head,
-      head_up=up, neck=neck, down=down, shoulders=shoulders, hips=hips,
-      hips_seen=bool(seen[[R_HIP, L_HIP]].any()),
-      face_seen=bool(seen[[NOSE, R_EYE, L_EYE]].any()),
+    joints=joints,
+    unit=float(unit),
+    head_unit=float(head_unit),
+    head=head,
+    head_up=up,
+    neck=neck,
+    down=down,
+    shoulders=shoulders,
+    hips=hips,
+    hips_seen=bool(seen[[R_HIP, L_HIP]].any()),
+    face_seen=bool(seen[[NOSE, R_EYE, L_EYE]].any()),
   )
 
 

@@ -25,8 +25,8 @@ def torso_place(body: Body, pixels: np.ndarray):
   across = sign * np.array([body.down[1], -body.down[0]])
   off = (pixels - body.neck.astype(np.float32)) / np.float32(body.unit)
   return (
-      off @ across.astype(np.float32),
-      off @ body.down.astype(np.float32) + np.float32(PIT),
+    off @ across.astype(np.float32),
+    off @ body.down.astype(np.float32) + np.float32(PIT),
   )
 
 
@@ -89,23 +89,19 @@ class Zones:
     self.face = np.hypot(self.hx / 0.37, (self.hy - 0.55) / 0.47)
     self.head = np.hypot(self.hx / 0.62, (self.hy - 0.42) / 0.70)
     shoulders, hips = (
-        torso_place(body, pair.astype(np.float32))[0]
-        for pair in (body.shoulders, body.hips)
+      torso_place(body, pair.astype(np.float32))[0]
+      for pair in (body.shoulders, body.hips)
     )
     share = np.clip((self.s - PIT) / TORSO, 0, 1)
     ends = [
-        (1 - share) * shoulders[k] + share * (hips[k] + out)
-        for k, out in ((0, -0.3), (1, 0.3))
+      (1 - share) * shoulders[k] + share * (hips[k] + out)
+      for k, out in ((0, -0.3), (1, 0.3))
     ]
     middle = (ends[0] + ends[1]) / 2
     self.wide = np.maximum(np.abs(ends[1] - ends[0]) / 2, 0.3)
     self.beside = np.abs(self.t - middle)
-    self.arms = [
-        self._limb(body.arm(k), ARM_RADIUS, pixels) for k in (0, 1)
-    ]
-    self.legs = [
-        self._limb(body.leg(k), LEG_RADIUS, pixels) for k in (0, 1)
-    ]
+    self.arms = [self._limb(body.arm(k), ARM_RADIUS, pixels) for k in (0, 1)]
+    self.legs = [self._limb(body.leg(k), LEG_RADIUS, pixels) for k in (0, 1)]
     for k, leg in enumerate(self.legs):
       if leg is None:
         # Below the picture, as a rule: straight down.
@@ -123,8 +119,8 @@ class Zones:
     off = np.hypot(off[..., 0], off[..., 1]) / np.float32(self.body.unit)
     rest = 0.95 + 0.9 * off
     return (
-        np.where(rest < distance, 1 + off, along),
-        np.minimum(distance, rest),
+      np.where(rest < distance, 1 + off, along),
+      np.minimum(distance, rest),
     )
 
   def trunk(self, spread: float, *, top: float = 0.0) -> np.ndarray:

@@ -17,7 +17,7 @@ class Colours:
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 15, 0.5)
     _, member, _ = cv2.kmeans(
-        samples, count, None, stop, 1, cv2.KMEANS_PP_CENTERS
+      samples, count, None, stop, 1, cv2.KMEANS_PP_CENTERS
     )
     self.parts = []
     for k in range(count):
@@ -45,9 +45,7 @@ class Colours:
     kept = []
     for weight, mean, spread in self.parts:
       at = mean[None].astype(np.float32)
-      like = any(
-          other is not None and other.near(at)[0] for other in others
-      )
+      like = any(other is not None and other.near(at)[0] for other in others)
       if weight >= share or not like:
         kept.append((weight, mean, spread))
     # Two garments of one colour cannot do without what they share.
@@ -58,8 +56,9 @@ class Colours:
   def like(self, other) -> bool:
     """Whether most of it looks like a part of another model."""
     return other is not None and 0.5 < sum(
-        weight for weight, mean, _ in self.parts
-        if other.near(mean[None].astype(np.float32))[0]
+      weight
+      for weight, mean, _ in self.parts
+      if other.near(mean[None].astype(np.float32))[0]
     )
 
   def near(self, colours: np.ndarray, deviations: float = 2.8):
@@ -90,8 +89,8 @@ def _any_skin() -> Colours:
   """Skin of all colours: a line from pale to dark in Lab."""
   model = Colours(np.zeros((20, 3)), 1)
   model.parts = [
-      (1 / 3, np.array(mean), np.diag([100.0, 25.0, 36.0]))
-      for mean in ([78.0, 12.0, 17.0], [60.0, 16.0, 22.0], [38.0, 13.0, 17.0])
+    (1 / 3, np.array(mean), np.diag([100.0, 25.0, 36.0]))
+    for mean in ([78.0, 12.0, 17.0], [60.0, 16.0, 22.0], [38.0, 13.0, 17.0])
   ]
   return model
 
@@ -124,9 +123,7 @@ def upper_colours(lab, zones: Zones, person, *, hem, known) -> Colours | None:
   return Colours(samples, 6).without(known, 0.25)
 
 
-def lower_colours(
-    lab, zones: Zones, person, *, hem, known
-) -> Colours | None:
+def lower_colours(lab, zones: Zones, person, *, hem, known) -> Colours | None:
   """Cloth of the thighs; None where they are not in the picture."""
   below = np.zeros(zones.shape, bool)
   for along, distance in zones.legs:

@@ -21,10 +21,10 @@ from viton_jax.errors import InputError
 from viton_jax.perception.parsing.body import TORSO, Body, measure
 from viton_jax.perception.parsing.body_zones import Zones, grid
 from viton_jax.perception.parsing.colours import (
-    hair_colours,
-    lower_colours,
-    skin_colours,
-    upper_colours,
+  hair_colours,
+  lower_colours,
+  skin_colours,
+  upper_colours,
 )
 from viton_jax.perception.parsing.silhouette import cut_person
 
@@ -42,7 +42,7 @@ _HAIR, _SKIN, _UPPER, _LOWER = range(4)
 
 
 def parse_person_grabcut(
-    image: np.ndarray, keypoints: np.ndarray
+  image: np.ndarray, keypoints: np.ndarray
 ) -> np.ndarray:
   """Labels the parts of one person by colour, guided by a pose.
 
@@ -62,8 +62,8 @@ def parse_person_grabcut(
   image = np.asarray(image)
   if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
     raise InputError(
-        'a photo to parse must be uint8 of shape (h, w, 3), not '
-        f'{image.dtype} of {image.shape}; decode it as RGB'
+      'a photo to parse must be uint8 of shape (h, w, 3), not '
+      f'{image.dtype} of {image.shape}; decode it as RGB'
     )
   keypoints = np.asarray(keypoints, np.float64)
   body = measure(keypoints)
@@ -79,8 +79,8 @@ def parse_person_grabcut(
   labels = _parse(small, measure(points))
   if not (labels == UPPER).any():
     raise InputError(
-        'no upper clothes were found at the joints of the pose; give a label '
-        'map by --parse FILE or better joints by --pose FILE'
+      'no upper clothes were found at the joints of the pose; give a label '
+      'map by --parse FILE or better joints by --pose FILE'
     )
   result = np.zeros(image.shape[:2], np.uint8)
   result[y0:y1, x0:x1] = _enlarge(labels, crop.shape[:2])
@@ -91,8 +91,10 @@ def _frame(body: Body, shape) -> tuple[int, int, int, int]:
   """The part of the picture that the person may fill: x0, y0, x1, y1."""
   h, w = shape
   points = [
-      body.joints[~np.isnan(body.joints).any(axis=1)],
-      body.shoulders, body.hips, body.head[None],
+    body.joints[~np.isnan(body.joints).any(axis=1)],
+    body.shoulders,
+    body.hips,
+    body.head[None],
   ]
   for side in (0, 1):
     if len(body.leg(side)) < 4:
@@ -108,8 +110,8 @@ def _frame(body: Body, shape) -> tuple[int, int, int, int]:
   x1, y1 = np.clip(high, 0, (w, h))
   if x1 - x0 < 8 or y1 - y0 < 8:
     raise InputError(
-        f'the joints lie outside the photo of {w} x {h} pixels; give the pose '
-        'of this photo by --pose FILE or a label map by --parse FILE'
+      f'the joints lie outside the photo of {w} x {h} pixels; give the pose '
+      'of this photo by --pose FILE or a label map by --parse FILE'
     )
   return int(x0), int(y0), int(x1), int(y1)
 
@@ -124,7 +126,7 @@ def _parse(image: np.ndarray, body: Body) -> np.ndarray:
 
 
 def _label(
-    image: np.ndarray, lab: np.ndarray, *, zones: Zones, person: np.ndarray
+  image: np.ndarray, lab: np.ndarray, *, zones: Zones, person: np.ndarray
 ) -> np.ndarray:
   """(h, w) uint8 LIP-20 labels of the pixels of a person."""
   skin = skin_colours(lab, zones, person)
@@ -148,12 +150,15 @@ def _label(
       hem = _find_hem(zones, person, cost)
     cuffs = [_find_cuff(arm, person, cost) for arm in zones.arms]
     ankles = [
-        _find_ankle(leg, person, cost) if lower is not None else 0.0
-        for leg in zones.legs
+      _find_ankle(leg, person, cost) if lower is not None else 0.0
+      for leg in zones.legs
     ]
   place, skin_zones = _place(
-      zones, hem=hem, cuffs=cuffs, ankles=ankles,
-      long=_long_hair(zones, person, cost),
+    zones,
+    hem=hem,
+    cuffs=cuffs,
+    ankles=ankles,
+    long=_long_hair(zones, person, cost),
   )
   if lower is None:
     place[_LOWER] = _NEVER
@@ -178,7 +183,7 @@ def _profile(value, along, inside, edges):
   valid = (place >= 0) & (place < len(edges) - 1)
   count = np.bincount(place[valid], minlength=len(edges) - 1)
   total = np.bincount(
-      place[valid], value[inside][valid], minlength=len(edges) - 1
+    place[valid], value[inside][valid], minlength=len(edges) - 1
   )
   return total / np.maximum(count, 1), count > 0
 
@@ -257,9 +262,10 @@ def _place(zones: Zones, *, hem: float, cuffs, ankles, long):
   beyond = np.maximum(zones.beside - zones.wide - 0.12, 0) / 0.1
   hair = 3 * np.maximum(head - 1, 0) + 12 * np.maximum(zones.hy - 0.9, 0)
   falls = 2.0 + 3 * np.maximum(s - 0.2, 0) + 4 * np.maximum(t - 0.55, 0)
-  falls = np.where(zones.t > 0, *[
-      np.where((s > 1.5) | (not there), _NEVER, falls) for there in long[::-1]
-  ])
+  falls = np.where(
+    zones.t > 0,
+    *[np.where((s > 1.5) | (not there), _NEVER, falls) for there in long[::-1]],
+  )
   hair = np.minimum(hair, falls)
   if zones.body.face_seen:
     inner = np.clip((1.05 - face) / 0.3, 0, 1)
@@ -280,11 +286,9 @@ def _place(zones: Zones, *, hem: float, cuffs, ankles, long):
     off = 3 * np.maximum(distance - 1.1, 0)
     legs = np.minimum(legs, off + _ramp(along - end, 0.12))
     on_legs.append(
-        off + _ramp(end - along, 0.12) + np.where(s < 1.8, _NEVER, 0.0)
+      off + _ramp(end - along, 0.12) + np.where(s < 1.8, _NEVER, 0.0)
     )
-  lower = lower + np.minimum(
-      legs, np.where(s < TORSO + 1.2, beyond, _NEVER)
-  )
+  lower = lower + np.minimum(legs, np.where(s < TORSO + 1.2, beyond, _NEVER))
   on_arms = []
   for arm, cuff in zip(zones.arms, cuffs, strict=True):
     if arm is None:

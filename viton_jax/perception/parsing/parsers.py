@@ -33,11 +33,11 @@ class Parser:
 
 
 def parse_person(
-    image: np.ndarray | str | os.PathLike,
-    keypoints: np.ndarray | None = None,
-    model: str | os.PathLike | None = None,
-    *,
-    models_dir: str | os.PathLike | None = None,
+  image: np.ndarray | str | os.PathLike,
+  keypoints: np.ndarray | None = None,
+  model: str | os.PathLike | None = None,
+  *,
+  models_dir: str | os.PathLike | None = None,
 ) -> np.ndarray:
   """Labels each pixel of a person's photo.
 
@@ -61,8 +61,8 @@ def parse_person(
 
 
 def choose_parser(
-    model: str | os.PathLike | None = None,
-    models_dir: str | os.PathLike | None = None,
+  model: str | os.PathLike | None = None,
+  models_dir: str | os.PathLike | None = None,
 ) -> Parser:
   """Chooses what parses.
 
@@ -91,7 +91,7 @@ def choose_parser(
 
 
 def load_parser(
-    model: str | os.PathLike, models_dir: str | os.PathLike | None = None
+  model: str | os.PathLike, models_dir: str | os.PathLike | None = None
 ) -> Parser:
   """Opens a parser's file; `choose_parser` without GrabCut."""
   spec, path = specs_lib.find(model, models_dir, task='parsing')
@@ -100,30 +100,31 @@ def load_parser(
 
     network = ss_nan.load(path, spec)
     return Parser(
-        f'{spec.name} ({path}, in JAX)',
-        lambda image, _: parse_by_ss_nan(network, spec, image),
+      f'{spec.name} ({path}, in JAX)',
+      lambda image, _: parse_by_ss_nan(network, spec, image),
     )
   loaded = onnx_model.load(path, spec, task='parsing')
   return Parser(
-      f'{loaded.spec.name} ({path}, onnxruntime on {loaded.device})',
-      lambda image, _: parse_by_onnx(loaded, image),
+    f'{loaded.spec.name} ({path}, onnxruntime on {loaded.device})',
+    lambda image, _: parse_by_onnx(loaded, image),
   )
 
 
 def _why_none(folder) -> str:
   """Why no parser is used, in words."""
   there = [
-      x.file for x in specs_lib.known_specs().values()
-      if x.task == 'parsing' and (folder / x.file).is_file()
+    x.file
+    for x in specs_lib.known_specs().values()
+    if x.task == 'parsing' and (folder / x.file).is_file()
   ]
   if there:
     return (
-        f'{there[0]} needs onnxruntime, which is not installed: '
-        f'{specs_lib.INSTALL_ONNX}'
+      f'{there[0]} needs onnxruntime, which is not installed: '
+      f'{specs_lib.INSTALL_ONNX}'
     )
   return (
-      f'there is no parser in {folder} (`python -m viton_jax.perception list` '
-      'tells where to get one)'
+    f'there is no parser in {folder} (`python -m viton_jax.perception list` '
+    'tells where to get one)'
   )
 
 
@@ -134,8 +135,8 @@ def _grabcut(description: str) -> Parser:
 
     if keypoints is None:
       raise InputError(
-          'parsing without a parser model (GrabCut) needs the key points of '
-          'the person; give them, or a parser model'
+        'parsing without a parser model (GrabCut) needs the key points of '
+        'the person; give them, or a parser model'
       )
     return grabcut.parse_person_grabcut(image, keypoints)
 
@@ -156,13 +157,15 @@ def parse_by_onnx(model: onnx_model.OnnxModel, image) -> np.ndarray:
 
 def _one_map(out: np.ndarray, model) -> np.ndarray:
   """The label map in an output that may have axes of length 1 around it."""
-  squeezed = out.reshape(out.shape[-2:]) if out.size == (
-      out.shape[-2] * out.shape[-1]
-  ) else np.squeeze(out)
+  squeezed = (
+    out.reshape(out.shape[-2:])
+    if out.size == (out.shape[-2] * out.shape[-1])
+    else np.squeeze(out)
+  )
   if squeezed.ndim != 2:
     raise InputError(
-        f'{model.path}: the output has shape {out.shape}, which is not one map '
-        "of labels; write a spec with another 'tensors' or 'kind'"
+      f'{model.path}: the output has shape {out.shape}, which is not one map '
+      "of labels; write a spec with another 'tensors' or 'kind'"
     )
   return squeezed
 
@@ -173,17 +176,17 @@ def parse_by_ss_nan(network, spec, image) -> np.ndarray:
   logits = network(fitting.to_tensor(placed, spec.input))
   # The original labels the padded input and then resizes the labels.
   rows, columns = (
-      fitting.linear_weights(
-          fitting.enlarge_positions(n, size, spec.output['align']), n
-      )
-      for n, size in zip(logits.shape[:2], place.size, strict=True)
+    fitting.linear_weights(
+      fitting.enlarge_positions(n, size, spec.output['align']), n
+    )
+    for n, size in zip(logits.shape[:2], place.size, strict=True)
   )
   classes = _argmax_of(logits.transpose(2, 0, 1), rows, columns)
   return to_lip20(nearest_labels(classes, place), spec, spec.name)
 
 
 def labels_of_logits(
-    logits: np.ndarray, place: fitting.Placement, spec: specs_lib.Spec
+  logits: np.ndarray, place: fitting.Placement, spec: specs_lib.Spec
 ) -> np.ndarray:
   """The likeliest class of each pixel of the photo.
 
@@ -206,12 +209,12 @@ def labels_of_logits(
       matrices.append(fitting.linear_weights(at, n))
       continue
     enlarge = fitting.linear_weights(
-        fitting.enlarge_positions(n, place.size[axis], align), n
+      fitting.enlarge_positions(n, place.size[axis], align), n
     )
     back = fitting.linear_weights(
-        place.positions(axis),
-        place.size[axis],
-        border='clamp' if spec.input['fit'] == 'stretch' else 'zero',
+      place.positions(axis),
+      place.size[axis],
+      border='clamp' if spec.input['fit'] == 'stretch' else 'zero',
     )
     matrices.append(back @ enlarge)
   return _argmax_of(logits, *matrices)
@@ -231,9 +234,7 @@ def _argmax_of(planes, rows, columns) -> np.ndarray:
   return classes
 
 
-def nearest_labels(
-    classes: np.ndarray, place: fitting.Placement
-) -> np.ndarray:
+def nearest_labels(classes: np.ndarray, place: fitting.Placement) -> np.ndarray:
   """Reads a map of labels where the photo's pixels are.
 
   Args:
@@ -268,9 +269,9 @@ def to_lip20(classes, spec: specs_lib.Spec, name: str) -> np.ndarray:
   low, high = classes.min(), classes.max()
   if low < 0 or high >= len(table) or low != low // 1 or high != high // 1:
     raise InputError(
-        f'{name}: it gives the label {high if high >= len(table) else low}, '
-        f"but the spec '{spec.name}' has labels from 0 to {len(table) - 1}; "
-        'extend to_lip20 in a spec of your own'
+      f'{name}: it gives the label {high if high >= len(table) else low}, '
+      f"but the spec '{spec.name}' has labels from 0 to {len(table) - 1}; "
+      'extend to_lip20 in a spec of your own'
     )
   return table[classes.astype(int)]
 

@@ -32,8 +32,12 @@ def _cut(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
   if inside.all() or not inside.any():
     return inside
   cv2.grabCut(
-      np.ascontiguousarray(picture[..., ::-1]), seeds, None, *models, _ROUNDS,
-      cv2.GC_INIT_WITH_MASK,
+    np.ascontiguousarray(picture[..., ::-1]),
+    seeds,
+    None,
+    *models,
+    _ROUNDS,
+    cv2.GC_INIT_WITH_MASK,
   )
   return (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
 
@@ -46,7 +50,7 @@ def _recut_head(image: np.ndarray, zones: Zones, person) -> np.ndarray:
     return person
   box = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
   face, head, hx, hy = (
-      z[box] for z in (zones.face, zones.head, zones.hx, zones.hy)
+    z[box] for z in (zones.face, zones.head, zones.hx, zones.hy)
   )
   seeds = np.full(face.shape, cv2.GC_BGD, np.uint8)
   seeds[head < 1.0] = cv2.GC_PR_BGD
@@ -111,8 +115,11 @@ def _seeds(zones: Zones, *, plain: bool) -> tuple[np.ndarray, np.ndarray]:
     # Hands and feet bend; their line is a guess.
     for start, end in zip(points[:2], points[1:3], strict=False):
       cv2.line(
-          bones, np.rint(start).astype(int), np.rint(end).astype(int), 1,
-          max(1, round(0.1 * body.unit)),
+        bones,
+        np.rint(start).astype(int),
+        np.rint(end).astype(int),
+        1,
+        max(1, round(0.1 * body.unit)),
       )
   sure |= bones > 0
   seeds = np.full(shape, cv2.GC_BGD, np.uint8)
@@ -145,7 +152,7 @@ def _flatten(image: np.ndarray, known: np.ndarray) -> np.ndarray | None:
   weight = np.ones(len(y))
   for _ in range(4):
     factors = np.linalg.lstsq(
-        basis * weight[:, None], values * weight[:, None], rcond=None
+      basis * weight[:, None], values * weight[:, None], rcond=None
     )[0]
     off = np.abs(values - basis @ factors).max(axis=1)
     weight = 1 / (1 + (off / 6) ** 2)
@@ -153,9 +160,9 @@ def _flatten(image: np.ndarray, known: np.ndarray) -> np.ndarray | None:
     return None
   rows, columns = np.mgrid[:h, :w]
   light = terms(columns, rows) @ factors
-  return np.clip(
-      image - light + light.mean(axis=(0, 1)) + 0.5, 0, 255
-  ).astype(np.uint8)
+  return np.clip(image - light + light.mean(axis=(0, 1)) + 0.5, 0, 255).astype(
+    np.uint8
+  )
 
 
 def _tidy(person: np.ndarray, sure: np.ndarray, unit: float) -> np.ndarray:
@@ -167,7 +174,7 @@ def _tidy(person: np.ndarray, sure: np.ndarray, unit: float) -> np.ndarray:
   kept = np.unique(parts[sure & (mask > 0)])
   mask = np.isin(parts, kept[kept > 0])
   _, holes, stats, _ = cv2.connectedComponentsWithStats(
-      (~mask).astype(np.uint8)
+    (~mask).astype(np.uint8)
   )
   small = stats[:, cv2.CC_STAT_AREA] < 0.03 * unit * unit
   # Between the legs the border of the picture closes a gap that is none.

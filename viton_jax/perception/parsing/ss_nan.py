@@ -34,12 +34,12 @@ _STRIDE = 8
 _STAGES = ((2, 1, 1), (3, 1, 2), (4, 2, 1), (5, 4, 1))
 _EPSILON = 1e-5
 _WEIGHTS = {
-    'kernel:0': ('params', 'kernel'),
-    'bias:0': ('params', 'bias'),
-    'gamma:0': ('params', 'scale'),
-    'beta:0': ('params', 'bias'),
-    'moving_mean:0': ('batch_stats', 'mean'),
-    'moving_variance:0': ('batch_stats', 'var'),
+  'kernel:0': ('params', 'kernel'),
+  'bias:0': ('params', 'bias'),
+  'gamma:0': ('params', 'scale'),
+  'beta:0': ('params', 'bias'),
+  'moving_mean:0': ('batch_stats', 'mean'),
+  'moving_variance:0': ('batch_stats', 'var'),
 }
 
 
@@ -60,11 +60,15 @@ class Backbone(nn.Module):
 
     def conv(x, channels, size, name, stride=1, dilation=1):
       x = nn.Conv(
-          channels, (size, size), (stride, stride),
-          kernel_dilation=(dilation, dilation), use_bias=False, name=name,
+        channels,
+        (size, size),
+        (stride, stride),
+        kernel_dilation=(dilation, dilation),
+        use_bias=False,
+        name=name,
       )(x)
       return nn.BatchNorm(
-          use_running_average=True, epsilon=_EPSILON, name=f'{name}_bn'
+        use_running_average=True, epsilon=_EPSILON, name=f'{name}_bn'
       )(x)
 
     x = nn.relu(conv(x, self.width, 3, 'conv1_1_3x3_s2', stride=2))
@@ -72,7 +76,7 @@ class Backbone(nn.Module):
     x = nn.relu(conv(x, 2 * self.width, 3, 'conv1_3_3x3'))
     x = nn.max_pool(x, (3, 3), (2, 2), 'SAME')
     for (stage, dilation, stride), count in zip(
-        _STAGES, self.blocks, strict=True
+      _STAGES, self.blocks, strict=True
     ):
       inner = self.width * 2 ** (stage - 2)
       for block in range(1, count + 1):
@@ -109,12 +113,12 @@ class SsNan(nn.Module):
     backbone = Backbone(self.width, self.blocks)
     height, width = x.shape[1:3]
     features = [
-        resize_tf1(
-            backbone(resize_tf1(x, int(height * s), int(width * s))),
-            height // _STRIDE,
-            width // _STRIDE,
-        )
-        for s in _SCALES
+      resize_tf1(
+        backbone(resize_tf1(x, int(height * s), int(width * s))),
+        height // _STRIDE,
+        width // _STRIDE,
+      )
+      for s in _SCALES
     ]
     y = jnp.concatenate(features, -1)
     y = nn.relu(nn.Conv(self.attention, (3, 3), name='mask_att_conv')(y))
@@ -127,16 +131,16 @@ class SsNan(nn.Module):
 def resize_tf1(x: jax.Array, height: int, width: int) -> jax.Array:
   """Bilinear as TensorFlow 1 has it: (b, h, w, c) -> (b, height, width, c)."""
   rows, columns = (
-      fitting.linear_weights(fitting.enlarge_positions(n, size, 'tf1'), n)
-      for n, size in zip(x.shape[1:3], (height, width), strict=True)
+    fitting.linear_weights(fitting.enlarge_positions(n, size, 'tf1'), n)
+    for n, size in zip(x.shape[1:3], (height, width), strict=True)
   )
   return jnp.einsum(
-      'yh,bhwc,xw->byxc', rows, x, columns, precision=lax.Precision.HIGHEST
+    'yh,bhwc,xw->byxc', rows, x, columns, precision=lax.Precision.HIGHEST
   )
 
 
 def load(
-    path: pathlib.Path, spec: specs_lib.Spec
+  path: pathlib.Path, spec: specs_lib.Spec
 ) -> Callable[[np.ndarray], np.ndarray]:
   """Reads SS-NAN's weights; again only if the file changes.
 
@@ -161,9 +165,9 @@ def _load(path, spec, mtime: int, size: int):
   network, variables = build(read_weights(path), str(path))
   if network.classes != len(spec.to_lip20):
     raise InputError(
-        f'{path}: has {network.classes} classes, but the spec '
-        f"'{spec.name}' has {len(spec.to_lip20)}; get "
-        f'{pathlib.PurePath(spec.file).name}'
+      f'{path}: has {network.classes} classes, but the spec '
+      f"'{spec.name}' has {len(spec.to_lip20)}; get "
+      f'{pathlib.PurePath(spec.file).name}'
     )
   variables = jax.device_put(variables)
   apply = jax.jit(network.apply)
@@ -195,13 +199,13 @@ def read_weights(path: pathlib.Path) -> dict[tuple[str, str], np.ndarray]:
   # h5py tells of damage by any of these.
   except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
     raise InputError(
-        f'{path}: not a readable HDF5 file of Keras ({error}); copy it again'
+      f'{path}: not a readable HDF5 file of Keras ({error}); copy it again'
     ) from error
   return weights
 
 
 def build(
-    weights: dict[tuple[str, str], np.ndarray], name: str
+  weights: dict[tuple[str, str], np.ndarray], name: str
 ) -> tuple[SsNan, dict]:
   """Makes the network that a file's weights are of.
 
@@ -220,28 +224,27 @@ def build(
     kernel = weights.get((layer, 'kernel:0'))
     if kernel is None or kernel.ndim != 4:
       raise InputError(
-          f"{name}: has no weights of the layer '{layer}', so it is not SS-NAN "
-          '(AttResnet101FCN); give its .h5 file'
+        f"{name}: has no weights of the layer '{layer}', so it is not SS-NAN "
+        '(AttResnet101FCN); give its .h5 file'
       )
     return kernel.shape[-1]
 
   blocks = []
   for stage, *_ in _STAGES:
     found = [
-        re.fullmatch(rf'conv{stage}_(\d+)_3x3', layer)
-        for layer, _ in weights
+      re.fullmatch(rf'conv{stage}_(\d+)_3x3', layer) for layer, _ in weights
     ]
     blocks.append(max((int(x[1]) for x in found if x), default=1))
   network = SsNan(
-      channels('conv1_1_3x3_s2'),
-      tuple(blocks),
-      channels('mask_att_conv'),
-      channels('mask_denseclass_conv'),
+    channels('conv1_1_3x3_s2'),
+    tuple(blocks),
+    channels('mask_att_conv'),
+    channels('mask_denseclass_conv'),
   )
   shapes = jax.eval_shape(
-      network.init,
-      jax.random.key(0),
-      jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32),
+    network.init,
+    jax.random.key(0),
+    jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32),
   )
   variables = {'params': {}, 'batch_stats': {}}
   by_place = {place: key for key, place in _WEIGHTS.items()}
@@ -258,13 +261,13 @@ def build(
     if value is None or value.shape != wanted.shape:
       got = 'is missing' if value is None else f'has shape {value.shape}'
       raise InputError(
-          f'{name}: the weight {layer}/{key} {got} instead of having shape '
-          f'{wanted.shape}, so it is not SS-NAN (AttResnet101FCN)'
+        f'{name}: the weight {layer}/{key} {got} instead of having shape '
+        f'{wanted.shape}, so it is not SS-NAN (AttResnet101FCN)'
       )
     if not np.isfinite(value).all():
       raise InputError(
-          f'{name}: the weight {layer}/{key} is not finite everywhere; copy '
-          'the file again'
+        f'{name}: the weight {layer}/{key} is not finite everywhere; copy '
+        'the file again'
       )
     place = variables[collection]
     for module in modules:

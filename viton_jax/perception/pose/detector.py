@@ -18,7 +18,7 @@ _PERSON = 0  # The class, of COCO's 80.
 
 
 def find_boxes(
-    model: OnnxModel, image: np.ndarray
+  model: OnnxModel, image: np.ndarray
 ) -> list[tuple[float, float, float, float]]:
   """Finds the people in a photo.
 
@@ -38,8 +38,8 @@ def find_boxes(
     boxes, scores = decode_grid(out, place.size)
   else:
     raise InputError(
-        f'{model.path}: gives boxes of {out.shape[-1]} numbers; a detector '
-        'must give 5 (corners and score) or 85 (YOLOX, 80 classes)'
+      f'{model.path}: gives boxes of {out.shape[-1]} numbers; a detector '
+      'must give 5 (corners and score) or 85 (YOLOX, 80 classes)'
     )
   kept = suppress(boxes, scores, model.spec.output['min_score'])
   corners = place.to_photo(boxes[kept].reshape(-1, 2, 2)).reshape(-1, 4)
@@ -49,7 +49,7 @@ def find_boxes(
 
 
 def decode_grid(
-    out: np.ndarray, size: tuple[int, int]
+  out: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
   """Boxes of YOLOX's raw output.
 
@@ -70,8 +70,8 @@ def decode_grid(
   cells, strides = np.concatenate(cells), np.concatenate(strides)
   if len(cells) != len(out):
     raise InputError(
-        f'the detector gives {len(out)} boxes for a picture of {size[1]} x '
-        f'{size[0]} instead of {len(cells)}; it is no YOLOX of this size'
+      f'the detector gives {len(out)} boxes for a picture of {size[1]} x '
+      f'{size[0]} instead of {len(cells)}; it is no YOLOX of this size'
     )
   centre = (out[:, :2] + cells) * strides
   # A damaged network must not overflow.
@@ -81,7 +81,7 @@ def decode_grid(
 
 
 def suppress(
-    boxes: np.ndarray, scores: np.ndarray, min_score: float
+  boxes: np.ndarray, scores: np.ndarray, min_score: float
 ) -> np.ndarray:
   """Drops what is unsure, and what overlaps something surer.
 
@@ -95,9 +95,9 @@ def suppress(
   """
   sizes = boxes[:, 2:] - boxes[:, :2]
   kept = cv2.dnn.NMSBoxes(
-      np.concatenate([boxes[:, :2], sizes], -1).astype(float).tolist(),
-      scores.astype(float).tolist(),
-      min_score,
-      _MAX_OVERLAP,
+    np.concatenate([boxes[:, :2], sizes], -1).astype(float).tolist(),
+    scores.astype(float).tolist(),
+    min_score,
+    _MAX_OVERLAP,
   )
   return np.asarray(kept, int).reshape(-1)[:_MAX_PEOPLE]

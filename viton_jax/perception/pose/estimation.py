@@ -37,8 +37,8 @@ class PoseModel:
 
 
 def load_pose_model(
-    model: str | os.PathLike | None = None,
-    models_dir: str | os.PathLike | None = None,
+  model: str | os.PathLike | None = None,
+  models_dir: str | os.PathLike | None = None,
 ) -> PoseModel:
   """Reads a frozen graph of tf-pose-estimation; again only if it changes.
 
@@ -56,7 +56,7 @@ def load_pose_model(
   spec, path = specs_lib.find(model, models_dir, task='pose')
   if spec is None or spec.backend != 'tf_graph':
     raise InputError(
-        f'{path}: not a frozen graph (.pb) of tf-pose-estimation; give one'
+      f'{path}: not a frozen graph (.pb) of tf-pose-estimation; give one'
     )
   stat = path.stat()
   return _load(spec, path.resolve(), stat.st_mtime_ns, stat.st_size)
@@ -64,29 +64,29 @@ def load_pose_model(
 
 @functools.lru_cache(maxsize=2)
 def _load(
-    spec: specs_lib.Spec, path: pathlib.Path, mtime: int, size: int
+  spec: specs_lib.Spec, path: pathlib.Path, mtime: int, size: int
 ) -> PoseModel:
   del mtime, size  # They make a changed file another key of the cache.
   try:
     nodes = graphdef.read_graph(path.read_bytes())
     weights, function = frozen_graph.build(
-        nodes, spec.input['name'], spec.output['name']
+      nodes, spec.input['name'], spec.output['name']
     )
     if not all(np.isfinite(x).all() for x in weights.values()):
       raise graphdef.GraphError('some of its weights are not finite')
     _check_shapes(spec, weights, function)
   except graphdef.GraphError as error:
     raise InputError(
-        f'{path}: not a usable pose graph of tf-pose-estimation, because '
-        f'{error}; get {pathlib.Path(spec.file).name} again from {spec.source}'
+      f'{path}: not a usable pose graph of tf-pose-estimation, because '
+      f'{error}; get {pathlib.Path(spec.file).name} again from {spec.source}'
     ) from error
   except OSError as error:
     raise InputError(
-        f'{path}: cannot be read ({error.strerror}); check its permissions'
+      f'{path}: cannot be read ({error.strerror}); check its permissions'
     ) from error
   # One transfer for hundreds of small arrays.
   return PoseModel(
-      spec, jax.device_put(weights), frozen_graph.batched(function)
+    spec, jax.device_put(weights), frozen_graph.batched(function)
   )
 
 
@@ -99,15 +99,22 @@ def _check_shapes(spec, weights, function) -> None:
   except graphdef.GraphError:
     raise
   # Whatever a wrong attribute or shape makes JAX or NumPy raise.
-  except (TypeError, ValueError, KeyError, IndexError, AttributeError,
-          ZeroDivisionError, NotImplementedError) as error:
+  except (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ZeroDivisionError,
+    NotImplementedError,
+  ) as error:
     raise graphdef.GraphError(
-        'its operations do not fit one another'
+      'its operations do not fit one another'
     ) from error
   wanted = (size // stride, size // stride, paf_decoder.NUM_CHANNELS)
   if shape != wanted:
     raise graphdef.GraphError(
-        f'it makes maps of shape {shape} instead of {wanted}'
+      f'it makes maps of shape {shape} instead of {wanted}'
     )
 
 
@@ -130,8 +137,8 @@ class PoseEstimator:
 
 
 def choose_pose(
-    model: str | os.PathLike | None = None,
-    models_dir: str | os.PathLike | None = None,
+  model: str | os.PathLike | None = None,
+  models_dir: str | os.PathLike | None = None,
 ) -> PoseEstimator:
   """Opens a pose model.
 
@@ -154,8 +161,8 @@ def choose_pose(
     loaded = onnx_model.load(path, spec, task='pose')
     find, how = onnx_pose.finder(loaded, models_dir)
     return PoseEstimator(
-        f'{loaded.spec.name} ({path}, onnxruntime on {loaded.device}{how})',
-        lambda image: largest_first(find(image)),
+      f'{loaded.spec.name} ({path}, onnxruntime on {loaded.device}{how})',
+      lambda image: largest_first(find(image)),
     )
   graph = load_pose_model(model, models_dir)
 
@@ -170,10 +177,10 @@ def choose_pose(
 
 
 def estimate_pose(
-    image: np.ndarray | str | os.PathLike,
-    model: str | os.PathLike | None = None,
-    *,
-    models_dir: str | os.PathLike | None = None,
+  image: np.ndarray | str | os.PathLike,
+  model: str | os.PathLike | None = None,
+  *,
+  models_dir: str | os.PathLike | None = None,
 ) -> list[np.ndarray]:
   """Finds the people in a photo and their joints.
 
@@ -203,27 +210,25 @@ def check_photo(image: np.ndarray) -> None:
   """Raises InputError unless it is (h, w, 3) uint8 and large enough."""
   if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
     raise InputError(
-        'the image must be (h, w, 3) uint8 RGB, but it is '
-        f'{image.shape} {image.dtype}; convert it first'
+      'the image must be (h, w, 3) uint8 RGB, but it is '
+      f'{image.shape} {image.dtype}; convert it first'
     )
   if min(image.shape[:2]) < _MIN_SIDE:
     raise InputError(
-        f'the image is {image.shape[1]} x {image.shape[0]} pixels; give one '
-        f'of at least {_MIN_SIDE} x {_MIN_SIDE}'
+      f'the image is {image.shape[1]} x {image.shape[0]} pixels; give one '
+      f'of at least {_MIN_SIDE} x {_MIN_SIDE}'
     )
 
 
 def in_pixels(
-    people: list[paf_decoder.Person], size: tuple[int, int]
+  people: list[paf_decoder.Person], size: tuple[int, int]
 ) -> list[np.ndarray]:
   """Scales people to an image of (height, width), largest first."""
   scale = np.array([*size[::-1], 1], np.float32)
   return largest_first([(x.keypoints * scale, x.score) for x in people])
 
 
-def largest_first(
-    people: list[tuple[np.ndarray, float]]
-) -> list[np.ndarray]:
+def largest_first(people: list[tuple[np.ndarray, float]]) -> list[np.ndarray]:
   """Sorts (key points, score) by the box that the joints span, then score."""
   found = []
   for keypoints, score in people:

@@ -23,16 +23,16 @@ def openpose_json(people: list[np.ndarray]) -> dict:
     {'version': 1.0, 'people': [{'pose_keypoints_2d': 54 numbers}, ...]}.
   """
   return {
-      'version': 1.0,
-      'people': [
-          {'pose_keypoints_2d': [round(float(v), 4) for v in x.ravel()]}
-          for x in people
-      ],
+    'version': 1.0,
+    'people': [
+      {'pose_keypoints_2d': [round(float(v), 4) for v in x.ravel()]}
+      for x in people
+    ],
   }
 
 
 def write_openpose_json(
-    path: str | os.PathLike, people: list[np.ndarray]
+  path: str | os.PathLike, people: list[np.ndarray]
 ) -> None:
   """Writes `openpose_json` to a file, whole or not at all."""
   _write(path, lambda p: storage.write_json(p, openpose_json(people)))
@@ -52,19 +52,15 @@ def draw_people(image: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
   thickness = max(1, round(max(image.shape) / 200))
   hues = np.arange(len(LIMBS)) * 180 // len(LIMBS)
   colors = cv2.cvtColor(
-      np.stack([hues, hues * 0 + 255, hues * 0 + 255], -1)[None].astype(
-          np.uint8
-      ),
-      cv2.COLOR_HSV2RGB,
+    np.stack([hues, hues * 0 + 255, hues * 0 + 255], -1)[None].astype(np.uint8),
+    cv2.COLOR_HSV2RGB,
   )[0].tolist()
   for keypoints in people:
     points = [tuple(p) for p in np.round(keypoints[:, :2]).astype(int).tolist()]
     there = keypoints[:, 2] > 0
     for (a, b), color in zip(LIMBS, colors, strict=True):
       if there[a] and there[b]:
-        cv2.line(
-            picture, points[a], points[b], color, thickness, cv2.LINE_AA
-        )
+        cv2.line(picture, points[a], points[b], color, thickness, cv2.LINE_AA)
     for point in (p for p, found in zip(points, there, strict=True) if found):
       cv2.circle(picture, point, 2 * thickness, (255, 255, 255), -1)
       cv2.circle(picture, point, 2 * thickness, (0, 0, 0), 1, cv2.LINE_AA)
@@ -72,7 +68,7 @@ def draw_people(image: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
 
 
 def write_drawing(
-    path: str | os.PathLike, image: np.ndarray, people: list[np.ndarray]
+  path: str | os.PathLike, image: np.ndarray, people: list[np.ndarray]
 ) -> None:
   """Writes `draw_people` as a PNG file, whole or not at all."""
   write_png(path, draw_people(image, people))
@@ -93,5 +89,5 @@ def _write(path, write) -> None:
     write(path)
   except OSError as error:
     raise InputError(
-        f'{path}: cannot be written ({error.strerror}); give another place'
+      f'{path}: cannot be written ({error.strerror}); give another place'
     ) from error

@@ -15,7 +15,7 @@ People = list[tuple[np.ndarray, float]]
 
 
 def finder(
-    model: onnx_model.OnnxModel, models_dir: str | os.PathLike | None
+  model: onnx_model.OnnxModel, models_dir: str | os.PathLike | None
 ) -> tuple[Callable[[np.ndarray], People], str]:
   """What finds the people in a photo with a model.
 
@@ -31,8 +31,8 @@ def finder(
     return lambda image: find_by_fields(model, image), ''
   boxes_of, how = choose_boxes(model.spec, models_dir)
   return (
-      lambda image: find_in_boxes(model, image, boxes_of(image)),
-      f'; {how}',
+    lambda image: find_in_boxes(model, image, boxes_of(image)),
+    f'; {how}',
   )
 
 
@@ -54,11 +54,11 @@ def choose_boxes(spec: specs_lib.Spec, models_dir) -> tuple[Callable, str]:
   finder_spec = known.get(spec.input.get('detector'))
   if finder_spec and (folder / finder_spec.file).is_file():
     found = onnx_model.load(
-        folder / finder_spec.file, finder_spec, task='detector'
+      folder / finder_spec.file, finder_spec, task='detector'
     )
     return (
-        lambda image: detector.find_boxes(found, image),
-        f'boxes by {finder_spec.name}',
+      lambda image: detector.find_boxes(found, image),
+      f'boxes by {finder_spec.name}',
     )
   for other in known.values():
     if other.backend == 'tf_graph' and (folder / other.file).is_file():
@@ -71,13 +71,13 @@ def choose_boxes(spec: specs_lib.Spec, models_dir) -> tuple[Callable, str]:
         return [simcc.box_of_joints(x) for x in find(image)]
 
       return (
-          around_people,
-          f'boxes around the people that {other.name} finds',
+        around_people,
+        f'boxes around the people that {other.name} finds',
       )
   return (
-      lambda image: [None],
-      'the whole photo taken for one person, because there is no '
-      + (f'{finder_spec.file} to find people' if finder_spec else 'detector'),
+    lambda image: [None],
+    'the whole photo taken for one person, because there is no '
+    + (f'{finder_spec.file} to find people' if finder_spec else 'detector'),
   )
 
 
@@ -100,7 +100,7 @@ def find_by_fields(model: onnx_model.OnnxModel, image) -> People:
   height, width = image.shape[:2]
   if model.spec.output['decoder'] == 'openpose':
     people = paf_decoder.decode_people(
-        averaged_maps(model, image), paf_decoder.OPENPOSE
+      averaged_maps(model, image), paf_decoder.OPENPOSE
     )
   else:
     if rules['fit'] == 'keep_height':
@@ -138,15 +138,18 @@ def averaged_maps(model: onnx_model.OnnxModel, image) -> np.ndarray:
     stride = model.spec.output['stride']
     # OpenCV's resize takes many channels, but not in one way on all builds.
     maps = [
+      cv2.resize(
         cv2.resize(
-            cv2.resize(
-                plane, (0, 0), fx=stride, fy=stride,
-                interpolation=cv2.INTER_CUBIC,
-            )[:inner_h, :inner_w],
-            (width, height),
-            interpolation=cv2.INTER_CUBIC,
-        )
-        for plane in _planes(model, placed)
+          plane,
+          (0, 0),
+          fx=stride,
+          fy=stride,
+          interpolation=cv2.INTER_CUBIC,
+        )[:inner_h, :inner_w],
+        (width, height),
+        interpolation=cv2.INTER_CUBIC,
+      )
+      for plane in _planes(model, placed)
     ]
     total = total + np.stack(maps, -1) / np.float32(len(rules['scales']))
   return total
@@ -156,7 +159,7 @@ def _planes(model, placed) -> np.ndarray:
   """(57, h, w) float32: heat maps, then fields."""
   tensors = model.run(fitting.to_tensor(placed, model.spec.input))
   return np.ascontiguousarray(
-      np.concatenate([onnx_model.planes(x, model.spec) for x in tensors])
+    np.concatenate([onnx_model.planes(x, model.spec) for x in tensors])
   )
 
 

@@ -43,7 +43,7 @@ _LIMBS = (
     (1, 8, 0), (8, 9, 2), (9, 10, 4), (1, 11, 6), (11, 12, 8), (12, 13, 10),
     (1, 0, 28), (0, 14, 30), (14, 16, 34), (0, 15, 32), (15, 17, 36),
     (2, 16, 18), (5, 17, 26),
-)
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +69,20 @@ class Rules:
 
 
 TF_POSE = Rules(
-    enlarge=4, min_peak=0.05, corners=True, last_step=10, min_good_samples=7,
-    min_score=0.3,
+  enlarge=4,
+  min_peak=0.05,
+  corners=True,
+  last_step=10,
+  min_good_samples=7,
+  min_score=0.3,
 )
 OPENPOSE = Rules(
-    enlarge=1, min_peak=0.1, corners=False, last_step=9, min_good_samples=9,
-    min_score=0.4,
+  enlarge=1,
+  min_peak=0.1,
+  corners=False,
+  last_step=9,
+  min_good_samples=9,
+  min_score=0.4,
 )
 
 
@@ -176,7 +184,7 @@ def find_peaks(heat: np.ndarray, rules: Rules = TF_POSE) -> list[np.ndarray]:
 
 
 def match_limb(
-    a, b, field, *, rules: Rules = TF_POSE
+  a, b, field, *, rules: Rules = TF_POSE
 ) -> list[tuple[int, int, np.float32]]:
   """Joins the peaks of two parts.
 
@@ -206,7 +214,7 @@ def match_limb(
   height = rules.enlarge * field.shape[0]
   far = 0.5 * height / np.maximum(length.astype(np.float64), 1e-6) - 1
   score = (total / np.float32(_NUM_SAMPLES) + np.minimum(far, 0)).astype(
-      np.float32
+    np.float32
   )
   usable = (good >= rules.min_good_samples) & (score > 0) & (length > 0)
   first, second = np.nonzero(usable)
@@ -251,10 +259,10 @@ def decode_people(maps: np.ndarray, rules: Rules = TF_POSE) -> list[Person]:
     limbs = match_limb(peaks[part_a], peaks[part_b], field, rules=rules)
     for i, j, score in limbs:
       _add_limb(
-          groups,
-          (part_a, int(first[part_a]) + i, peaks[part_a][i, 2]),
-          (part_b, int(first[part_b]) + j, peaks[part_b][j, 2]),
-          score=score,
+        groups,
+        (part_a, int(first[part_a]) + i, peaks[part_a][i, 2]),
+        (part_b, int(first[part_b]) + j, peaks[part_b][j, 2]),
+        score=score,
       )
   everything = np.concatenate(peaks)
   size = rules.enlarge * np.array(maps.shape[1::-1])
@@ -284,8 +292,9 @@ def _add_limb(groups: list[_Group], a, b, *, score) -> None:
   """
   (part_a, number_a, heat_a), (part_b, number_b, heat_b) = a, b
   owners = [
-      g for g in groups
-      if g.peaks.get(part_a) == number_a or g.peaks.get(part_b) == number_b
+    g
+    for g in groups
+    if g.peaks.get(part_a) == number_a or g.peaks.get(part_b) == number_b
   ]
   if not owners:
     # The original starts nobody with the last two limbs, from shoulders to

@@ -37,7 +37,7 @@ def decode_simcc(x: np.ndarray, y: np.ndarray, *, split: float) -> np.ndarray:
 
 
 def to_coco18(
-    joints: np.ndarray, sources: tuple, *, min_score: float
+  joints: np.ndarray, sources: tuple, *, min_score: float
 ) -> np.ndarray:
   """Joints of a model's own order in COCO-18's.
 
@@ -60,7 +60,7 @@ def to_coco18(
 
 
 def joints_in_photo(
-    tensors: list[np.ndarray], place: Placement, spec
+  tensors: list[np.ndarray], place: Placement, spec
 ) -> np.ndarray:
   """What the network says of one box, as joints of the photo.
 

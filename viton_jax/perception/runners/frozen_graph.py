@@ -23,7 +23,7 @@ _PRECISION = lax.Precision.HIGHEST
 
 
 def build(
-    nodes: dict[str, Node], input_name: str, output_name: str
+  nodes: dict[str, Node], input_name: str, output_name: str
 ) -> tuple[dict[str, np.ndarray], Callable[..., jax.Array]]:
   """Makes a function of a graph.
 
@@ -126,14 +126,14 @@ def _padding(attributes) -> str:
 def _conv(attributes, x, kernel):
   _check_layout(attributes)
   return lax.conv_general_dilated(
-      x,
-      kernel,
-      window_strides=_window(attributes, 'strides'),
-      padding=_padding(attributes),
-      rhs_dilation=_window(attributes, 'dilations'),
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-      feature_group_count=x.shape[-1] // kernel.shape[2],
-      precision=_PRECISION,
+    x,
+    kernel,
+    window_strides=_window(attributes, 'strides'),
+    padding=_padding(attributes),
+    rhs_dilation=_window(attributes, 'dilations'),
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    feature_group_count=x.shape[-1] // kernel.shape[2],
+    precision=_PRECISION,
   )
 
 
@@ -141,11 +141,11 @@ def _depthwise_conv(attributes, x, kernel):
   """(kh, kw, c, m) kernels: output channel c * m + i comes from channel c."""
   _check_layout(attributes)
   return _shifted_products(
-      x,
-      kernel,
-      strides=_window(attributes, 'strides'),
-      dilations=_window(attributes, 'dilations'),
-      padding=_padding(attributes),
+    x,
+    kernel,
+    strides=_window(attributes, 'strides'),
+    dilations=_window(attributes, 'dilations'),
+    padding=_padding(attributes),
   )
 
 
@@ -160,7 +160,7 @@ def _shifted_products(x, kernel, *, strides, dilations, padding):
   *sizes, channels, multiplier = kernel.shape
   spans = [(n - 1) * d for n, d in zip(sizes, dilations, strict=True)]
   pads = lax.padtype_to_pads(
-      x.shape[1:3], [n + 1 for n in spans], strides, padding
+    x.shape[1:3], [n + 1 for n in spans], strides, padding
   )
   x = jnp.repeat(x, multiplier, axis=-1)
   x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
@@ -189,10 +189,12 @@ def _batch_norm(attributes, x, scale, offset, mean, variance):
 def _max_pool(attributes, x):
   _check_layout(attributes)
   return lax.reduce_window(
-      x, -jnp.inf, lax.max,
-      window_dimensions=(1, *_window(attributes, 'ksize'), 1),
-      window_strides=(1, *_window(attributes, 'strides'), 1),
-      padding=_padding(attributes),
+    x,
+    -jnp.inf,
+    lax.max,
+    window_dimensions=(1, *_window(attributes, 'ksize'), 1),
+    window_strides=(1, *_window(attributes, 'strides'), 1),
+    padding=_padding(attributes),
   )
 
 
@@ -240,25 +242,25 @@ def _concat(attributes, *inputs):
 
 
 _OPERATIONS: dict[str, Callable] = {
-    'Add': lambda _, x, y: x + y,
-    'AddV2': lambda _, x, y: x + y,
-    'BiasAdd': lambda _, x, y: x + y,
-    'ConcatV2': _concat,
-    'Conv2D': _conv,
-    'DepthwiseConv2dNative': _depthwise_conv,
-    'FusedBatchNorm': _batch_norm,
-    'FusedBatchNormV2': _batch_norm,
-    'FusedBatchNormV3': _batch_norm,
-    'Identity': lambda _, x: x,
-    'MaxPool': _max_pool,
-    'Mul': lambda _, x, y: x * y,
-    'RealDiv': lambda _, x, y: x / y,
-    'Relu': lambda _, x: jnp.maximum(x, 0),
-    'Relu6': lambda _, x: jnp.clip(x, 0, 6),
-    'ResizeBilinear': _resize_bilinear,
-    'Shape': lambda _, x: np.array(x.shape, np.int32),
-    'StridedSlice': _strided_slice,
-    'Sub': lambda _, x, y: x - y,
+  'Add': lambda _, x, y: x + y,
+  'AddV2': lambda _, x, y: x + y,
+  'BiasAdd': lambda _, x, y: x + y,
+  'ConcatV2': _concat,
+  'Conv2D': _conv,
+  'DepthwiseConv2dNative': _depthwise_conv,
+  'FusedBatchNorm': _batch_norm,
+  'FusedBatchNormV2': _batch_norm,
+  'FusedBatchNormV3': _batch_norm,
+  'Identity': lambda _, x: x,
+  'MaxPool': _max_pool,
+  'Mul': lambda _, x, y: x * y,
+  'RealDiv': lambda _, x, y: x / y,
+  'Relu': lambda _, x: jnp.maximum(x, 0),
+  'Relu6': lambda _, x: jnp.clip(x, 0, 6),
+  'ResizeBilinear': _resize_bilinear,
+  'Shape': lambda _, x: np.array(x.shape, np.int32),
+  'StridedSlice': _strided_slice,
+  'Sub': lambda _, x, y: x - y,
 }
 
 

@@ -17,11 +17,11 @@ _MAX_ELEMENTS = 2**28  # Of one constant; a damaged shape asks for more.
 # DataType numbers of constants that a network for inference holds, with the
 # field of TensorProto that lists its values when they are not raw bytes.
 _DTYPES = {
-    1: (np.dtype('<f4'), 5),
-    2: (np.dtype('<f8'), 6),
-    3: (np.dtype('<i4'), 7),
-    9: (np.dtype('<i8'), 10),
-    10: (np.dtype('?'), 11),
+  1: (np.dtype('<f4'), 5),
+  2: (np.dtype('<f8'), 6),
+  3: (np.dtype('<i4'), 7),
+  9: (np.dtype('<i8'), 10),
+  10: (np.dtype('?'), 11),
 }
 
 

@@ -36,7 +36,7 @@ class OnnxModel:
 
 
 def load(
-    path: pathlib.Path, spec: specs_lib.Spec | None, *, task: str
+  path: pathlib.Path, spec: specs_lib.Spec | None, *, task: str
 ) -> OnnxModel:
   """Opens an ONNX file; again only if it changes.
 
@@ -59,14 +59,14 @@ def load(
     tensors, wrong = _fit(session, spec)
     if wrong:
       raise InputError(
-          f"{path}: not the network that the spec '{spec.name}' describes, "
-          f'because {wrong}; get {pathlib.PurePath(spec.file).name} from '
-          f'{spec.source}, or write a spec for this file'
+        f"{path}: not the network that the spec '{spec.name}' describes, "
+        f'because {wrong}; get {pathlib.PurePath(spec.file).name} from '
+        f'{spec.source}, or write a spec for this file'
       )
   entry = _image_input(session, spec)
   names = [session.get_outputs()[x].name for x in tensors]
   run = functools.partial(
-      _run, session, entry.name, _TYPES[entry.type], names, path
+    _run, session, entry.name, _TYPES[entry.type], names, path
   )
   device = session.get_providers()[0].removesuffix('ExecutionProvider')
   return OnnxModel(spec, path, device, run)
@@ -84,24 +84,24 @@ def _open(path: pathlib.Path, mtime: int, size: int):
     import onnxruntime
   except ImportError as error:
     raise InputError(
-        f'{path}: ONNX files need onnxruntime, which is not installed: '
-        f'{specs_lib.INSTALL_ONNX}'
+      f'{path}: ONNX files need onnxruntime, which is not installed: '
+      f'{specs_lib.INSTALL_ONNX}'
     ) from error
   options = onnxruntime.SessionOptions()
   options.log_severity_level = _SILENT
   available = onnxruntime.get_available_providers()
   try:
     return onnxruntime.InferenceSession(
-        str(path),
-        options,
-        providers=[x for x in _PROVIDERS if x in available],
+      str(path),
+      options,
+      providers=[x for x in _PROVIDERS if x in available],
     )
   # onnxruntime has a dozen exceptions for a damaged file, without a common
   # class of their own.
   except Exception as error:
     reason = ' '.join(str(error).split())[:160]
     raise InputError(
-        f'{path}: not a usable ONNX file ({reason}); copy or export it again'
+      f'{path}: not a usable ONNX file ({reason}); copy or export it again'
     ) from error
 
 
@@ -112,14 +112,14 @@ def _run(session, name, dtype, outputs, path, tensor) -> list[np.ndarray]:
   except Exception as error:
     reason = ' '.join(str(error).split())[:160]
     raise InputError(
-        f'{path}: the network cannot be run on a picture of shape '
-        f'{tensor.shape} ({reason}); export it again'
+      f'{path}: the network cannot be run on a picture of shape '
+      f'{tensor.shape} ({reason}); export it again'
     ) from error
   for array in arrays:
     if array.dtype.kind == 'f' and not np.isfinite(array).all():
       raise InputError(
-          f'{path}: the network gives values that are no finite numbers; copy '
-          'or export it again'
+        f'{path}: the network gives values that are no finite numbers; copy '
+        'or export it again'
       )
   return [x.astype(np.float32) if x.dtype.kind == 'f' else x for x in arrays]
 
@@ -127,8 +127,9 @@ def _run(session, name, dtype, outputs, path, tensor) -> list[np.ndarray]:
 def _match(session, path, task):
   """The known spec that fits a file, and which outputs it means."""
   candidates = [
-      x for x in specs_lib.known_specs().values()
-      if x.task == task and x.backend == 'onnx'
+    x
+    for x in specs_lib.known_specs().values()
+    if x.task == task and x.backend == 'onnx'
   ]
   # Of two that fit, the one whose file has this name.
   candidates.sort(key=lambda x: pathlib.PurePath(x.file).name != path.name)
@@ -141,10 +142,10 @@ def _match(session, path, task):
       if not any_output:
         reasons.append(f'{spec.name}: {wrong}')
   raise InputError(
-      f'{path}: no known {task} network has its shapes ('
-      + '; '.join(reasons)
-      + '); give a spec (.toml) that says how to use it, docs/perception.md '
-      'has an example'
+    f'{path}: no known {task} network has its shapes ('
+    + '; '.join(reasons)
+    + '); give a spec (.toml) that says how to use it, docs/perception.md '
+    'has an example'
   )
 
 
@@ -155,7 +156,7 @@ def _image_input(session, spec):
 
 
 def _fit(
-    session, spec, *, any_output: bool = True
+  session, spec, *, any_output: bool = True
 ) -> tuple[list[int], str | None]:
   """Which outputs a spec means, and why a file is not what it describes.
 
@@ -210,8 +211,8 @@ def _wrong_input(shape, spec) -> str | None:
   size = shape[1:3] if last else shape[2:]
   if isinstance(planes, int) and planes != 3:
     return (
-        f'its input has shape {shape}, without 3 colours at place '
-        f'{3 if last else 1} (layout {spec.input.get("layout", "nchw")})'
+      f'its input has shape {shape}, without 3 colours at place '
+      f'{3 if last else 1} (layout {spec.input.get("layout", "nchw")})'
     )
   if isinstance(shape[0], int) and shape[0] != 1:
     return f'its input takes {shape[0]} pictures at once instead of 1'
