@@ -55,27 +55,25 @@ def test_checkpoints(old, stage, network):
   assert (kept != tree['params'][name]['kernel']).any()
 
 
-def test_training_goes_on(old, tmp_path):
-  """With the old names, which the workdir's config.json has, or the new."""
-  for stage, more in (('stage1', []), ('stage2', ['stage1'])):
-    config = json.loads((old / stage / 'config.json').read_text())
-    assert config['accumulate'] == 2 and config['depth'] == 2
-    arguments = [
-      *('--config', f'configs/{stage}.py:smoke', '--workdir', old / stage),
-      '--config.num_steps=3',
-      f'--config.data.dir={old / "records"}',
-      '--config.features=2',
-      '--config.batch_size=2',
-      '--config.ema=0.9',
-      *(f'--config.coarse_checkpoint={name}' for name in more),
-    ]
-    new = ['--config.num_downsamples=2', '--config.grad_accum_steps=2']
-    before = ['--config.depth=2', '--config.accumulate=2']
-    done = entry_points.run('viton_jax.train', *arguments, *new)
-    assert 'goes on from step 2' in done.stdout
-    done = entry_points.run('viton_jax.train', *arguments, *before)
-    assert 'step 3 of 3 is reached' in done.stdout
-    arguments[2] = '--config.num_steps=4'
+@pytest.mark.parametrize('stage', ['stage1', 'stage2'])
+def test_training_goes_on(old, stage):
+  """The workdir's config.json has old names; flags take old and new ones."""
+  config = json.loads((old / stage / 'config.json').read_text())
+  assert config['accumulate'] == 2 and config['depth'] == 2
+  arguments = [
+    *('--config', entry_points.ROOT / f'configs/{stage}.py:smoke'),
+    *('--workdir', stage, '--config.num_steps=3'),
+    *('--config.data.dir=records', '--config.features=2'),
+    *('--config.batch_size=2', '--config.ema=0.9'),
+  ]
+  if stage == 'stage2':
+    arguments.append('--config.coarse_checkpoint=stage1')
+  new = ['--config.num_downsamples=2', '--config.grad_accum_steps=2']
+  before = ['--config.depth=2', '--config.accumulate=2']
+  done = entry_points.run('viton_jax.train', *arguments, *new, cwd=old)
+  assert 'goes on from step 2' in done.stdout
+  done = entry_points.run('viton_jax.train', *arguments, *before, cwd=old)
+  assert 'step 3 of 3 is reached' in done.stdout
 
 
 def test_exported_folder(old):
