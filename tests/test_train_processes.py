@@ -14,11 +14,6 @@ from viton_jax.errors import EXIT_PEER_LOST
 from viton_jax.training import metric_log
 
 
-@pytest.fixture(scope='module')
-def packed(raw_dir, tmp_path_factory):
-  return train_jobs.pack(raw_dir, tmp_path_factory.mktemp('packed') / 'data')
-
-
 def ends(processes) -> list[tuple[int, str, str]]:
   """(exit code, stdout, stderr) of each."""
   said = [process.communicate(timeout=300) for process in processes]

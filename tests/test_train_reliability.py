@@ -24,11 +24,6 @@ from viton_jax.training.config_dict import ConfigDict
 
 
 @pytest.fixture(scope='module')
-def packed(raw_dir, tmp_path_factory):
-  return train_jobs.pack(raw_dir, tmp_path_factory.mktemp('packed') / 'data')
-
-
-@pytest.fixture(scope='module')
 def averaged(packed, tmp_path_factory):
   """Four steps in one go, with averages, a trace and the best kept."""
   folder = tmp_path_factory.mktemp('averaged') / 'w'
