@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from viton_jax import checkpoints, losses
+from viton_jax import checkpoints, losses, networks
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets
 from viton_jax.models import EncoderDecoder, Refinement, vgg19
@@ -120,7 +120,7 @@ def _stage1(config, frozen) -> Stage:
 
   def sample_step(variables, batch):
     state, _ = variables
-    mask, coarse = steps.predict_coarse(
+    mask, coarse = networks.predict_coarse(
       state.trained_variables, batch, model=model, fidelity=config.fidelity
     )
     return {
@@ -198,10 +198,10 @@ def _stage2(config, frozen) -> Stage:
 
   def sample_step(variables, batch):
     state, frozen = variables
-    mask, coarse = steps.predict_coarse(
+    mask, coarse = networks.predict_coarse(
       frozen['coarse'], batch, model=coarse_model, fidelity=config.fidelity
     )
-    refined = steps.predict_refined(
+    refined = networks.predict_refined(
       state.trained_variables,
       batch,
       batch['control_points'],

@@ -26,8 +26,14 @@ from jax import lax
 import jax.numpy as jnp
 import optax
 
-from viton_jax import geometry, losses
+from viton_jax import losses
 from viton_jax.models import EncoderDecoder, Refinement, compose
+from viton_jax.networks import (
+  bounded_mask,
+  predict_coarse,
+  predict_refined,
+  warp_garment,
+)
 from viton_jax.representation import garment_region, network_inputs, to_norm
 from viton_jax.training.train_state import TrainState
 
@@ -241,69 +247,6 @@ def stage2_eval_step(
   )
 
 
-def predict_coarse(
-  variables: Mapping[str, Any],
-  batch: Batch,
-  *,
-  model: EncoderDecoder,
-  fidelity: str = 'fixed',
-) -> tuple[jax.Array, jax.Array]:
-  """Garment mask (b, h, w, 1) and coarse picture (b, h, w, 3), in [-1, 1].
-
-  Args:
-    variables: of the encoder-decoder.
-    batch: see `representation.network_inputs`.
-    model: the encoder-decoder.
-    fidelity: 'fixed' or 'original'.
-  """
-  inputs = network_inputs(batch, fidelity=fidelity)
-  return model.apply(variables, inputs, train=False)
-
-
-def predict_refined(
-  variables: Mapping[str, Any],
-  batch: Batch,
-  control_points: jax.Array,
-  garment_mask: jax.Array,
-  coarse: jax.Array,
-  *,
-  model: Refinement,
-  fidelity: str = 'fixed',
-) -> dict[str, jax.Array]:
-  """Warps the garment and lays it into the coarse picture.
-
-  Args:
-    variables: of the refinement network.
-    batch: `garment` (b, h, w, 3) in 0..255; more is ignored.
-    control_points: (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
-    garment_mask: (b, h, w, 1) where the person wears it, as `predict_coarse`
-      gives it, or the true region.
-    coarse: (b, h, w, 3) in [-1, 1], as `predict_coarse` gives it.
-    model: the refinement network.
-    fidelity: 'fixed' keeps the garment mask within [0, 1]; 'original' takes it
-      as it is.
-
-  Returns:
-    `warped` (b, h, w, 3) and `output` (b, h, w, 3) in [-1, 1], and `alpha`
-    (b, h, w, 1), the composition mask after its product with the garment mask.
-  """
-  warped = warp_garment(batch, control_points)
-  alpha = model.apply({'params': variables['params']}, warped, coarse)
-  alpha *= _bounded(garment_mask, fidelity=fidelity)
-  return {
-    'warped': warped,
-    'alpha': alpha,
-    'output': compose(alpha, warped, coarse),
-  }
-
-
-def warp_garment(batch: Batch, control_points: jax.Array) -> jax.Array:
-  """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
-  return geometry.warp_tps(
-    to_norm(batch['garment']), control_points.astype(jnp.float32)
-  )
-
-
 def _stage1_loss(
   garment_mask, coarse, batch, *, model, weights, vgg, remat=False
 ):
@@ -322,11 +265,7 @@ def _stage1_loss(
 def _training_mask(batch, garment_mask, *, fidelity):
   if fidelity == 'original':
     return garment_region(batch)
-  return _bounded(garment_mask, fidelity=fidelity)
-
-
-def _bounded(garment_mask, *, fidelity):
-  return garment_mask if fidelity == 'original' else garment_mask.clip(0.0, 1.0)
+  return bounded_mask(garment_mask, fidelity=fidelity)
 
 
 def _dropout_key(seed, step):
