@@ -16,10 +16,9 @@ import numpy as np
 
 from input_pipeline import garment_masks, layouts, sample
 from input_pipeline.formats.original_records import decode_photo_tf
-from viton_jax import checkpoints, engine, labels
+from viton_jax import checkpoints, engine, labels, networks
 from viton_jax.errors import run
 from viton_jax.models import EncoderDecoder, Refinement
-from viton_jax.training import steps
 
 SIZE = (256, 192)
 
@@ -51,7 +50,7 @@ def make_pictures(arguments) -> Callable:
 
     mask, coarse = map(
       np.asarray,
-      steps.predict_coarse(
+      networks.predict_coarse(
         first.variables,
         batch,
         model=coarse_model,
@@ -67,7 +66,7 @@ def make_pictures(arguments) -> Callable:
     if 'png' in original:
       coarse, mask = map(engine.through_png, (coarse, mask))
       coarse = coarse * 2 - 1
-    refined = steps.predict_refined(
+    refined = networks.predict_refined(
       second.variables,
       batch,
       points,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from viton_jax import losses, representation
+from viton_jax import networks as pure
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
 from viton_jax.training import steps, train_state
@@ -23,9 +24,10 @@ def means(metrics, names):
 @pytest.fixture
 def golden_inputs(monkeypatch):
   """The figures' inputs were not made from keypoints, so they are given."""
-  monkeypatch.setattr(
-    steps, 'network_inputs', lambda batch, *, fidelity: batch['inputs']
-  )
+  for module in ('viton_jax.networks', 'viton_jax.training.steps'):
+    monkeypatch.setattr(
+      f'{module}.network_inputs', lambda batch, *, fidelity: batch['inputs']
+    )
 
 
 def test_five_steps_of_stage_1_equal_the_released_code(golden_inputs):
@@ -80,7 +82,7 @@ def test_five_steps_of_stage_2_equal_the_released_code(
   prefix = 'train' if quirk else 'frozen'
   networks = goldens.networks()
   batch = goldens.batch()
-  own = steps.warp_garment(batch, jnp.asarray(batch['control_points']))
+  own = pure.warp_garment(batch, jnp.asarray(batch['control_points']))
   given = theirs['infer_stn_image_outputs']
   # The original inverts the spline's matrix in float32; ours is exact.
   difference = np.abs(own - given)
@@ -130,13 +132,13 @@ def test_prediction_equals_the_released_code(golden_inputs):
 
   @jax.jit
   def predict(networks, batch):
-    _, coarse = steps.predict_coarse(
+    _, coarse = pure.predict_coarse(
       networks['encoder_decoder'],
       batch,
       model=goldens.MODEL,
       fidelity='original',
     )
-    return coarse, steps.predict_refined(
+    return coarse, pure.predict_refined(
       networks['refinement'],
       batch,
       batch['control_points'],
@@ -328,7 +330,7 @@ def test_fixed_composes_with_the_predicted_mask_within_bounds():
 
   @functools.partial(jax.jit, static_argnums=0)
   def alpha(fidelity, mask):
-    return steps.predict_refined(
+    return pure.predict_refined(
       refine.variables,
       batch,
       jnp.asarray(batch['control_points']),
