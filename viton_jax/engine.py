@@ -262,7 +262,7 @@ def pure_steps(first, second, *, dtype):
   fidelity = first.fidelity
   dtype = jnp.dtype(dtype)
   encoder_decoder = EncoderDecoder(
-    features=first.features, dtype=dtype, depth=first.depth
+    features=first.features, dtype=dtype, num_downsamples=first.num_downsamples
   )
   refinement = Refinement(features=second.features, dtype=dtype)
 

@@ -137,14 +137,10 @@ def _devices() -> list[tuple[str, str]]:
     return [('devices', f'unknown: {error}')]
   except RuntimeError as error:
     return [('devices', f'none: {" ".join(str(error).split())}')]
-  lines = [
-    (
-      'platform',
-      ' '.join(
-        f'{devices[0].platform}, {local[0].client.platform_version}'.split()
-      ),
-    )
-  ]
+  # Of a GPU it is e.g. 'cuda 13000', of a CPU its name again.
+  version = ' '.join(local[0].client.platform_version.split())
+  name = devices[0].platform
+  lines = [('platform', name if version == name else f'{name}, {version}')]
   for kind in dict.fromkeys(d.device_kind for d in devices):
     here = [d for d in local if d.device_kind == kind]
     count = sum(d.device_kind == kind for d in devices)
