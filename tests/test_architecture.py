@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import entry_points
 import pytest
@@ -93,3 +94,15 @@ def test_a_fresh_process_loads_only_what_it_needs(modules, absent):
     check=True,
   )
   assert done.stdout.split() == []
+
+
+def test_every_part_has_a_layer():
+  text = (entry_points.ROOT / 'pyproject.toml').read_text()
+  (layers, *_) = tomllib.loads(text)['tool']['importlinter']['contracts']
+  listed = {x for row in layers['layers'] for x in re.findall(r'[\w.]+', row)}
+  parts = {
+    f'viton_jax.{x.stem}'
+    for x in (entry_points.ROOT / 'viton_jax').iterdir()
+    if x.suffix == '.py' or (x / '__init__.py').is_file()
+  }
+  assert parts - {'viton_jax.__init__'} <= listed
