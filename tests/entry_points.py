@@ -10,6 +10,10 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
 
+# Before a command that gets signals: what the tests' own caller ignores (nohup
+# does, and shells for what runs in the background) would stay ignored.
+DEFAULT_SIGNALS = ('env', '--default-signal=HUP,INT,TERM,USR1')
+
 # What one command compiled, the next need not compile again.
 _CACHE = tempfile.mkdtemp(prefix='viton_jax_compiled_')
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
@@ -55,3 +59,16 @@ def fails(module: str, *arguments) -> str:
   assert 'Traceback' not in done.stderr, done.stderr
   (line,) = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
   return line
+
+
+def shell(*command, **variables) -> subprocess.CompletedProcess:
+  """Runs a script under bash with more variables."""
+  return subprocess.run(
+    ['bash', *map(str, command)],
+    cwd=ROOT,
+    env=os.environ | variables,
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=300,
+  )

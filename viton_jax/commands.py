@@ -1,4 +1,4 @@
-"""The console commands: `viton-train` is `python -m viton_jax.train`, and so on.
+"""The console commands: `viton-train` is `python -m viton_jax.train` and so on.
 
 setup.py names them. The module is run, not imported, so that both ways parse
 the same flags and end with the same exit codes.
