@@ -150,13 +150,15 @@ def _histograms(points: jax.Array) -> jax.Array:
   distances = jnp.sqrt(jnp.sum(offsets**2, axis=-1))
   scaled = distances / distances.mean()
   edges = jnp.asarray(shape_context.RADIUS_EDGES, points.dtype)
-  ring = jnp.sum(scaled[..., None] < edges, axis=-1) - 1
+  ring = jnp.sum(scaled[..., None] < edges[None, None], axis=-1) - 1
   angle = jnp.mod(jnp.arctan2(offsets[..., 1], offsets[..., 0]), 2 * np.pi)
   sector = (angle * (shape_context.ANGLE_BINS / (2 * np.pi))).astype(jnp.int32)
   sector = jnp.minimum(sector, shape_context.ANGLE_BINS - 1)
   flat = jnp.where(ring >= 0, sector + shape_context.ANGLE_BINS * ring, -1)
   bins = jnp.arange(shape_context.ANGLE_BINS * shape_context.RADIUS_BINS)
-  return jnp.sum(flat[..., None] == bins, axis=1).astype(points.dtype)
+  return jnp.sum(flat[..., None] == bins[None, None], axis=1).astype(
+    points.dtype
+  )
 
 
 def _matching_cost(

@@ -124,11 +124,12 @@ def _positions_by_row(
   x = jnp.linspace(-1.0, 1.0, w, dtype=jnp.float32)
 
   def row(y: jax.Array) -> jax.Array:
-    squared = (x[:, None] - grid[:, 0]) ** 2 + (y - grid[:, 1]) ** 2
+    squared = (x[:, None] - grid[None, :, 0]) ** 2
+    squared += (y - grid[None, :, 1]) ** 2
     radial = squared * jnp.log(squared + jnp.float32(_EPSILON))
     bent = jnp.matmul(radial, coefficients[3:], precision='highest')
-    flat = coefficients[0] + x[:, None] * coefficients[1]
-    return bent + flat + y * coefficients[2]
+    flat = coefficients[:1] + x[:, None] * coefficients[1:2]
+    return bent + flat + y * coefficients[2:3]
 
   ys = jnp.linspace(-1.0, 1.0, h, dtype=jnp.float32)
   return lax.map(row, ys)
