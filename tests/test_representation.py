@@ -1,11 +1,14 @@
 """The networks' input, channel by channel."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from viton_jax import representation
+from viton_jax.errors import InputError
 
 H, W = 128, 192
 
@@ -126,5 +129,8 @@ def test_bytes_survive_the_way_there_and_back():
 
 
 def test_an_unknown_fidelity_is_refused(batch):
-  with pytest.raises(ValueError, match="'orignal'.*'original' or 'fixed'"):
-    representation.network_inputs(batch, fidelity='orignal')
+  # Without the tests' own check of the annotation.
+  with pytest.raises(InputError, match="'orignal'.*'fixed', 'original'"):
+    inspect.unwrap(representation.pose_map)(
+      jnp.asarray(batch['keypoints']), (H, W), fidelity='orignal'
+    )

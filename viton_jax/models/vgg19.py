@@ -19,6 +19,7 @@ References:
   Simonyan and Zisserman, Very Deep Convolutional Networks, ICLR 2015, table 1.
 """
 
+from collections.abc import Mapping
 import pathlib
 from typing import Any
 
@@ -26,6 +27,8 @@ from flax import linen as nn
 import jax
 from jax import lax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 import numpy as np
 
 from viton_jax.errors import InputError
@@ -59,12 +62,12 @@ WHERE_FROM = (
 
 
 def features(
-  params: dict[str, Any],
-  images_norm: jax.Array,
+  params: Mapping[str, Any],
+  images_norm: Float[Array, 'b h w 3'],
   *,
-  dtype: Any = jnp.float32,
+  dtype: DTypeLike = jnp.float32,
   remat: bool = False,
-) -> dict[str, jax.Array]:
+) -> dict[str, Float[Array, 'b _ _ _']]:
   """Runs VGG19 up to conv5_2.
 
   Args:
@@ -79,7 +82,7 @@ def features(
     'conv5_2' (b, h/16, w/16, 512), after their ReLU.
   """
   mean = jnp.asarray(params['mean'], jnp.float32)
-  x = (images_norm.astype(jnp.float32) + 1.0) * 127.5 - mean
+  x = (images_norm.astype(jnp.float32) + 1.0) * 127.5 - mean[None, None, None]
   x = x.astype(dtype)
   found = {}
   for block, count in enumerate(_LAYERS_PER_BLOCK, start=1):
@@ -104,7 +107,8 @@ def _run_block(x, layers):
       'SAME',
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     )
-    x = nn.relu(x + jnp.asarray(layer['bias'], x.dtype))
+    bias = jnp.asarray(layer['bias'], x.dtype)
+    x = nn.relu(x + bias[None, None, None])
     if name in FEATURES:
       found[name] = x
   return x, found
@@ -118,7 +122,7 @@ def _average_pool(x):
     x, np.zeros((), x.dtype), lax.add, window, window, 'SAME'
   )
   rows, columns = (np.minimum(2, n - np.arange(0, n, 2)) for n in (h, w))
-  counts = np.outer(rows, columns)[:, :, None]
+  counts = np.outer(rows, columns)[None, :, :, None]
   return total / jnp.asarray(counts, x.dtype)
 
 

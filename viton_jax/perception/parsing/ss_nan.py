@@ -27,7 +27,7 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.geometry import interpolation
 from viton_jax.perception import fitting
-from viton_jax.perception import specs as specs_lib
+from viton_jax.perception.spec_types import Spec
 
 _SCALES = (0.5, 0.75, 1.0)
 _STRIDE = 8
@@ -140,9 +140,7 @@ def resize_tf1(x: jax.Array, height: int, width: int) -> jax.Array:
   )
 
 
-def load(
-  path: pathlib.Path, spec: specs_lib.Spec
-) -> Callable[[np.ndarray], np.ndarray]:
+def load(path: pathlib.Path, spec: Spec) -> Callable[[np.ndarray], np.ndarray]:
   """Reads SS-NAN's weights; again only if the file changes.
 
   Args:
