@@ -13,6 +13,7 @@ their files, or the folder.
 import argparse
 import json
 import pathlib
+from typing import Any
 
 from flax import traverse_util
 
@@ -52,8 +53,12 @@ def is_tf1(path: str | pathlib.Path) -> bool:
 def describe(one: Checkpoint) -> str:
   """What is inside, as text: facts, layers with their sizes, config."""
   height, width = one.size
-  params = traverse_util.flatten_dict(one.variables['params'])
-  statistics = traverse_util.flatten_dict(one.variables.get('batch_stats', {}))
+  params: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(
+    one.variables['params']
+  )
+  statistics: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(
+    one.variables.get('batch_stats', {})
+  )
   layers = {}
   for (layer, name), value in params.items():
     layers.setdefault(layer, []).append((name, value))

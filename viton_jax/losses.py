@@ -213,7 +213,7 @@ def _perceptual(
 ) -> Float[Array, ' b']:
   if vgg is None:
     raise ValueError(
-      'The perceptual weight is not 0, but no VGG19 was given: load one with '
+      'The perceptual weight is not 0, but vgg is None: load one with '
       'vgg19.load, or set the weight to 0.'
     )
   distances = perceptual_distances(

@@ -24,14 +24,22 @@ import pathlib
 from typing import Any
 
 from flax import linen as nn
+import h5py
 import jax
 from jax import lax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 import numpy as np
+from safetensors import safe_open
+import scipy.io
 
+from viton_jax import choices
+from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
+
+# See the module: the mean, and a dict of kernel and bias for each layer.
+Params = dict[str, Any]
 
 _LAYERS_PER_BLOCK = (2, 2, 4, 4, 2)  # Nothing deeper than conv5_2 is needed.
 LAYERS = tuple(
@@ -126,9 +134,7 @@ def _average_pool(x):
   return total / jnp.asarray(counts, x.dtype)
 
 
-def load(
-  path: str | pathlib.Path, *, fidelity: str = 'fixed'
-) -> dict[str, Any]:
+def load(path: str | pathlib.Path, *, fidelity: Fidelity = 'fixed') -> Params:
   """Reads VGG19 weights; the file's ending says which kind they are.
 
   Args:
@@ -142,6 +148,7 @@ def load(
   Raises:
     InputError: no such file, or not a VGG19.
   """
+  choices.check('fidelity', fidelity, Fidelity)
   path = pathlib.Path(path)
   readers = {
     '.mat': _read_matconvnet,
@@ -175,11 +182,9 @@ def load(
 
 
 def _read_matconvnet(path):
-  import scipy.io
-
   # Without squeezing, every value is an array: structs (1, 1), cells (1, n).
   layers = scipy.io.loadmat(path, variable_names=['layers'])['layers']
-  params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
+  params: Params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
   for cell in layers.ravel():
     layer = cell[0, 0]
     name = str(layer['name'].item())
@@ -193,11 +198,9 @@ def _read_matconvnet(path):
 
 
 def _read_keras(path):
-  import h5py
-
-  params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
+  params: Params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
   wanted = {f'block{name[4]}_conv{name[6]}': name for name in LAYERS}
-  arrays = {name: {} for name in LAYERS}
+  arrays: dict[str, dict[int, np.ndarray]] = {name: {} for name in LAYERS}
 
   def visit(place, item):
     # Old files say block1_conv1/block1_conv1_W_1:0, later ones
@@ -220,8 +223,6 @@ def _read_keras(path):
 
 
 def _read_safetensors(path):
-  from safetensors import safe_open
-
   with safe_open(path, 'np') as file:
     names = set(file.keys()) & _torchvision_names()
     return _from_torchvision({name: file.get_tensor(name) for name in names})
@@ -229,7 +230,8 @@ def _read_safetensors(path):
 
 def _read_torch(path):
   try:
-    import torch
+    # An extra that only this needs; not installed where types are checked.
+    import torch  # pyright: ignore[reportMissingImports]
   except ImportError as error:
     raise InputError(
       f'{path}: reading a .pth file needs PyTorch; install torch, or convert '
@@ -253,7 +255,7 @@ def _torchvision_names():
 
 
 def _from_torchvision(tensors):
-  params = {'mean': 255.0 * np.asarray(_TORCHVISION_MEAN, np.float32)}
+  params: Params = {'mean': 255.0 * np.asarray(_TORCHVISION_MEAN, np.float32)}
   for name, place in _TORCHVISION.items():
     weight = tensors.get(f'features.{place}.weight')
     bias = tensors.get(f'features.{place}.bias')

@@ -25,6 +25,7 @@ from viton_jax.perception import model_files
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose import estimation, keypoints
 from viton_jax.perception.pose.estimator import PoseEstimator
+from viton_jax.perception.spec_types import Task
 from viton_jax.perception.specs import known_specs
 
 _NAMES = (
@@ -126,10 +127,11 @@ def list_models(arguments: argparse.Namespace) -> None:
       f'  licence  {spec.licence}\n'
       f'  source   {spec.source}'
     )
-  for task, otherwise in (
+  defaults: tuple[tuple[Task, str], ...] = (
     ('pose', 'none; give --model or key points'),
     ('parsing', 'grabcut'),
-  ):
+  )
+  for task, otherwise in defaults:
     first = model_files.first_found(task, folder)
     print(
       f'\n{task} where no model is named: {first.name if first else otherwise}',

@@ -337,6 +337,7 @@ def _check_together(spec: Spec) -> None:
     if channels not in (None, count):
       raise SpecError(f'to_lip20 has {count} labels for {channels} channels')
   if kind == 'simcc':
+    assert isinstance(channels, int)  # See _parse_channels.
     joints = spec.to_coco18
     if len(joints) != NUM_KEYPOINTS:
       raise SpecError(

@@ -1,4 +1,4 @@
-"""Two photos in, one picture out: `viton_jax.try_on`."""
+"""Two photos in, one image out: `viton_jax.try_on`."""
 
 from collections.abc import Callable
 import dataclasses
@@ -32,7 +32,7 @@ class TryOnResult:
     keypoints: (18, 3) float32 x, y in pixels of the photo, confidence.
     parse: (box.height, box.width) uint8 LIP-20 labels of that part.
     garment_mask: (hg, wg) bool, the garment in its photo.
-    steps: pictures of each step, (h', w', 3) uint8, by name.
+    steps: images of each step, (h', w', 3) uint8, by name.
     notes: what was used and found, a sentence each.
   """
 
@@ -43,6 +43,18 @@ class TryOnResult:
   garment_mask: np.ndarray
   steps: dict[str, np.ndarray]
   notes: tuple[str, ...]
+
+  def __repr__(self) -> str:
+    """Shapes and types; the arrays themselves would take pages."""
+    arrays = ', '.join(
+      f'{name}={value.dtype}{value.shape}'
+      for name, value in vars(self).items()
+      if isinstance(value, np.ndarray)
+    )
+    return (
+      f'{type(self).__name__}({arrays}, box={self.box}, '
+      f'steps={list(self.steps)}, notes={len(self.notes)})'
+    )
 
 
 def try_on(
@@ -79,8 +91,8 @@ def try_on(
       else GrabCut.
     refine_checkpoint: the refinement network where it lies elsewhere.
     labels: what a parse file's numbers mean: 'lip', 'cihp' or 'atr'.
-    garment_mask: (hg, wg) bool or a picture, light on the garment; None: found
-      in the photo.
+    garment_mask: (hg, wg) bool or an image file, light on the garment; None:
+      found in the photo.
     person_index: which of several people, 0 the largest.
     models_dir: where model files are.
     say: is told each note as it comes.
@@ -118,7 +130,7 @@ def try_on(
   )
   note(f'garment mask: {source}, {mask.mean():.0%} of {garment_name}')
 
-  # ----------------------------------------------------- who is in the picture
+  # ------------------------------------------------------- who is in the photo
   people, source = inputs.people_of(
     pose, photo, person_name, models_dir=models_dir
   )
@@ -137,6 +149,7 @@ def try_on(
 
   # ----------------------------------------------- the frame of the upper body
   if method == 'viton':
+    assert checkpoint is not None  # See above.
     networks = composition.load_networks(checkpoint, refine_checkpoint)
     (height, width), dress = networks.size, networks.dress
   else:
@@ -175,7 +188,7 @@ def try_on(
   )
   dressed = dress(sample)
   weight = framing.change_mask(dressed.changed, np.isin(parsed, HEAD_LABELS))
-  picture = framing.paste_back(photo, dressed.picture, weight, box)
+  image = framing.paste_back(photo, dressed.picture, weight, box)
   steps = {
     'person': crop,
     'joints': draw_people(crop, [inside]),
@@ -184,10 +197,10 @@ def try_on(
     'garment mask': contact_sheets.to_rgb(mask[..., None], (0, 1)),
     **dressed.steps,
     'changed': contact_sheets.to_rgb(weight[..., None], (0, 1)),
-    'result': framing.cut(picture, box, fill='edge'),
+    'result': framing.cut(image, box, fill='edge'),
   }
   return TryOnResult(
-    picture=picture,
+    picture=image,
     box=box,
     keypoints=keypoints,
     parse=parsed,

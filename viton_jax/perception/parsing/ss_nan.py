@@ -1,6 +1,6 @@
 """SS-NAN, the parser of VITON's real-time demo, in Flax, from its Keras file.
 
-A ResNet-101 with the stem and the dilations of PSPNet sees the picture in three
+A ResNet-101 with the stem and the dilations of PSPNet sees the image in three
 sizes; a small network says for each place how much each size counts, and their
 features are added up by that [1, 2]. The size of everything is read from the
 file, so a smaller network of the same build works too.

@@ -90,12 +90,12 @@ def joints_in_photo(
 
 
 def box_of_joints(joints: np.ndarray) -> tuple[float, float, float, float]:
-  """x0, y0, x1, y1 around a person's joints, with some room.
+  """x0, y0, x1, y1 around a person's joints, with a margin.
 
   Args:
     joints: (18, 3) x, y, confidence; at least one is there.
   """
   points = joints[joints[:, 2] > 0, :2]
   low, high = points.min(0), points.max(0)
-  room = _MARGIN * (high - low).max()
-  return (*(low - room).tolist(), *(high + room).tolist())
+  margin = _MARGIN * (high - low).max()
+  return (*(low - margin).tolist(), *(high + margin).tolist())

@@ -176,10 +176,11 @@ def _fit(
   outputs = session.get_outputs()
   names = [x.name for x in outputs]
   wanted = list(spec.output.tensors)
-  tensors = [names.index(x) if x in names else x for x in wanted]
+  places = {name: place for place, name in enumerate(names)}
+  tensors = [x if isinstance(x, int) else places.get(x, -1) for x in wanted]
   if any_output and len(wanted) == len(outputs) == 1:
     tensors = [0]
-  if not all(isinstance(x, int) and 0 <= x < len(outputs) for x in tensors):
+  if not all(0 <= x < len(outputs) for x in tensors):
     return [], f'it has the outputs {names}, and not {wanted}'
   # A file without fixed sizes tells them when it is run.
   shapes = [outputs[x].shape for x in tensors]
