@@ -31,9 +31,20 @@ from collections.abc import Callable  # noqa: E402
 import fcntl  # noqa: E402
 import pathlib  # noqa: E402
 import shutil  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
+import threading  # noqa: E402
 
 import pytest  # noqa: E402
+
+# A shell that starts the tests in the background (nohup ... &) has SIGINT
+# ignored, and what the tests start would inherit that: some of it gets a SIGINT
+# and has to end by it.
+if (
+  signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+  and threading.current_thread() is threading.main_thread()
+):
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
