@@ -42,7 +42,9 @@ def make_pictures(arguments) -> Callable:
   """(batch, parts done as the original does) -> coarse, warped, output."""
   first = checkpoints.read(arguments.checkpoint, 'encoder_decoder')
   second = checkpoints.read(arguments.refine_checkpoint, 'refinement')
-  coarse_model = EncoderDecoder(features=first.features, depth=first.depth)
+  coarse_model = EncoderDecoder(
+    features=first.features, num_downsamples=first.num_downsamples
+  )
   model = Refinement(features=second.features)
 
   def pictures(batch, *, original=()):

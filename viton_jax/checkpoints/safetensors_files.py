@@ -78,7 +78,9 @@ def read(path: str | pathlib.Path) -> Checkpoint:
       config=json.loads(metadata['config']),
     )
     abstract = abstract_variables(
-      checkpoint.network, checkpoint.features, num_downsamples=checkpoint.num_downsamples or NUM_DOWNSAMPLES
+      checkpoint.network,
+      checkpoint.features,
+      num_downsamples=checkpoint.num_downsamples or NUM_DOWNSAMPLES,
     )
   except (KeyError, ValueError) as error:
     raise InputError(

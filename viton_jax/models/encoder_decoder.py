@@ -94,7 +94,8 @@ class EncoderDecoder(nn.Module):
       skips.append(x)
 
     skips.pop()  # The innermost goes on as it is.
-    for k in range(self.num_downsamples, 1, -1):  # Back to the width before downsample k.
+    for k in range(self.num_downsamples, 1, -1):
+      # Back to the width before downsample k.
       x = Up(widths[k - 2], name=f'decoder_{k}')(nn.relu(x))
       x = self._norm(f'decoder_{k}_norm')(x, train)
       if k == self.num_downsamples and train and self.dropout_rate > 0:
@@ -111,7 +112,9 @@ class EncoderDecoder(nn.Module):
     return out[..., :1], out[..., 1:]
 
   def _norm(self, name):
-    return BatchNorm(axis_name=self.axis_name, momentum=self.bn_momentum, name=name)
+    return BatchNorm(
+      axis_name=self.axis_name, momentum=self.bn_momentum, name=name
+    )
 
 
 class Down(nn.Module):

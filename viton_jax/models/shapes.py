@@ -36,7 +36,8 @@ def abstract_variables(
     raise ValueError(f'network is {network!r}.')
 
   def initialise():
-    side = 2**num_downsamples  # The smallest; no variable's shape depends on it.
+    # The smallest; no variable's shape depends on it.
+    side = 2**num_downsamples
     inputs = [jnp.zeros((1, side, side, c)) for c in channels]
     return model.init(jax.random.key(0), *inputs)
 

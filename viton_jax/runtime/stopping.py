@@ -201,7 +201,9 @@ def _watch(client, done: threading.Event) -> None:
     # work takes its count away.
     now = time.monotonic()
     heard = {
-      name: heard[name] if heard.get(name, (None,))[0] == value else (value, now)
+      name: old
+      if (old := heard.get(name)) and old[0] == value
+      else (value, now)
       for name, value in counts
     }
     if any(now - since > _SILENT_S for _, since in heard.values()):

@@ -19,16 +19,16 @@ from viton_jax import checkpoints, errors
 from viton_jax.io import storage
 from viton_jax.io.images import encode_png
 from viton_jax.runtime import compile_cache, parallel, stopping
+from viton_jax.training import config as configs
 from viton_jax.training import (
-  config as configs,
   feed,
   metric_log,
   schedules,
   stages,
   steps,
   train_state,
-  workdir as workdirs,
 )
+from viton_jax.training import workdir as workdirs
 from viton_jax.training.clock import Clock, Trace, format_metrics, say
 from viton_jax.training.train_state import TrainState
 
@@ -245,7 +245,10 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
       log.scalars(
         step,
         {f'train/{k}': v for k, v in means.items()}
-        | {'images_per_s': images_per_s, 'learning_rate': learning_rate(step - 1)},
+        | {
+          'images_per_s': images_per_s,
+          'learning_rate': learning_rate(step - 1),
+        },
       )
 
     with clock.resting():  # What follows is not counted in images/s.
@@ -255,12 +258,14 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
       if due['sample'] and jax.process_index() == 0:
         examples = examples or feed.few_examples(config, info, _NUM_SAMPLES)
         images = make_images((state.trained_variables, frozen), examples)
-        _write_samples(stages.sheet(stage, examples, images), workdir, log, step)
+        sheet = stages.sheet(stage, examples, images)
+        _write_samples(sheet, workdir, log, step=step)
 
       # --------------------------------------------------------- validation
       # keep_best compares checkpoints by it, so each of them needs one.
       validation_loss = None
-      if validates and (due['eval'] or (config.keep_best and due['checkpoint'])):
+      compared = config.keep_best and due['checkpoint']
+      if validates and (due['eval'] or compared):
         means = evaluate(eval_step, state, frozen, config)
         validation_loss = means['loss']
         say(
@@ -372,7 +377,7 @@ def _latest_step(workdir):
   return int(checkpoints.find(workdir).name)
 
 
-def _write_samples(sheet, workdir, log, step):
+def _write_samples(sheet, workdir, log, *, step):
   folder = workdir / 'samples'
   folder.mkdir(exist_ok=True)
   storage.write_file(folder / f'step_{step:07d}.png', encode_png(sheet))

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
+from viton_jax.geometry import interpolation
 from viton_jax.perception import fitting
 from viton_jax.perception import specs as specs_lib
 from viton_jax.perception.pose import estimation
@@ -176,7 +177,7 @@ def parse_by_ss_nan(network, spec, image) -> np.ndarray:
   logits = network(fitting.to_tensor(placed, spec.input))
   # The original labels the padded input and then resizes the labels.
   rows, columns = (
-    fitting.linear_weights(
+    interpolation.linear_weights(
       fitting.enlarge_positions(n, size, spec.output['align']), n
     )
     for n, size in zip(logits.shape[:2], place.size, strict=True)
@@ -206,12 +207,12 @@ def labels_of_logits(
   for axis, n in enumerate(logits.shape[1:]):
     if spec.input['fit'] == 'stretch' and align == 'centers':
       at = fitting.enlarge_positions(n, place.photo[axis], align)
-      matrices.append(fitting.linear_weights(at, n))
+      matrices.append(interpolation.linear_weights(at, n))
       continue
-    enlarge = fitting.linear_weights(
+    enlarge = interpolation.linear_weights(
       fitting.enlarge_positions(n, place.size[axis], align), n
     )
-    back = fitting.linear_weights(
+    back = interpolation.linear_weights(
       place.positions(axis),
       place.size[axis],
       border='clamp' if spec.input['fit'] == 'stretch' else 'zero',
