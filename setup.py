@@ -94,6 +94,8 @@ setup(
   install_requires=[
     'absl-py>=2.1',
     'clu>=0.0.12',
+    # jax.export reads and writes programs with it, without requiring it.
+    'flatbuffers>=24.3',
     'flax>=0.12',
     'google-crc32c>=1.5',
     'h5py>=3.10',
