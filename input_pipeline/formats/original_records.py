@@ -16,8 +16,8 @@ import re
 import numpy as np
 
 from input_pipeline import sample
-from input_pipeline.formats.record_files import RecordFiles, open_records
-from viton_jax import labels
+from input_pipeline.formats.record_files import RecordIndex, index_records
+from viton_jax import choices, labels
 from viton_jax.errors import InputError
 from viton_jax.io import images
 
@@ -37,15 +37,15 @@ _FEATURES = (
 )
 
 
-def open_original_records(data_dir, split: str = 'train') -> RecordFiles:
-  """Opens '*-train-?????-of-?????' files.
+def index_original_records(data_dir, split: str = 'train') -> RecordIndex:
+  """Finds the records of '*-train-?????-of-?????' files.
 
   Args:
     data_dir: their folder.
     split: 'train', or another word in the file names.
 
   Returns:
-    the records.
+    their places.
 
   Raises:
     InputError: no such files, or some of the set are missing.
@@ -63,10 +63,10 @@ def open_original_records(data_dir, split: str = 'train') -> RecordFiles:
       f'{data_dir}: {len(paths)} of {total} record files are there; copy the '
       'missing ones'
     )
-  return open_records(paths)
+  return index_records(paths)
 
 
-def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
+def read_record(data: bytes, name: str, *, fidelity: choices.Fidelity) -> dict:
   """Turns one of the original's records into a working example.
 
   Args:
@@ -141,8 +141,8 @@ def read_content(data: bytes, name: str, *, fidelity: str) -> Content:
     photos.append(_decode(photo, f'{name}, {key}', fidelity=fidelity))
   if photos[0].shape[:2] != (height, width):
     raise InputError(
-      f'{name}: the image is {photos[0].shape[0]} x {photos[0].shape[1]}, '
-      f'but height and width say {height} x {width}; write the record again'
+      f'{name}: the image is {photos[0].shape[1]} x {photos[0].shape[0]}, '
+      f'but width and height say {width} x {height}; write the record again'
     )
   points = np.array(features['tps_control_points'].float_list.value, np.float32)
   if points.shape != (200,):
@@ -285,19 +285,13 @@ def decode_photo_tf(data: bytes, name: str):
 
 @functools.cache
 def tensorflow():
-  """Imports TensorFlow, which only feeds data: it must take no accelerator.
+  """Imports TensorFlow and hides the accelerators from it.
 
-  Raises:
-    InputError: it is not installed.
+  Here and not at the top: packed data need no TensorFlow, whose import takes
+  seconds.
   """
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  try:
-    import tensorflow as tf
-  except ImportError as error:
-    raise InputError(
-      'TensorFlow is not installed, with which TFRecords are read and '
-      'written and the photos of fidelity original decoded; install '
-      "tensorflow-cpu, or prepare with --format packed in fidelity 'fixed'"
-    ) from error
+  import tensorflow as tf
+
   tf.config.set_visible_devices([], 'GPU')
   return tf

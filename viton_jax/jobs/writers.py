@@ -18,12 +18,13 @@ import zlib
 
 import numpy as np
 
+from viton_jax import choices
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage, tfrecords
 from viton_jax.jobs.folder import MANIFEST, Claim
 from viton_jax.jobs.pipeline import Dressed
 
-FORMATS = ('png', 'jpeg', 'webp')
+FORMATS = choices.values_of(choices.ImageFormat)
 TFRECORD = 'tfrecord'
 QUALITY = {'png': None, 'jpeg': 95, 'webp': 90}
 SUFFIXES = {'png': '.png', 'jpeg': '.jpg', 'webp': '.webp'}
@@ -113,7 +114,10 @@ class PictureWriter:
     self._claim.manifest.add(*lines)
 
   def close(self) -> None:
-    """Nothing is held back."""
+    """Does nothing: every file is written at once."""
+
+  def abandon(self) -> None:
+    """Does nothing: no file is open."""
 
 
 class RecordWriter:
@@ -209,6 +213,12 @@ class RecordWriter:
     self._file, self._lines = None, []
     self._number += 1
 
+  def abandon(self) -> None:
+    """Closes a file that is not whole; the next job does its pairs again."""
+    if self._file is not None:
+      self._file.close()
+      self._file, self._lines = None, []
+
 
 def failed_line(one: Dressed) -> dict:
   """The manifest line of a pair without a try-on."""
@@ -245,14 +255,17 @@ def writing(
         writer.commit(list(pool.map(writer.encode, group)))
       return len(group)
 
-    yield write
-    with sentence_if_unwritable(out_dir):
-      writer.close()
+    try:
+      yield write
+      with sentence_if_unwritable(out_dir):
+        writer.close()
+    finally:
+      writer.abandon()
 
 
 @contextlib.contextmanager
 def sentence_if_unwritable(path: pathlib.Path):
-  """Says what the system says of a write, in the words of a user's error."""
+  """Turns the OSError of a write into an InputError."""
   try:
     yield
   except OSError as error:
