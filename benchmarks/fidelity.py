@@ -16,10 +16,9 @@ import numpy as np
 
 from input_pipeline import garment_masks, layouts, sample
 from input_pipeline.formats.original_records import decode_photo_tf
-from viton_jax import checkpoints, engine, labels
+from viton_jax import checkpoints, engine, labels, networks
 from viton_jax.errors import run
 from viton_jax.models import EncoderDecoder, Refinement
-from viton_jax.training import steps
 
 SIZE = (256, 192)
 
@@ -42,7 +41,9 @@ def make_pictures(arguments) -> Callable:
   """(batch, parts done as the original does) -> coarse, warped, output."""
   first = checkpoints.read(arguments.checkpoint, 'encoder_decoder')
   second = checkpoints.read(arguments.refine_checkpoint, 'refinement')
-  coarse_model = EncoderDecoder(features=first.features, depth=first.depth)
+  coarse_model = EncoderDecoder(
+    features=first.features, num_downsamples=first.num_downsamples
+  )
   model = Refinement(features=second.features)
 
   def pictures(batch, *, original=()):
@@ -51,7 +52,7 @@ def make_pictures(arguments) -> Callable:
 
     mask, coarse = map(
       np.asarray,
-      steps.predict_coarse(
+      networks.predict_coarse(
         first.variables,
         batch,
         model=coarse_model,
@@ -67,7 +68,7 @@ def make_pictures(arguments) -> Callable:
     if 'png' in original:
       coarse, mask = map(engine.through_png, (coarse, mask))
       coarse = coarse * 2 - 1
-    refined = steps.predict_refined(
+    refined = networks.predict_refined(
       second.variables,
       batch,
       points,

@@ -29,6 +29,7 @@ from viton_jax import errors
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
 from viton_jax.training import steps, train_state
+from viton_jax.training.stages import Stage1, Stage2
 
 
 @dataclasses.dataclass
@@ -57,34 +58,18 @@ def build_ours(stage, variables, batch, *, vgg, dtype) -> Competitor:
   frozen = {'vgg': vgg}
   if stage == 1:
     state = train_state.from_variables(first)
-
-    def step(state, frozen, batch):
-      return steps.stage1_train_step(
-        state,
-        batch,
-        model=encoder_decoder,
-        vgg=frozen['vgg'],
-        axis_name=parallel.AXIS,
-      )
+    trained = Stage1(encoder_decoder)
   else:
     state = train_state.from_variables(second)
     frozen['coarse'] = first
-    refinement = Refinement(features=features, dtype=dtype)
-
-    def step(state, frozen, batch):
-      return steps.stage2_train_step(
-        state,
-        batch,
-        model=refinement,
-        coarse_model=encoder_decoder,
-        coarse_variables=frozen['coarse'],
-        vgg=frozen['vgg'],
-        axis_name=parallel.AXIS,
-      )
-
+    trained = Stage2(
+      Refinement(features=features, dtype=dtype), encoder_decoder
+    )
   state, frozen = parallel.replicate(state), parallel.place(frozen)
   batch = next(parallel.ahead(iter([batch] * 3)))
-  step = parallel.train(step)
+  step = parallel.train(
+    functools.partial(steps.train_step, stage=trained, axis_name=parallel.AXIS)
+  )
   begin = time.perf_counter()
   compiled = step.lower(state, frozen, batch).compile()
   seconds = time.perf_counter() - begin

@@ -21,11 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import problem, sweep, timing
-from viton_jax import errors
+from viton_jax import errors, networks
 from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
-from viton_jax.training import steps
 
 _INPUTS = ('person', 'garment', 'head_mask', 'body', 'keypoints')
 
@@ -37,13 +36,13 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
   dtype = jnp.dtype(dtype)
   coarse_step = parallel.predict_split(
     functools.partial(
-      steps.predict_coarse,
+      networks.predict_coarse,
       model=EncoderDecoder(features=features, dtype=dtype),
     )
   )
 
   def refine(variables, batch):
-    return steps.predict_refined(
+    return networks.predict_refined(
       variables,
       batch,
       batch['control_points'],

@@ -15,11 +15,18 @@ import numpy as np
 import pytest
 from test_convert import save_tf1, tf1_values
 
-from viton_jax import checkpoints, convert, engine, errors, geometry, inspect
+from viton_jax import (
+  checkpoints,
+  convert,
+  engine,
+  errors,
+  geometry,
+  inspect,
+  networks,
+)
 from viton_jax.checkpoints import tensorflow1
 from viton_jax.geometry import contour
 from viton_jax.models import EncoderDecoder, Refinement, compose
-from viton_jax.training import steps
 
 RAW = goldens.FOLDER / 'raw_seed0'
 
@@ -75,7 +82,7 @@ def test_warp_and_composition_equal_the_released_code(converted):
   _, coarse = EncoderDecoder(features=one.features).apply(
     one.variables, batch['inputs']
   )
-  ours = steps.predict_refined(
+  ours = networks.predict_refined(
     two.variables,
     batch,
     batch['control_points'],
@@ -108,7 +115,7 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   }
   one, two = (checkpoints.read(converted, x) for x in checkpoints.NETWORKS)
   model = EncoderDecoder(features=one.features)
-  mask, coarse = steps.predict_coarse(
+  mask, coarse = networks.predict_coarse(
     one.variables, batch, model=model, fidelity='original'
   )
   mask = np.asarray(mask)
@@ -119,7 +126,7 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   plain = run(batch)
   points = geometry.regular_grid(10).astype(np.float32)  # None could match.
   assert all('region is empty' in reason for reason in plain.failures)
-  refined = steps.predict_refined(
+  refined = networks.predict_refined(
     two.variables,
     batch,
     np.stack([points] * 2),

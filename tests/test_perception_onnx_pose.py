@@ -350,20 +350,17 @@ def test_a_pose_network_of_another_shape_is_refused(tmp_path):
     estimate_pose(np.zeros((90, 60, 3), np.uint8), path)
 
 
-def test_boxes_around_the_people_of_another_model(tmp_path, monkeypatch):
+def test_boxes_around_the_people_of_another_model(tmp_path):
   spec = specs.known_specs()['tf_pose_mobilenet_v2_small']
   path = tmp_path / spec.file
   path.parent.mkdir()
   path.write_bytes(b'there')
   person = np.zeros((18, 3), np.float32)
   person[[1, 2, 5, 11]] = (50, 40, 1), (30, 42, 0.5), (70, 41, 1), (60, 140, 1)
-  monkeypatch.setattr(
-    estimation,
-    'choose_pose',
-    lambda *_: estimation.PoseEstimator('', lambda image: [person]),
-  )
   boxes_of, how = onnx_pose.choose_boxes(
-    specs.known_specs()['dwpose'], tmp_path
+    specs.known_specs()['dwpose'],
+    tmp_path,
+    choose_pose=lambda *_: estimation.PoseEstimator('', lambda image: [person]),
   )
   assert spec.name in how
   # A tenth of the larger side, 140 - 40, all around.

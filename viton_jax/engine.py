@@ -17,12 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 import threadpoolctl
 
-from viton_jax import checkpoints
+from viton_jax import checkpoints, networks
 from viton_jax.errors import InputError
 from viton_jax.geometry.prediction import match, no_points
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
-from viton_jax.training import steps
 
 __all__ = [
   'TryOnBatch',
@@ -256,23 +255,24 @@ def pure_steps(first, second, *, dtype):
     dtype: 'float32' or 'bfloat16', of the convolutions.
 
   Returns:
-    `steps.predict_coarse` and `steps.predict_refined` for these networks; the
-    second takes `garment`, `control_points`, `mask` and `coarse` as its batch.
+    `networks.predict_coarse` and `networks.predict_refined` for these
+    networks; the second takes `garment`, `control_points`, `mask` and `coarse`
+    as its batch.
   """
   fidelity = first.fidelity
   dtype = jnp.dtype(dtype)
   encoder_decoder = EncoderDecoder(
-    features=first.features, dtype=dtype, depth=first.depth
+    features=first.features, dtype=dtype, num_downsamples=first.num_downsamples
   )
   refinement = Refinement(features=second.features, dtype=dtype)
 
   def coarse_step(variables, batch):
-    return steps.predict_coarse(
+    return networks.predict_coarse(
       variables, batch, model=encoder_decoder, fidelity=fidelity
     )
 
   def refine_step(variables, batch):
-    return steps.predict_refined(
+    return networks.predict_refined(
       variables,
       batch,
       batch['control_points'],

@@ -184,7 +184,6 @@ def main() -> int:
     return merge(arguments, out_dir)
   check_arguments(arguments)
   distributed.initialize()
-  stopping.explain_lost_peers()
   with stopping.leaving_at_once():
     return infer(arguments, out_dir)
 

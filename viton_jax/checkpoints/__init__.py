@@ -3,8 +3,8 @@
 from viton_jax.checkpoints.checkpoint import (
   NETWORKS,
   Checkpoint,
-  depth_of,
   describe,
+  num_downsamples_of,
 )
 from viton_jax.checkpoints.orbax_files import (
   best,
@@ -23,10 +23,10 @@ __all__ = [
   'Checkpoint',
   'best',
   'contents',
-  'depth_of',
   'describe',
   'find',
   'finish',
+  'num_downsamples_of',
   'open_manager',
   'read',
   'read_metadata',

@@ -31,7 +31,8 @@ def fit_control_points_batch(
   benchmarks/geometry.py. Compiles once for each number of pairs.
 
   Args:
-    garment_masks, person_masks: as in `fit_control_points`, one each a pair.
+    garment_masks: as in `fit_control_points`, one a pair.
+    person_masks: the same.
     level: of the iso-contour.
     image_size: (h, w) of the images to be warped, the masks' own by default.
 

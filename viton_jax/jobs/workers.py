@@ -187,7 +187,7 @@ _work: Work | None = None  # Of this worker process.
 def _start_worker(work: Work) -> None:
   global _work
   _work = work
-  worker_processes.settle()
+  worker_processes.initialize_worker()
 
 
 def _read(name, pair) -> Loaded:

@@ -71,7 +71,7 @@ from viton_jax.errors import InputError
 
 DEFAULT_POSE = 'tf_pose_mobilenet_v2_small'
 DEFAULT_PARSER = 'schp_lip'
-INSTALL_ONNX = 'pip install "viton_jax[onnx]"'
+INSTALL_ONNX = "pip install -e '.[onnx]'"
 
 _FOLDER = pathlib.Path(__file__).parent / 'specs'
 _VARIABLE = 'VITON_JAX_MODELS'

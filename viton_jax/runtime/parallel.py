@@ -68,7 +68,8 @@ def shard_parts(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
   """Splits consecutive parts of a batch, each over all devices.
 
   A device gets its share of the first part, then of the second, and so on:
-  n of (b, ...) -> (d, n * b/d, ...). See `steps` about `accumulate`.
+  n of (b, ...) -> (d, n * b/d, ...). See
+  `training.steps` about `grad_accum_steps`.
   """
   split = [shard(part) for part in parts]
   if len(split) == 1:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from viton_jax.errors import InputError
+from viton_jax.io import photos
 from viton_jax.perception import fitting
 from viton_jax.perception import specs as specs_lib
 from viton_jax.perception.pose import onnx_pose, paf_decoder
@@ -159,7 +160,7 @@ def choose_pose(
   spec, path = specs_lib.find(model, models_dir, task='pose')
   if spec is None or spec.backend == 'onnx':
     loaded = onnx_model.load(path, spec, task='pose')
-    find, how = onnx_pose.finder(loaded, models_dir)
+    find, how = onnx_pose.finder(loaded, models_dir, choose_pose=choose_pose)
     return PoseEstimator(
       f'{loaded.spec.name} ({path}, onnxruntime on {loaded.device}{how})',
       lambda image: largest_first(find(image)),
@@ -249,6 +250,4 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
   Raises:
     InputError: it is missing, damaged, too large or of another kind.
   """
-  from viton_jax.io import photos
-
   return photos.read_photo(path)[0]

@@ -15,13 +15,19 @@ People = list[tuple[np.ndarray, float]]
 
 
 def finder(
-  model: onnx_model.OnnxModel, models_dir: str | os.PathLike | None
+  model: onnx_model.OnnxModel,
+  models_dir: str | os.PathLike | None,
+  *,
+  choose_pose: Callable,
 ) -> tuple[Callable[[np.ndarray], People], str]:
   """What finds the people in a photo with a model.
 
   Args:
     model: of the task 'pose'.
     models_dir: where the detector is looked for, if the model wants one.
+    choose_pose: `estimation.choose_pose`, which opens a model that needs no
+      boxes where the detector is missing. Given, because that module imports
+      this one.
 
   Returns:
     (h, w, 3) uint8 RGB -> (18, 3) x, y in pixels, confidence, and a score, for
@@ -29,14 +35,16 @@ def finder(
   """
   if model.spec.output['kind'] == 'heat_paf':
     return lambda image: find_by_fields(model, image), ''
-  boxes_of, how = choose_boxes(model.spec, models_dir)
+  boxes_of, how = choose_boxes(model.spec, models_dir, choose_pose=choose_pose)
   return (
     lambda image: find_in_boxes(model, image, boxes_of(image)),
     f'; {how}',
   )
 
 
-def choose_boxes(spec: specs_lib.Spec, models_dir) -> tuple[Callable, str]:
+def choose_boxes(
+  spec: specs_lib.Spec, models_dir, *, choose_pose: Callable
+) -> tuple[Callable, str]:
   """Where the boxes of a one-person network come from.
 
   The spec's detector if its file is there, else a pose model that finds several
@@ -45,6 +53,7 @@ def choose_boxes(spec: specs_lib.Spec, models_dir) -> tuple[Callable, str]:
   Args:
     spec: of the network.
     models_dir: where known models are.
+    choose_pose: `estimation.choose_pose`.
 
   Returns:
     image -> list of x0, y0, x1, y1 (or None: the whole photo); and in words.
@@ -62,10 +71,7 @@ def choose_boxes(spec: specs_lib.Spec, models_dir) -> tuple[Callable, str]:
     )
   for other in known.values():
     if other.backend == 'tf_graph' and (folder / other.file).is_file():
-      # Not above: that module imports this one.
-      from viton_jax.perception.pose import estimation
-
-      find = estimation.choose_pose(other.name, models_dir).find
+      find = choose_pose(other.name, models_dir).find
 
       def around_people(image, find=find):
         return [simcc.box_of_joints(x) for x in find(image)]
