@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import small_sets
 
 from input_pipeline import batches
 from input_pipeline.formats import packed, record_files
@@ -13,6 +14,13 @@ from viton_jax.io import storage, tfrecords
 from viton_jax.jobs import folder, writers
 from viton_jax.jobs.pipeline import Dressed
 from viton_jax.jobs.shards import Shard
+
+
+@pytest.fixture(scope='module')
+def small_records_dir(tmp_path_factory):
+  directory = tmp_path_factory.mktemp('records')
+  small_sets.write_records(directory)
+  return directory
 
 
 def open_files(directory):
