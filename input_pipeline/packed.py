@@ -1,4 +1,4 @@
-"""Tells what is in packed files and compares it with their SHA-256 sums.
+"""Prints what is in packed files and compares it with their SHA-256 sums.
 
   python -m input_pipeline.packed records/train.packed
 

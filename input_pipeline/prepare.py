@@ -151,7 +151,7 @@ def prepare(
     print(f'{out_dir}: prepared before with the same settings; nothing to do')
     return _exit_code(manifest)
   if fmt == 'packed':
-    gather.check_room_for_packed(work, out_dir)
+    gather.check_free_space_for_packed(work, out_dir)
   work.parts_dir.mkdir(exist_ok=True)
   start = time.monotonic()
   count = parts.prepare_parts(work, workers=workers, run=run)
@@ -232,8 +232,8 @@ def _print_plan(
   )
   if needed > free:
     raise InputError(
-      f'{out_dir}: the disk has less free than is needed; make room or give '
-      'another --out_dir'
+      f'{out_dir}: the disk has less free than is needed; free some space or '
+      'give another --out_dir'
     )
 
 

@@ -274,7 +274,9 @@ def test_too_full_a_disk_is_told_before_writing(tmp_path, monkeypatch):
     raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
   monkeypatch.setattr(os, 'posix_fallocate', refuse)
-  with pytest.raises(InputError, match='has no room for .* make room or give'):
+  with pytest.raises(
+    InputError, match='too little space for .* free some space or give'
+  ):
     write_train(tmp_path / 'train.packed', must_not_run())
   assert not list(tmp_path.iterdir())
 

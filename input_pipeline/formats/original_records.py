@@ -71,7 +71,7 @@ def read_record(data: bytes, name: str, *, fidelity: choices.Fidelity) -> dict:
 
   Args:
     data: the serialised `tf.train.Example`.
-    name: what to call it in an error: file and record.
+    name: name of the record in error messages: file and number.
     fidelity: 'original': TensorFlow 1's resizing and its fast JPEG decoding,
       float32 images. 'fixed': antialiased uint8 images; joints whose box says
       "missing" are missing.
@@ -187,7 +187,7 @@ def keypoints_from_boxes(pose_map, limit, *, name: str):
   Args:
     pose_map: (256, 192, 18) uint8 0/1.
     limit: (2,) x and y at which boxes were cut off.
-    name: what to call the record in an error.
+    name: name of the the record in error messages.
 
   Returns:
     (18, 3) float32. A box around (0, 0) is a missing joint (all zero); a joint
@@ -215,7 +215,7 @@ def keypoints_from_boxes(pose_map, limit, *, name: str):
     if area != pose_map[..., joint].sum():
       raise InputError(
         f'{name}: channel {joint} of pose_map is not one 11 x 11 box, so its '
-        'joint cannot be told; write the record again'
+        'joint cannot be determined; write the record again'
       )
     keypoints[joint] = *centre, any(centre)
   return keypoints
@@ -265,7 +265,7 @@ def decode_photo_tf(data: bytes, name: str):
 
   Args:
     data: the file.
-    name: what to call it in an error.
+    name: its name in error messages.
 
   Returns:
     (h, w, 3) uint8 RGB.

@@ -144,13 +144,13 @@ def plan(
   )
 
 
-def check_room(folder: pathlib.Path, needed: int, what: str) -> None:
+def check_free_space(folder: pathlib.Path, needed: int, what: str) -> None:
   """Raises InputError if a disk has fewer bytes free than are needed."""
   free = shutil.disk_usage(folder).free
   if free < needed:
     raise InputError(
       f'{folder}: {what} need {needed / 1e9:.2f} GB, but the disk has only '
-      f'{free / 1e9:.2f} GB free; make room or give another --out_dir'
+      f'{free / 1e9:.2f} GB free; free some space or give another --out_dir'
     )
 
 
@@ -165,7 +165,7 @@ def write(path: pathlib.Path, header: Header, examples: Iterable[dict]):
   Raises:
     InputError: the disk is too full, before anything is written.
   """
-  check_room(path.parent, header.num_bytes, 'packed examples')
+  check_free_space(path.parent, header.num_bytes, 'packed examples')
   sums = {field.name: hashlib.sha256() for field in header.fields}
   with storage.partial_file(path) as partial, partial.open('wb') as file:
     _reserve(file.fileno(), header.num_bytes, path)
@@ -212,8 +212,9 @@ def _reserve(descriptor: int, size: int, path: pathlib.Path) -> None:
   except OSError as error:
     if error.errno in _FULL:
       raise InputError(
-        f'{path}: the disk or the quota has no room for {size / 1e9:.2f} GB '
-        f'({error.strerror}); make room or give another --out_dir'
+        f'{path}: the disk or the quota has too little space for '
+        f'{size / 1e9:.2f} GB ({error.strerror}); free some space or give '
+        'another --out_dir'
       ) from error
     if error.errno not in _NO_RESERVING:
       raise

@@ -149,7 +149,7 @@ def write_packed(
     partial.unlink()  # What a killed run has left half-written.
   headers = _plan(work, manifest, slices)
   size = sum(header.num_bytes for header in headers)
-  packed.check_room(out_dir, size, 'packed examples')
+  packed.check_free_space(out_dir, size, 'packed examples')
   bar = progress(sum(headers[0].num_examples.values()), 'pack', unit='pair')
 
   def counted(examples):
@@ -182,9 +182,11 @@ def bytes_needed_for_packed(work: parts.Work) -> int:
   return round(header.num_bytes * (1 + to_do))
 
 
-def check_room_for_packed(work: parts.Work, out_dir: pathlib.Path) -> None:
+def check_free_space_for_packed(
+  work: parts.Work, out_dir: pathlib.Path
+) -> None:
   """Raises InputError if the disk is too full for parts and packed files."""
-  packed.check_room(
+  packed.check_free_space(
     out_dir,
     bytes_needed_for_packed(work),
     f'{len(work.layout)} packed pairs, and as much again while they are '

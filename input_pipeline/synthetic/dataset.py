@@ -103,20 +103,20 @@ def write_atomically(path, data):
   os.replace(temporary, path)
 
 
-def _jpeg(picture):
+def _jpeg(image):
   flags = [
     cv2.IMWRITE_JPEG_QUALITY,
     JPEG_QUALITY,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
   ]
-  return cv2.imencode('.jpg', picture[..., ::-1], flags)[1].tobytes()
+  return cv2.imencode('.jpg', image[..., ::-1], flags)[1].tobytes()
 
 
-def _png(picture):
-  if picture.ndim == 3:
-    picture = picture[..., ::-1]
-  return cv2.imencode('.png', picture)[1].tobytes()
+def _png(image):
+  if image.ndim == 3:
+    image = image[..., ::-1]
+  return cv2.imencode('.png', image)[1].tobytes()
 
 
 def _mat(arrays):

@@ -40,7 +40,7 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
 
   Args:
     data: the file.
-    name: what to call it in an error.
+    name: its name in error messages.
     max_pixels: a larger image is refused before it is decoded.
 
   Returns:
@@ -59,7 +59,7 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
 
   Args:
     data: the file.
-    name: what to call it in an error.
+    name: its name in error messages.
     max_pixels: a larger image is refused before it is decoded.
 
   Returns:
@@ -96,7 +96,7 @@ def check_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
 
   Args:
     data: the file.
-    name: what to call it in an error.
+    name: its name in error messages.
     max_pixels: the largest height * width to accept.
 
   Returns:
