@@ -124,7 +124,7 @@ def try_on(
 
   # ------------------------------------------------------------ the two photos
   person_name, garment_name = (
-    f'the {what}' if isinstance(x, np.ndarray) else os.fspath(x)
+    os.fspath(x) if isinstance(x, str | os.PathLike) else f'the {what}'
     for what, x in (('person', person), ('garment', garment))
   )
   photo, _ = read_photo(person, 'person')
