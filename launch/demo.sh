@@ -4,14 +4,18 @@ set -euo pipefail
 
 usage() {
   cat <<'EOF'
-usage: launch/demo.sh [--dry_run] [--dir DIR] [--pairs N] [--test_pairs M]
+usage: launch/demo.sh [--dry_run] [--gpu] [--dir DIR] [--pairs N]
+                      [--test_pairs M]
 
 Makes .venv if there is none and installs viton_jax; draws N synthetic people
 in garments; prepares them as training records; trains both networks; dresses
 M people, never seen in training, in garments never seen in training; and
 compares the pictures with the true ones. Ends with the path of a page to open
-in a browser. Run it again and it goes on where it stopped.
+in a browser. Run it again and it goes on where it stopped. 20 minutes on 2 CPU
+cores (docs/benchmarks.md), of which training takes 16.
 
+  --gpu             train and try on with NVIDIA GPUs: installs JAX with CUDA 13
+                    and needs nothing but the driver
   --dir DIR         where everything goes             (default: demo)
   --pairs N         pairs to train on                 (default: 1200)
   --test_pairs M    pairs to try on                   (default: 96)
@@ -20,11 +24,12 @@ in a browser. Run it again and it goes on where it stopped.
 EOF
 }
 
-dir=demo pairs=1200 test_pairs=96
+dir=demo pairs=1200 test_pairs=96 gpu=''
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;
     --dry_run) DRY_RUN=1; shift ;;
+    --gpu) gpu=1; shift ;;
     --dir | --pairs | --test_pairs)
       if [ $# -lt 2 ]; then
         echo "error: $1 needs a value; see --help" >&2
@@ -37,6 +42,12 @@ while [ $# -gt 0 ]; do
 done
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+if [ -n "$gpu" ] && [ -z "${DRY_RUN:-}" ] &&
+  ! nvidia-smi --list-gpus 2> /dev/null; then
+  echo 'error: --gpu: nvidia-smi finds no GPU here; install the NVIDIA driver,' \
+    'or leave --gpu out' >&2
+  exit 2
+fi
 report=()
 
 # step NAME COMMAND...: runs it and notes how long it took.
@@ -51,7 +62,7 @@ step() {
 
 python() { run "$VENV/bin/python" "$@"; }
 
-step 'install' install_project dev
+step 'install' install_project "${gpu:+gpu}"
 case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
 cd "$ROOT"
 

@@ -1,28 +1,39 @@
 #!/usr/bin/env bash
-# Runs the linter and all tests in a virtual environment of its own.
+# Runs the linters and the tests in a virtual environment of its own.
 set -euo pipefail
 
 usage() {
-  cat <<'EOF'
-usage: launch/test.sh [--dry_run] [PYTEST ARGUMENTS]
+  cat <<'END'
+usage: launch/test.sh [--dry_run] [--fast] [PYTEST ARGUMENTS]
 
-Makes .venv if there is none, installs viton_jax with its development tools,
-and runs ruff and pytest, a test process a core. Everything behind the options
+Makes .venv if there is none, installs viton_jax with its development tools, and
+runs ruff (rules, then format), import-linter (which part imports which),
+pyright (types) and pytest, a test process a core. Everything behind the options
 goes to pytest:
 
   launch/test.sh                       all of it, about 10 minutes on 2 cores
+  launch/test.sh --fast                all linters, and the tests not marked slow
   launch/test.sh tests/test_models.py -k golden
   launch/test.sh --dry_run             only shows the commands
-EOF
+END
 }
 
-case ${1:-} in
-  -h | --help) usage; exit 0 ;;
-  --dry_run) DRY_RUN=1; shift ;;
-esac
+fast=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help) usage; exit 0 ;;
+    --dry_run) DRY_RUN=1; shift ;;
+    --fast) fast=1; shift ;;
+    *) break ;;
+  esac
+done
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 install_project dev
 cd "$ROOT"
 run "$VENV/bin/ruff" check .
-run "$VENV/bin/python" -m pytest --numprocesses auto --dist loadfile "$@"
+run "$VENV/bin/ruff" format --check .
+run "$VENV/bin/lint-imports"
+run "$VENV/bin/pyright" --pythonpath "$VENV/bin/python"
+run "$VENV/bin/python" -m pytest --numprocesses auto --dist loadfile \
+  ${fast:+-m 'not slow'} "$@"

@@ -10,6 +10,10 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
 
+# Before a command that gets signals: what the tests' own caller ignores (nohup
+# does, and shells for what runs in the background) would stay ignored.
+DEFAULT_SIGNALS = ('env', '--default-signal=HUP,INT,TERM,USR1')
+
 # What one command compiled, the next need not compile again.
 _CACHE = tempfile.mkdtemp(prefix='viton_jax_compiled_')
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
@@ -30,13 +34,17 @@ def environment(devices: int = 1) -> dict[str, str]:
 
 
 def run(
-  module: str, *arguments, devices: int = 1, expect: int = 0
+  module: str,
+  *arguments,
+  devices: int = 1,
+  expect: int = 0,
+  cwd: pathlib.Path = ROOT,
 ) -> subprocess.CompletedProcess:
-  """Runs `python -m module` and checks its exit code."""
+  """Runs `python -m module` in a folder and checks its exit code."""
   done = subprocess.run(
     command(module, *arguments),
-    cwd=ROOT,
-    env=environment(devices),
+    cwd=cwd,
+    env=environment(devices) | {'PYTHONPATH': str(ROOT)},
     capture_output=True,
     text=True,
     check=False,
@@ -51,3 +59,16 @@ def fails(module: str, *arguments) -> str:
   assert 'Traceback' not in done.stderr, done.stderr
   (line,) = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
   return line
+
+
+def shell(*command, **variables) -> subprocess.CompletedProcess:
+  """Runs a script under bash with more variables."""
+  return subprocess.run(
+    ['bash', *map(str, command)],
+    cwd=ROOT,
+    env=os.environ | variables,
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=300,
+  )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from viton_jax.geometry import interpolation
 from viton_jax.perception import fitting
 from viton_jax.perception.spec_types import FixedSize, Input
 
@@ -152,7 +153,7 @@ def test_enlarging(n, size):
 
   def enlarged(align):
     at = fitting.enlarge_positions(n, size, align)
-    return fitting.linear_weights(at, n) @ line
+    return interpolation.linear_weights(at, n) @ line
 
   corners = ndimage.zoom(
     line, (size / n, 1), order=1, mode='nearest', grid_mode=False
@@ -169,8 +170,8 @@ def test_reading_outside():
   at = np.array([-2, -0.25, 0.5, 2.25, 4])
   line = np.array([8, 4, 2], np.float32)
   np.testing.assert_allclose(
-    fitting.linear_weights(at, 3, border='zero') @ line, [0, 6, 6, 1.5, 0]
+    interpolation.linear_weights(at, 3, border='zero') @ line, [0, 6, 6, 1.5, 0]
   )
   np.testing.assert_allclose(
-    fitting.linear_weights(at, 3) @ line, [8, 8, 6, 2, 2]
+    interpolation.linear_weights(at, 3) @ line, [8, 8, 6, 2, 2]
   )

@@ -8,10 +8,14 @@ not import what the others need.
 """
 
 import importlib
+import importlib.util
 import os
+import pathlib
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+  from viton_jax import convert as convert
   from viton_jax import geometry as geometry
   from viton_jax import models as models
   from viton_jax import perception as perception
@@ -32,6 +36,39 @@ __all__ = [
 # command with lines about an option that does not concern that.
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+
+def _check_interpreter() -> None:
+  """Ends `python -m viton_jax.X` in a Python that lacks what is required.
+
+  Nothing else: a program that imports this package gets its ImportError.
+  """
+  if sys.argv[:1] != ['-m']:  # What Python puts there while it looks for X.
+    return
+  needed = ['cv2', 'flax', 'jax']
+  if 'viton_jax.serving.artifact' in sys.orig_argv:
+    needed = ['jax']  # Exported try-ons run where nothing else is installed.
+  missing = [x for x in needed if importlib.util.find_spec(x) is None]
+  if not missing:
+    return
+  root = pathlib.Path(__file__).resolve().parents[1]
+  activate = root / '.venv' / 'bin' / 'activate'
+  remedy = f'source {activate}'
+  if not activate.is_file():
+    venv = root / '.venv'
+    remedy = (
+      f'python3 -m venv {venv} && {venv}/bin/pip install --editable {root} && '
+      + remedy
+    )
+  print(
+    f'error: {sys.executable} has no {", ".join(missing)}: it is not the '
+    f'Python that viton_jax is installed into; type: {remedy}',
+    file=sys.stderr,
+  )
+  sys.exit(2)
+
+
+_check_interpreter()
 
 
 def __getattr__(name: str):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num
 
+from viton_jax.metrics import absolute_error
 from viton_jax.models import vgg19
 
 # What each layer's distance is multiplied by. The released code divides by the
@@ -48,14 +49,6 @@ class Stage2Weights:
   perceptual: float = 0.8
   alpha: float = 0.1
   tv: float = 5e-6
-
-
-def absolute_error(
-  predictions: Num[Array, ' b *rest'], targets: Num[Array, ' b *rest']
-) -> Float[Array, ' b']:
-  """Mean absolute difference of each example."""
-  difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
-  return jnp.abs(difference).mean(axis=tuple(range(1, difference.ndim)))
 
 
 def total_variation(

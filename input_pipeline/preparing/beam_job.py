@@ -69,7 +69,7 @@ def _beam():
   except ImportError as error:
     raise InputError(
       f'--beam needs Apache Beam, but {error.name} is not installed; make an '
-      "environment for it with pip install 'viton_jax[beam]', because it "
+      "environment for it with pip install -e '.[beam]', because it "
       'needs an older protobuf, or leave --beam out'
     ) from error
   return beam

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from viton_jax.checkpoints.checkpoint import Checkpoint
 from viton_jax.errors import InputError
 from viton_jax.io import storage
-from viton_jax.models.encoder_decoder import DEPTH
+from viton_jax.models.encoder_decoder import NUM_DOWNSAMPLES
 from viton_jax.models.shapes import abstract_variables
 
 _FORMAT = 'viton_jax'
@@ -77,7 +77,9 @@ def read(path: str | pathlib.Path) -> Checkpoint:
       config=json.loads(metadata['config']),
     )
     abstract = abstract_variables(
-      checkpoint.network, checkpoint.features, depth=checkpoint.depth or DEPTH
+      checkpoint.network,
+      checkpoint.features,
+      num_downsamples=checkpoint.num_downsamples or NUM_DOWNSAMPLES,
     )
   except (KeyError, ValueError) as error:
     raise InputError(

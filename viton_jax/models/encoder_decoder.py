@@ -21,13 +21,13 @@ from viton_jax.models.convolutions import (
 )
 from viton_jax.models.normalization import BatchNorm
 
-DEPTH = 6  # As published, for 256 x 192.
+NUM_DOWNSAMPLES = 6  # As published, for 256 x 192.
 # Channels of the encoder's layers in units of `features`; deeper ones have 8.
 _WIDTHS = (1, 2, 4, 8)
 
 
 class EncoderDecoder(nn.Module):
-  """U-Net of halvings with skip connections.
+  """U-Net of strided convolutions with skip connections.
 
   Variables: `params` (float32) and `batch_stats`. In training it needs the
   random stream 'dropout', unless `dropout_rate` is 0.
@@ -38,10 +38,11 @@ class EncoderDecoder(nn.Module):
     axis_name: the mapped axis over which training's batch is split, if any:
       batch statistics are then those of the whole batch.
     dropout_rate: in training, after the innermost up-convolution.
-    norm_decay: weight of the old moving averages of batch normalisation. The
+    bn_momentum: weight of the old moving averages of batch normalisation. The
       published 0.999 forgets its start after some thousands of steps; a run of
       hundreds needs less.
-    depth: halvings; 6 as published. For larger pictures 7 (512 x 384) or 8
+    num_downsamples: layers of the encoder, each downsamples by 2; 6 as
+      published. For larger images 7 (512 x 384, height x width) or 8
       (1024 x 768) let the innermost layer see as much of them.
   """
 
@@ -49,8 +50,8 @@ class EncoderDecoder(nn.Module):
   dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
   dropout_rate: float = 0.5
-  norm_decay: float = 0.999
-  depth: int = DEPTH
+  bn_momentum: float = 0.999
+  num_downsamples: int = NUM_DOWNSAMPLES
 
   @nn.compact
   def __call__(
@@ -63,7 +64,7 @@ class EncoderDecoder(nn.Module):
 
     Args:
       inputs: (b, h, w, 25), as `representation.network_inputs` makes them; h
-        and w multiples of 2 ** depth.
+        and w multiples of 2 ** num_downsamples.
       train: use and update batch statistics, and drop out.
       first_example: place of `inputs` (of all devices) within a larger batch.
 
@@ -75,14 +76,14 @@ class EncoderDecoder(nn.Module):
       ValueError: a side is not such a multiple.
     """
     _, h, w, _ = inputs.shape
-    if h % 2**self.depth or w % 2**self.depth:
+    if h % 2**self.num_downsamples or w % 2**self.num_downsamples:
       raise ValueError(
         f'The input is {h} x {w}; both sides must be multiples of '
-        f'{2**self.depth}.'
+        f'{2**self.num_downsamples}.'
       )
     widths = [
       _WIDTHS[min(k, len(_WIDTHS) - 1)] * self.features
-      for k in range(self.depth)
+      for k in range(self.num_downsamples)
     ]
     x = inputs.astype(self.dtype)
     skips = []
@@ -95,10 +96,11 @@ class EncoderDecoder(nn.Module):
       skips.append(x)
 
     skips.pop()  # The innermost goes on as it is.
-    for k in range(self.depth, 1, -1):  # Back to the width before halving k.
+    for k in range(self.num_downsamples, 1, -1):
+      # Back to the width before downsample k.
       x = Up(widths[k - 2], name=f'decoder_{k}')(nn.relu(x))
       x = self._norm(f'decoder_{k}_norm')(x, train)
-      if k == self.depth and train and self.dropout_rate > 0:
+      if k == self.num_downsamples and train and self.dropout_rate > 0:
         x = drop_out(
           x,
           self.dropout_rate,
@@ -112,7 +114,9 @@ class EncoderDecoder(nn.Module):
     return out[..., :1], out[..., 1:]
 
   def _norm(self, name):
-    return BatchNorm(axis_name=self.axis_name, decay=self.norm_decay, name=name)
+    return BatchNorm(
+      axis_name=self.axis_name, momentum=self.bn_momentum, name=name
+    )
 
 
 class Down(nn.Module):

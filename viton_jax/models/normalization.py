@@ -20,7 +20,7 @@ class BatchNorm(nn.Module):
 
   Attributes:
     axis_name: mapped axis to reduce over in training; None: this device alone.
-    decay: weight of the old moving average.
+    momentum: weight of the old moving average.
     epsilon: added to the variance.
 
   References:
@@ -28,7 +28,7 @@ class BatchNorm(nn.Module):
   """
 
   axis_name: str | None = None
-  decay: float = 0.999
+  momentum: float = 0.999
   epsilon: float = 1e-5
 
   @nn.compact
@@ -62,7 +62,7 @@ class BatchNorm(nn.Module):
     return (centred * _to_image(gain) + _to_image(bias)).astype(x.dtype)
 
   def _move(self, average, value):
-    return self.decay * average + (1.0 - self.decay) * value
+    return self.momentum * average + (1.0 - self.momentum) * value
 
 
 class ImageNorm(nn.Module):

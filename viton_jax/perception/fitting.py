@@ -17,7 +17,6 @@ integers, a photo's pixel x lands on
 """
 
 import dataclasses
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -282,34 +281,6 @@ def to_tensor(placed: np.ndarray, rules: Input) -> np.ndarray:
   if rules.layout == 'nchw':
     values = values.transpose(2, 0, 1)
   return np.ascontiguousarray(values[None])
-
-
-def linear_weights(
-  positions: np.ndarray,
-  size: int,
-  *,
-  border: Literal['clamp', 'zero'] = 'clamp',
-) -> np.ndarray:
-  """Linear interpolation along one axis, as a matrix.
-
-  Args:
-    positions: (n,) where to read, in pixels.
-    size: of the axis that is read.
-    border: 'clamp' repeats the last pixel, 'zero' has zeros outside.
-
-  Returns:
-    (n, size) float32, to be multiplied with what is read.
-  """
-  if border == 'clamp':
-    positions = np.clip(positions, 0, size - 1)
-  low = np.floor(positions).astype(int)
-  part = positions - low
-  matrix = np.zeros((len(positions), size), np.float32)
-  rows = np.arange(len(positions))
-  for at, weight in ((low, 1 - part), (low + 1, part)):
-    inside = (at >= 0) & (at < size)
-    matrix[rows[inside], at[inside]] += weight[inside]
-  return matrix
 
 
 def enlarge_positions(size_in: int, size_out: int, align: Align) -> np.ndarray:

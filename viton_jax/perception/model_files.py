@@ -11,7 +11,7 @@ from viton_jax.perception.specs import known_specs, read_spec
 
 DEFAULT_POSE = 'tf_pose_mobilenet_v2_small'
 DEFAULT_PARSER = 'schp_lip'
-INSTALL_ONNX = 'pip install "viton_jax[onnx]"'
+INSTALL_ONNX = "pip install -e '.[onnx]'"
 
 _VARIABLE = 'VITON_JAX_MODELS'
 # Weights in these files are Python objects, and reading those can run code.

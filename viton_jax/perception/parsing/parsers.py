@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
+from viton_jax.geometry import interpolation
 from viton_jax.labels import LIP_COLOURS
 from viton_jax.perception import fitting, model_files
 from viton_jax.perception.parsing import grabcut, ss_nan
@@ -184,7 +185,9 @@ def parse_by_ss_nan(
   logits = network(fitting.to_tensor(placed, spec.input))
   # The original labels the padded input and then resizes the labels.
   rows, columns = (
-    fitting.linear_weights(fitting.enlarge_positions(n, size, _align(spec)), n)
+    interpolation.linear_weights(
+      fitting.enlarge_positions(n, size, _align(spec)), n
+    )
     for n, size in zip(logits.shape[:2], place.size, strict=True)
   )
   classes = _argmax_of(logits.transpose(2, 0, 1), rows, columns)
@@ -214,12 +217,12 @@ def labels_of_logits(
   for axis, n in enumerate(logits.shape[1:]):
     if stretched and align == 'centers':
       at = fitting.enlarge_positions(n, place.photo[axis], align)
-      matrices.append(fitting.linear_weights(at, n))
+      matrices.append(interpolation.linear_weights(at, n))
       continue
-    enlarge = fitting.linear_weights(
+    enlarge = interpolation.linear_weights(
       fitting.enlarge_positions(n, place.size[axis], align), n
     )
-    back = fitting.linear_weights(
+    back = interpolation.linear_weights(
       place.positions(axis),
       place.size[axis],
       border='clamp' if stretched else 'zero',

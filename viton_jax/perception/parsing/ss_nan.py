@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from viton_jax.errors import InputError
+from viton_jax.geometry import interpolation
 from viton_jax.perception import fitting
 from viton_jax.perception.spec_types import Spec
 
@@ -131,7 +132,7 @@ class SsNan(nn.Module):
 def resize_tf1(x: jax.Array, height: int, width: int) -> jax.Array:
   """Bilinear as TensorFlow 1 has it: (b, h, w, c) -> (b, height, width, c)."""
   rows, columns = (
-    fitting.linear_weights(fitting.enlarge_positions(n, size, 'tf1'), n)
+    interpolation.linear_weights(fitting.enlarge_positions(n, size, 'tf1'), n)
     for n, size in zip(x.shape[1:3], (height, width), strict=True)
   )
   return jnp.einsum(

@@ -62,6 +62,9 @@ def _finder(
   Args:
     model: of the task 'pose'.
     models_dir: where the detector is looked for, if the model wants one.
+    choose_pose: `estimation.choose_pose`, which opens a model that needs no
+      boxes where the detector is missing. Given, because that module imports
+      this one.
 
   Returns:
     (h, w, 3) uint8 RGB -> (18, 3) x, y in pixels, confidence, and a score, for
@@ -88,6 +91,7 @@ def choose_boxes(
   Args:
     spec: of the network.
     models_dir: where known models are.
+    choose_pose: `estimation.choose_pose`.
 
   Returns:
     image -> list of x0, y0, x1, y1 (or None: the whole photo); and in words.
