@@ -22,7 +22,9 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # installs it. Commands that tests start as processes run without it.
 CHECKED = (
   'viton_jax.losses',
+  'viton_jax.metrics',
   'viton_jax.models',
+  'viton_jax.networks',
   'viton_jax.representation',
 )
 install_import_hook(CHECKED, 'beartype.beartype')

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import TypeCheckError
 import pytest
 
-from viton_jax import losses, representation
+from viton_jax import losses, metrics, networks, representation
 from viton_jax.models import EncoderDecoder, Refinement, compose
 
 B, H, W = 2, 64, 64
@@ -36,11 +36,22 @@ def test_a_mask_without_its_channel_axis_is_refused_by_stage_2():
     losses.stage2_loss(IMAGE, MASK[..., 0], image_norm=IMAGE, weights=weights)
 
 
+def test_a_mask_without_its_channel_axis_is_refused_by_the_refinement():
+  points = jnp.zeros((B, 100, 2))
+  model = Refinement(features=2)
+  variables = model.init(jax.random.key(0), IMAGE, IMAGE)
+  batch = {'garment': IMAGE}
+  with pytest.raises(TypeCheckError, match='garment_mask'):
+    networks.predict_refined(
+      variables, batch, points, MASK[..., 0], IMAGE, model=model
+    )
+
+
 def test_images_of_two_sizes_are_refused():
   with pytest.raises(TypeCheckError, match='compose'):
     compose(MASK, IMAGE, IMAGE[:, :-1])
   with pytest.raises(TypeCheckError, match='absolute_error'):
-    losses.absolute_error(MASK[..., 0], MASK)
+    metrics.absolute_error(MASK[..., 0], MASK)
 
 
 def test_a_head_mask_with_a_channel_axis_is_refused():
@@ -82,8 +93,8 @@ def test_production_checks_nothing():
   code = """
 import sys
 import jax.numpy as jnp
-from viton_jax import losses
-wrong = losses.absolute_error(jnp.zeros((2, 8, 8)), jnp.zeros((2, 8, 1)))
+from viton_jax import metrics
+wrong = metrics.absolute_error(jnp.zeros((2, 8, 8)), jnp.zeros((2, 8, 1)))
 assert wrong.shape == (2,)
 assert 'beartype' not in sys.modules, 'beartype was imported'
 """

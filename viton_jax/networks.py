@@ -9,16 +9,17 @@ import functools
 import os
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from viton_jax import checkpoints, engine, geometry
 from viton_jax.checkpoints import Checkpoint
+from viton_jax.choices import Fidelity
 from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
 from viton_jax.runtime import environment, parallel
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, Array]
 
 # What each half of a try-on reads of a batch; 'original' alone has pose_limit.
 COARSE_INPUTS = (
@@ -37,8 +38,8 @@ def predict_coarse(
   batch: Batch,
   *,
   model: EncoderDecoder,
-  fidelity: str = 'fixed',
-) -> tuple[jax.Array, jax.Array]:
+  fidelity: Fidelity = 'fixed',
+) -> tuple[Float[Array, 'b h w 1'], Float[Array, 'b h w 3']]:
   """Garment mask (b, h, w, 1) and coarse image (b, h, w, 3), in [-1, 1].
 
   Args:
@@ -54,13 +55,13 @@ def predict_coarse(
 def predict_refined(
   variables: Mapping[str, Any],
   batch: Batch,
-  control_points: jax.Array,
-  garment_mask: jax.Array,
-  coarse: jax.Array,
+  control_points: Float[Array, 'b n 2'],
+  garment_mask: Float[Array, 'b h w 1'],
+  coarse: Float[Array, 'b h w 3'],
   *,
   model: Refinement,
-  fidelity: str = 'fixed',
-) -> dict[str, jax.Array]:
+  fidelity: Fidelity = 'fixed',
+) -> dict[str, Float[Array, 'b h w _']]:
   """Warps the garment and composes it with the coarse image.
 
   Args:
@@ -88,14 +89,18 @@ def predict_refined(
   }
 
 
-def warp_garment(batch: Batch, control_points: jax.Array) -> jax.Array:
+def warp_garment(
+  batch: Batch, control_points: Float[Array, 'b n 2']
+) -> Float[Array, 'b h w 3']:
   """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
   return geometry.warp_tps(
     to_norm(batch['garment']), control_points.astype(jnp.float32)
   )
 
 
-def bounded_mask(garment_mask: jax.Array, *, fidelity: str) -> jax.Array:
+def bounded_mask(
+  garment_mask: Float[Array, 'b h w 1'], *, fidelity: Fidelity
+) -> Float[Array, 'b h w 1']:
   """The predicted mask as composition uses it.
 
   Args:
