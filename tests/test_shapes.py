@@ -7,14 +7,24 @@ alone, (b, h, w) against (b, h, w, 1) would broadcast to (b, h, w, h).
 import subprocess
 import sys
 
+from beartype import beartype
 import entry_points
 import jax
 from jax import export
 import jax.numpy as jnp
-from jaxtyping import TypeCheckError
+from jaxtyping import TypeCheckError, jaxtyped
+import numpy as np
 import pytest
 
-from viton_jax import losses, metrics, networks, representation
+from viton_jax import (
+  engine,
+  geometry,
+  losses,
+  metrics,
+  networks,
+  representation,
+)
+from viton_jax.geometry import sampling, tps
 from viton_jax.models import EncoderDecoder, Refinement, compose
 
 B, H, W = 2, 64, 64
@@ -105,3 +115,30 @@ assert 'beartype' not in sys.modules, 'beartype was imported'
     text=True,
   )
   assert done.returncode == 0, done.stderr
+
+
+def test_the_signatures_of_the_warp_are_true():
+  warp = jaxtyped(geometry.warp_tps, typechecker=beartype)
+  grid = jaxtyped(tps.sampling_grid, typechecker=beartype)
+  sample = jaxtyped(sampling.sample_bilinear, typechecker=beartype)
+  points = jnp.asarray(tps.regular_grid(4), jnp.float32)[None].repeat(B, 0)
+  assert jax.jit(warp)(IMAGE, points).shape == IMAGE.shape
+  positions = grid(points, (5, 7))
+  assert sample(IMAGE, positions).shape == (B, 5, 7, 3)
+  with pytest.raises(TypeCheckError, match='control_points_norm'):
+    warp(IMAGE, points[:1])
+
+
+def test_arrays_of_another_pair_are_refused_in_a_result():
+  image, mask = np.zeros((B, H, W, 3)), np.zeros((B, H, W, 1))
+  points = np.zeros((B, 100, 2))
+  with pytest.raises(TypeCheckError, match='TryOnBatch'):
+    engine.TryOnBatch(
+      output=image,
+      warped=image,
+      coarse=image,
+      mask=mask[..., 0],
+      alpha=mask,
+      control_points=points,
+      failures=[None] * B,
+    )

@@ -12,6 +12,7 @@ that sums and counts can be added up over batches. float32.
 """
 
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,7 @@ def compare_methods(
 
 
 @jax.jit
-def _compare(images, truth, region):
+def _compare(images: Array, truth: Array, region: Array):
   levels = to_uint8(images)
   inside = region.astype(jnp.float32)
   of_ssim = functools.partial(ssim, levels, truth, data_range=255.0)
@@ -216,8 +217,11 @@ def _blur(x):
     pad[axis] = (_RADIUS_PX, _RADIUS_PX)
     padded = jnp.pad(x, pad, mode='symmetric')
     size = x.shape[axis]
-    x = sum(
-      float(weight) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
-      for i, weight in enumerate(weights)
+    x = functools.reduce(
+      operator.add,
+      (
+        float(weight) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
+        for i, weight in enumerate(weights)
+      ),
     )
   return x

@@ -7,14 +7,14 @@ those of two checkpoints for `engine.TryOn`, which needs no Flax by itself.
 from collections.abc import Callable, Mapping
 import functools
 import os
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from viton_jax import checkpoints, engine, geometry
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.choices import Fidelity
+from viton_jax.choices import DType, Fidelity
 from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
 from viton_jax.runtime import environment, parallel
@@ -49,7 +49,8 @@ def predict_coarse(
     fidelity: 'fixed' or 'original'.
   """
   inputs = network_inputs(batch, fidelity=fidelity)
-  return model.apply(variables, inputs, train=False)
+  outputs = model.apply(variables, inputs, train=False)
+  return cast(tuple[Array, Array], outputs)
 
 
 def predict_refined(
@@ -81,7 +82,7 @@ def predict_refined(
   """
   warped = warp_garment(batch, control_points)
   alpha = model.apply({'params': variables['params']}, warped, coarse)
-  alpha *= bounded_mask(garment_mask, fidelity=fidelity)
+  alpha = cast(Array, alpha) * bounded_mask(garment_mask, fidelity=fidelity)
   return {
     'warped': warped,
     'alpha': alpha,
@@ -111,7 +112,7 @@ def bounded_mask(
 
 
 def pure_steps(
-  first: Checkpoint, second: Checkpoint, *, dtype: str
+  first: Checkpoint, second: Checkpoint, *, dtype: DType
 ) -> tuple[Callable, Callable]:
   """Both halves of a try-on as pure functions of (variables, batch).
 
@@ -159,7 +160,7 @@ def load(
   checkpoint: str | os.PathLike,
   refine_checkpoint: str | os.PathLike | None = None,
   *,
-  dtype: str = 'float32',
+  dtype: DType = 'float32',
   workers: int | None = None,
   png_round_trip: bool = False,
 ) -> engine.TryOn:
