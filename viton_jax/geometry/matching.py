@@ -4,6 +4,7 @@ from collections.abc import Callable
 import dataclasses
 from types import ModuleType
 
+from jaxtyping import Shaped
 import numpy as np
 from scipy import optimize
 
@@ -69,8 +70,8 @@ class ControlPoints:
 
 
 def fit_control_points(
-  garment_mask: np.ndarray,
-  person_mask: np.ndarray,
+  garment_mask: Shaped[np.ndarray, 'hg wg'],
+  person_mask: Shaped[np.ndarray, 'h w'],
   *,
   fidelity: choices.Fidelity = 'fixed',
   seed: int = 0,
