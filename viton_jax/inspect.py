@@ -5,9 +5,10 @@
   python -m viton_jax.inspect encoder_decoder.safetensors
   python -m viton_jax.inspect model/stage1/model-15000
 
-Takes a training workdir or one step of it, what `python -m viton_jax.convert`
-wrote, and TensorFlow-1 checkpoints of the original as they are: the prefix of
-their files, or the folder.
+Takes a training workdir or one step of it, a folder with both networks (the
+demo's, or what `python -m viton_jax.convert` or `export` wrote), and
+TensorFlow-1 checkpoints of the original as they are: the prefix of their files,
+or the folder.
 """
 
 import argparse

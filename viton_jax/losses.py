@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from viton_jax.metrics import absolute_error
 from viton_jax.models import vgg19
 
 # What each layer's distance is multiplied by. The released code divides by the
@@ -44,12 +45,6 @@ class Stage2Weights:
   perceptual: float = 0.8
   alpha: float = 0.1
   tv: float = 5e-6
-
-
-def absolute_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-  """Mean absolute difference of each example: (b, ...) twice -> (b,)."""
-  difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
-  return jnp.abs(difference).mean(axis=tuple(range(1, difference.ndim)))
 
 
 def total_variation(images: jax.Array) -> jax.Array:

@@ -153,10 +153,21 @@ def to_norm(images: jax.Array) -> jax.Array:
   return images.astype(jnp.float32) / 127.5 - 1.0
 
 
-def to_uint8(images_norm: jax.Array) -> jax.Array:
-  """[-1, 1] -> uint8 in 0..255, rounded; what lies outside is clipped."""
-  scaled = (images_norm.astype(jnp.float32) + 1.0) * 127.5
-  return jnp.clip(jnp.round(scaled), 0.0, 255.0).astype(jnp.uint8)
+def to_uint8(
+  images: jax.Array | np.ndarray, value_range: tuple[float, float] = (-1, 1)
+) -> jax.Array | np.ndarray:
+  """Numbers within `value_range` -> uint8 in 0..255, of the same kind.
+
+  Rounded to the nearest; what lies outside is clipped.
+
+  Args:
+    images: any shape and dtype; NumPy's stay NumPy's.
+    value_range: what becomes 0 and what becomes 255.
+  """
+  xp = np if isinstance(images, np.ndarray) else jnp
+  low, high = value_range
+  scaled = (images.astype(np.float32) - low) * (255.0 / (high - low))
+  return xp.clip(xp.round(scaled), 0, 255).astype(np.uint8)
 
 
 def _tf1_bilinear(size_in: int, size_out: int) -> np.ndarray:
