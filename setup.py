@@ -94,7 +94,10 @@ setup(
   install_requires=[
     'absl-py>=2.1',
     'clu>=0.0.12',
+    # jax.export reads and writes programs with it, without requiring it.
+    'flatbuffers>=24.3',
     'flax>=0.12',
+    'google-crc32c>=1.5',
     'h5py>=3.10',
     # tfds needs it on every Python but declares it for old ones only.
     'importlib_resources>=6.0',

@@ -16,10 +16,10 @@ import numpy as np
 
 from input_pipeline import garment_masks, layouts, sample
 from input_pipeline.formats.original_records import decode_photo_tf
-from viton_jax import checkpoints, engine, labels
+from viton_jax import checkpoints, engine, labels, networks
 from viton_jax.errors import run
+from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
-from viton_jax.training import steps
 
 SIZE = (256, 192)
 
@@ -42,7 +42,9 @@ def make_pictures(arguments) -> Callable:
   """(batch, parts done as the original does) -> coarse, warped, output."""
   first = checkpoints.read(arguments.checkpoint, 'encoder_decoder')
   second = checkpoints.read(arguments.refine_checkpoint, 'refinement')
-  coarse_model = EncoderDecoder(features=first.features, depth=first.depth)
+  coarse_model = EncoderDecoder(
+    features=first.features, num_downsamples=first.num_downsamples
+  )
   model = Refinement(features=second.features)
 
   def pictures(batch, *, original=()):
@@ -51,7 +53,7 @@ def make_pictures(arguments) -> Callable:
 
     mask, coarse = map(
       np.asarray,
-      steps.predict_coarse(
+      networks.predict_coarse(
         first.variables,
         batch,
         model=coarse_model,
@@ -60,14 +62,14 @@ def make_pictures(arguments) -> Callable:
     )
     points = np.stack(
       [
-        engine.match(*masks, fidelity=fidelity('matching'))[0]
+        match(*masks, fidelity=fidelity('matching'))[0]
         for masks in zip(batch['garment_mask'], mask[..., 0], strict=True)
       ]
     )
     if 'png' in original:
       coarse, mask = map(engine.through_png, (coarse, mask))
       coarse = coarse * 2 - 1
-    refined = steps.predict_refined(
+    refined = networks.predict_refined(
       second.variables,
       batch,
       points,

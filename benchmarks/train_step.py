@@ -9,6 +9,11 @@ process, if they fit into memory side by side; one that is not installed is said
 and left out. Share of peak is of a large matrix product of the same type,
 measured between the steps.
 
+  python -m benchmarks.train_step --smoke
+
+is a small network on small images, to see in a minute whether a change made
+the step slower.
+
   python -m benchmarks.train_step --write_vgg vgg19-random.mat
 
 writes VGG19's random weights as a file for `--config.vgg`, to time training
@@ -29,6 +34,7 @@ from viton_jax import errors
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
 from viton_jax.training import steps, train_state
+from viton_jax.training.stages import Stage1, Stage2
 
 
 @dataclasses.dataclass
@@ -57,34 +63,18 @@ def build_ours(stage, variables, batch, *, vgg, dtype) -> Competitor:
   frozen = {'vgg': vgg}
   if stage == 1:
     state = train_state.from_variables(first)
-
-    def step(state, frozen, batch):
-      return steps.stage1_train_step(
-        state,
-        batch,
-        model=encoder_decoder,
-        vgg=frozen['vgg'],
-        axis_name=parallel.AXIS,
-      )
+    trained = Stage1(encoder_decoder)
   else:
     state = train_state.from_variables(second)
     frozen['coarse'] = first
-    refinement = Refinement(features=features, dtype=dtype)
-
-    def step(state, frozen, batch):
-      return steps.stage2_train_step(
-        state,
-        batch,
-        model=refinement,
-        coarse_model=encoder_decoder,
-        coarse_variables=frozen['coarse'],
-        vgg=frozen['vgg'],
-        axis_name=parallel.AXIS,
-      )
-
+    trained = Stage2(
+      Refinement(features=features, dtype=dtype), encoder_decoder
+    )
   state, frozen = parallel.replicate(state), parallel.place(frozen)
   batch = next(parallel.ahead(iter([batch] * 3)))
-  step = parallel.train(step)
+  step = parallel.train(
+    functools.partial(steps.train_step, stage=trained, axis_name=parallel.AXIS)
+  )
   begin = time.perf_counter()
   compiled = step.lower(state, frozen, batch).compile()
   seconds = time.perf_counter() - begin
@@ -250,12 +240,17 @@ def measure(arguments, names, batch_size, dtype) -> None:
 def main() -> int:
   parser = sweep.parser_of(__doc__, '16')
   parser.add_argument('--stage', type=int, choices=(1, 2), default=1)
+  parser.add_argument(
+    '--smoke', action='store_true', help='8 features, 64x64, batch 8'
+  )
   parser.add_argument('--write_vgg', help='file to write, and nothing else')
   arguments = parser.parse_args()
   if arguments.write_vgg:
     problem.write_vgg(arguments.write_vgg)
     print(f'{arguments.write_vgg}: VGG19 with random weights')
     return 0
+  if arguments.smoke:
+    arguments.features, arguments.size, arguments.batch = 8, '64x64', '8'
   return sweep.sweep(measure, arguments)
 
 

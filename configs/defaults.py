@@ -4,7 +4,7 @@ Not a run of its own: stage1.py, stage2.py and demo.py start from it. Change a
 leaf on the command line with --config.<name>=<value>.
 """
 
-from viton_jax.training.config_dict import ConfigDict
+from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
@@ -17,27 +17,28 @@ def get_config() -> ConfigDict:
   config.fidelity = 'fixed'
   # Channels of the first convolution (ngf of the paper's code).
   config.features = 64
-  # Halvings of the encoder-decoder: 6 as published; 7 for 512 x 384, 8 for
-  # 1024 x 768.
-  config.depth = 6
+  # Downsamples of the encoder-decoder, each by 2: 6 as published; 7 for
+  # 512 x 384, 8 for 1024 x 768 (height x width).
+  config.num_downsamples = 6
   # Compute type: 'float32', or 'bfloat16'. Parameters are always float32.
   config.dtype = 'float32'
 
-  # Weight of the old moving averages of batch normalisation.
-  config.norm_decay = 0.999
+  # Batch norm momentum: the weight of the old moving averages.
+  config.bn_momentum = 0.999
 
   config.data = ConfigDict()
   # The folder that `python -m input_pipeline.prepare` wrote.
   config.data.dir = ''
   # 'records', 'packed', or 'original_records': VITON's own as they lie.
   config.data.format = 'records'
-  # Where training pictures lie: 'none' (on disk), 'host' or 'device' memory.
+  # Where training images lie: 'none' (on disk), 'host' or 'device' memory.
   config.data.cache = 'none'
 
   # Over all devices of all processes.
   config.batch_size = 16
-  # A step goes through its batch in so many parts, to need less memory.
-  config.accumulate = 1
+  # Gradient accumulation: a step goes through its batch in so many
+  # micro-batches, to need less memory.
+  config.grad_accum_steps = 1
   # Compute activations again in the backward pass, to need less memory.
   config.remat = False
   config.num_steps = 15_000
@@ -49,9 +50,9 @@ def get_config() -> ConfigDict:
   config.schedule_factor = 0.1
   # Steps over which the learning rate first rises from zero.
   config.warmup_steps = 0
-  # Weight of the old values in the parameters' moving average, which is then
-  # what is evaluated and used; 0 keeps none. Usual: 0.999.
-  config.ema = 0.0
+  # Weight of the old values in the parameters' exponential moving average,
+  # which is then what is evaluated and used; 0 keeps none. Usual: 0.999.
+  config.ema_decay = 0.0
 
   # Weights of the loss's terms; each stage reads its own.
   config.loss = ConfigDict()
@@ -89,4 +90,4 @@ def shrink_to_smoke(config: ConfigDict) -> None:
   config.sample_every = 2
   config.checkpoint_every = 2
   config.loss.perceptual = 0.0
-  config.norm_decay = 0.9
+  config.bn_momentum = 0.9

@@ -34,13 +34,17 @@ def environment(devices: int = 1) -> dict[str, str]:
 
 
 def run(
-  module: str, *arguments, devices: int = 1, expect: int = 0
+  module: str,
+  *arguments,
+  devices: int = 1,
+  expect: int = 0,
+  cwd: pathlib.Path = ROOT,
 ) -> subprocess.CompletedProcess:
-  """Runs `python -m module` and checks its exit code."""
+  """Runs `python -m module` in a folder and checks its exit code."""
   done = subprocess.run(
     command(module, *arguments),
-    cwd=ROOT,
-    env=environment(devices),
+    cwd=cwd,
+    env=environment(devices) | {'PYTHONPATH': str(ROOT)},
     capture_output=True,
     text=True,
     check=False,

@@ -15,11 +15,18 @@ import numpy as np
 import pytest
 from test_convert import save_tf1, tf1_values
 
-from viton_jax import checkpoints, convert, engine, errors, geometry, inspect
+from viton_jax import (
+  checkpoints,
+  convert,
+  engine,
+  errors,
+  geometry,
+  inspect,
+  networks,
+)
 from viton_jax.checkpoints import tensorflow1
-from viton_jax.geometry import contour
+from viton_jax.geometry import contour, prediction
 from viton_jax.models import EncoderDecoder, Refinement, compose
-from viton_jax.training import steps
 
 RAW = goldens.FOLDER / 'raw_seed0'
 
@@ -75,7 +82,7 @@ def test_warp_and_composition_equal_the_released_code(converted):
   _, coarse = EncoderDecoder(features=one.features).apply(
     one.variables, batch['inputs']
   )
-  ours = steps.predict_refined(
+  ours = networks.predict_refined(
     two.variables,
     batch,
     batch['control_points'],
@@ -108,18 +115,18 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   }
   one, two = (checkpoints.read(converted, x) for x in checkpoints.NETWORKS)
   model = EncoderDecoder(features=one.features)
-  mask, coarse = steps.predict_coarse(
+  mask, coarse = networks.predict_coarse(
     one.variables, batch, model=model, fidelity='original'
   )
   mask = np.asarray(mask)
   assert mask.min() < -0.1  # Raw, or there is nothing to see.
 
-  found, run = engine.make_try_on(converted, converted)
-  assert found.fidelity == 'original'
+  run = networks.load(converted)
+  assert run.fidelity == 'original'
   plain = run(batch)
   points = geometry.regular_grid(10).astype(np.float32)  # None could match.
   assert all('region is empty' in reason for reason in plain.failures)
-  refined = steps.predict_refined(
+  refined = networks.predict_refined(
     two.variables,
     batch,
     np.stack([points] * 2),
@@ -134,7 +141,7 @@ def test_try_on_has_the_original_composition_and_matching(converted):
       getattr(plain, name), refined[name], rtol=0, atol=1e-4
     )
 
-  _, run = engine.make_try_on(converted, converted, png_round_trip=True)
+  run = networks.load(converted, png_round_trip=True)
   stretched = run(batch)
   for picture in (stretched.mask, (stretched.coarse + 1) / 2):
     assert picture.min(axis=(1, 2, 3)).tolist() == [0, 0]
@@ -172,7 +179,7 @@ def test_matching_is_that_of_test_time():
   garment[40:220, 50:140] = 1
   y, x = np.mgrid[:256, :192]
   raw = np.tanh((60 - np.hypot(x - 96, (y - 128) / 1.4)) / 10)
-  points, reason = engine.match(
+  points, reason = prediction.match(
     garment, raw.astype(np.float32), fidelity='original'
   )
   assert reason is None

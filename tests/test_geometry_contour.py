@@ -4,14 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from input_pipeline.garment_masks import garment_mask
 from viton_jax import show_match
 from viton_jax.errors import InputError
-from viton_jax.geometry import (
-  MatchingError,
-  contour,
-  fit_control_points,
-  garment_mask,
-)
+from viton_jax.geometry import MatchingError, contour, fit_control_points
 
 _SHIRT = np.int32(
   [

@@ -182,7 +182,7 @@ def test_unusable_sizes_are_refused(height, width):
 
 
 def test_unknown_fidelity_is_refused():
-  with pytest.raises(InputError, match="fidelity 'exact' is unknown"):
+  with pytest.raises(InputError, match="fidelity is 'exact'; it must be"):
     sample.check_settings(256, 192, fidelity='exact')
 
 

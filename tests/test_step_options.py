@@ -1,4 +1,4 @@
-"""What changes how a step computes: parts, recomputation, types, averages."""
+"""What changes how a step computes: micro-batches, remat, types, averages."""
 
 import functools
 
@@ -7,13 +7,16 @@ import jax.numpy as jnp
 import network_goldens as goldens
 import numpy as np
 import pytest
-from test_steps import random_batch
+from test_steps import make_step, random_batch
+from train_jobs import assert_same_gradients
 
 from viton_jax import losses
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.models.normalization import BatchNorm
+from viton_jax.representation import garment_region, network_inputs, to_norm
 from viton_jax.runtime import parallel
 from viton_jax.training import steps, train_state
+from viton_jax.training.stages import Stage1, Stage2
 
 SIZE = (64, 64)
 NO_VGG = losses.Stage1Weights(perceptual=0.0)
@@ -27,15 +30,12 @@ def near(a, b, *, atol):
 
 def stage1(features=4, **options):
   model = EncoderDecoder(
-    features=features, axis_name=options.get('axis_name'), norm_decay=0.5
+    features=features, axis_name=options.get('axis_name'), bn_momentum=0.5
   )
   start = train_state.create(
     EncoderDecoder(features=features), jax.random.key(0), size=SIZE
   )
-  step = functools.partial(
-    steps.stage1_train_step, model=model, loss_config=NO_VGG, **options
-  )
-  return start, step
+  return start, make_step(Stage1(model, NO_VGG), **options)
 
 
 def test_stage_2_in_parts_is_stage_2_of_the_whole_batch():
@@ -46,46 +46,41 @@ def test_stage_2_in_parts_is_stage_2_of_the_whole_batch():
   start = train_state.create(
     Refinement(features=4), jax.random.key(0), size=SIZE
   )
-  states, metrics = [], []
-  for accumulate in (1, 4):
-    step = jax.jit(
-      functools.partial(
-        steps.stage2_train_step,
-        model=Refinement(features=4),
-        coarse_model=coarse,
-        coarse_variables=coarse_variables,
-        loss_config=losses.Stage2Weights(perceptual=0.0),
-        accumulate=accumulate,
-      )
-    )
-    state = start
-    for seed in range(3):
-      state, last = step(state, random_batch(8, seed))
-    states.append(state)
-    metrics.append(last)
-  near(states[0].params, states[1].params, atol=1e-5)
-  near(metrics[0], metrics[1], atol=1e-4)
-  assert metrics[1]['loss'][1] == 8
+  stage = Stage2(
+    Refinement(features=4), coarse, losses.Stage2Weights(perceptual=0.0)
+  )
+  frozen = {'coarse': coarse_variables}
+  whole, in_parts = (
+    jax.jit(make_step(stage, grad_accum_steps=n)) for n in (1, 4)
+  )
+  state = start
+  for seed in range(3):
+    batch = random_batch(8, seed)
+    other, other_metrics = in_parts(state, frozen, batch)
+    state, metrics = whole(state, frozen, batch)
+    assert_same_gradients(state.opt_state[0].mu, other.opt_state[0].mu)
+    near(metrics, other_metrics, atol=1e-4)
+    assert other_metrics['loss'][1] == 8
   moved = jax.tree.map(
-    lambda a, b: np.abs(a - b).max(), states[1].params, start.params
+    lambda a, b: np.abs(a - b).max(), other.params, start.params
   )
   assert min(jax.tree.leaves(moved)) > 1e-4
 
 
 def test_stage_1_in_parts_takes_each_part_by_itself():
   """Against the mean of gradients that are taken of one part after another."""
-  start, step = stage1(accumulate=2)
+  start, step = stage1(grad_accum_steps=2)
   batch = random_batch(8)
-  after, metrics = jax.jit(step)(start, batch)
+  after, metrics = jax.jit(step)(start, {}, batch)
 
   def one_part(j):
     part = {k: v[4 * j : 4 * j + 4] for k, v in batch.items()}
-    model = EncoderDecoder(features=4, norm_decay=0.5)
+    model = EncoderDecoder(features=4, bn_momentum=0.5)
 
     def loss(params):
       (mask, coarse), updated = model.apply(
         {'params': params, 'batch_stats': start.batch_stats},
-        steps.network_inputs(part, fidelity='fixed'),
+        network_inputs(part, fidelity='fixed'),
         train=True,
         first_example=4 * j,
         mutable=['batch_stats'],
@@ -94,8 +89,8 @@ def test_stage_1_in_parts_takes_each_part_by_itself():
       total, _ = losses.stage1_loss(
         mask,
         coarse,
-        region=steps.garment_region(part),
-        image_norm=steps.to_norm(part['person']),
+        region=garment_region(part),
+        image_norm=to_norm(part['person']),
         weights=NO_VGG,
       )
       return total.mean(), (total, updated['batch_stats'])
@@ -105,12 +100,12 @@ def test_stage_1_in_parts_takes_each_part_by_itself():
   one, two = one_part(0), one_part(1)
   grads, (_, stats) = jax.tree.map(lambda a, b: (a + b) / 2, one, two)
   expected = start.apply_gradients(grads, stats)
-  near(after.params, expected.params, atol=2e-6)
+  assert_same_gradients(expected.opt_state[0].mu, after.opt_state[0].mu)
   near(after.batch_stats, expected.batch_stats, atol=1e-6)
   total = float(one[1][0].sum() + two[1][0].sum())
   np.testing.assert_allclose(metrics['loss'][0], total, rtol=1e-5)
   # It is not what the whole batch gives: its statistics are others.
-  whole, _ = jax.jit(stage1()[1])(start, batch)
+  whole, _ = jax.jit(stage1()[1])(start, {}, batch)
   stats = jax.tree.map(
     lambda a, b: np.abs(a - b).max(), whole.batch_stats, after.batch_stats
   )
@@ -126,30 +121,27 @@ def test_without_batch_statistics_stage_1_in_parts_is_the_whole_batch(
     BatchNorm, '__call__', lambda self, x, train: own(self, x, False)
   )
   start, whole = stage1()
-  _, in_parts = stage1(accumulate=4)
+  _, in_parts = stage1(grad_accum_steps=4)
   batch = random_batch(8)
-  a, _ = jax.jit(whole)(start, batch)
-  b, _ = jax.jit(in_parts)(start, batch)
-  # Adam's first step is the gradient's sign: compare what it was made of.
-  near(a.opt_state[0].mu, b.opt_state[0].mu, atol=1e-7)
+  a, _ = jax.jit(whole)(start, {}, batch)
+  b, _ = jax.jit(in_parts)(start, {}, batch)
+  assert_same_gradients(a.opt_state[0].mu, b.opt_state[0].mu)
 
 
 def test_parts_are_the_same_on_eight_devices_and_one():
   start, _ = stage1()
   batches = [random_batch(16, seed) for seed in range(2)]
   on_eight = parallel.train(
-    lambda state, frozen, batch: stage1(axis_name=parallel.AXIS, accumulate=2)[
-      1
-    ](state, batch)
+    stage1(axis_name=parallel.AXIS, grad_accum_steps=2)[1]
   )
-  on_one = jax.jit(stage1(accumulate=2)[1])
+  on_one = jax.jit(stage1(grad_accum_steps=2)[1])
   one = start
   for batch in batches:
     parts = [{k: v[i : i + 8] for k, v in batch.items()} for i in (0, 8)]
     eight, metrics = on_eight(
       parallel.replicate(one), {}, parallel.shard_parts(parts)
     )
-    one, expected = on_one(one, batch)
+    one, expected = on_one(one, {}, batch)
     # Gradients; a pixel whose L1 difference changes its sign by rounding moves
     # them by some 5e-6, and Adam's quotient more.
     near(eight.opt_state[0].mu, one.opt_state[0].mu, atol=2e-5)
@@ -163,15 +155,10 @@ def test_recomputed_activations_change_nothing():
   results = []
   for remat in (False, True):
     start, _ = stage1()
-    step = functools.partial(
-      steps.stage1_train_step,
-      model=EncoderDecoder(features=4),
-      vgg=vgg,
-      remat=remat,
-    )
-    results.append(jax.jit(step)(start, batch))
+    step = make_step(Stage1(EncoderDecoder(features=4), remat=remat))
+    results.append(jax.jit(step)(start, {'vgg': vgg}, batch))
   (a, m), (b, n) = results
-  near(a.opt_state[0].mu, b.opt_state[0].mu, atol=1e-6)
+  assert_same_gradients(a.opt_state[0].mu, b.opt_state[0].mu)
   np.testing.assert_allclose(m['loss'][0], n['loss'][0], rtol=1e-6)
 
 
@@ -200,29 +187,23 @@ def test_bfloat16_trains_near_float32(stage):
   for dtype in (jnp.float32, jnp.bfloat16):
     coarse = EncoderDecoder(features=4, dtype=dtype)
     if stage == 1:
-      model = coarse
-      step = functools.partial(
-        steps.stage1_train_step, model=model, loss_config=NO_VGG
-      )
+      trained = Stage1(coarse, NO_VGG)
     else:
-      model = Refinement(features=4, dtype=dtype)
-      step = functools.partial(
-        steps.stage2_train_step,
-        model=model,
-        coarse_model=coarse,
-        coarse_variables=coarse_variables,
-        loss_config=losses.Stage2Weights(perceptual=0.0),
+      trained = Stage2(
+        Refinement(features=4, dtype=dtype),
+        coarse,
+        losses.Stage2Weights(perceptual=0.0),
       )
     state = train_state.create(
-      model,
+      trained.model,
       jax.random.key(0),
       size=SIZE,
       optimizer=train_state.adam({1: 2e-3, 2: 5e-2}[stage]),
     )
-    step = jax.jit(step)
+    step = jax.jit(make_step(trained))
     rows = []
     for _ in range(5):
-      state, metrics = step(state, batch)
+      state, metrics = step(state, {'coarse': coarse_variables}, batch)
       rows.append(float(metrics['loss'][0] / metrics['loss'][1]))
     runs.append((state, rows))
   (state32, rows32), (state16, rows16) = runs
@@ -243,7 +224,7 @@ def test_averages_of_the_parameters():
   step = jax.jit(step)
   expected = jax.tree.map(np.asarray, start.variables)
   for k in range(1, 4):
-    state, _ = step(state, random_batch(2, k))
+    state, _ = step(state, {}, random_batch(2, k))
     decay = min(0.25, (1 + k) / (10 + k))
     expected = jax.tree.map(
       lambda a, b, d=decay: d * a + (1 - d) * np.asarray(b),
@@ -262,12 +243,9 @@ def test_averages_of_the_parameters():
 def test_averages_are_what_is_evaluated():
   start, _ = stage1()
   moved = jax.tree.map(lambda x: x + 0.01, start.variables)
+  stage = Stage1(EncoderDecoder(features=4), NO_VGG)
   evaluate = jax.jit(
-    functools.partial(
-      steps.stage1_eval_step,
-      model=EncoderDecoder(features=4),
-      loss_config=NO_VGG,
-    )
+    lambda state, batch: steps.eval_step(state, {}, batch, stage=stage)
   )
   batch = random_batch(2)
   plain = evaluate(train_state.from_variables(moved), batch)

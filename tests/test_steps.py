@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import network_goldens as goldens
 import numpy as np
 import pytest
+from train_jobs import assert_same_gradients
 
 from viton_jax import losses, representation
+from viton_jax import networks as pure
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import parallel
-from viton_jax.training import steps, train_state
+from viton_jax.training import stages, steps, train_state
+from viton_jax.training.stages import Stage1, Stage2
 
 _SIZE = 64
 
@@ -23,25 +26,20 @@ def means(metrics, names):
 @pytest.fixture
 def golden_inputs(monkeypatch):
   """The figures' inputs were not made from keypoints, so they are given."""
-  monkeypatch.setattr(
-    steps, 'network_inputs', lambda batch, *, fidelity: batch['inputs']
-  )
+  for module in ('viton_jax.networks', 'viton_jax.training.stages'):
+    monkeypatch.setattr(
+      f'{module}.network_inputs', lambda batch, *, fidelity: batch['inputs']
+    )
 
 
 def test_five_steps_of_stage_1_equal_the_released_code(golden_inputs):
   theirs = goldens.arrays('stage1_ngf8_seed0')
   state = train_state.from_variables(goldens.networks()['encoder_decoder'])
-  step = jax.jit(
-    functools.partial(
-      steps.stage1_train_step,
-      model=goldens.MODEL,
-      fidelity='original',
-      vgg=goldens.vgg(),
-    )
-  )
+  stage = Stage1(goldens.MODEL, fidelity='original')
+  step = jax.jit(functools.partial(steps.train_step, stage=stage))
   rows = []
   for i in range(5):
-    state, metrics = step(state, goldens.batch())
+    state, metrics = step(state, {'vgg': goldens.vgg()}, goldens.batch())
     rows.append(means(metrics, ('loss', 'mask', 'image', 'perceptual')))
     if i == 0:
       # Adam's first moment is now half the gradient.
@@ -80,35 +78,26 @@ def test_five_steps_of_stage_2_equal_the_released_code(
   prefix = 'train' if quirk else 'frozen'
   networks = goldens.networks()
   batch = goldens.batch()
-  own = steps.warp_garment(batch, jnp.asarray(batch['control_points']))
+  own = pure.warp_garment(batch, jnp.asarray(batch['control_points']))
   given = theirs['infer_stn_image_outputs']
   # The original inverts the spline's matrix in float32; ours is exact.
   difference = np.abs(own - given)
   assert difference.mean() < 1e-4 and difference.max() < 1e-2
 
   monkeypatch.setattr(
-    steps, 'warp_garment', lambda batch, control_points: batch['warped']
+    stages, 'warp_garment', lambda batch, control_points: batch['warped']
   )
-  step = jax.jit(
-    functools.partial(
-      steps.stage2_train_step,
-      model=Refinement(),
-      coarse_model=goldens.MODEL,
-      fidelity='original',
-      coarse_train_mode=quirk,
-      vgg=goldens.vgg(),
-    )
+  stage = Stage2(
+    Refinement(), goldens.MODEL, fidelity='original', coarse_train_mode=quirk
   )
+  step = jax.jit(functools.partial(steps.train_step, stage=stage))
+  frozen = {'coarse': networks['encoder_decoder'], 'vgg': goldens.vgg()}
   runs = [(given, 5, 1e-4)] + [(own, 1, 3e-3)] * (not quirk)
   for warped, num_steps, rtol in runs:
     state = train_state.from_variables(networks['refinement'])
     rows = []
     for i in range(num_steps):
-      state, metrics = step(
-        state,
-        batch | {'warped': warped},
-        coarse_variables=networks['encoder_decoder'],
-      )
+      state, metrics = step(state, frozen, batch | {'warped': warped})
       rows.append(
         means(metrics, ('loss', 'image', 'perceptual', 'alpha', 'tv'))
       )
@@ -130,13 +119,13 @@ def test_prediction_equals_the_released_code(golden_inputs):
 
   @jax.jit
   def predict(networks, batch):
-    _, coarse = steps.predict_coarse(
+    _, coarse = pure.predict_coarse(
       networks['encoder_decoder'],
       batch,
       model=goldens.MODEL,
       fidelity='original',
     )
-    return coarse, steps.predict_refined(
+    return coarse, pure.predict_refined(
       networks['refinement'],
       batch,
       batch['control_points'],
@@ -179,16 +168,31 @@ def random_batch(size, seed=0):
   }
 
 
-def three_steps_each_way(make_step, state):
-  """States after 3 steps on eight devices and on one, and their metrics."""
+def make_step(stage, **options):
+  return functools.partial(steps.train_step, stage=stage, **options)
+
+
+def three_steps_each_way(make_stage, state, frozen):
+  """Compares three steps on eight devices with the same on one.
+
+  Each starts from the same state, so that its gradients can be compared.
+
+  Returns:
+    The last states and their metrics, of eight devices and of one.
+  """
   batches = [random_batch(8, seed) for seed in range(3)]
-  step = make_step(parallel.AXIS)
-  on_eight = parallel.train(lambda state, frozen, batch: step(state, batch))
-  on_one = jax.jit(make_step(None))
-  eight, one = parallel.replicate(state), state
+  on_eight = parallel.train(
+    make_step(make_stage(parallel.AXIS), axis_name=parallel.AXIS)
+  )
+  on_one = jax.jit(make_step(make_stage(None)))
+  one, on_devices = state, parallel.replicate(frozen)
   for batch in batches:
-    eight, metrics_of_eight = on_eight(eight, {}, parallel.shard(batch))
-    one, metrics_of_one = on_one(one, batch)
+    eight, metrics_of_eight = on_eight(
+      parallel.replicate(one), on_devices, parallel.shard(batch)
+    )
+    one, metrics_of_one = on_one(one, frozen, batch)
+    assert_same_gradients(one.opt_state[0].mu, eight.opt_state[0].mu)
+    assert_near(eight.batch_stats, one.batch_stats, atol=1e-6)
   return (eight, metrics_of_eight), (one, metrics_of_one)
 
 
@@ -199,19 +203,16 @@ def assert_near(a, b, *, atol):
 
 
 def test_stage_1_on_eight_devices_equals_one():
-  def make_step(axis_name):
-    return functools.partial(
-      steps.stage1_train_step,
-      model=EncoderDecoder(features=8, axis_name=axis_name),
-      loss_config=losses.Stage1Weights(perceptual=0.0),
-      axis_name=axis_name,
+  def make_stage(axis_name):
+    return Stage1(
+      EncoderDecoder(features=8, axis_name=axis_name),
+      losses.Stage1Weights(perceptual=0.0),
     )
 
   start = train_state.create(
     EncoderDecoder(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
   )
-  eight, one = three_steps_each_way(make_step, start)
-  assert_near(eight[0].variables, one[0].variables, atol=1e-5)
+  eight, one = three_steps_each_way(make_stage, start, {})
   np.testing.assert_allclose(
     means(eight[1], ('loss', 'mask', 'image')),
     means(one[1], ('loss', 'mask', 'image')),
@@ -230,22 +231,19 @@ def test_stage_2_on_eight_devices_equals_one():
     jax.random.key(1), jnp.zeros((1, _SIZE, _SIZE, 25))
   )
 
-  def make_step(axis_name):
-    return functools.partial(
-      steps.stage2_train_step,
-      model=Refinement(features=8),
-      coarse_model=coarse,
-      coarse_variables=coarse_variables,
-      loss_config=losses.Stage2Weights(perceptual=0.0),
-      axis_name=axis_name,
+  def make_stage(axis_name):
+    del axis_name  # Nothing in it joins examples.
+    return Stage2(
+      Refinement(features=8), coarse, losses.Stage2Weights(perceptual=0.0)
     )
 
   start = train_state.create(
     Refinement(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
   )
-  eight, one = three_steps_each_way(make_step, start)
+  eight, one = three_steps_each_way(
+    make_stage, start, {'coarse': coarse_variables}
+  )
   assert eight[0].batch_stats == {}
-  assert_near(eight[0].params, one[0].params, atol=1e-5)
   np.testing.assert_allclose(
     means(eight[1], ('loss', 'alpha', 'tv')),
     means(one[1], ('loss', 'alpha', 'tv')),
@@ -263,19 +261,13 @@ def test_bfloat16_computes_with_float32_parameters():
     for model in (coarse, refinement)
   )
   batch = random_batch(2)
-  one = functools.partial(steps.stage1_train_step, model=coarse)
-  two = functools.partial(
-    steps.stage2_train_step,
-    model=refinement,
-    coarse_model=coarse,
-    coarse_variables=first.variables,
-    coarse_train_mode=True,
-  )
-  for step, state in ((one, first), (two, second)):
-    step = functools.partial(step, vgg=goldens.vgg())
-    program, (after, metrics) = jax.make_jaxpr(step, return_shape=True)(
-      state, batch
-    )
+  one = Stage1(coarse)
+  two = Stage2(refinement, coarse, coarse_train_mode=True)
+  frozen = {'coarse': first.variables, 'vgg': goldens.vgg()}
+  for stage, state in ((one, first), (two, second)):
+    program, (after, metrics) = jax.make_jaxpr(
+      make_step(stage), return_shape=True
+    )(state, frozen, batch)
     assert 'bf16' in str(program)
     types = [x.dtype for x in jax.tree.leaves((after.params, metrics))]
     assert set(types) == {jnp.dtype('float32')}
@@ -289,20 +281,16 @@ def test_evaluation_leaves_padding_out():
     Refinement(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
   )
 
+  one = Stage1(model, losses.Stage1Weights(perceptual=0.0))
+  two = Stage2(
+    Refinement(features=8), model, losses.Stage2Weights(perceptual=0.0)
+  )
+
   @jax.jit
   def both(state, refine, batch):
-    return steps.stage1_eval_step(
-      state,
-      batch,
-      model=model,
-      loss_config=losses.Stage1Weights(perceptual=0.0),
-    ), steps.stage2_eval_step(
-      refine,
-      batch,
-      model=Refinement(features=8),
-      coarse_model=model,
-      coarse_variables=state.variables,
-      loss_config=losses.Stage2Weights(perceptual=0.0),
+    return (
+      steps.eval_step(state, {}, batch, stage=one),
+      steps.eval_step(refine, {'coarse': state.variables}, batch, stage=two),
     )
 
   batch = random_batch(4)
@@ -328,7 +316,7 @@ def test_fixed_composes_with_the_predicted_mask_within_bounds():
 
   @functools.partial(jax.jit, static_argnums=0)
   def alpha(fidelity, mask):
-    return steps.predict_refined(
+    return pure.predict_refined(
       refine.variables,
       batch,
       jnp.asarray(batch['control_points']),

@@ -110,7 +110,7 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path):
   path = tmp_path / 'a.lock'
   assert storage.holder(path) is None
   code = (
-    'import pathlib, sys, time; from viton_jax import storage\n'
+    'import pathlib, sys, time; from viton_jax.io import storage\n'
     'lock = storage.Lock(pathlib.Path(sys.argv[1]))\n'
     'print("mine", flush=True); time.sleep(600)'
   )

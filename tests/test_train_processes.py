@@ -4,19 +4,14 @@ import shutil
 import signal
 
 import entry_points
-import jax
 import numpy as np
 import pytest
 import train_jobs
 from train_jobs import arguments
 
+from viton_jax import checkpoints
 from viton_jax.errors import EXIT_PEER_LOST
 from viton_jax.training import metric_log
-
-
-@pytest.fixture(scope='module')
-def packed(raw_dir, tmp_path_factory):
-  return train_jobs.pack(raw_dir, tmp_path_factory.mktemp('packed') / 'data')
 
 
 def ends(processes) -> list[tuple[int, str, str]]:
@@ -50,15 +45,26 @@ def test_two_processes_train_to_the_parameters_of_one(two, packed, tmp_path):
   assert [code for code, _, _ in said] == [0, 0], said
   single = tmp_path / 'w'
   done = entry_points.run(
-    'viton_jax.train', *arguments(packed, single, eval_every=4)
+    'viton_jax.train',
+    *arguments(packed, single, checkpoint_every=1, keep=9, eval_every=4),
   )
-  a, b = train_jobs.whole_state(single), train_jobs.whole_state(folder)
-  for name in ('params', 'batch_stats'):
-    jax.tree.map(
-      lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5),
-      a[name],
-      b[name],
-    )
+  train_jobs.assert_same_training(
+    train_jobs.whole_state(single), train_jobs.whole_state(folder)
+  )
+  # The first step starts from the same parameters: its gradients are the same.
+  first = [
+    checkpoints.read_tree(w / 'checkpoints' / '1' / 'state')
+    for w in (single, folder)
+  ]
+  train_jobs.assert_same_gradients(
+    *(train_jobs.adam_of(state)['mu'] for state in first)
+  )
+  losses = [
+    [x['train/loss'] for x in metric_log.read(w) if 'train/loss' in x]
+    for w in (single, folder)
+  ]
+  assert len(losses[0]) == 4
+  np.testing.assert_allclose(*losses, rtol=1e-5)
   # Each held-out pair counts once: the losses are the same, of both pairs.
   ours, theirs = (
     [x for x in metric_log.read(w) if 'validation/loss' in x]
@@ -98,7 +104,7 @@ def test_a_killed_process_ends_the_others(two, packed, tmp_path, victim):
   assert said[victim][0] == -signal.SIGKILL
   code, _, errors = said[1 - victim]
   assert code == EXIT_PEER_LOST, errors
-  assert 'error: another process of this job is gone' in errors
+  assert 'error: another process of this job is lost' in errors
   if victim == 0:
     return
   for path in (folder / 'checkpoints').iterdir():

@@ -59,11 +59,15 @@ def start(
   return process
 
 
+def free_port() -> int:
+  with socket.socket() as probe:
+    probe.bind(('localhost', 0))
+    return probe.getsockname()[1]
+
+
 def start_many(arguments: list, count: int) -> list[subprocess.Popen]:
   """As many processes of one job, each with one device."""
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    address = f'localhost:{free.getsockname()[1]}'
+  address = f'localhost:{free_port()}'
   return [
     start(
       arguments,
@@ -126,6 +130,51 @@ def assert_bit_equal(a: pathlib.Path, b: pathlib.Path) -> None:
   first, second = whole_state(a), whole_state(b)
   assert first['step'] == second['step']
   jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def assert_same_gradients(a, b, *, share: float = 1e-4) -> None:
+  """Trees of gradients that differ by rounding alone.
+
+  A gradient of a kernel is a sum of some ten thousand float32 products, in an
+  order that compilers and devices choose: its rounding errors add up to about
+  eps * sqrt(30,000) = 2e-5 of the largest one. Parameters say less: Adam
+  divides a gradient by its own size, so one that is nothing but rounding moves
+  its parameter as far as any other.
+  """
+
+  def compare(x, y):
+    x, y = np.asarray(x), np.asarray(y)
+    np.testing.assert_allclose(x, y, rtol=0, atol=share * np.abs(x).max())
+
+  jax.tree.map(compare, a, b)
+
+
+def assert_same_training(a: dict, b: dict, *, atol: float = 1e-5) -> None:
+  """States of the same few steps, on other devices.
+
+  Batch statistics are within `atol`, and so are the parameters whose gradient
+  is more than rounding: at least a hundredth of its kernel's largest.
+  """
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=atol),
+    a['batch_stats'],
+    b['batch_stats'],
+  )
+  compared = []
+
+  def compare(x, y, square):
+    size = np.sqrt(square)
+    counts = size >= 0.01 * size.max()
+    compared.append(counts.mean())
+    np.testing.assert_allclose(x[counts], y[counts], rtol=0, atol=atol)
+
+  jax.tree.map(compare, a['params'], b['params'], adam_of(a)['nu'])
+  assert np.mean(compared) > 0.5, compared
+
+
+def adam_of(state: dict) -> dict:
+  """Adam's moments in a checkpoint's state: 'mu' and 'nu'."""
+  return state['opt_state'][0]
 
 
 def kills_wanted() -> int:

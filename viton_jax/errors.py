@@ -13,7 +13,7 @@ EXIT_OK = 0
 EXIT_BAD_INPUT = 2
 EXIT_SOME_FAILED = 3  # A batch job finished, but some of its items failed.
 EXIT_NOT_FINITE = 4  # Training came to infinity or to what is no number.
-EXIT_PEER_LOST = 5  # Another process of the same job is gone.
+EXIT_PEER_LOST = 5  # Another process of the same job vanished.
 EXIT_INTERRUPTED = 130
 
 

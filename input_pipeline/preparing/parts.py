@@ -200,7 +200,7 @@ _work: Work | None = None  # Of this worker process.
 def _start_worker(work: Work):
   global _work
   _work = work
-  worker_processes.settle()
+  worker_processes.initialize_worker()
 
 
 def _work_on(number: int) -> list[str]:

@@ -3,8 +3,8 @@
 from viton_jax.checkpoints.checkpoint import (
   NETWORKS,
   Checkpoint,
-  depth_of,
   describe,
+  num_downsamples_of,
 )
 from viton_jax.checkpoints.orbax_files import (
   best,
@@ -16,20 +16,26 @@ from viton_jax.checkpoints.orbax_files import (
   save,
   write,
 )
-from viton_jax.checkpoints.reading import contents, read, read_metadata
+from viton_jax.checkpoints.reading import (
+  contents,
+  read,
+  read_metadata,
+  read_pair,
+)
 
 __all__ = [
   'NETWORKS',
   'Checkpoint',
   'best',
   'contents',
-  'depth_of',
   'describe',
   'find',
   'finish',
+  'num_downsamples_of',
   'open_manager',
   'read',
   'read_metadata',
+  'read_pair',
   'read_tree',
   'restore_state',
   'save',

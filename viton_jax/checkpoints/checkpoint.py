@@ -33,12 +33,12 @@ class Checkpoint:
   config: dict[str, Any]
 
   @property
-  def depth(self) -> int:
-    """Halvings of an encoder-decoder; 0 for the other network."""
-    return depth_of(self.variables['params'])
+  def num_downsamples(self) -> int:
+    """Downsamples of an encoder-decoder; 0 for the other network."""
+    return num_downsamples_of(self.variables['params'])
 
 
-def depth_of(params: dict[str, Any]) -> int:
+def num_downsamples_of(params: dict[str, Any]) -> int:
   """The encoder's convolutions among the names of parameters."""
   return sum(
     name.startswith('encoder_') and not name.endswith('_norm')

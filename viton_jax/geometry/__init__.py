@@ -1,22 +1,23 @@
 """Shape-context matching and the thin-plate-spline warp: arrays in, arrays out.
 
-`fit_control_points_batch` is loaded when it is first used: it needs Optax,
-which an exported try-on does without.
+Names are loaded when they are first used: matching needs neither JAX, which
+workers that prepare data do without, nor Optax, which an exported try-on does
+without.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-from viton_jax.geometry.matching import (
-  ControlPoints,
-  MatchingError,
-  fit_control_points,
-)
-from viton_jax.geometry.sampling import sample_bilinear
-from viton_jax.geometry.tps import regular_grid, sampling_grid, warp_tps
-
 if TYPE_CHECKING:
   from viton_jax.geometry.device import fit_control_points_batch
+  from viton_jax.geometry.matching import (
+    ControlPoints,
+    MatchingError,
+    fit_control_points,
+  )
+  from viton_jax.geometry.sampling import sample_bilinear
+  from viton_jax.geometry.spline import regular_grid
+  from viton_jax.geometry.tps import sampling_grid, warp_tps
 
 __all__ = [
   'ControlPoints',
@@ -29,8 +30,24 @@ __all__ = [
   'warp_tps',
 ]
 
+_MODULES = {
+  'ControlPoints': 'matching',
+  'MatchingError': 'matching',
+  'fit_control_points': 'matching',
+  'fit_control_points_batch': 'device',
+  'regular_grid': 'spline',
+  'sample_bilinear': 'sampling',
+  'sampling_grid': 'tps',
+  'warp_tps': 'tps',
+}
+
 
 def __getattr__(name: str):
-  if name == 'fit_control_points_batch':
-    return getattr(importlib.import_module(f'{__name__}.device'), name)
+  if name in _MODULES:
+    module = importlib.import_module(f'{__name__}.{_MODULES[name]}')
+    return getattr(module, name)
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

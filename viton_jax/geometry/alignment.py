@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from viton_jax.geometry import tps
+from viton_jax.geometry import spline
 
 GRID = 10
 _MODES = 60
@@ -115,10 +115,10 @@ NEAR_BEST = 0.9
 @functools.lru_cache(maxsize=1)
 def warp_modes() -> np.ndarray:
   """(100, 60) float64: mode weights to control-grid values."""
-  coefficients = tps._coefficient_matrix(GRID)
-  grid = tps.regular_grid(GRID)
-  squared = np.sum((grid[:, None] - grid[None]) ** 2, axis=-1)
-  energy = coefficients[3:].T @ tps._radial(squared) @ coefficients[3:]
+  coefficients = spline.coefficient_matrix(GRID)
+  grid = spline.regular_grid(GRID)
+  kernel = spline.radial(spline.squared_distances(grid, grid))
+  energy = coefficients[3:].T @ kernel @ coefficients[3:]
   values, vectors = np.linalg.eigh((energy + energy.T) / 2)
   bending = slice(3, _MODES)
   # Scaled so that the bending energy of every mode is one.
@@ -129,7 +129,7 @@ def warp_modes() -> np.ndarray:
 @functools.lru_cache(maxsize=1)
 def _mode_coefficients() -> np.ndarray:
   """(103, 60) float64: mode weights to spline coefficients."""
-  return tps._coefficient_matrix(GRID) @ warp_modes()
+  return spline.coefficient_matrix(GRID) @ warp_modes()
 
 
 def point_modes(
@@ -139,11 +139,10 @@ def point_modes(
   dtype = points_px.dtype
   last = xp.asarray([size[1] - 1, size[0] - 1], dtype)
   norm = points_px / last * 2 - 1
-  grid = xp.asarray(tps.regular_grid(GRID), dtype)
+  grid = xp.asarray(spline.regular_grid(GRID), dtype)
   coefficients = xp.asarray(_mode_coefficients(), dtype)
-  squared = (norm[:, :1] - grid[:, 0]) ** 2 + (norm[:, 1:] - grid[:, 1]) ** 2
-  radial = squared * xp.log(squared + tps._EPSILON)
-  bent = _matmul(xp, radial, coefficients[3:])
+  kernel = spline.radial(spline.squared_distances(norm, grid), xp)
+  bent = _matmul(xp, kernel, coefficients[3:])
   return bent + coefficients[0] + _matmul(xp, norm, coefficients[1:3])
 
 
@@ -237,8 +236,7 @@ def nearest(
   ahead = _matmul(xp, outlines.ahead_modes, warp) - points
   ahead = ahead / xp.sqrt(xp.sum(ahead**2, axis=1, keepdims=True) + 1e-12)
   garment = outlines.garment_px
-  squared = (points[:, :1] - garment[:, 0]) ** 2
-  squared = squared + (points[:, 1:] - garment[:, 1]) ** 2
+  squared = spline.squared_distances(points, garment)
   cosine = _matmul(xp, ahead, outlines.garment_tangents.T)
   index = xp.argmin(squared + (2 * TURN_PX**2) * (1 - cosine), axis=1)
   rows = xp.arange(len(index))
@@ -439,8 +437,7 @@ def score(
   _, cosine, distance = nearest(warp, outlines, xp)
   person = pair_weights(cosine, distance, 4.0, outlines.usable, xp)
   points = _matmul(xp, outlines.person_modes, warp)
-  squared = (outlines.garment_px[:, :1] - points[:, 0]) ** 2
-  squared = squared + (outlines.garment_px[:, 1:] - points[:, 1]) ** 2
+  squared = spline.squared_distances(outlines.garment_px, points)
   met = 1 / (1 + squared.min(axis=1) / 4.0**2) ** 2
   if not cut:
     return person.mean() + met.mean()

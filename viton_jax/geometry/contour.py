@@ -1,17 +1,19 @@
-"""From masks to boundary points with tangents; NumPy and SciPy alone.
+"""From masks to boundary points with tangents; on the host.
 
 Coordinates here are zero-based pixels, x then y, pixel centres on integers,
 except in the functions named *_original, which are one-based as in the
 original code.
 
-Nothing here needs OpenCV: an exported try-on follows outlines with these very
-functions where only JAX, and with it NumPy and SciPy, is installed.
+Nothing here needs OpenCV: an exported try-on traces outlines with these
+functions in an environment with only JAX, and with it NumPy and SciPy.
 """
 
 import functools
 
 import numpy as np
 from scipy import ndimage
+
+from viton_jax.geometry import interpolation, spline
 
 # The eight neighbours of a pixel as (row, column) steps, anticlockwise on the
 # screen from the right one; a direction and its opposite differ by 4.
@@ -78,13 +80,12 @@ def _resize_rows(values: np.ndarray, count: int) -> np.ndarray:
 def _area_weights(size_in: int, size_out: int) -> np.ndarray:
   """(size_out, size_in) float32, rows sum to 1."""
   scale = size_in / size_out
+  if size_out > size_in:
+    centre = (np.arange(size_out) + 0.5) * scale - 0.5
+    return interpolation.linear_weights(centre, size_in)
   place = np.arange(size_in)
-  if size_out <= size_in:
-    low = np.arange(size_out)[:, None] * scale
-    weights = np.minimum(place + 1, low + scale) - np.maximum(place, low)
-  else:
-    centre = (np.arange(size_out)[:, None] + 0.5) * scale - 0.5
-    weights = 1 - np.abs(place - np.clip(centre, 0, size_in - 1))
+  low = np.arange(size_out)[:, None] * scale
+  weights = np.minimum(place + 1, low + scale) - np.maximum(place, low)
   weights = np.maximum(weights, 0)
   weights /= weights.sum(axis=1, keepdims=True)
   return weights.astype(np.float32)
@@ -169,7 +170,7 @@ def sample_original(
   """
   chosen = rng.permutation(len(points))[: 3 * count]
   start = points[chosen]
-  squared = np.sum((start[:, None] - start[None]) ** 2, axis=-1)
+  squared = spline.squared_distances(start, start)
   np.fill_diagonal(squared, np.inf)
   kept = np.ones(len(chosen), dtype=bool)
   nearest = squared.argmin(axis=0)
@@ -240,11 +241,8 @@ def _interpolate(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
   width = maps.shape[1]
   at = row * width + column
   across, down = (x - column)[:, None], (y - row)[:, None]
-  upper, lower = (
-    flat[first] + across * (flat[first + 1] - flat[first])
-    for first in (at, at + width)
-  )
-  return upper + down * (lower - upper)
+  corners = (flat[at], flat[at + 1], flat[at + width], flat[at + width + 1])
+  return interpolation.blend(corners, across, down)
 
 
 def follow_borders(inside: np.ndarray) -> list[np.ndarray]:

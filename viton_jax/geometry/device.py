@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from optax import assignment
 
-from viton_jax.geometry import alignment, matching, shape_context
+from viton_jax.geometry import alignment, matching
+from viton_jax.runtime import blas_threads
 
 jax.tree_util.register_dataclass(alignment.Outlines)
 
@@ -39,6 +40,16 @@ def fit_control_points_batch(
     A list with ControlPoints, or the MatchingError of that pair: one pair
     never fails the others.
   """
+  with blas_threads.one_blas_thread():
+    return _fit_batch(garment_masks, person_masks, level, image_size)
+
+
+def _fit_batch(
+  garment_masks: Sequence[np.ndarray],
+  person_masks: Sequence[np.ndarray],
+  level: float,
+  image_size: tuple[int, int] | None,
+) -> list[matching.ControlPoints | matching.MatchingError]:
   results: list = [None] * len(garment_masks)
   prepared, order, sizes = [], [], []
   for i, pair in enumerate(zip(garment_masks, person_masks, strict=True)):
@@ -98,7 +109,14 @@ def _align_batch(batch: dict) -> jax.Array:
 
 def _align_one(pair: dict) -> jax.Array:
   outlines = pair['outlines']
-  starts = jnp.stack([_start(pair), pair['torso_start']])
+  start = matching.start_from_shape_contexts(
+    pair['contexts'],
+    pair['context_modes'],
+    pair['context_in_neck'],
+    solve=assignment.hungarian_algorithm,
+    xp=jnp,
+  )
+  starts = jnp.stack([start, pair['torso_start']])
 
   def coarse(start: jax.Array) -> tuple[jax.Array, jax.Array]:
     warp = alignment.align(start, outlines, alignment.COARSE, jnp)
@@ -116,57 +134,3 @@ def _align_one(pair: dict) -> jax.Array:
   warps, scores = jax.vmap(fine)(warps)
   best = warps[jnp.argmax(jnp.where(near, scores, -1.0))]
   return alignment.finish(best, outlines, matching.MATCHING_SIZE, jnp)
-
-
-def _start(pair: dict) -> jax.Array:
-  garment_px, garment_angle, person_px, person_angle = pair['contexts']
-  cost = _matching_cost(
-    _histograms(garment_px),
-    _histograms(person_px),
-    garment_angle,
-    person_angle,
-  )
-  n = len(cost)
-  dummies = round(shape_context.DUMMY_FRACTION * n)
-  padded = jnp.full((n + dummies,) * 2, shape_context.DUMMY_COST, cost.dtype)
-  padded = padded.at[:n, :n].set(cost)
-  rows, columns = assignment.hungarian_algorithm(padded)
-  row_of_column = jnp.zeros(n + dummies, rows.dtype).at[columns].set(rows)[:n]
-  matched = row_of_column < n
-  row_of_column = jnp.where(matched, row_of_column, 0)
-  weights = alignment.start_weights(
-    pair['context_in_neck'][row_of_column], matched, jnp
-  )
-  return alignment.start_from_matches(
-    pair['context_modes'],
-    garment_px[row_of_column],
-    weights.astype(cost.dtype),
-    jnp,
-  )
-
-
-def _histograms(points: jax.Array) -> jax.Array:
-  """(n, 2) to (n, 60) counts, as `shape_context.histograms`."""
-  offsets = points[None] - points[:, None]
-  distances = jnp.sqrt(jnp.sum(offsets**2, axis=-1))
-  scaled = distances / distances.mean()
-  edges = jnp.asarray(shape_context.RADIUS_EDGES, points.dtype)
-  ring = jnp.sum(scaled[..., None] < edges, axis=-1) - 1
-  angle = jnp.mod(jnp.arctan2(offsets[..., 1], offsets[..., 0]), 2 * np.pi)
-  sector = (angle * (shape_context.ANGLE_BINS / (2 * np.pi))).astype(jnp.int32)
-  sector = jnp.minimum(sector, shape_context.ANGLE_BINS - 1)
-  flat = jnp.where(ring >= 0, sector + shape_context.ANGLE_BINS * ring, -1)
-  bins = jnp.arange(shape_context.ANGLE_BINS * shape_context.RADIUS_BINS)
-  return jnp.sum(flat[..., None] == bins, axis=1).astype(points.dtype)
-
-
-def _matching_cost(
-  h1: jax.Array, h2: jax.Array, t1: jax.Array, t2: jax.Array
-) -> jax.Array:
-  """As `shape_context.matching_cost`."""
-  a = (h1 / h1.sum(axis=1, keepdims=True))[:, None]
-  b = (h2 / h2.sum(axis=1, keepdims=True))[None]
-  chi2 = 0.5 * jnp.sum((a - b) ** 2 / (a + b + 1e-12), axis=-1)
-  turn = 0.5 * (1 - jnp.cos(t1[:, None] - t2[None]))
-  weight = shape_context.ANGLE_WEIGHT
-  return (1 - weight) * chi2 + weight * turn

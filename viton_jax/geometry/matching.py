@@ -1,11 +1,22 @@
 """Control points of the warp from two masks: garment and person's region."""
 
+from collections.abc import Callable
 import dataclasses
+from types import ModuleType
 
 import numpy as np
+from scipy import optimize
 
+from viton_jax import choices
 from viton_jax.errors import InputError
-from viton_jax.geometry import alignment, contour, original, shape_context, tps
+from viton_jax.geometry import (
+  alignment,
+  contour,
+  original,
+  shape_context,
+  spline,
+)
+from viton_jax.runtime import blas_threads
 
 MATCHING_SIZE = (128, 96)
 ORIGINAL_TEST_SIZE = (64, 48)
@@ -61,13 +72,16 @@ def fit_control_points(
   garment_mask: np.ndarray,
   person_mask: np.ndarray,
   *,
-  fidelity: str = 'fixed',
+  fidelity: choices.Fidelity = 'fixed',
   seed: int = 0,
   level: float = 0.5,
   size: tuple[int, int] | None = None,
   image_size: tuple[int, int] | None = None,
 ) -> ControlPoints:
   """Fits the warp that puts a flat garment on a person's garment region.
+
+  The linear algebra runs in one thread, see `runtime.blas_threads`; call it in
+  several threads for several pairs.
 
   Args:
     garment_mask: (h, w) bool or 0/1, or a float map.
@@ -91,23 +105,22 @@ def fit_control_points(
     InputError: an unknown fidelity or size.
   """
   garment, person = check_masks(garment_mask, person_mask)
-  if fidelity not in ('original', 'fixed'):
-    raise InputError(
-      f"fidelity must be 'original' or 'fixed', not {fidelity!r}"
-    )
+  choices.check('fidelity', fidelity, choices.Fidelity)
   if fidelity == 'fixed' and size not in (None, MATCHING_SIZE):
     raise InputError(
       f"fidelity 'fixed' always matches at {MATCHING_SIZE}, not {size}; "
       'leave size out'
     )
   try:
-    if fidelity == 'original':
-      return _fit_original(
-        garment, person, size=size or MATCHING_SIZE, seed=seed, level=level
+    # It solves many small systems.
+    with blas_threads.one_blas_thread():
+      if fidelity == 'original':
+        return _fit_original(
+          garment, person, size=size or MATCHING_SIZE, seed=seed, level=level
+        )
+      return _fit_fixed(
+        garment, person, level=level, image_size=image_size or garment.shape
       )
-    return _fit_fixed(
-      garment, person, level=level, image_size=image_size or garment.shape
-    )
   except np.linalg.LinAlgError as error:
     raise MatchingError(
       'the matched points lie on one line; the garment mask or the '
@@ -140,7 +153,9 @@ def check_masks(
   return masks[0], masks[1]
 
 
-def _check_shape(inside: np.ndarray, name: str, *, fidelity: str) -> None:
+def _check_shape(
+  inside: np.ndarray, name: str, *, fidelity: choices.Fidelity
+) -> None:
   """Refuses what has too little outline for a warp.
 
   'original' takes a mask that touches all borders, as the released code does,
@@ -219,7 +234,11 @@ def _fit_fixed(
   image_size: tuple[int, int],
 ) -> ControlPoints:
   prepared = prepare_fixed(garment, person, level=level)
-  starts = [_start_from_shape_contexts(prepared)]
+  starts = [
+    start_from_shape_contexts(
+      prepared.contexts, prepared.context_modes, prepared.context_in_neck
+    )
+  ]
   if prepared.torso_start is not None:
     starts.append(prepared.torso_start)
   outlines = prepared.outlines
@@ -356,21 +375,37 @@ def prepare_fixed(
   )
 
 
-def _start_from_shape_contexts(prepared: Prepared) -> np.ndarray:
-  """One round of shape contexts; more rounds start no better."""
-  garment_px, garment_angle, person_px, person_angle = prepared.contexts
-  everything = np.ones(POINTS, dtype=bool)
+def start_from_shape_contexts(
+  contexts: tuple,
+  context_modes: alignment.Array,
+  context_in_neck: alignment.Array,
+  *,
+  solve: Callable = optimize.linear_sum_assignment,
+  xp: ModuleType = np,
+) -> alignment.Array:
+  """A start from one round of shape contexts; more rounds start no better.
+
+  Args:
+    contexts, context_modes, context_in_neck: of `Prepared`.
+    solve: of an assignment, see `shape_context.assign`.
+    xp: array module.
+
+  Returns:
+    (k, 2) mode weights.
+  """
+  garment_px, garment_angle, person_px, person_angle = contexts
   cost = shape_context.matching_cost(
-    shape_context.histograms(garment_px, everything)[0],
-    shape_context.histograms(person_px, everything)[0],
+    shape_context.histograms(garment_px, xp=xp)[0],
+    shape_context.histograms(person_px, xp=xp)[0],
     garment_angle,
     person_angle,
+    xp=xp,
   )
-  rows, _ = shape_context.assign(cost)
+  rows, _ = shape_context.assign(cost, solve=solve, xp=xp)
+  # Row -1 of a dummy reads the last point, with weight 0.
+  weights = alignment.start_weights(context_in_neck[rows], rows >= 0, xp)
   return alignment.start_from_matches(
-    prepared.context_modes,
-    garment_px[rows],
-    alignment.start_weights(prepared.context_in_neck[rows], rows >= 0),
+    context_modes, garment_px[rows], weights.astype(cost.dtype), xp
   )
 
 
@@ -404,7 +439,7 @@ def finish_fixed(
     )
   scale = np.array(MATCHING_SIZE[::-1]) / image_size[::-1]
   last = np.array(image_size[::-1]) - 1.0
-  image_px = (tps.regular_grid(GRID) + 1) / 2 * last
+  image_px = (spline.regular_grid(GRID) + 1) / 2 * last
   # Resizing keeps the outer edges of the border pixels in place.
   matching_px = (image_px + 0.5) * scale - 0.5
   modes = alignment.point_modes(matching_px, MATCHING_SIZE)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import spatial
 
 from viton_jax.geometry import shape_context
+from viton_jax.geometry.spline import squared_distances
 
 GRID = 10
 ITERATIONS = 6
@@ -38,8 +39,7 @@ class Spline:
 
 def _radial(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
   """r^2 log r^2 between (m, 2) and (n, 2), 0 at r = 0."""
-  squared = (points[:, :1] - centres[:, 0]) ** 2
-  squared += (points[:, 1:] - centres[:, 1]) ** 2
+  squared = squared_distances(points, centres)
   return squared * np.log(np.where(squared > 0, squared, 1.0))
 
 
@@ -126,7 +126,7 @@ def match_iteratively(
     )
     rows, cost = shape_context.assign(cost_matrix)
     if first is None:
-      first = (cost_matrix, rows, cost)
+      first = (cost_matrix, rows, float(cost))
     person_inliers = rows >= 0
     garment_inliers = np.isin(np.arange(n), rows)
     spline = fit_spline(
@@ -142,7 +142,7 @@ def match_iteratively(
     tangents = np.arctan2(
       heads[:, 1] - points[:, 1], heads[:, 0] - points[:, 0]
     )
-  return Matches(rows, spline, cost, *first)
+  return Matches(rows, spline, float(cost), *first)
 
 
 def control_points(spline: Spline, size: tuple[int, int]) -> np.ndarray:

@@ -9,6 +9,7 @@ from jax import lax
 import jax.numpy as jnp
 
 from viton_jax.errors import InputError
+from viton_jax.geometry.interpolation import blend
 
 _Array = jax.Array
 
@@ -75,13 +76,11 @@ def _cells(positions_norm: _Array, h: int, w: int) -> tuple[_Array, ...]:
   )
 
 
-def _blend(
+def _blend_float32(
   corners: tuple[_Array, ...], fx: _Array, fy: _Array, *, dtype: jnp.dtype
 ) -> _Array:
-  a, b, c, d = (corner.astype(jnp.float32) for corner in corners)
-  top = a + fx * (b - a)
-  bottom = c + fx * (d - c)
-  return (top + fy * (bottom - top)).astype(dtype)
+  corners = tuple(corner.astype(jnp.float32) for corner in corners)
+  return blend(corners, fx, fy).astype(dtype)
 
 
 def _sample_four(images: _Array, positions_norm: _Array) -> _Array:
@@ -97,7 +96,7 @@ def _sample_four(images: _Array, positions_norm: _Array) -> _Array:
       for j in (0, dy)
       for i in (0, dx)
     )
-    return _blend(corners, fx, fy, dtype=image.dtype)
+    return _blend_float32(corners, fx, fy, dtype=image.dtype)
 
   return jax.vmap(sample_one)(images, positions_norm)
 
@@ -119,6 +118,6 @@ def _sample_packed(images: _Array, positions_norm: _Array) -> _Array:
     x0, y0, fx, fy = _cells(positions, h, w)
     rows = cells.at[y0 * (w - dx) + x0].get(mode='promise_in_bounds')
     corners = tuple(jnp.split(rows, 4, axis=-1))
-    return _blend(corners, fx, fy, dtype=cells.dtype)
+    return _blend_float32(corners, fx, fy, dtype=cells.dtype)
 
   return jax.vmap(sample_one)(cells, positions_norm)

@@ -18,72 +18,17 @@ import numpy as np
 
 from viton_jax.errors import InputError
 from viton_jax.geometry.sampling import sample_bilinear
+from viton_jax.geometry.spline import (
+  coefficient_matrix,
+  position_matrix,
+  radial,
+  regular_grid,
+  squared_distances,
+)
 
-_EPSILON = 1e-12
 # Above this many bytes the constant is not worth its place in a compiled
 # program: its last factor is then computed on the device.
 _MAX_CONSTANT_BYTES = 64 * 2**20
-
-
-def regular_grid(n: int) -> np.ndarray:
-  """The regular control grid over [-1, 1]^2.
-
-  Args:
-    n: points a side, at least 2.
-
-  Returns:
-    (n * n, 2) float64 of x, y; y outer, x inner.
-  """
-  side = np.linspace(-1.0, 1.0, n)
-  y, x = np.meshgrid(side, side, indexing='ij')
-  return np.stack([x.ravel(), y.ravel()], axis=1)
-
-
-def _radial(squared_distance: np.ndarray) -> np.ndarray:
-  return squared_distance * np.log(squared_distance + _EPSILON)
-
-
-@functools.lru_cache(maxsize=8)
-def _coefficient_matrix(n: int) -> np.ndarray:
-  """(n * n + 3, n * n) float64: control points to spline coefficients."""
-  points = regular_grid(n)
-  squared = np.sum((points[:, None] - points[None]) ** 2, axis=-1)
-  affine = np.concatenate([np.ones((n * n, 1)), points], axis=1)
-  system = np.zeros((n * n + 3, n * n + 3))
-  system[: n * n, :3] = affine
-  system[: n * n, 3:] = _radial(squared)
-  system[n * n :, 3:] = affine.T
-  # The right-hand side is [control points; 0], so only the first n * n
-  # columns of the inverse are ever used.
-  return np.linalg.solve(system, np.eye(n * n + 3)[:, : n * n])
-
-
-@functools.lru_cache(maxsize=4)
-def position_matrix(n: int, out_size: tuple[int, int]) -> np.ndarray:
-  """The constant matrix from control points to sampling positions.
-
-  Args:
-    n: control points a side.
-    out_size: (h, w) of the output.
-
-  Returns:
-    (h * w, n * n) float32, computed in float64; read-only.
-  """
-  h, w = out_size
-  y, x = np.meshgrid(
-    np.linspace(-1.0, 1.0, h), np.linspace(-1.0, 1.0, w), indexing='ij'
-  )
-  pixels = np.stack([x.ravel(), y.ravel()], axis=1)
-  points = regular_grid(n)
-  squared = (pixels[:, :1] - points[:, 0]) ** 2
-  squared += (pixels[:, 1:] - points[:, 1]) ** 2
-  coefficients = _coefficient_matrix(n)
-  matrix = _radial(squared) @ coefficients[3:]
-  matrix += coefficients[0]
-  matrix += pixels @ coefficients[1:3]
-  matrix = matrix.astype(np.float32)
-  matrix.setflags(write=False)
-  return matrix
 
 
 def sampling_grid(
@@ -110,7 +55,7 @@ def sampling_grid(
   if h * w * n * n * 4 <= _MAX_CONSTANT_BYTES:
     positions = einsum('qn,bnd->bqd', position_matrix(n, (h, w)), points)
     return positions.reshape(-1, h, w, 2)
-  matrix = _coefficient_matrix(n).astype(np.float32)
+  matrix = coefficient_matrix(n).astype(np.float32)
   coefficients = einsum('kn,bnd->bkd', matrix, points)
   return jax.vmap(lambda c: _positions_by_row(c, n, (h, w)))(coefficients)
 
@@ -124,11 +69,11 @@ def _positions_by_row(
   x = jnp.linspace(-1.0, 1.0, w, dtype=jnp.float32)
 
   def row(y: jax.Array) -> jax.Array:
-    squared = (x[:, None] - grid[:, 0]) ** 2 + (y - grid[:, 1]) ** 2
-    radial = squared * jnp.log(squared + jnp.float32(_EPSILON))
-    bent = jnp.matmul(radial, coefficients[3:], precision='highest')
-    flat = coefficients[0] + x[:, None] * coefficients[1]
-    return bent + flat + y * coefficients[2]
+    pixels = jnp.stack([x, jnp.full_like(x, y)], axis=1)
+    kernel = radial(squared_distances(pixels, grid), jnp)
+    bent = jnp.matmul(kernel, coefficients[3:], precision='highest')
+    flat = coefficients[:1] + x[:, None] * coefficients[1:2]
+    return bent + flat + y * coefficients[2:3]
 
   ys = jnp.linspace(-1.0, 1.0, h, dtype=jnp.float32)
   return lax.map(row, ys)

@@ -5,20 +5,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from viton_jax.models.encoder_decoder import DEPTH, EncoderDecoder
+from viton_jax.models.encoder_decoder import NUM_DOWNSAMPLES, EncoderDecoder
 from viton_jax.models.refinement import Refinement
 from viton_jax.representation import NUM_INPUT_CHANNELS
 
 
 def abstract_variables(
-  network: str, features: int, *, depth: int = DEPTH
+  network: str, features: int, *, num_downsamples: int = NUM_DOWNSAMPLES
 ) -> dict[str, Any]:
   """Shapes and types of all variables.
 
   Args:
     network: 'encoder_decoder' or 'refinement'.
     features: channels of its first convolution.
-    depth: halvings of the encoder-decoder.
+    num_downsamples: of the encoder-decoder.
 
   Returns:
     {'params': ..., 'batch_stats': ...} of jax.ShapeDtypeStruct; without
@@ -28,7 +28,7 @@ def abstract_variables(
     ValueError: an unknown network.
   """
   if network == 'encoder_decoder':
-    model = EncoderDecoder(features=features, depth=depth)
+    model = EncoderDecoder(features=features, num_downsamples=num_downsamples)
     channels = (NUM_INPUT_CHANNELS,)
   elif network == 'refinement':
     model, channels = Refinement(features=features), (3, 3)
@@ -36,7 +36,8 @@ def abstract_variables(
     raise ValueError(f'network is {network!r}.')
 
   def initialise():
-    side = 2**depth  # The smallest; no variable's shape depends on it.
+    # The smallest; no variable's shape depends on it.
+    side = 2**num_downsamples
     inputs = [jnp.zeros((1, side, side, c)) for c in channels]
     return model.init(jax.random.key(0), *inputs)
 

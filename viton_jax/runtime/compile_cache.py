@@ -1,4 +1,4 @@
-"""Where compiled programs stay, so that the next run need not compile them."""
+"""The persistent cache of compiled programs."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ import platform
 
 import jax
 
-_WORTH_KEEPING_SECONDS = 0.2  # Of compiling; JAX's own 1 s leaves much out.
+_MIN_COMPILE_SECONDS = 0.2  # JAX's default of 1 s leaves many programs out.
 
 
 def use(setting: str) -> str:
@@ -15,38 +15,37 @@ def use(setting: str) -> str:
 
   Args:
     setting: a folder; 'off'; or 'auto': JAX_COMPILATION_CACHE_DIR if it is set,
-      else a folder in the user's cache. Processors have one for each kind:
-      what was compiled for one may crash on another, and home folders are
-      shared.
+      else a folder in the user's cache, one for each model of CPU: a program
+      compiled for one may crash on another, and home folders are shared.
 
   Returns:
-    one line that says what was chosen.
+    One line that says where programs are kept.
   """
   jax.config.update(
-    'jax_persistent_cache_min_compile_time_secs', _WORTH_KEEPING_SECONDS
+    'jax_persistent_cache_min_compile_time_secs', _MIN_COMPILE_SECONDS
   )
-  given = os.environ.get('JAX_COMPILATION_CACHE_DIR')
+  from_environment = os.environ.get('JAX_COMPILATION_CACHE_DIR')
   if setting == 'off':
     jax.config.update('jax_enable_compilation_cache', False)
     return 'compiled programs are not kept'
   if setting != 'auto':
     folder = pathlib.Path(setting).expanduser().absolute()
-  elif given:
-    return f'compiled programs are kept in {given}'
+  elif from_environment:
+    return f'compiled programs are kept in {from_environment}'
   else:
     base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
     folder = pathlib.Path(base).expanduser() / 'viton_jax' / 'compiled'
     if jax.default_backend() == 'cpu':
-      folder /= _processor()
+      folder /= _cpu_hash()
   jax.config.update('jax_compilation_cache_dir', str(folder))
   return f'compiled programs are kept in {folder}'
 
 
-def _processor() -> str:
-  """A name for this kind of processor, by all that it can do."""
+def _cpu_hash() -> str:
+  """Hash of the CPU's model and flags, as a folder name."""
   try:
     lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-    kind = sorted(
+    model = sorted(
       {
         line
         for line in lines
@@ -54,5 +53,5 @@ def _processor() -> str:
       }
     )
   except OSError:  # Not Linux.
-    kind = [platform.machine(), platform.processor()]
-  return 'cpu-' + hashlib.sha256('\n'.join(kind).encode()).hexdigest()[:16]
+    model = [platform.machine(), platform.processor()]
+  return 'cpu-' + hashlib.sha256('\n'.join(model).encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""What a job runs on: versions, devices, memory, variables.
+"""Report of versions, devices, memory and environment variables.
 
-Needs nothing but Python: what is not installed is said to be missing.
+It also works where packages are missing, and names them.
 """
 
 import importlib.metadata
@@ -20,7 +20,7 @@ _PACKAGES = (
   ('numpy', 'numpy'),
   ('scipy', 'scipy'),
 )
-# Each of them brings the same module.
+# Each of these wheels installs the module cv2.
 _OPENCV = (
   'opencv-python-headless',
   'opencv-python',
@@ -48,9 +48,9 @@ _GIB = 2**30
 
 
 def report() -> str:
-  """Some lines on this process; starts JAX's devices.
+  """Returns the report of this process as lines of text.
 
-  So `distributed.initialize` has to come before it.
+  It initialises JAX's devices: call `distributed.initialize` before.
   """
   versions = {'viton_jax': viton_jax.__version__} | _versions()
   lines = [
@@ -68,7 +68,7 @@ def missing() -> list[str]:
 
 
 def cores() -> int:
-  """The cores that this process may keep busy, by its system and container."""
+  """Number of cores this process may use: affinity and container quota."""
   if hasattr(os, 'sched_getaffinity'):
     count = len(os.sched_getaffinity(0))
   else:
@@ -84,7 +84,7 @@ def _versions() -> dict[str, str]:
   if opencv:
     found['opencv'] = _version(opencv[0])
   else:
-    # Distributions of systems bring it without a record of pip's.
+    # Packages of Linux distributions have no metadata of pip.
     here = importlib.util.find_spec('cv2') is not None
     found['opencv'] = 'of the system' if here else 'missing'
   return found
@@ -130,21 +130,17 @@ def _read(path: str) -> str:
 
 def _devices() -> list[tuple[str, str]]:
   try:
-    import jax
+    import jax  # Here, because the report also names a JAX that is broken.
 
     devices, local = jax.devices(), jax.local_devices()
   except ImportError as error:
     return [('devices', f'unknown: {error}')]
   except RuntimeError as error:
     return [('devices', f'none: {" ".join(str(error).split())}')]
-  lines = [
-    (
-      'platform',
-      ' '.join(
-        f'{devices[0].platform}, {local[0].client.platform_version}'.split()
-      ),
-    )
-  ]
+  # Of a GPU it is e.g. 'cuda 13000', of a CPU its name again.
+  version = ' '.join(local[0].client.platform_version.split())
+  name = devices[0].platform
+  lines = [('platform', name if version == name else f'{name}, {version}')]
   for kind in dict.fromkeys(d.device_kind for d in devices):
     here = [d for d in local if d.device_kind == kind]
     count = sum(d.device_kind == kind for d in devices)
@@ -168,7 +164,7 @@ def _memory_limit(device) -> int | None:
 
 
 def _variables(env) -> list[str]:
-  """'NAME=value' of what steers JAX; the values of secrets are left out."""
+  """'NAME=value' of variables that configure JAX, without secrets."""
   return [
     f'{name}={"..." if any(x in name for x in _SECRET) else env[name]}'
     for name in sorted(env)

@@ -1,4 +1,4 @@
-"""How every job starts its worker processes, and what they do first."""
+"""Worker processes: their environment and their initialisation."""
 
 import contextlib
 import multiprocessing
@@ -21,7 +21,7 @@ _VARIABLES = {
 
 @contextlib.contextmanager
 def one_thread_each():
-  """Processes that are started inside compute with one thread each."""
+  """Sets the environment of processes started inside: one thread each."""
   before = {name: os.environ.get(name) for name in _VARIABLES}
   os.environ.update(_VARIABLES)
   try:
@@ -34,10 +34,10 @@ def one_thread_each():
         os.environ[name] = value
 
 
-def settle() -> None:
-  """Keeps a worker to one core, and to the life of its parent."""
+def initialize_worker() -> None:
+  """Limits a worker to one core; it ends when its parent does."""
   cv2.setNumThreads(1)
-  # On Ctrl-C the parent ends the work; workers finish what they are at.
+  # On Ctrl-C the parent ends the work; workers finish their items.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   # A killed parent cannot tell its workers, which would wait forever.
   parent = multiprocessing.parent_process()

@@ -1,4 +1,4 @@
-"""What the training loop tells, and how fast it is."""
+"""The log lines of the training loop, its speed and its profile."""
 
 import contextlib
 import datetime
@@ -93,7 +93,10 @@ class Clock:
     self._rest += time.monotonic() - begin
 
   def tick(self, step: int) -> tuple[float, str]:
-    """(images a second since the last tick, time to go as h:mm:ss)."""
+    """(images a second since the last tick, time to go as h:mm:ss).
+
+    The time to go is '' at the first tick: it took compiling alone.
+    """
     now = time.monotonic()
     seconds = max(now - self._since - self._rest, 1e-9)
     steps = step - self._step
@@ -107,7 +110,7 @@ class Clock:
     to_go = round((self._num_steps - step) * per_step)
     return (
       steps * self._batch_size / seconds,
-      str(datetime.timedelta(seconds=to_go)) if per_step else '?',
+      str(datetime.timedelta(seconds=to_go)) if per_step else '',
     )
 
   def summary(self) -> str:

@@ -1,15 +1,15 @@
 """What a training step reads, and how it comes to the devices.
 
-`config.data.cache` says where the training pictures lie:
+`config.data.cache` says where the training images lie:
 
     'none'    on disk: batches are read and sent while the devices work
     'host'    in this machine's memory: read once, sent for every step
-    'device'  in the memory of every device: a step gets row numbers alone
+    'device'  in the memory of every device: a step gets indices of rows alone
 
 The order of the examples and every number of the training are the same.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from viton_jax.runtime import parallel
 
 CACHES = ('none', 'host', 'device')
 _ROWS = 'rows'
-_LARGEST_SHARE = 0.7  # Of a device's memory that pictures may take.
+_LARGEST_SHARE = 0.7  # Of a device's memory that images may take.
 
 
 def open_feed(
@@ -36,12 +36,15 @@ def open_feed(
 
   Returns:
     Arrays that lie on every device ({} unless the cache is there), and an
-    endless iterator of batches split over the devices.
+    endless iterator of batches split over the devices; `examples_of` joins
+    the two within a step.
 
   Raises:
     InputError: the data are damaged or do not fit into a device's memory.
   """
-  parts = config.accumulate
+  # Micro-batches are read one by one, so that each is made of the same
+  # examples on any number of devices; see `parallel.shard_parts`.
+  parts = config.grad_accum_steps
   place_in_row = {
     'batch_size': config.batch_size // parts // jax.process_count(),
     'seed': config.seed,
@@ -72,27 +75,25 @@ def open_feed(
   )
 
 
-def reading(step: Callable, cache: str) -> Callable:
-  """A step that takes what `open_feed` gives.
+def examples_of(
+  arrays: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
+) -> Mapping[str, jax.Array]:
+  """A device's examples of one batch, within a step.
 
   Args:
-    step: (state, frozen, batch) -> result.
-    cache: config.data.cache; with 'device' `frozen['data']` has the arrays.
+    arrays: what `open_feed` put on every device; {}: `batch` has the examples.
+    batch: this device's part of what `open_feed` yields.
   """
-  if cache != 'device':
-    return step
-
-  def run(state, frozen, batch):
-    rows = batch[_ROWS].astype(jnp.int32)
-    examples = {
-      name: jnp.take(array, rows, axis=0, mode='clip')
-      for name, array in frozen['data'].items()
-    }
-    # Taking rows is not mixed into the step's arithmetic: it stays the same, to
-    # the bit, as with batches that come from outside.
-    return step(state, frozen, jax.lax.optimization_barrier(examples))
-
-  return run
+  if not arrays:
+    return batch
+  rows = batch[_ROWS].astype(jnp.int32)
+  examples = {
+    name: jnp.take(array, rows, axis=0, mode='clip')
+    for name, array in arrays.items()
+  }
+  # Taking rows is not fused into the step's arithmetic: it stays the same, to
+  # the bit, as with batches that come from outside.
+  return jax.lax.optimization_barrier(examples)
 
 
 def few_examples(config: Any, info: batches.RecordsInfo, count: int) -> dict:
@@ -140,6 +141,6 @@ def _check_fits(arrays):
   room = (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
   if room and needed > _LARGEST_SHARE * room:
     raise InputError(
-      f'config.data.cache: the training pictures are {needed / 1e9:.1f} GB, '
+      f'config.data.cache: the training images are {needed / 1e9:.1f} GB, '
       f'a device has {room / 1e9:.1f} GB; set --config.data.cache=host.'
     )

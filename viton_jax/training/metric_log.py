@@ -1,4 +1,4 @@
-"""Where a run's figures go: metrics.jsonl always, TensorBoard where it can.
+"""Where a run's metrics go: metrics.jsonl always, TensorBoard where it may.
 
 `metrics.jsonl` has a line for each time something was measured, e.g.
 
@@ -18,7 +18,7 @@ from viton_jax.io import storage
 
 
 class MetricLog:
-  """Writes figures and pictures of process 0; the others' go nowhere."""
+  """Writes metrics and images of process 0; the others' go nowhere."""
 
   def __init__(
     self, workdir: pathlib.Path, *, start_step: int, tensorboard: bool
@@ -31,8 +31,8 @@ class MetricLog:
     Args:
       workdir: of the run.
       start_step: steps taken before.
-      tensorboard: whether to write its event files too, if clu is installed;
-        that takes TensorFlow.
+      tensorboard: whether to write its event files too; that loads
+        TensorFlow.
     """
     self._file = self._events = None
     if jax.process_index():
@@ -42,10 +42,6 @@ class MetricLog:
     self._file = path.open('a', encoding='utf-8')
     if tensorboard:
       self._events = _open_events(workdir / 'tensorboard')
-
-  @property
-  def has_tensorboard(self) -> bool:
-    return self._events is not None
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
     if self._file:
@@ -58,7 +54,7 @@ class MetricLog:
     if self._events:
       self._events.write_scalars(step, values)
 
-  def picture(self, step: int, name: str, rgb: np.ndarray) -> None:
+  def image(self, step: int, name: str, rgb: np.ndarray) -> None:
     """`rgb` is (h, w, 3) uint8."""
     if self._events:
       self._events.write_images(step, {name: rgb[None]})
@@ -100,8 +96,8 @@ def _lines(path, last_step):
 
 
 def _open_events(folder):
-  try:
-    from clu import metric_writers
-  except ImportError:
-    return None
+  # Here: it loads TensorFlow, which takes seconds and which training on packed
+  # data does without.
+  from clu import metric_writers
+
   return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(folder)))

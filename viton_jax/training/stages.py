@@ -1,16 +1,24 @@
-"""The two training stages, as the training loop sees them.
+"""The two training stages: what each optimises, and on top of what.
 
-A stage brings its network, the trained networks that it only reads (`frozen`)
-and three pure functions for `parallel` to spread over devices:
+A stage is a small immutable object. It names the network that trains and gives
+its loss as a pure function, which `steps` differentiates and evaluates:
 
-    train_step(state, frozen, batch) -> (state, metrics)
-    eval_step(state, frozen, batch) -> metrics
-    sample_step((state, frozen), batch) -> pictures for a sheet
+    loss(params, batch_stats, frozen, batch, *, rng, first_example, train)
+        -> (terms, batch_stats)
+    images(variables, frozen, batch) -> what the network makes, for a sheet
+
+`frozen` holds the trained networks that the stage only reads: 'vgg', what
+`vgg19.load` returns, where the perceptual loss counts, and in stage 2 'coarse',
+the encoder-decoder's variables. It is an argument and no attribute, so that
+these arrays lie on the devices once and are not constants of the program.
+
+`terms` are the loss's terms before weighting and 'loss', their weighted sum,
+(b,) float32 each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,52 +27,258 @@ import numpy as np
 from viton_jax import checkpoints, losses
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets
-from viton_jax.models import EncoderDecoder, Refinement, vgg19
-from viton_jax.representation import garment_region, person_representation
+from viton_jax.models import EncoderDecoder, Refinement, compose, vgg19
+from viton_jax.networks import (
+  Batch,
+  bounded_mask,
+  predict_coarse,
+  predict_refined,
+  warp_garment,
+)
+from viton_jax.representation import (
+  garment_region,
+  network_inputs,
+  person_representation,
+  to_norm,
+  to_uint8,
+)
 from viton_jax.runtime import parallel
-from viton_jax.training import steps
-from viton_jax.training.config_dict import ConfigDict
 from viton_jax.training.train_state import TrainState
 
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-  """See the module.
+class Stage1:
+  """Trains the encoder-decoder.
 
   Attributes:
-    network: its name in checkpoints.
-    model: the network that trains.
-    frozen: {'vgg': ..., 'coarse': ...}, what the steps need of it.
-    train_step, eval_step, sample_step: see the module.
-    ranges: columns of a sample sheet after the inputs, and the range of each.
+    model: the encoder-decoder.
+    weights: of the loss's terms.
+    fidelity: 'fixed' or 'original'.
+    remat: compute activations again in the backward pass; saves memory.
   """
 
-  network: str
-  model: EncoderDecoder | Refinement
-  frozen: dict[str, Any]
-  train_step: Callable
-  eval_step: Callable
-  sample_step: Callable
-  ranges: dict[str, tuple[float, float]]
+  model: EncoderDecoder
+  weights: losses.Stage1Weights = losses.Stage1Weights()
+  fidelity: str = 'fixed'
+  remat: bool = False
 
-  def columns(
-    self, batch: dict[str, np.ndarray], pictures: dict[str, np.ndarray]
-  ) -> dict[str, np.ndarray]:
-    """The columns of a sample sheet, (n, h, w, 3) uint8 each."""
-    drawn = {
-      'person': (batch['person'], (0, 255)),
-      'garment': (batch['garment'], (0, 255)),
-    } | {name: (pictures[name], span) for name, span in self.ranges.items()}
+  network: ClassVar[str] = 'encoder_decoder'
+  # Columns of a sample sheet after the inputs, and the range of each.
+  ranges: ClassVar[dict[str, tuple[float, float]]] = {
+    'input': (-1, 1),
+    'coarse': (-1, 1),
+    'mask': (0, 1),
+    'true mask': (0, 1),
+  }
+
+  def loss(
+    self,
+    params: Any,
+    batch_stats: Any,
+    frozen: Mapping[str, Any],
+    batch: Batch,
+    *,
+    rng: jax.Array | None = None,
+    first_example: jax.Array | int = 0,
+    train: bool,
+  ) -> tuple[dict[str, jax.Array], Any]:
+    """Loss of the mask and of the coarse image.
+
+    Args:
+      params: of the encoder-decoder.
+      batch_stats: its moving averages.
+      frozen: may hold 'vgg'.
+      batch: with `parse`, see `representation`.
+      rng: key of the dropout; training needs it.
+      first_example: place of the batch in a larger one, for the dropout.
+      train: normalise by batch statistics, update them and drop out.
+
+    Returns:
+      'loss', 'mask', 'image' and, if it counts, 'perceptual', (b,) each; and
+      the next moving averages.
+
+    References:
+      Han et al., VITON, CVPR 2018, equation 1.
+    """
+    inputs = network_inputs(batch, fidelity=self.fidelity)
+    variables = {'params': params, 'batch_stats': batch_stats}
+    if train:
+
+      def forward(variables, inputs):
+        return self.model.apply(
+          variables,
+          inputs,
+          train=True,
+          first_example=first_example,
+          mutable=['batch_stats'],
+          rngs={'dropout': rng},
+        )
+
+      (garment_mask, coarse), updated = _maybe_remat(forward, self.remat)(
+        variables, inputs
+      )
+      batch_stats = updated['batch_stats']
+    else:
+      garment_mask, coarse = self.model.apply(variables, inputs, train=False)
+    total, terms = losses.stage1_loss(
+      garment_mask,
+      coarse,
+      region=garment_region(batch),
+      image_norm=to_norm(batch['person']),
+      weights=self.weights,
+      vgg=frozen.get('vgg'),
+      dtype=self.model.dtype,
+      remat=self.remat and train,
+    )
+    return {'loss': total, **terms}, batch_stats
+
+  def images(
+    self, variables: Mapping[str, Any], frozen: Mapping[str, Any], batch: Batch
+  ) -> dict[str, jax.Array]:
+    """The images of `ranges`, (b, h, w, 1 or 3) float32 each."""
+    del frozen
+    mask, coarse = predict_coarse(
+      variables, batch, model=self.model, fidelity=self.fidelity
+    )
     return {
-      name: np.stack([contact_sheets.to_rgb(one, span) for one in many])
-      for name, (many, span) in drawn.items()
+      'input': _input_image(batch, self.fidelity),
+      'coarse': coarse,
+      'mask': mask,
+      'true mask': garment_region(batch),
     }
 
 
-def build(config: ConfigDict) -> Stage:
-  """The stage that a config describes, with what it needs read from disk.
+@dataclasses.dataclass(frozen=True)
+class Stage2:
+  """Trains the refinement network on top of a frozen encoder-decoder.
+
+  In 'fixed' the composition mask is alpha times the predicted garment mask
+  within [0, 1], as at try-on time. In 'original' it is alpha times the true
+  garment region, although at try-on time nobody knows it.
+
+  Attributes:
+    model: the refinement network.
+    coarse_model: the encoder-decoder.
+    weights: of the loss's terms.
+    fidelity: 'fixed' or 'original'.
+    remat: compute activations again in the backward pass; saves memory.
+    coarse_train_mode: lets the frozen network use batch statistics and dropout
+      in training, as the released code does by accident.
+  """
+
+  model: Refinement
+  coarse_model: EncoderDecoder
+  weights: losses.Stage2Weights = losses.Stage2Weights()
+  fidelity: str = 'fixed'
+  remat: bool = False
+  coarse_train_mode: bool = False
+
+  network: ClassVar[str] = 'refinement'
+  # Columns of a sample sheet after the inputs, and the range of each.
+  ranges: ClassVar[dict[str, tuple[float, float]]] = {
+    'coarse': (-1, 1),
+    'mask': (0, 1),
+    'warped': (-1, 1),
+    'alpha': (0, 1),
+    'output': (-1, 1),
+  }
+
+  def loss(
+    self,
+    params: Any,
+    batch_stats: Any,
+    frozen: Mapping[str, Any],
+    batch: Batch,
+    *,
+    rng: jax.Array | None = None,
+    first_example: jax.Array | int = 0,
+    train: bool,
+  ) -> tuple[dict[str, jax.Array], Any]:
+    """Loss of the composed image and of its mask.
+
+    Args:
+      params: of the refinement network.
+      batch_stats: {}: it has none.
+      frozen: holds 'coarse' and may hold 'vgg'.
+      batch: with `parse` and `control_points`, see `representation`.
+      rng: key of the frozen network's dropout with `coarse_train_mode`.
+      first_example: place of the batch in a larger one, for that dropout.
+      train: recompute activations if `remat`, see `coarse_train_mode`.
+
+    Returns:
+      'loss', 'image', 'alpha', 'tv' and, if it counts, 'perceptual', (b,)
+      each; and `batch_stats`.
+
+    References:
+      Han et al., VITON, CVPR 2018, equation 4.
+    """
+    if train and self.coarse_train_mode:
+      (garment_mask, coarse), _ = self.coarse_model.apply(
+        frozen['coarse'],
+        network_inputs(batch, fidelity=self.fidelity),
+        train=True,
+        first_example=first_example,
+        mutable=['batch_stats'],
+        rngs={'dropout': rng},
+      )
+    else:
+      garment_mask, coarse = predict_coarse(
+        frozen['coarse'],
+        batch,
+        model=self.coarse_model,
+        fidelity=self.fidelity,
+      )
+    warped = warp_garment(batch, batch['control_points'])
+
+    def forward(params, warped, coarse):
+      return self.model.apply({'params': params}, warped, coarse)
+
+    mask = self._composition_mask(batch, garment_mask)
+    alpha = mask * _maybe_remat(forward, self.remat and train)(
+      params, warped, coarse
+    )
+    total, terms = losses.stage2_loss(
+      compose(alpha, warped, coarse),
+      alpha,
+      image_norm=to_norm(batch['person']),
+      weights=self.weights,
+      vgg=frozen.get('vgg'),
+      dtype=self.model.dtype,
+      remat=self.remat and train,
+    )
+    return {'loss': total, **terms}, batch_stats
+
+  def _composition_mask(self, batch, garment_mask):
+    if self.fidelity == 'original':
+      return garment_region(batch)
+    return bounded_mask(garment_mask, fidelity=self.fidelity)
+
+  def images(
+    self, variables: Mapping[str, Any], frozen: Mapping[str, Any], batch: Batch
+  ) -> dict[str, jax.Array]:
+    """The images of `ranges`, (b, h, w, 1 or 3) float32 each."""
+    mask, coarse = predict_coarse(
+      frozen['coarse'], batch, model=self.coarse_model, fidelity=self.fidelity
+    )
+    refined = predict_refined(
+      variables,
+      batch,
+      batch['control_points'],
+      mask,
+      coarse,
+      model=self.model,
+      fidelity=self.fidelity,
+    )
+    return {'coarse': coarse, 'mask': mask, **refined}
+
+
+Stage = Stage1 | Stage2
+
+
+def build(config: Any) -> tuple[Stage, dict[str, Any]]:
+  """The stage that a config describes, and its `frozen`, read from disk.
 
   Raises:
     InputError: an unknown stage, type or fidelity, or a missing file.
@@ -73,6 +287,9 @@ def build(config: ConfigDict) -> Stage:
     raise InputError(
       f'config.dtype: {config.dtype!r} is unknown; set float32 or bfloat16.'
     )
+  if config.stage not in (1, 2):
+    raise InputError(f'config.stage: {config.stage!r} is unknown; set 1 or 2.')
+  dtype = _DTYPES[config.dtype]
   frozen = {}
   if config.loss.perceptual:
     if not config.vgg:
@@ -83,70 +300,19 @@ def build(config: ConfigDict) -> Stage:
       )
     frozen['vgg'] = vgg19.load(config.vgg, fidelity=config.fidelity)
   if config.stage == 1:
-    return _stage1(config, frozen)
-  if config.stage == 2:
-    return _stage2(config, frozen)
-  raise InputError(f'config.stage: {config.stage!r} is unknown; set 1 or 2.')
-
-
-def _stage1(config, frozen) -> Stage:
-  model = EncoderDecoder(
-    features=config.features,
-    dtype=_DTYPES[config.dtype],
-    axis_name=parallel.AXIS,
-    norm_decay=config.norm_decay,
-    depth=config.depth,
-  )
-  common = {
-    'model': model,
-    'loss_config': losses.Stage1Weights(**config.loss),
-    'fidelity': config.fidelity,
-    'axis_name': parallel.AXIS,
-  }
-
-  def train_step(state, frozen, batch):
-    return steps.stage1_train_step(
-      state,
-      batch,
-      vgg=frozen.get('vgg'),
-      seed=config.seed,
-      accumulate=config.accumulate,
+    return Stage1(
+      model=EncoderDecoder(
+        features=config.features,
+        dtype=dtype,
+        axis_name=parallel.AXIS,
+        bn_momentum=config.bn_momentum,
+        num_downsamples=config.num_downsamples,
+      ),
+      weights=losses.Stage1Weights(**config.loss),
+      fidelity=config.fidelity,
       remat=config.remat,
-      **common,
-    )
+    ), frozen
 
-  def eval_step(state, frozen, batch):
-    return steps.stage1_eval_step(state, batch, vgg=frozen.get('vgg'), **common)
-
-  def sample_step(variables, batch):
-    state, _ = variables
-    mask, coarse = steps.predict_coarse(
-      state.trained_variables, batch, model=model, fidelity=config.fidelity
-    )
-    return {
-      'input': _input_picture(batch, config.fidelity),
-      'coarse': coarse,
-      'mask': mask,
-      'true mask': garment_region(batch),
-    }
-
-  return Stage(
-    network='encoder_decoder',
-    model=model,
-    frozen=frozen,
-    train_step=train_step,
-    eval_step=eval_step,
-    sample_step=sample_step,
-    ranges={
-      'input': (-1, 1),
-      'coarse': (-1, 1),
-      'mask': (0, 1),
-      'true mask': (0, 1),
-    },
-  )
-
-
-def _stage2(config, frozen) -> Stage:
   if not config.coarse_checkpoint:
     raise InputError(
       'config.coarse_checkpoint: empty; stage 2 builds on a trained '
@@ -159,82 +325,20 @@ def _stage2(config, frozen) -> Stage:
       f'says {config.fidelity!r}; set --config.fidelity={coarse.fidelity}.'
     )
   frozen['coarse'] = coarse.variables
-  dtype = _DTYPES[config.dtype]
-  model = Refinement(features=config.features, dtype=dtype)
-  coarse_model = EncoderDecoder(
-    features=coarse.features,
-    dtype=dtype,
-    axis_name=parallel.AXIS,
-    depth=coarse.depth,
-  )
-  common = {
-    'model': model,
-    'coarse_model': coarse_model,
-    'loss_config': losses.Stage2Weights(**config.loss),
-    'fidelity': config.fidelity,
-    'axis_name': parallel.AXIS,
-  }
-
-  def train_step(state, frozen, batch):
-    return steps.stage2_train_step(
-      state,
-      batch,
-      coarse_variables=frozen['coarse'],
-      vgg=frozen.get('vgg'),
-      seed=config.seed,
-      accumulate=config.accumulate,
-      remat=config.remat,
-      **common,
-    )
-
-  def eval_step(state, frozen, batch):
-    return steps.stage2_eval_step(
-      state,
-      batch,
-      coarse_variables=frozen['coarse'],
-      vgg=frozen.get('vgg'),
-      **common,
-    )
-
-  def sample_step(variables, batch):
-    state, frozen = variables
-    mask, coarse = steps.predict_coarse(
-      frozen['coarse'], batch, model=coarse_model, fidelity=config.fidelity
-    )
-    refined = steps.predict_refined(
-      state.trained_variables,
-      batch,
-      batch['control_points'],
-      mask,
-      coarse,
-      model=model,
-      fidelity=config.fidelity,
-    )
-    return {'coarse': coarse, 'mask': mask, **refined}
-
-  return Stage(
-    network='refinement',
-    model=model,
-    frozen=frozen,
-    train_step=train_step,
-    eval_step=eval_step,
-    sample_step=sample_step,
-    ranges={
-      'coarse': (-1, 1),
-      'mask': (0, 1),
-      'warped': (-1, 1),
-      'alpha': (0, 1),
-      'output': (-1, 1),
-    },
-  )
-
-
-def _input_picture(batch, fidelity):
-  """The person representation as one picture: body, head, joints; [-1, 1]."""
-  channels = person_representation(batch, fidelity=fidelity)
-  body, head, joints = jnp.split(channels, (1, 4), axis=-1)
-  joints = joints.max(axis=-1, keepdims=True)
-  return jnp.clip(body - 1.0 + head + joints, -1.0, 1.0)
+  return Stage2(
+    model=Refinement(features=config.features, dtype=dtype),
+    # Features and downsamples are those of the checkpoint, whatever the config
+    # says: it describes the network that trains.
+    coarse_model=EncoderDecoder(
+      features=coarse.features,
+      dtype=dtype,
+      axis_name=parallel.AXIS,
+      num_downsamples=coarse.num_downsamples,
+    ),
+    weights=losses.Stage2Weights(**config.loss),
+    fidelity=config.fidelity,
+    remat=config.remat,
+  ), frozen
 
 
 def warm_start(state: TrainState, path: str, stage: Stage) -> TrainState:
@@ -261,3 +365,37 @@ def warm_start(state: TrainState, path: str, stage: Stage) -> TrainState:
     'batch_stats': checkpoint.variables.get('batch_stats', {}),
   }
   return state.replace(**variables, ema=variables if state.ema else {})
+
+
+def sheet(
+  stage: Stage, batch: dict[str, np.ndarray], images: dict[str, np.ndarray]
+) -> np.ndarray:
+  """A contact sheet of examples, (h, w, 3) uint8: a row for each.
+
+  Args:
+    stage: whose `ranges` name the columns.
+    batch: the examples.
+    images: what `stage.images` made of them.
+  """
+  columns = {
+    'person': (batch['person'], (0, 255)),
+    'garment': (batch['garment'], (0, 255)),
+  } | {name: (images[name], span) for name, span in stage.ranges.items()}
+  return contact_sheets.contact_sheet(
+    {
+      name: to_uint8(np.asarray(many), span)
+      for name, (many, span) in columns.items()
+    }
+  )
+
+
+def _input_image(batch, fidelity):
+  """The person representation as one image: body, head, joints; [-1, 1]."""
+  channels = person_representation(batch, fidelity=fidelity)
+  body, head, joints = jnp.split(channels, (1, 4), axis=-1)
+  joints = joints.max(axis=-1, keepdims=True)
+  return jnp.clip(body - 1.0 + head + joints, -1.0, 1.0)
+
+
+def _maybe_remat(function: Callable, remat: bool) -> Callable:
+  return jax.checkpoint(function) if remat else function

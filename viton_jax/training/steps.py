@@ -1,4 +1,7 @@
-"""Pure training, evaluation and prediction steps of both stages.
+"""The training step and the evaluation step, the same for both stages.
+
+A stage (training/stages.py) gives the loss; everything around it stands here:
+randomness, gradient accumulation, the means over devices, the optimizer.
 
 Nothing here knows how a batch is spread: with `axis_name` a step runs within a
 mapped axis over which the batch is split, and everything it returns is equal
@@ -8,14 +11,14 @@ of float32, so that several steps' add up.
 Randomness is a function of (seed, state.step) and of an example's place in the
 global batch, nothing else.
 
-With `accumulate` = n a training step goes through its batch in n parts, one
-after the other, and moves the parameters once, along the mean gradient. Part j
-of all devices together are examples j * b / n to (j + 1) * b / n - 1 of the
-global batch of b; a device's batch holds its share of part 0, then of part 1,
-and so on. Batch normalisation takes each part by itself (over all devices), and
-its moving averages move once a step, towards the mean of the parts' statistics.
-Without batch normalisation the result is that of the whole batch, but for
-rounding.
+With `grad_accum_steps` = n a training step goes through its batch in n
+micro-batches, one after the other, and updates the parameters once, along the
+mean gradient. Micro-batch j of all devices together is examples j * b / n to
+(j + 1) * b / n - 1 of the global batch of b; a device's batch holds its share
+of micro-batch 0, then of micro-batch 1, and so on. Batch normalisation takes
+each micro-batch by itself (over all devices), and its moving averages move once
+a step, towards the mean of the micro-batches' statistics. Without batch
+normalisation the result is that of the whole batch, but for rounding.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,368 +29,153 @@ from jax import lax
 import jax.numpy as jnp
 import optax
 
-from viton_jax import geometry, losses
-from viton_jax.models import EncoderDecoder, Refinement, compose
-from viton_jax.representation import garment_region, network_inputs, to_norm
+from viton_jax.networks import Batch
+from viton_jax.training.stages import Stage
 from viton_jax.training.train_state import TrainState
 
-Batch = Mapping[str, jax.Array]
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
 
 
-def stage1_train_step(
+def train_step(
   state: TrainState,
+  frozen: Mapping[str, Any],
   batch: Batch,
   *,
-  model: EncoderDecoder,
-  loss_config: Any = losses.Stage1Weights(),  # noqa: B008 - frozen
-  fidelity: str = 'fixed',
-  vgg: Mapping[str, Any] | None = None,
+  stage: Stage,
   seed: int = 0,
   axis_name: str | None = None,
-  accumulate: int = 1,
-  remat: bool = False,
+  grad_accum_steps: int = 1,
 ) -> tuple[TrainState, Metrics]:
-  """One step of the encoder-decoder.
+  """Updates the parameters once, along the gradient of the mean loss.
 
   Args:
-    state: of the encoder-decoder.
-    batch: this device's part, see `representation`; with `parse`.
-    model: with the same `axis_name`.
-    loss_config: has the fields of `losses.Stage1Weights`.
-    fidelity: 'fixed' or 'original'.
-    vgg: what `vgg19.load` returns; needed if the perceptual loss counts.
+    state: of the stage's network.
+    frozen: what the stage only reads, see `stages`.
+    batch: this device's part, see `representation`; uint8 images, float32
+      keypoints and control points.
+    stage: the stage that trains; its model with the same `axis_name`.
     seed: of the dropout.
     axis_name: the mapped axis over which the batch is split, or None.
-    accumulate: parts of the batch, see the module.
-    remat: compute activations again in the backward pass; saves memory.
+    grad_accum_steps: micro-batches of the batch, see the module.
 
   Returns:
-    The next state, and 'loss', its terms and 'gradient_norm'.
+    The next state, and (sum, count) of 'loss', of its terms and of
+    'gradient_norm'.
   """
-  dropout = _dropout_key(seed, state.step)
+  # Not a split of a key in the state: a resumed run draws the same numbers
+  # without anything having been saved.
+  rng = jax.random.fold_in(jax.random.key(seed), state.step)
 
-  def loss(params, part, first_example):
-    def forward(params, inputs):
-      return model.apply(
-        {'params': params, 'batch_stats': state.batch_stats},
-        inputs,
-        train=True,
-        first_example=first_example,
-        mutable=['batch_stats'],
-        rngs={'dropout': dropout},
-      )
-
-    (garment_mask, coarse), updated = _maybe_remat(forward, remat)(
-      params, network_inputs(part, fidelity=fidelity)
-    )
-    total, terms = _stage1_loss(
-      garment_mask,
-      coarse,
-      part,
-      model=model,
-      weights=loss_config,
-      vgg=vgg,
-      remat=remat,
-    )
-    return total.mean(), (updated['batch_stats'], {'loss': total, **terms})
-
-  grads, batch_stats, terms = _gradients(
-    loss, state, batch, accumulate=accumulate, axis_name=axis_name
-  )
-  return _finish(state, grads, batch_stats, terms, axis_name=axis_name)
-
-
-def stage1_eval_step(
-  state: TrainState,
-  batch: Batch,
-  *,
-  model: EncoderDecoder,
-  loss_config: Any = losses.Stage1Weights(),  # noqa: B008 - frozen
-  fidelity: str = 'fixed',
-  vgg: Mapping[str, Any] | None = None,
-  axis_name: str | None = None,
-) -> Metrics:
-  """Stage 1's loss and terms over the examples that `batch['valid']` marks."""
-  garment_mask, coarse = predict_coarse(
-    state.trained_variables, batch, model=model, fidelity=fidelity
-  )
-  total, terms = _stage1_loss(
-    garment_mask, coarse, batch, model=model, weights=loss_config, vgg=vgg
-  )
-  return _reduce(
-    {'loss': total, **terms}, batch.get('valid'), axis_name=axis_name
-  )
-
-
-def stage2_train_step(
-  state: TrainState,
-  batch: Batch,
-  *,
-  model: Refinement,
-  coarse_model: EncoderDecoder,
-  coarse_variables: Mapping[str, Any],
-  loss_config: Any = losses.Stage2Weights(),  # noqa: B008 - frozen
-  fidelity: str = 'fixed',
-  coarse_train_mode: bool = False,
-  vgg: Mapping[str, Any] | None = None,
-  seed: int = 0,
-  axis_name: str | None = None,
-  accumulate: int = 1,
-  remat: bool = False,
-) -> tuple[TrainState, Metrics]:
-  """One step of the refinement network on top of a frozen encoder-decoder.
-
-  In 'fixed' the composition mask is alpha times the predicted garment mask
-  within [0, 1], as at try-on time. In 'original' it is alpha times the true
-  garment region, although at try-on time nobody knows it.
-
-  Args:
-    state: of the refinement network.
-    batch: this device's part; with `parse` and `control_points`.
-    model: the refinement network.
-    coarse_model: the encoder-decoder, with the same `axis_name`.
-    coarse_variables: its variables; they do not change.
-    loss_config: has the fields of `losses.Stage2Weights`.
-    fidelity: 'fixed' or 'original'.
-    coarse_train_mode: lets the frozen network use batch statistics and dropout,
-      as the released code does by accident.
-    vgg: what `vgg19.load` returns; needed if the perceptual loss counts.
-    seed: of that dropout.
-    axis_name: the mapped axis over which the batch is split, or None.
-    accumulate: parts of the batch, see the module.
-    remat: compute activations again in the backward pass; saves memory.
-
-  Returns:
-    The next state, and 'loss', its terms and 'gradient_norm'.
-  """
-
-  def frozen_coarse(part, first_example):
-    if not coarse_train_mode:
-      return predict_coarse(
-        coarse_variables, part, model=coarse_model, fidelity=fidelity
-      )
-    outputs, _ = coarse_model.apply(
-      coarse_variables,
-      network_inputs(part, fidelity=fidelity),
-      train=True,
+  def loss(params, micro_batch, first_example):
+    terms, batch_stats = stage.loss(
+      params,
+      state.batch_stats,
+      frozen,
+      micro_batch,
+      rng=rng,
       first_example=first_example,
-      mutable=['batch_stats'],
-      rngs={'dropout': _dropout_key(seed, state.step)},
+      train=True,
     )
-    return outputs
+    return terms['loss'].mean(), (batch_stats, terms)
 
-  def loss(params, part, first_example):
-    garment_mask, coarse = frozen_coarse(part, first_example)
-    warped = warp_garment(part, part['control_points'])
-    mask = _training_mask(part, garment_mask, fidelity=fidelity)
-
-    def forward(params, warped, coarse):
-      return model.apply({'params': params}, warped, coarse)
-
-    alpha = mask * _maybe_remat(forward, remat)(params, warped, coarse)
-    total, terms = losses.stage2_loss(
-      compose(alpha, warped, coarse),
-      alpha,
-      image_norm=to_norm(part['person']),
-      weights=loss_config,
-      vgg=vgg,
-      dtype=model.dtype,
-      remat=remat,
-    )
-    return total.mean(), (state.batch_stats, {'loss': total, **terms})
-
-  grads, batch_stats, terms = _gradients(
-    loss, state, batch, accumulate=accumulate, axis_name=axis_name
-  )
-  return _finish(state, grads, batch_stats, terms, axis_name=axis_name)
-
-
-def stage2_eval_step(
-  state: TrainState,
-  batch: Batch,
-  *,
-  model: Refinement,
-  coarse_model: EncoderDecoder,
-  coarse_variables: Mapping[str, Any],
-  loss_config: Any = losses.Stage2Weights(),  # noqa: B008 - frozen
-  fidelity: str = 'fixed',
-  vgg: Mapping[str, Any] | None = None,
-  axis_name: str | None = None,
-) -> Metrics:
-  """Stage 2's loss and terms over the examples that `batch['valid']` marks."""
-  garment_mask, coarse = predict_coarse(
-    coarse_variables, batch, model=coarse_model, fidelity=fidelity
-  )
-  pictures = predict_refined(
-    state.trained_variables,
+  grads, batch_stats, terms = _accumulate(
+    jax.grad(loss, has_aux=True),
+    state,
     batch,
-    batch['control_points'],
-    _training_mask(batch, garment_mask, fidelity=fidelity),
-    coarse,
-    model=model,
-    fidelity=fidelity,
+    grad_accum_steps=grad_accum_steps,
+    axis_name=axis_name,
   )
-  total, terms = losses.stage2_loss(
-    pictures['output'],
-    pictures['alpha'],
-    image_norm=to_norm(batch['person']),
-    weights=loss_config,
-    vgg=vgg,
-    dtype=model.dtype,
-  )
-  return _reduce(
-    {'loss': total, **terms}, batch.get('valid'), axis_name=axis_name
-  )
-
-
-def predict_coarse(
-  variables: Mapping[str, Any],
-  batch: Batch,
-  *,
-  model: EncoderDecoder,
-  fidelity: str = 'fixed',
-) -> tuple[jax.Array, jax.Array]:
-  """Garment mask (b, h, w, 1) and coarse picture (b, h, w, 3), in [-1, 1].
-
-  Args:
-    variables: of the encoder-decoder.
-    batch: see `representation.network_inputs`.
-    model: the encoder-decoder.
-    fidelity: 'fixed' or 'original'.
-  """
-  inputs = network_inputs(batch, fidelity=fidelity)
-  return model.apply(variables, inputs, train=False)
-
-
-def predict_refined(
-  variables: Mapping[str, Any],
-  batch: Batch,
-  control_points: jax.Array,
-  garment_mask: jax.Array,
-  coarse: jax.Array,
-  *,
-  model: Refinement,
-  fidelity: str = 'fixed',
-) -> dict[str, jax.Array]:
-  """Warps the garment and lays it into the coarse picture.
-
-  Args:
-    variables: of the refinement network.
-    batch: `garment` (b, h, w, 3) in 0..255; more is ignored.
-    control_points: (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
-    garment_mask: (b, h, w, 1) where the person wears it, as `predict_coarse`
-      gives it, or the true region.
-    coarse: (b, h, w, 3) in [-1, 1], as `predict_coarse` gives it.
-    model: the refinement network.
-    fidelity: 'fixed' keeps the garment mask within [0, 1]; 'original' takes it
-      as it is.
-
-  Returns:
-    `warped` (b, h, w, 3) and `output` (b, h, w, 3) in [-1, 1], and `alpha`
-    (b, h, w, 1), the composition mask after its product with the garment mask.
-  """
-  warped = warp_garment(batch, control_points)
-  alpha = model.apply({'params': variables['params']}, warped, coarse)
-  alpha *= _bounded(garment_mask, fidelity=fidelity)
-  return {
-    'warped': warped,
-    'alpha': alpha,
-    'output': compose(alpha, warped, coarse),
-  }
-
-
-def warp_garment(batch: Batch, control_points: jax.Array) -> jax.Array:
-  """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
-  return geometry.warp_tps(
-    to_norm(batch['garment']), control_points.astype(jnp.float32)
-  )
-
-
-def _stage1_loss(
-  garment_mask, coarse, batch, *, model, weights, vgg, remat=False
-):
-  return losses.stage1_loss(
-    garment_mask,
-    coarse,
-    region=garment_region(batch),
-    image_norm=to_norm(batch['person']),
-    weights=weights,
-    vgg=vgg,
-    dtype=model.dtype,
-    remat=remat,
-  )
-
-
-def _training_mask(batch, garment_mask, *, fidelity):
-  if fidelity == 'original':
-    return garment_region(batch)
-  return _bounded(garment_mask, fidelity=fidelity)
-
-
-def _bounded(garment_mask, *, fidelity):
-  return garment_mask if fidelity == 'original' else garment_mask.clip(0.0, 1.0)
-
-
-def _dropout_key(seed, step):
-  return jax.random.fold_in(jax.random.key(seed), step)
-
-
-def _maybe_remat(function: Callable, remat: bool) -> Callable:
-  return jax.checkpoint(function) if remat else function
-
-
-def _gradients(loss, state, batch, *, accumulate, axis_name):
-  """Gradients and statistics, means over the parts, and terms of each example.
-
-  Args:
-    loss: (params, part, place of its first example in the global batch) ->
-      (mean, (batch_stats, terms)).
-    state: whose parameters to derive by.
-    batch: this device's.
-    accumulate: the number of parts.
-    axis_name: the mapped axis, or None.
-  """
-  gradient = jax.grad(loss, has_aux=True)
-  if accumulate == 1:
-    grads, (batch_stats, terms) = gradient(state.params, batch, 0)
-    return grads, batch_stats, terms
-  parts = jax.tree.map(
-    lambda x: x.reshape(accumulate, -1, *x.shape[1:]), dict(batch)
-  )
-  size = len(parts['person'][0])
-  if axis_name is not None:
-    size *= lax.axis_size(axis_name)
-
-  def one_part(totals, number_and_part):
-    number, part = number_and_part
-    grads, (batch_stats, terms) = gradient(state.params, part, number * size)
-    return jax.tree.map(jnp.add, totals, (grads, batch_stats)), terms
-
-  totals, terms = lax.scan(
-    one_part,
-    jax.tree.map(jnp.zeros_like, (state.params, state.batch_stats)),
-    (jnp.arange(accumulate), parts),
-  )
-  grads, batch_stats = jax.tree.map(lambda x: x / accumulate, totals)
-  return grads, batch_stats, jax.tree.map(lambda x: x.reshape(-1), terms)
-
-
-def _finish(state, grads, batch_stats, terms, *, axis_name):
-  """Means over the global batch, then the optimiser's step."""
   if axis_name is not None:
     grads = lax.pmean(grads, axis_name)
   metrics = _reduce(terms, None, axis_name=axis_name)
+  # After the mean, so that it is the norm of what the optimizer gets.
   metrics['gradient_norm'] = (optax.tree.norm(grads), jnp.ones(()))
   return state.apply_gradients(grads, batch_stats), metrics
 
 
-def _reduce(terms, valid, *, axis_name):
+def eval_step(
+  state: TrainState,
+  frozen: Mapping[str, Any],
+  batch: Batch,
+  *,
+  stage: Stage,
+  axis_name: str | None = None,
+) -> Metrics:
+  """Loss and terms of the trained network, (sum, count) each.
+
+  Args:
+    state: of the stage's network; its averages are taken where it has any.
+    frozen: what the stage only reads.
+    batch: this device's part; `valid` (b,) bool, where it is there, marks the
+      examples that count.
+    stage: the stage that trains.
+    axis_name: the mapped axis over which the batch is split, or None.
+  """
+  variables = state.trained_variables
+  terms, _ = stage.loss(
+    variables['params'], variables['batch_stats'], frozen, batch, train=False
+  )
+  return _reduce(terms, batch.get('valid'), axis_name=axis_name)
+
+
+def _accumulate(
+  gradient: Callable,
+  state: TrainState,
+  batch: Batch,
+  *,
+  grad_accum_steps: int,
+  axis_name: str | None,
+):
+  """Gradients and statistics, means over the micro-batches, and all terms.
+
+  optax.MultiSteps is no help: it spreads the micro-batches over several calls
+  of the step, keeps a running mean in the optimizer's state (other bits, and
+  other checkpoints), and knows nothing of batch statistics or of an example's
+  place in the whole batch.
+
+  Args:
+    gradient: (params, micro-batch, place of its first example in the global
+      batch) -> (gradients, (batch_stats, terms)).
+    state: at whose parameters.
+    batch: this device's.
+    grad_accum_steps: the number of micro-batches.
+    axis_name: the mapped axis, or None.
+  """
+  if grad_accum_steps == 1:
+    grads, (batch_stats, terms) = gradient(state.params, batch, 0)
+    return grads, batch_stats, terms
+  micro_batches = jax.tree.map(
+    lambda x: x.reshape(grad_accum_steps, -1, *x.shape[1:]), dict(batch)
+  )
+  size = len(micro_batches['person'][0])
+  if axis_name is not None:
+    size *= lax.axis_size(axis_name)
+
+  def add_one(totals, number_and_micro_batch):
+    number, micro_batch = number_and_micro_batch
+    grads, (batch_stats, terms) = gradient(
+      state.params, micro_batch, number * size
+    )
+    return jax.tree.map(jnp.add, totals, (grads, batch_stats)), terms
+
+  # A scan, not a Python loop: the activations of one micro-batch alone are in
+  # memory, and the network is compiled once.
+  totals, terms = lax.scan(
+    add_one,
+    jax.tree.map(jnp.zeros_like, (state.params, state.batch_stats)),
+    (jnp.arange(grad_accum_steps), micro_batches),
+  )
+  grads, batch_stats = jax.tree.map(lambda x: x / grad_accum_steps, totals)
+  return grads, batch_stats, jax.tree.map(lambda x: x.reshape(-1), terms)
+
+
+def _reduce(terms, valid, *, axis_name) -> Metrics:
   """(b,) values -> (sum, count) over the valid examples of all devices."""
   if valid is None:
     valid = jnp.ones(len(terms['loss']), bool)
   count = valid.sum().astype(jnp.float32)
   metrics = {
+    # where, not a product: padding may hold anything, NaN included.
     name: (jnp.where(valid, values, 0.0).sum(), count)
     for name, values in terms.items()
   }

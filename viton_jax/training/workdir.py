@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, who is in it now, and whether it has room."""
+"""A run's folder: its config, its lock, and whether the disk has room."""
 
 import json
 import pathlib
@@ -9,6 +9,7 @@ import jax
 
 from viton_jax.errors import InputError
 from viton_jax.io import storage
+from viton_jax.training import config as configs
 from viton_jax.training.clock import say
 
 # Fields that may differ when a workdir is gone on with: they change how long,
@@ -19,9 +20,9 @@ _MAY_CHANGE = (
 ).split()
 # What fields mean for workdirs that were begun before there were such fields.
 _BEFORE = {
-  'accumulate': 1,
-  'depth': 6,
-  'ema': 0.0,
+  'grad_accum_steps': 1,
+  'num_downsamples': 6,
+  'ema_decay': 0.0,
   'remat': False,
   'warmup_steps': 0,
   'schedule_steps': [],
@@ -62,22 +63,37 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
     InputError: the workdir was begun with another config, or is not writable.
   """
   path = workdir / 'config.json'
-  ours = json.loads(config.to_json())
   try:
     if not path.exists():
-      storage.write_json(path, ours)
+      storage.write_json(path, json.loads(config.to_json()))
       return
-    theirs = json.loads(path.read_text())
     probe = workdir / '.probe'
     storage.write_file(probe, b'can be written')
     probe.unlink()
+  except OSError as error:
+    raise _unusable(workdir, error) from error
+  compare(workdir, config)
+
+
+def compare(workdir: pathlib.Path, config: Any) -> None:
+  """Checks a config against the one that a workdir was begun with, if any.
+
+  Raises:
+    InputError: they differ in a field that changes the training.
+  """
+  path = workdir / 'config.json'
+  try:
+    theirs = json.loads(path.read_text())
+  except FileNotFoundError:
+    return
   except OSError as error:
     raise _unusable(workdir, error) from error
   except json.JSONDecodeError as error:
     raise InputError(
       f'{path}: is damaged ({error}); restore it or give another --workdir.'
     ) from error
-  ours, theirs = _flatten(ours), _BEFORE | _flatten(theirs)
+  ours = _flatten(json.loads(config.to_json()))
+  theirs = _BEFORE | _flatten(configs.with_current_names(theirs))
   for name in sorted(ours.keys() | theirs.keys()):
     if name not in _MAY_CHANGE and ours.get(name) != theirs.get(name):
       raise InputError(
@@ -105,7 +121,9 @@ def check_space(workdir: pathlib.Path, state: Any, *, checkpoints: int) -> None:
     if path.is_file()
   )
   needed = each * checkpoints - taken
-  free = shutil.disk_usage(workdir).free
+  # Before a dry run there may be no workdir yet.
+  there = next(x for x in (workdir, *workdir.parents) if x.exists())
+  free = shutil.disk_usage(there).free
   if free < needed:
     raise InputError(
       f'{workdir}: {_gigabytes(free)} are free, but {checkpoints} '

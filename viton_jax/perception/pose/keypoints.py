@@ -1,4 +1,4 @@
-"""What is done with key points: OpenPose's files, and pictures to look at."""
+"""Key points as OpenPose's files, and drawn on photos."""
 
 import os
 import pathlib
@@ -9,8 +9,6 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.labels import LIMBS
-
-# What a picture shows: limbs without those from shoulders to ears.
 
 
 def openpose_json(people: list[np.ndarray]) -> dict:
@@ -48,7 +46,7 @@ def draw_people(image: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
   Returns:
     (h, w, 3) uint8 RGB, a new array.
   """
-  picture = image.copy()
+  drawn = image.copy()
   thickness = max(1, round(max(image.shape) / 200))
   hues = np.arange(len(LIMBS)) * 180 // len(LIMBS)
   colors = cv2.cvtColor(
@@ -60,11 +58,11 @@ def draw_people(image: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
     there = keypoints[:, 2] > 0
     for (a, b), color in zip(LIMBS, colors, strict=True):
       if there[a] and there[b]:
-        cv2.line(picture, points[a], points[b], color, thickness, cv2.LINE_AA)
+        cv2.line(drawn, points[a], points[b], color, thickness, cv2.LINE_AA)
     for point in (p for p, found in zip(points, there, strict=True) if found):
-      cv2.circle(picture, point, 2 * thickness, (255, 255, 255), -1)
-      cv2.circle(picture, point, 2 * thickness, (0, 0, 0), 1, cv2.LINE_AA)
-  return picture
+      cv2.circle(drawn, point, 2 * thickness, (255, 255, 255), -1)
+      cv2.circle(drawn, point, 2 * thickness, (0, 0, 0), 1, cv2.LINE_AA)
+  return drawn
 
 
 def write_drawing(

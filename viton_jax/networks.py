@@ -1,0 +1,187 @@
+"""The two networks of a try-on as pure functions of (variables, batch).
+
+Training, validation, batch inference and export call these. `load` compiles
+those of two checkpoints for `engine.TryOn`, which needs no Flax by itself.
+"""
+
+from collections.abc import Callable, Mapping
+import functools
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from viton_jax import checkpoints, engine, geometry
+from viton_jax.checkpoints import Checkpoint
+from viton_jax.models import EncoderDecoder, Refinement, compose
+from viton_jax.representation import network_inputs, to_norm
+from viton_jax.runtime import environment, parallel
+
+Batch = Mapping[str, jax.Array]
+
+# What each half of a try-on reads of a batch; 'original' alone has pose_limit.
+COARSE_INPUTS = (
+  'person',
+  'garment',
+  'head_mask',
+  'body',
+  'keypoints',
+  'pose_limit',
+)
+REFINE_INPUTS = ('garment', 'control_points', 'mask', 'coarse')
+
+
+def predict_coarse(
+  variables: Mapping[str, Any],
+  batch: Batch,
+  *,
+  model: EncoderDecoder,
+  fidelity: str = 'fixed',
+) -> tuple[jax.Array, jax.Array]:
+  """Garment mask (b, h, w, 1) and coarse image (b, h, w, 3), in [-1, 1].
+
+  Args:
+    variables: of the encoder-decoder.
+    batch: see `representation.network_inputs`.
+    model: the encoder-decoder.
+    fidelity: 'fixed' or 'original'.
+  """
+  inputs = network_inputs(batch, fidelity=fidelity)
+  return model.apply(variables, inputs, train=False)
+
+
+def predict_refined(
+  variables: Mapping[str, Any],
+  batch: Batch,
+  control_points: jax.Array,
+  garment_mask: jax.Array,
+  coarse: jax.Array,
+  *,
+  model: Refinement,
+  fidelity: str = 'fixed',
+) -> dict[str, jax.Array]:
+  """Warps the garment and composes it with the coarse image.
+
+  Args:
+    variables: of the refinement network.
+    batch: `garment` (b, h, w, 3) in 0..255; more is ignored.
+    control_points: (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
+    garment_mask: (b, h, w, 1) where the person wears it, as `predict_coarse`
+      gives it, or the true region.
+    coarse: (b, h, w, 3) in [-1, 1], as `predict_coarse` gives it.
+    model: the refinement network.
+    fidelity: 'fixed' keeps the garment mask within [0, 1]; 'original' takes it
+      as it is.
+
+  Returns:
+    `warped` (b, h, w, 3) and `output` (b, h, w, 3) in [-1, 1], and `alpha`
+    (b, h, w, 1), the composition mask after its product with the garment mask.
+  """
+  warped = warp_garment(batch, control_points)
+  alpha = model.apply({'params': variables['params']}, warped, coarse)
+  alpha *= bounded_mask(garment_mask, fidelity=fidelity)
+  return {
+    'warped': warped,
+    'alpha': alpha,
+    'output': compose(alpha, warped, coarse),
+  }
+
+
+def warp_garment(batch: Batch, control_points: jax.Array) -> jax.Array:
+  """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
+  return geometry.warp_tps(
+    to_norm(batch['garment']), control_points.astype(jnp.float32)
+  )
+
+
+def bounded_mask(garment_mask: jax.Array, *, fidelity: str) -> jax.Array:
+  """The predicted mask as composition uses it.
+
+  Args:
+    garment_mask: (b, h, w, 1) in [-1, 1], as `predict_coarse` gives it.
+    fidelity: 'fixed' clips it to [0, 1]; 'original' takes it as it is.
+  """
+  return garment_mask if fidelity == 'original' else garment_mask.clip(0.0, 1.0)
+
+
+def pure_steps(
+  first: Checkpoint, second: Checkpoint, *, dtype: str
+) -> tuple[Callable, Callable]:
+  """Both halves of a try-on as pure functions of (variables, batch).
+
+  Args:
+    first: the encoder-decoder.
+    second: the refinement network.
+    dtype: 'float32' or 'bfloat16', of the convolutions.
+
+  Returns:
+    A function from `COARSE_INPUTS` to `mask` (b, h, w, 1) and `coarse`
+    (b, h, w, 3), and one from `REFINE_INPUTS` to the images of
+    `engine.RANGES`, float32.
+  """
+  fidelity = first.fidelity
+  encoder_decoder = EncoderDecoder(
+    features=first.features,
+    dtype=jnp.dtype(dtype),
+    num_downsamples=first.num_downsamples,
+  )
+  refinement = Refinement(features=second.features, dtype=jnp.dtype(dtype))
+
+  def coarse(variables, batch):
+    mask, image = predict_coarse(
+      variables, batch, model=encoder_decoder, fidelity=fidelity
+    )
+    return {'mask': mask, 'coarse': image}
+
+  def refine(variables, batch):
+    images = predict_refined(
+      variables,
+      batch,
+      batch['control_points'],
+      batch['mask'],
+      batch['coarse'],
+      model=refinement,
+      fidelity=fidelity,
+    )
+    mask = jnp.clip(batch['mask'], 0, 1)
+    return images | {'coarse': batch['coarse'], 'mask': mask}
+
+  return coarse, refine
+
+
+def load(
+  checkpoint: str | os.PathLike,
+  refine_checkpoint: str | os.PathLike | None = None,
+  *,
+  dtype: str = 'float32',
+  workers: int | None = None,
+  png_round_trip: bool = False,
+) -> engine.TryOn:
+  """Loads both networks and compiles them for all devices of this process.
+
+  Args:
+    checkpoint: see `checkpoints.read_pair`.
+    refine_checkpoint: see `checkpoints.read_pair`.
+    dtype: 'float32' or 'bfloat16', of the convolutions.
+    workers: threads of the matching; None: one a core.
+    png_round_trip: see `engine.TryOn`.
+
+  Raises:
+    InputError: see `checkpoints.read_pair`.
+  """
+  first, second = checkpoints.read_pair(checkpoint, refine_checkpoint)
+  coarse, refine = pure_steps(first, second, dtype=dtype)
+  return engine.TryOn(
+    size=first.size,
+    fidelity=first.fidelity,
+    coarse=_compiled(coarse, first.variables, COARSE_INPUTS),
+    refine=_compiled(refine, second.variables, REFINE_INPUTS),
+    workers=workers or environment.cores(),
+    png_round_trip=png_round_trip,
+  )
+
+
+def _compiled(step, variables, names):
+  run = functools.partial(parallel.predict(step), parallel.replicate(variables))
+  return lambda batch: run({x: batch[x] for x in names if x in batch})
