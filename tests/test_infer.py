@@ -194,3 +194,21 @@ def test_bad_input(raw_dir, networks, dressed, tmp_path):
   shutil.copytree(networks[0], other)
   message = fails(use=(other, networks[1]), to=dressed[0])
   assert 'begun with checkpoint' in message
+
+
+def test_a_dry_run_checks_and_writes_nothing(raw_dir, networks, tmp_path):
+  out_dir = tmp_path / 'new'
+  given = arguments(raw_dir, networks, out_dir, '--dry_run')
+  done = entry_points.run('viton_jax.infer', *given)
+  assert '4 of 4 pairs, 4 to do, as png' in done.stdout
+  assert not out_dir.exists()
+
+
+def test_a_dry_run_compares_with_the_job_of_the_folder(
+  raw_dir, networks, dressed
+):
+  given = arguments(raw_dir, networks, dressed[0], '--dry_run')
+  done = entry_points.run('viton_jax.infer', *given)
+  assert '4 of 4 pairs, 0 to do' in done.stdout
+  line = entry_points.fails('viton_jax.infer', *given, '--dtype', 'bfloat16')
+  assert 'begun with dtype = float32, not bfloat16' in line

@@ -354,23 +354,33 @@ def _check_settings(out_dir, ours, live) -> dict:
   if theirs is None:
     storage.write_json(path, ours)
     return ours
-  for name, value in ours.items():
-    if theirs.get(name, value) == value or name == 'pairs':
-      continue
-    if name == 'list' and live:
-      raise InputError(
-        f'{out_dir}: {next(iter(live.values()))} is working on another list '
-        'of pairs here; wait for it, or give the same --pairs.'
-      )
-    if name not in ('list', 'folders'):
-      raise InputError(
-        f'{path}: these results were begun with {name} = {theirs[name]}, not '
-        f'{value}; use another --out_dir.'
-      )
+  if live and theirs.get('list', ours['list']) != ours['list']:
+    raise InputError(
+      f'{out_dir}: {next(iter(live.values()))} is working on another list '
+      'of pairs here; wait for it, or give the same --pairs.'
+    )
+  compare_settings(out_dir, ours)
   ours = ours | {'folders': theirs.get('folders', 1)}
   if ours != theirs:
     storage.write_json(path, ours)
   return ours
+
+
+def compare_settings(out_dir: pathlib.Path, ours: dict) -> None:
+  """Compares a job with the one that its folder was begun for, if any.
+
+  Raises:
+    InputError: they differ in more than the list of pairs.
+  """
+  theirs = read_settings(out_dir) or {}
+  for name, value in ours.items():
+    if name in ('pairs', 'list', 'folders'):
+      continue
+    if theirs.get(name, value) != value:
+      raise InputError(
+        f'{out_dir / "settings.json"}: these results were begun with {name} = '
+        f'{theirs[name]}, not {value}; use another --out_dir.'
+      )
 
 
 def _mark(path):
