@@ -6,24 +6,27 @@ import re
 from setuptools import find_packages, setup
 
 # Where the project is published, e.g. 'https://example.org/viton_jax'. Empty
-# until it is: an index then shows the README without its links into the tree.
+# until it is: an index then shows the README without images and links of ours.
 REPOSITORY_URL = ''
 
 _ROOT = pathlib.Path(__file__).parent
 _VERSION = re.search(
   r"__version__ = '([^']+)'", (_ROOT / 'viton_jax/__init__.py').read_text()
 ).group(1)
-_IMAGE = re.compile(r'!\[[^\]]*\]\((?!https?:)([^)]+)\)\n*')
+# An image of the tree, and the paragraph in italics that explains it.
+_IMAGE = re.compile(r'!\[([^\]]*)\]\((?!https?:)([^)]+)\)')
+_CAPTION = r'\n+(?:\*[^*]+\*\n+)?'
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)')
 _COMMANDS = ('train', 'infer', 'try_on', 'export', 'convert', 'inspect')
 
 
 def long_description(text: str, repository_url: str) -> str:
   """The README for an index, which knows nothing of the files beside it."""
-  text = _IMAGE.sub('', text)
-  if repository_url:
-    return _LINK.sub(rf'[\1]({repository_url}/blob/main/\2)', text)
-  return _LINK.sub(r'\1', text)
+  if not repository_url:
+    text = re.sub(_IMAGE.pattern + _CAPTION, '', text)
+    return _LINK.sub(r'\1', text)
+  text = _IMAGE.sub(rf'![\1]({repository_url}/raw/main/\2)', text)
+  return _LINK.sub(rf'[\1]({repository_url}/blob/main/\2)', text)
 
 
 def project_urls(repository_url: str) -> dict[str, str]:
@@ -91,6 +94,8 @@ setup(
   install_requires=[
     'absl-py>=2.1',
     'clu>=0.0.12',
+    # jax.export reads and writes programs with it, without requiring it.
+    'flatbuffers>=24.3',
     'flax>=0.12',
     'google-crc32c>=1.5',
     'h5py>=3.10',

@@ -18,7 +18,7 @@ import time
 import numpy as np
 
 from benchmarks import timing
-from viton_jax import engine
+from viton_jax import networks
 from viton_jax.export import drawn_batch
 from viton_jax.serving import artifact
 
@@ -43,7 +43,7 @@ def main() -> None:
   begin = time.perf_counter()
   loaded = artifact.load(arguments.artifact)
   print(f'loading the artifact: {time.perf_counter() - begin:.2f} s')
-  _, live = engine.make_try_on(
+  live = networks.load(
     arguments.checkpoint,
     arguments.refine_checkpoint,
     dtype=loaded.manifest['dtype'],
@@ -54,7 +54,7 @@ def main() -> None:
 
     if (arguments.artifact / saved_model.FOLDER).exists():
       calls['SavedModel'] = saved_model.load(
-        arguments.artifact, loaded.fidelity
+        arguments.artifact, loaded.size, loaded.fidelity
       )
   drawn = drawn_batch(loaded.size, loaded.fidelity)
   h, w = loaded.size

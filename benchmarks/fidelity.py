@@ -18,6 +18,7 @@ from input_pipeline import garment_masks, layouts, sample
 from input_pipeline.formats.original_records import decode_photo_tf
 from viton_jax import checkpoints, engine, labels, networks
 from viton_jax.errors import run
+from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
 
 SIZE = (256, 192)
@@ -61,7 +62,7 @@ def make_pictures(arguments) -> Callable:
     )
     points = np.stack(
       [
-        engine.match(*masks, fidelity=fidelity('matching'))[0]
+        match(*masks, fidelity=fidelity('matching'))[0]
         for masks in zip(batch['garment_mask'], mask[..., 0], strict=True)
       ]
     )

@@ -9,6 +9,11 @@ process, if they fit into memory side by side; one that is not installed is said
 and left out. Share of peak is of a large matrix product of the same type,
 measured between the steps.
 
+  python -m benchmarks.train_step --smoke
+
+is a small network on small images, to see in a minute whether a change made
+the step slower.
+
   python -m benchmarks.train_step --write_vgg vgg19-random.mat
 
 writes VGG19's random weights as a file for `--config.vgg`, to time training
@@ -235,12 +240,17 @@ def measure(arguments, names, batch_size, dtype) -> None:
 def main() -> int:
   parser = sweep.parser_of(__doc__, '16')
   parser.add_argument('--stage', type=int, choices=(1, 2), default=1)
+  parser.add_argument(
+    '--smoke', action='store_true', help='8 features, 64x64, batch 8'
+  )
   parser.add_argument('--write_vgg', help='file to write, and nothing else')
   arguments = parser.parse_args()
   if arguments.write_vgg:
     problem.write_vgg(arguments.write_vgg)
     print(f'{arguments.write_vgg}: VGG19 with random weights')
     return 0
+  if arguments.smoke:
+    arguments.features, arguments.size, arguments.batch = 8, '64x64', '8'
   return sweep.sweep(measure, arguments)
 
 

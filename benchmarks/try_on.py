@@ -2,7 +2,7 @@
 
   python -m benchmarks.try_on --batch 1,8,64 --against torch,torch_compile
 
-From uint8 working examples in host memory to pictures in host memory: the
+From uint8 working examples in host memory to images in host memory: the
 person representation and the first network on the device, matching on the host
 (all cores), warp and second network on the device. Weights are random, so the
 matching gets the drawn person's true region in place of what an untrained
@@ -11,8 +11,6 @@ are ready on the device.
 """
 
 from collections.abc import Callable
-from concurrent import futures
-import contextlib
 import functools
 import statistics
 
@@ -21,10 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import problem, sweep, timing
-from viton_jax import errors, networks
-from viton_jax.geometry.prediction import match
+from viton_jax import engine, errors, networks
 from viton_jax.models import EncoderDecoder, Refinement
-from viton_jax.runtime import parallel
+from viton_jax.runtime import environment, parallel
 
 _INPUTS = ('person', 'garment', 'head_mask', 'body', 'keypoints')
 
@@ -53,18 +50,17 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
 
   refine_step = parallel.predict_split(refine)
   first, second = parallel.replicate(first), parallel.replicate(second)
-  pool = futures.ThreadPoolExecutor(thread_name_prefix='matching')
   inputs = {name: batch[name] for name in _INPUTS}
   on_device = jax.device_put(parallel.shard(inputs))
 
   def matching():
-    with one_blas_thread():
-      found = pool.map(
-        functools.partial(match, fidelity='fixed'),
-        batch['garment_mask'],
-        batch['region'].astype(np.float32),
-      )
-      return np.stack([points for points, _ in found])
+    points, _ = engine.match_masks(
+      batch['garment_mask'],
+      batch['region'].astype(np.float32),
+      fidelity='fixed',
+      workers=environment.cores(),
+    )
+    return points
 
   def whole():
     split = parallel.shard(inputs)
@@ -94,15 +90,6 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
       refine_step(second, refine_inputs)
     ),
   }
-
-
-def one_blas_thread():
-  """As `try_on_batch` matches: more threads for small systems only wait."""
-  try:
-    import threadpoolctl
-  except ImportError:  # Then OMP_NUM_THREADS says.
-    return contextlib.nullcontext()
-  return threadpoolctl.threadpool_limits(1, user_api='blas')
 
 
 def build_torch(variables, batch, *, dtype, compiled) -> dict[str, Callable]:

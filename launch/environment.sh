@@ -36,7 +36,8 @@ install_project() {
   if cmp -s "$ROOT/setup.py" "$stamp"; then
     return
   fi
-  # With pip's own progress: a first time, it is silent for minutes otherwise.
+  echo "installing into $VENV: about 3 GB, one to three minutes" \
+    "where nothing has to be downloaded"
   run "$VENV/bin/python" -m pip install --disable-pip-version-check \
     --editable "$ROOT${extras:+[$extras]}"
   [ -n "${DRY_RUN:-}" ] || cp "$ROOT/setup.py" "$stamp"

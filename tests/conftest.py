@@ -1,7 +1,8 @@
 """Tests run stricter than production.
 
-Eight CPU devices, strict dtype promotion; pyproject.toml turns warnings into
-errors. TensorFlow is told to be quiet before anybody imports it.
+Eight CPU devices, strict dtype promotion, no rank promotion; the shapes in the
+signatures of `CHECKED` are checked at every call; pyproject.toml turns warnings
+into errors. TensorFlow is told to be quiet before anybody imports it.
 """
 
 import os
@@ -10,17 +11,40 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import jax  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_dtype_promotion', 'strict')
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+# Modules whose annotations are enforced. The hook works on modules that are not
+# imported yet, so it stands before anything that imports them; production never
+# installs it. Commands that tests start as processes run without it.
+CHECKED = (
+  'viton_jax.losses',
+  'viton_jax.models',
+  'viton_jax.representation',
+)
+install_import_hook(CHECKED, 'beartype.beartype')
 
 from collections.abc import Callable  # noqa: E402
 import fcntl  # noqa: E402
 import pathlib  # noqa: E402
 import shutil  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
+import threading  # noqa: E402
 
 import pytest  # noqa: E402
+
+# A shell that starts the tests in the background (nohup ... &) has SIGINT
+# ignored, and what the tests start would inherit that: some of it gets a SIGINT
+# and has to end by it.
+if (
+  signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+  and threading.current_thread() is threading.main_thread()
+):
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from input_pipeline import batches
-from viton_jax import checkpoints, engine
+from viton_jax import checkpoints, networks
 from viton_jax.checkpoints import safetensors_files
 from viton_jax.models import EncoderDecoder
 
@@ -64,7 +64,7 @@ def test_downsamples_go_from_the_config_to_the_images(records_dir, tmp_path):
     batches.eval_batches(records_dir, split='validation', batch_size=8)
   )[:1]
   results = [
-    engine.make_try_on(place, second)[1](batch).output
+    networks.load(place, second)(batch).output
     for place in (first, tmp_path / 'first.safetensors')
   ]
   assert results[0].shape == (8, 128, 64, 3)

@@ -19,18 +19,23 @@ import safetensors.numpy
 
 from input_pipeline.layouts import open_layout
 from input_pipeline.sample import Sample, working_example
-from viton_jax import engine, export
+from viton_jax import export
+from viton_jax import networks as try_on_networks
+from viton_jax.checkpoints import Checkpoint
 from viton_jax.checkpoints.safetensors_files import write as write_portable
 from viton_jax.errors import InputError
 from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
-from viton_jax.serving import artifact, programs, weights
+from viton_jax.serving import artifact, programs
 
 SIZE = (128, 64)
 PAIRS = 3
 
-# All that `pip install jax` brings, and where one finds it.
-_ALONE = ('jax', 'jaxlib', 'numpy', 'scipy', 'ml_dtypes', 'opt_einsum')
+# What an exported try-on needs: what `pip install jax` brings, and three more.
+_ALONE = (
+  *('jax', 'jaxlib', 'numpy', 'scipy', 'ml_dtypes', 'opt_einsum'),
+  *('flatbuffers', 'safetensors', 'threadpoolctl.py'),
+)
 
 
 def arguments(networks, out_dir, *more):
@@ -68,8 +73,7 @@ def batch(raw_dir):
 @pytest.fixture(scope='module')
 def live(networks, batch):
   """The live model's try-on, and its picture in grey levels."""
-  _, run = engine.make_try_on(*networks)
-  tried = run(batch)
+  tried = try_on_networks.load(*networks)(batch)
   assert tried.failures == [None] * PAIRS  # Else this tests too little.
   levels = np.clip(np.rint((tried.output + 1) * 127.5), 0, 255)
   return tried, levels.astype(int)
@@ -116,12 +120,12 @@ def test_manifest_lists_every_file(exported):
 
 @pytest.fixture(scope='module')
 def alone(tmp_path_factory):
-  """Runs Python where nothing is installed but JAX and what it requires."""
+  """Runs Python where nothing is installed but `_ALONE`."""
   folder = tmp_path_factory.mktemp('packages')
   installed = pathlib.Path(jax.__file__).parents[1]
   for name in _ALONE:
     for part in (name, f'{name}.libs'):
-      if (installed / part).is_dir():
+      if (installed / part).exists():
         (folder / part).symlink_to(installed / part)
   # The product's own package, without its neighbours.
   (folder / 'viton_jax').symlink_to(entry_points.ROOT / 'viton_jax')
@@ -136,7 +140,7 @@ def alone(tmp_path_factory):
       check=False,
     )
 
-  for name in ('cv2', 'flax', 'flatbuffers', 'absl', 'tensorflow'):
+  for name in ('cv2', 'flax', 'orbax', 'absl', 'tensorflow'):
     assert 'ModuleNotFoundError' in run('-c', f'import {name}').stderr
   return run
 
@@ -182,6 +186,12 @@ def test_any_batch_size_from_one_artifact(try_on, batch, live):
   }.items():
     levels = (getattr(live[0], name)[order] - low) * 255 / (high - low)
     assert np.abs(getattr(tried, name) - levels).max() <= 2, name
+
+
+def test_an_exported_folder_is_a_checkpoint(exported, batch, live):
+  """Its weights, by the networks of Flax."""
+  tried = try_on_networks.load(exported[0])(batch)
+  np.testing.assert_array_equal(tried.output, live[0].output)
 
 
 def test_a_pair_that_cannot_be_matched(try_on, batch):
@@ -308,7 +318,7 @@ def test_changed_files(exported, batch, tmp_path):
 def test_weights_as_safetensors_reads_them(exported):
   path = exported[0] / 'encoder_decoder.safetensors'
   flat = safetensors.numpy.load_file(path)
-  tree = weights.read(path.read_bytes(), 'file')
+  tree = artifact.read_weights(path.read_bytes(), path)
   assert len(jax.tree.leaves(tree)) == len(flat)
   for place, value in flat.items():
     found = tree
@@ -316,9 +326,9 @@ def test_weights_as_safetensors_reads_them(exported):
       found = found[part]
     np.testing.assert_array_equal(found, value)
   with pytest.raises(InputError, match='safetensors'):
-    weights.read(path.read_bytes()[:-4], 'file')
+    artifact.read_weights(path.read_bytes()[:-4], path)
   with pytest.raises(InputError, match='safetensors'):
-    weights.read(b'', 'file')
+    artifact.read_weights(b'', path)
 
 
 def test_saved_model_in_tensorflow(exported, batch, live):
@@ -366,7 +376,7 @@ def test_original_in_bfloat16(tmp_path):
     )
     paths.append(tmp_path / f'{name}.safetensors')
     write_portable(
-      engine.checkpoints.Checkpoint(
+      Checkpoint(
         path=paths[-1],
         step=0,
         network=name,

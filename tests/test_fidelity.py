@@ -25,7 +25,7 @@ from viton_jax import (
   networks,
 )
 from viton_jax.checkpoints import tensorflow1
-from viton_jax.geometry import contour
+from viton_jax.geometry import contour, prediction
 from viton_jax.models import EncoderDecoder, Refinement, compose
 
 RAW = goldens.FOLDER / 'raw_seed0'
@@ -121,8 +121,8 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   mask = np.asarray(mask)
   assert mask.min() < -0.1  # Raw, or there is nothing to see.
 
-  found, run = engine.make_try_on(converted, converted)
-  assert found.fidelity == 'original'
+  run = networks.load(converted)
+  assert run.fidelity == 'original'
   plain = run(batch)
   points = geometry.regular_grid(10).astype(np.float32)  # None could match.
   assert all('region is empty' in reason for reason in plain.failures)
@@ -141,7 +141,7 @@ def test_try_on_has_the_original_composition_and_matching(converted):
       getattr(plain, name), refined[name], rtol=0, atol=1e-4
     )
 
-  _, run = engine.make_try_on(converted, converted, png_round_trip=True)
+  run = networks.load(converted, png_round_trip=True)
   stretched = run(batch)
   for picture in (stretched.mask, (stretched.coarse + 1) / 2):
     assert picture.min(axis=(1, 2, 3)).tolist() == [0, 0]
@@ -179,7 +179,7 @@ def test_matching_is_that_of_test_time():
   garment[40:220, 50:140] = 1
   y, x = np.mgrid[:256, :192]
   raw = np.tanh((60 - np.hypot(x - 96, (y - 128) / 1.4)) / 10)
-  points, reason = engine.match(
+  points, reason = prediction.match(
     garment, raw.astype(np.float32), fidelity='original'
   )
   assert reason is None

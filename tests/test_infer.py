@@ -10,7 +10,7 @@ import entry_points
 import numpy as np
 import pytest
 
-from viton_jax.jobs import scores
+from viton_jax import metrics
 
 PAIRS = 4
 
@@ -71,7 +71,7 @@ def test_page_shows_every_step_from_disk(dressed):
   assert 'http' not in text
 
 
-def test_figures_are_those_of_the_pictures(dressed):
+def test_metrics_are_those_of_the_images(dressed):
   """Recomputes the result's L1 from the files on disk."""
   out_dir, log = dressed
   lines = manifest(out_dir)
@@ -80,12 +80,46 @@ def test_figures_are_those_of_the_pictures(dressed):
     truth = cv2.imread(str(out_dir / 'steps' / f'{line["name"]}_truth.jpg'))
     l1 = np.abs(result.astype(float) - truth.astype(float)).mean()
     # The truth on disk went through JPEG.
-    assert line['figures']['result']['l1'] == pytest.approx(l1, abs=1.0)
-  mean = json.loads((out_dir / 'figures.json').read_text())['mean']
-  expected = np.mean([x['figures']['coarse']['garment_ssim'] for x in lines])
+    assert line['metrics']['result']['l1'] == pytest.approx(l1, abs=1.0)
+  mean = json.loads((out_dir / 'metrics.json').read_text())['mean']
+  expected = np.mean([x['metrics']['coarse']['garment_ssim'] for x in lines])
   assert mean['coarse']['garment_ssim'] == pytest.approx(expected)
-  for method in scores.METHODS:
+  for method in metrics.METHODS:
     assert re.search(rf'^{method} +\d', log, re.MULTILINE)
+
+
+def test_manifests_of_earlier_versions_have_figures(
+  raw_dir, networks, dressed, tmp_path
+):
+  out_dir = tmp_path / 'earlier'
+  shutil.copytree(dressed[0], out_dir)
+  expected = (out_dir / 'metrics.json').read_bytes()
+  (out_dir / 'metrics.json').unlink()
+  path = out_dir / 'manifest.jsonl'
+  text = path.read_text()
+  assert text.count('"metrics"') == PAIRS
+  path.write_text(text.replace('"metrics"', '"figures"'))
+  entry_points.run('viton_jax.infer', '--merge', '--out_dir', out_dir)
+  assert (out_dir / 'metrics.json').read_bytes() == expected
+
+
+def test_both_networks_in_one_folder(raw_dir, networks, dressed, tmp_path):
+  """As the demo leaves them, in stage1/ and stage2/."""
+  for stage, workdir in zip(('stage1', 'stage2'), networks, strict=True):
+    shutil.copytree(workdir, tmp_path / 'demo' / stage)
+  out_dir = tmp_path / 'out'
+  entry_points.run(
+    'viton_jax.infer',
+    *('--layout', 'viton', '--data_dir', raw_dir),
+    *('--checkpoint', tmp_path / 'demo', '--out_dir', out_dir),
+    *('--batch_size', 3, '--results_only'),
+  )
+  found = entry_points.run('viton_jax.inspect', tmp_path / 'demo').stdout
+  assert 'network     encoder_decoder' in found
+  assert 'network     refinement' in found
+  for line in manifest(out_dir):
+    file = f'results/{line["name"]}.png'
+    assert (out_dir / file).read_bytes() == (dressed[0] / file).read_bytes()
 
 
 def test_goes_on_where_it_stopped(raw_dir, networks, dressed, tmp_path):
@@ -136,7 +170,18 @@ def test_bad_input(raw_dir, networks, dressed, tmp_path):
     )
 
   assert 'wanted' in fails(use=networks[::-1])
-  assert 'no checkpoint found' in fails(use=(tmp_path, networks[1]))
+  message = fails(use=(tmp_path, networks[1]))
+  assert 'no checkpoint found' in message and '--checkpoint' in message
+  message = entry_points.fails(
+    'viton_jax.infer',
+    *('--data_dir', raw_dir, '--checkpoint', networks[0]),
+    *('--out_dir', tmp_path / 'new'),
+  )
+  assert 'no refinement network' in message
+  assert '--refine_checkpoint' in message
+  # Before the data are opened.
+  message = fails(use=(networks[0], tmp_path), data=tmp_path / 'missing_data')
+  assert 'error: --refine_checkpoint' in message
   assert 'nowhere.txt' in fails('--pairs', 'nowhere.txt')
   bad = tmp_path / 'bad.txt'
   bad.write_text('only_one_name.jpg\n')

@@ -6,7 +6,7 @@ import network_goldens as goldens
 import numpy as np
 import pytest
 
-from viton_jax import losses
+from viton_jax import losses, metrics
 from viton_jax.models import vgg19
 
 
@@ -88,6 +88,6 @@ def test_a_perceptual_weight_without_a_network_is_refused():
 def test_losses_are_float32_even_of_bfloat16():
   image = rand(0, 2, 64, 64, 3)
   low = image.astype(jnp.bfloat16)
-  error = losses.absolute_error(low, image)
+  error = metrics.absolute_error(low, image)
   assert error.dtype == jnp.float32 and error.shape == (2,)
   assert losses.total_variation(low).dtype == jnp.float32

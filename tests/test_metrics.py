@@ -62,7 +62,7 @@ def test_psnr_equals_scikit_image():
 def test_equal_pictures_are_at_the_optimum():
   a = jnp.asarray(pictures()[0])
   np.testing.assert_allclose(metrics.ssim(a, a, data_range=255), 1, atol=1e-6)
-  assert (metrics.l1(a, a) == 0).all()
+  assert (metrics.absolute_error(a, a) == 0).all()
   assert jnp.isinf(metrics.psnr(a, a, data_range=255)).all()
 
 
@@ -73,7 +73,7 @@ def test_flat_pictures_have_the_closed_form():
   np.testing.assert_allclose(
     metrics.ssim(a, b, data_range=1.0), expected, rtol=1e-5
   )
-  np.testing.assert_allclose(metrics.l1(a, b), 0.5, rtol=1e-6)
+  np.testing.assert_allclose(metrics.absolute_error(a, b), 0.5, rtol=1e-6)
 
 
 def test_a_region_leaves_the_rest_out():
@@ -82,7 +82,7 @@ def test_a_region_leaves_the_rest_out():
   region[:, 12:30, 5:20] = 1
   cut = np.s_[:, 12:30, 5:20]
   np.testing.assert_allclose(
-    metrics.l1(a, b, region=region),
+    metrics.absolute_error(a, b, region=region),
     np.abs(a[cut].astype(float) - b[cut]).mean(axis=(1, 2, 3)),
     rtol=1e-5,
   )
@@ -91,5 +91,5 @@ def test_a_region_leaves_the_rest_out():
     np.mean(metrics.ssim_map(a, b, data_range=255)[cut], axis=(1, 2)),
     rtol=1e-5,
   )
-  empty = metrics.l1(a, b, region=np.zeros_like(region))
+  empty = metrics.absolute_error(a, b, region=np.zeros_like(region))
   assert jnp.isnan(empty).all()

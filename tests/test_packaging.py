@@ -1,7 +1,8 @@
 """What is built and installed: sdist, wheel, editable install, commands."""
 
 import email
-import importlib
+import email.message
+import importlib.util
 import inspect
 import pathlib
 import pydoc
@@ -119,8 +120,8 @@ def test_wheel_has_code_configs_and_specs_and_no_more(clone, wheel):
   assert 'configs/stage1.py' in expected
 
 
-def metadata(wheel):
-  (path,) = wheel.glob('*.dist-info/METADATA')
+def metadata(folder: pathlib.Path) -> email.message.Message:
+  (path,) = folder.glob('*.dist-info/METADATA')
   return email.message_from_string(path.read_text(encoding='utf-8'))
 
 
@@ -129,6 +130,28 @@ def test_readme_of_the_wheel_stands_alone(wheel):
   targets = re.findall(r'\]\(([^)]*)\)', text)
   assert targets and all(x.startswith('https://') for x in targets)
   assert '![' not in text and 'arxiv.org/abs/1711.08447' in text
+  assert 'Left to right' not in text  # The caption of an image.
+
+
+def test_readme_of_a_published_project_links_to_it(clone, tmp_path):
+  url = 'https://example.org/viton_jax'
+  copy = tmp_path / 'copy'
+  shutil.copytree(clone, copy)
+  setup = (copy / 'setup.py').read_text()
+  assert "REPOSITORY_URL = ''\n" in setup
+  (copy / 'setup.py').write_text(
+    setup.replace("REPOSITORY_URL = ''", f"REPOSITORY_URL = '{url}'")
+  )
+  backend(copy, 'prepare_metadata_for_build_wheel')
+  found = metadata(copy / 'built')
+  assert f'Source, {url}' in found.get_all('Project-URL')
+  text = found.get_payload()
+  assert f']({url}/raw/main/docs/demo.png)' in text
+  assert f'[geometry]({url}/blob/main/docs/geometry.md)' in text
+  targets = re.findall(r'\]\(([^)]*)\)', text)
+  for target in targets:
+    place = target.removeprefix(f'{url}/').partition('/main/')[2]
+    assert target.startswith('https://') and (ROOT / place).exists()
 
 
 def test_python_versions_are_those_of_continuous_integration(wheel):
@@ -246,4 +269,4 @@ def test_the_package_shows_what_is_public():
   signature = inspect.signature(viton_jax.try_on)
   assert list(signature.parameters)[:3] == ['person', 'garment', 'checkpoint']
   text = pydoc.plain(pydoc.render_doc(viton_jax))
-  assert 'try_on(person' in text and 'class TryOnResult' in text
+  assert re.search(r'try_on\(\s*person', text) and 'class TryOnResult' in text

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from viton_jax.perception.pose import estimation, paf_decoder
+from viton_jax.perception.pose import graph_pose, paf_decoder
 
 # Limbs and channels in the form in which the format's description has them.
 _PAIRS = (
@@ -315,7 +315,7 @@ def test_the_largest_person_comes_first():
   rng = np.random.default_rng(1)
   small, large = _FIGURE * 26 + (8.3, 2.2), _FIGURE * 36 + (28.3, 2.2)
   maps = draw_maps(rng, [small, large], noise=0, missing=0)
-  first, second = estimation.in_pixels(
+  first, second = graph_pose.in_pixels(
     paf_decoder.decode_people(maps), (400, 440)
   )
   assert first[1, 0] > 250 > 150 > second[1, 0]

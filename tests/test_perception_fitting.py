@@ -1,5 +1,7 @@
 """Where photos go in an input, against OpenCV, SciPy and TensorFlow."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from scipy import ndimage
 
 from viton_jax.geometry import interpolation
 from viton_jax.perception import fitting
+from viton_jax.perception.spec_types import FixedSize, Input
 
 
 def photo(height, width, seed=0):
@@ -16,8 +19,9 @@ def photo(height, width, seed=0):
   return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def rules(fit, size, **more):
-  return {'fit': fit, 'size': list(size), 'color': 'rgb'} | more
+def rules(fit, size, *, color='rgb', pad_value=0, box_padding=1.0):
+  fit = FixedSize(fit, size, box_padding)
+  return Input(color=color, fit=fit, pad_value=pad_value)
 
 
 @pytest.mark.parametrize('height, width', [(240, 180), (150, 200), (90, 90)])
@@ -79,7 +83,7 @@ def test_affine_box_by_corner_points():
     image, rules('affine_box', (256, 192), box_padding=1.25), box
   )
   # 60 x 120 becomes 75 x 150, then 112.5 x 150 for an aspect of 3:4, around
-  # (70, 90); the box's corners go to the picture's.
+  # (70, 90); the box's corners go to the input's.
   source = np.float32([(13.75, 15), (126.25, 15), (13.75, 165)])
   target = np.float32([(0, 0), (192, 0), (0, 256)])
   matrix = cv2.getAffineTransform(source, target)
@@ -116,7 +120,13 @@ def test_a_dot_is_where_the_placement_says(fit, size):
 def test_numbers_for_the_network_by_hand():
   placed = np.zeros((2, 3, 3), np.uint8)
   placed[1, 2] = 255, 51, 0
-  spec = {'scale': 1 / 255, 'mean': [0.4, 0.1, 0.5], 'std': [0.2, 0.5, 0.25]}
+  spec = Input(
+    color='rgb',
+    fit=FixedSize('stretch', (2, 3)),
+    scale=1 / 255,
+    mean=(0.4, 0.1, 0.5),
+    std=(0.2, 0.5, 0.25),
+  )
   first = fitting.to_tensor(placed, spec)
   assert first.shape == (1, 3, 2, 3) and first.dtype == np.float32
   np.testing.assert_allclose(
@@ -125,7 +135,7 @@ def test_numbers_for_the_network_by_hand():
     rtol=1e-6,
   )
   np.testing.assert_allclose(first[0, :, 0, 0], [-2, -0.2, -2], rtol=1e-6)
-  last = fitting.to_tensor(placed, spec | {'layout': 'nhwc'})
+  last = fitting.to_tensor(placed, dataclasses.replace(spec, layout='nhwc'))
   np.testing.assert_array_equal(last, first.transpose(0, 2, 3, 1))
 
 
@@ -133,9 +143,7 @@ def test_the_colour_order():
   image = np.zeros((20, 20, 3), np.uint8)
   image[...] = 10, 20, 30
   for color, expected in (('rgb', (10, 20, 30)), ('bgr', (30, 20, 10))):
-    got, _ = fitting.fit_photo(
-      image, rules('stretch', (32, 32)) | {'color': color}
-    )
+    got, _ = fitting.fit_photo(image, rules('stretch', (32, 32), color=color))
     assert (got == expected).all()
 
 

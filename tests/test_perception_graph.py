@@ -7,7 +7,7 @@ import skimage.data
 from test_perception_pose import MODEL, needs_model, run_tensorflow
 
 from viton_jax.errors import InputError
-from viton_jax.perception.pose import estimation
+from viton_jax.perception.pose import graph_pose
 from viton_jax.perception.runners import frozen_graph, graphdef
 
 _SIZE = (13, 18)
@@ -78,15 +78,15 @@ def test_an_operation_that_is_not_supported_is_named():
 @needs_model
 def test_float32_is_close_to_float64_and_a_batch_to_its_images():
   nodes = graphdef.read_graph(MODEL.read_bytes())
-  model = estimation.load_pose_model(MODEL)
-  image = estimation.network_image(skimage.data.astronaut(), model.spec)
+  model = graph_pose.load_pose_model(MODEL)
+  image = graph_pose.network_image(skimage.data.astronaut(), model.spec)
   batch = np.stack([image, image[:, ::-1]])
   maps = np.asarray(model.maps(model.weights, batch))
   for one, both in zip(batch, maps, strict=True):
     alone = model.maps(model.weights, one[None])[0]
     np.testing.assert_allclose(both, alone, atol=1e-5)
   weights, function = frozen_graph.build(
-    nodes, model.spec.input['name'], model.spec.output['name']
+    nodes, model.spec.input.name, model.spec.output.name
   )
   with jax.enable_x64(True), jax.numpy_dtype_promotion('standard'):
     exact = jax.jit(function)(
@@ -112,4 +112,4 @@ def test_a_damaged_graph_is_refused(tmp_path, how):
   path = tmp_path / 'graph.pb'
   path.write_bytes(_damaged(MODEL.read_bytes(), how))
   with pytest.raises(InputError, match='graph.pb: not a usable pose graph'):
-    estimation.load_pose_model(path)
+    graph_pose.load_pose_model(path)

@@ -8,7 +8,14 @@ import skimage.data
 
 from viton_jax.errors import InputError
 from viton_jax.perception import estimate_pose, specs
-from viton_jax.perception.pose import detector, estimation, onnx_pose, simcc
+from viton_jax.perception.pose import (
+  detector,
+  estimation,
+  graph_pose,
+  onnx_pose,
+  simcc,
+)
+from viton_jax.perception.pose.estimator import PoseEstimator
 from viton_jax.perception.runners import onnx_model
 
 # Two lists of names, so that the numbers in the specs can be wrong.
@@ -30,7 +37,7 @@ _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 @pytest.mark.parametrize('name', ['rtmpose_m', 'dwpose'])
 def test_the_order_of_the_joints(name):
   spec = specs.known_specs()[name]
-  count = spec.output['channels']
+  count = spec.output.channels
   rng = np.random.default_rng(1)
   joints = rng.uniform(0.5, 0.9, (count, 3))
   got = simcc.to_coco18(joints, spec.to_coco18, min_score=0.3)
@@ -350,17 +357,20 @@ def test_a_pose_network_of_another_shape_is_refused(tmp_path):
     estimate_pose(np.zeros((90, 60, 3), np.uint8), path)
 
 
-def test_boxes_around_the_people_of_another_model(tmp_path):
+def test_boxes_around_the_people_of_another_model(tmp_path, monkeypatch):
   spec = specs.known_specs()['tf_pose_mobilenet_v2_small']
   path = tmp_path / spec.file
   path.parent.mkdir()
   path.write_bytes(b'there')
   person = np.zeros((18, 3), np.float32)
   person[[1, 2, 5, 11]] = (50, 40, 1), (30, 42, 0.5), (70, 41, 1), (60, 140, 1)
+  monkeypatch.setattr(
+    graph_pose,
+    'open_graph',
+    lambda *_: PoseEstimator('', lambda image: [person]),
+  )
   boxes_of, how = onnx_pose.choose_boxes(
-    specs.known_specs()['dwpose'],
-    tmp_path,
-    choose_pose=lambda *_: estimation.PoseEstimator('', lambda image: [person]),
+    specs.known_specs()['dwpose'], tmp_path
   )
   assert spec.name in how
   # A tenth of the larger side, 140 - 40, all around.

@@ -12,7 +12,7 @@ from scipy import ndimage
 import skimage.data
 
 from viton_jax.errors import InputError
-from viton_jax.perception import parse_person, specs
+from viton_jax.perception import model_files, parse_person, specs
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.runners import onnx_model
 
@@ -305,7 +305,7 @@ def test_without_onnxruntime(tmp_path, monkeypatch):
     stride=4,
   )
   monkeypatch.setitem(sys.modules, 'onnxruntime', None)
-  with pytest.raises(InputError, match=r"pip install -e '\.\[onnx\]'"):
+  with pytest.raises(InputError, match=r'pip install "viton_jax\[onnx\]"'):
     parsers.choose_parser(path)
 
 
@@ -327,7 +327,9 @@ def test_which_parser_is_taken(tmp_path, monkeypatch):
     description = parsers.choose_parser(None, tmp_path).description
     assert f'schp_{name}' in description
   assert parsers.choose_parser('grabcut', tmp_path).needs_keypoints
-  monkeypatch.setattr(specs, 'can_run', lambda spec: spec.backend != 'onnx')
+  monkeypatch.setattr(
+    model_files, 'can_run', lambda spec: spec.backend != 'onnx'
+  )
   chosen = parsers.choose_parser(None, tmp_path)
   assert chosen.needs_keypoints and 'onnxruntime' in chosen.description
 

@@ -12,7 +12,7 @@ import pytest
 import skimage.data
 
 from viton_jax.perception import estimate_pose
-from viton_jax.perception.pose.estimation import load_pose_model, network_image
+from viton_jax.perception.pose.graph_pose import load_pose_model, network_image
 from viton_jax.perception.runners import frozen_graph, graphdef
 
 _NEAR = 'shared/models/tf_pose_mobilenet_v2_small/graph_opt.pb'
@@ -87,7 +87,7 @@ def test_real_graph_equals_tensorflow():
   graph = tf.Graph()
   with graph.as_default():
     tf.import_graph_def(definition, name='')
-  output = model.spec.output['name']
+  output = model.spec.output.name
   expected = run_tensorflow(tf, graph, output, image[None].astype(np.float32))
   maps = model.maps(model.weights, image[None])
   # Both sum in float32, 100 layers deep and in another order.

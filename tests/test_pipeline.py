@@ -59,13 +59,13 @@ class Steps:
       self.changed.notify_all()
     return {'mask': np.zeros((*batch['person'].shape[:-1], 1), np.float32)}
 
-  def refine(self, batch, points, predicted):
-    assert points.shape == (BATCH, 100, 2)
+  def refine(self, batch, control_points, predicted):
+    assert control_points.shape == (BATCH, 100, 2)
     assert 'garment_mask' not in batch
     with self.changed:
       self.refine_calls += 1
       self.changed.notify_all()
-    return {'pictures': {'output': batch['person'] + 1}, 'values': {}}
+    return {'images': {'output': batch['person'] + 1}, 'values': {}}
 
   def wait(self, condition):
     with self.changed:
@@ -105,7 +105,7 @@ def test_the_devices_have_work_while_a_batch_is_matched_and_written():
   assert sum(run(5 * BATCH, pool, steps, write)) == 5 * BATCH
   assert [int(one.name) for one in written] == list(range(5 * BATCH))
   for one in written:
-    assert (one.pictures['result'] == int(one.name) + 1).all()
+    assert (one.images['result'] == int(one.name) + 1).all()
   assert steps.coarse_calls == steps.refine_calls == 1 + 5
 
 

@@ -1,11 +1,14 @@
 """The networks' input, channel by channel."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from viton_jax import representation
+from viton_jax.errors import InputError
 
 H, W = 128, 192
 
@@ -125,6 +128,20 @@ def test_bytes_survive_the_way_there_and_back():
   np.testing.assert_array_equal(beyond, [0, 255])
 
 
+@pytest.mark.parametrize('span', [(-1, 1), (0, 1), (0, 255)])
+def test_numpy_and_jax_round_to_the_same_bytes(span):
+  values = np.random.default_rng(0).uniform(*span, 5000).astype(np.float32)
+  ours = representation.to_uint8(values, span)
+  assert type(ours) is np.ndarray and ours.dtype == np.uint8
+  theirs = jax.jit(lambda x: representation.to_uint8(x, span))(values)
+  np.testing.assert_array_equal(ours, theirs)
+  exact = (values.astype(float) - span[0]) * 255 / (span[1] - span[0])
+  assert np.abs(ours - exact).max() <= 0.5 + 1e-4
+
+
 def test_an_unknown_fidelity_is_refused(batch):
-  with pytest.raises(ValueError, match="'orignal'.*'original' or 'fixed'"):
-    representation.network_inputs(batch, fidelity='orignal')
+  # Without the tests' own check of the annotation.
+  with pytest.raises(InputError, match="'orignal'.*'fixed', 'original'"):
+    inspect.unwrap(representation.pose_map)(
+      jnp.asarray(batch['keypoints']), (H, W), fidelity='orignal'
+    )

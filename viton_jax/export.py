@@ -4,10 +4,10 @@
   python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 \\
       --out_dir E --format stablehlo,savedmodel
 
-E can be called with JAX and NumPy alone, on CPUs, CUDA GPUs and TPUs, with any
-batch size: see `viton_jax.serving.artifact` and docs/serving.md. It appears
+E can be called without Flax or TensorFlow, on CPUs, CUDA GPUs and TPUs, with
+any batch size: see `viton_jax.serving.artifact` and docs/serving.md. It appears
 under its name only after a fresh process has loaded it and given the live
-model's pictures, for drawn people, to within 2 grey levels of 255. All of that
+model's images, for drawn people, to within 2 grey levels of 255. All of that
 runs on this machine's CPU; no accelerator is needed.
 """
 
@@ -22,23 +22,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
 
 import jax
 from jax import export
-import jax.numpy as jnp
 import numpy as np
 
 from input_pipeline.sample import working_example
 from input_pipeline.synthetic.pairs import render_pair
 import viton_jax
-from viton_jax import engine, errors
+from viton_jax import checkpoints, engine, errors, networks
 from viton_jax.checkpoints import Checkpoint, safetensors_files
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.labels import HEAD_LABELS, NUM_LABELS
 from viton_jax.serving import artifact, programs
-from viton_jax.serving.programs import PICTURES, PLATFORMS
+from viton_jax.serving.programs import PLATFORMS
 
 FORMATS = ('stablehlo', 'savedmodel')
 TOLERANCE = 2  # Grey levels of 255.
@@ -59,10 +57,11 @@ def parse_arguments() -> argparse.Namespace:
   add(
     '--checkpoint',
     required=True,
-    help='stage 1: its workdir, one step of it, a .safetensors file, or what '
-    '`python -m viton_jax.convert` wrote',
+    help="a folder with both networks (the demo's, or what "
+    '`python -m viton_jax.convert` or `export` wrote), or stage 1: its '
+    'workdir, one step of it, or a .safetensors file',
   )
-  add('--refine_checkpoint', required=True, help='the same of stage 2')
+  add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
   add('--out_dir', required=True, help='folder to write; must not exist yet')
   add(
     '--format',
@@ -107,7 +106,9 @@ def main() -> int:
     )
   jax.config.update('jax_platforms', 'cpu')
   begin = time.monotonic()
-  networks = engine.read_both(arguments.checkpoint, arguments.refine_checkpoint)
+  pair = checkpoints.read_pair(
+    arguments.checkpoint, arguments.refine_checkpoint
+  )
   try:
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
@@ -115,16 +116,16 @@ def main() -> int:
     ) as folder:
       partial = pathlib.Path(folder) / out_dir.name
       partial.mkdir()
-      write(partial, networks, dtype=arguments.dtype, licence=arguments.licence)
+      write(partial, pair, dtype=arguments.dtype, licence=arguments.licence)
       written = time.monotonic()
       print(f'exported in {written - begin:.1f} s')
-      batch, live = dress_live(arguments, networks[0])
+      batch, live = try_on_live(arguments, pair[0])
       compare(live, run_fresh(partial, batch), 'stablehlo, fresh process')
       if 'savedmodel' in formats:
         from viton_jax.serving import saved_model  # Needs TensorFlow.
 
-        saved_model.write(partial, networks, dtype=arguments.dtype)
-        tried = saved_model.check(partial, batch, networks[0].fidelity)
+        saved_model.write(partial, pair, dtype=arguments.dtype)
+        tried = saved_model.check(partial, batch, pair[0])
         compare(live, tried, 'SavedModel, TensorFlow')
       write_manifest_files(partial)
       os.replace(partial, out_dir)
@@ -140,7 +141,7 @@ def main() -> int:
 
 def write(
   folder: pathlib.Path,
-  networks: tuple[Checkpoint, Checkpoint],
+  pair: tuple[Checkpoint, Checkpoint],
   *,
   dtype: str,
   licence: str,
@@ -149,17 +150,17 @@ def write(
 
   Args:
     folder: an empty one.
-    networks: encoder-decoder and refinement network.
+    pair: encoder-decoder and refinement network.
     dtype: 'float32' or 'bfloat16', of the convolutions.
     licence: note for the manifest.
   """
-  first, _ = networks
+  first, _ = pair
   inputs = programs.describe_inputs(first.size, first.fidelity)
   specs = inputs | programs.describe_between(first.size)
   named = {}
   for (name, function), network in zip(
-    programs.functions(*networks, dtype=dtype).items(),
-    networks,
+    programs.functions(*pair, dtype=dtype).items(),
+    pair,
     strict=True,
   ):
     names = programs.input_names(name, inputs)
@@ -264,25 +265,18 @@ def drawn_batch(size: tuple[int, int], fidelity: str) -> dict:
   return {name: np.stack([x[name] for x in examples]) for name in names}
 
 
-def dress_live(
+def try_on_live(
   arguments: argparse.Namespace, first: Checkpoint
-) -> tuple[dict, dict]:
-  """The comparison's batch, and the live model's pictures of it."""
+) -> tuple[dict, engine.TryOnBatch]:
+  """The comparison's batch, and the live model's try-on of it as uint8."""
   batch = drawn_batch(first.size, first.fidelity)
-  _, run = engine.make_try_on(
+  try_on = networks.load(
     arguments.checkpoint, arguments.refine_checkpoint, dtype=arguments.dtype
   )
-  tried = run(batch)
-  live: dict[str, Any] = {
-    name: np.asarray(
-      engine.to_levels(jnp.asarray(getattr(tried, name)), *engine.RANGES[name])
-    )
-    for name in PICTURES
-  }
-  return batch, live | {'failures': tried.failures}
+  return batch, engine.levels_of(try_on(batch))
 
 
-def run_fresh(folder: pathlib.Path, batch: dict) -> dict:
+def run_fresh(folder: pathlib.Path, batch: dict) -> engine.TryOnBatch:
   """Calls the exported try-on in a new process."""
   root = pathlib.Path(viton_jax.__file__).parents[1]
   with tempfile.TemporaryDirectory() as scratch:
@@ -302,29 +296,33 @@ def run_fresh(folder: pathlib.Path, batch: dict) -> dict:
     if done.returncode not in (errors.EXIT_OK, errors.EXIT_SOME_FAILED):
       raise RuntimeError(f'the exported try-on does not run:\n{done.stderr}')
     tried = artifact.read_npz(outputs)
-  return tried | {'failures': [str(x) or None for x in tried['failures']]}
+  tried['failures'] = [str(x) or None for x in tried['failures']]
+  return engine.TryOnBatch(**tried)
 
 
-def compare(live: dict, tried: dict, what: str) -> None:
-  """Prints how far two sets of pictures are apart.
+def compare(
+  live: engine.TryOnBatch, tried: engine.TryOnBatch, what: str
+) -> None:
+  """Prints how far the images of two try-ons are apart.
 
   Raises:
     RuntimeError: by more than `TOLERANCE`, which would be a defect of ours.
   """
-  matched = sum(reason is None for reason in live['failures'])
+  matched = sum(reason is None for reason in live.failures)
   print(
-    f'{what}, against the live model ({len(live["failures"])} drawn pairs, '
+    f'{what}, against the live model ({len(live.failures)} drawn pairs, '
     f'{matched} matched), grey levels of 255:'
   )
   worst = 0
-  for name in PICTURES:
-    apart = np.abs(live[name].astype(int) - tried[name].astype(int))
+  for name in engine.RANGES:
+    values = (getattr(one, name).astype(int) for one in (live, tried))
+    apart = np.abs(np.subtract(*values))
     worst = max(worst, apart.max())
     print(
       f'  {name:8} largest difference {apart.max()}, '
       f'{100 * (apart > 0).mean():.3f} % of values differ'
     )
-  if worst > TOLERANCE or live['failures'] != tried['failures']:
+  if worst > TOLERANCE or live.failures != tried.failures:
     raise RuntimeError(
       f'{what}: differs from the live model by {worst} of 255, more than '
       f'{TOLERANCE}; nothing was written.'

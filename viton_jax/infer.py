@@ -31,9 +31,17 @@ import threading
 import jax
 
 from input_pipeline.layouts import LAYOUTS, open_layout
-from viton_jax import engine, errors
+from viton_jax import checkpoints, errors
 from viton_jax.errors import InputError
-from viton_jax.jobs import folder, pipeline, report, shards, workers, writers
+from viton_jax.jobs import (
+  device_steps,
+  folder,
+  pipeline,
+  report,
+  shards,
+  workers,
+  writers,
+)
 from viton_jax.runtime import (
   compile_cache,
   distributed,
@@ -68,11 +76,12 @@ def parse_arguments() -> argparse.Namespace:
   add = parser.add_argument_group('the networks').add_argument
   add(
     '--checkpoint',
-    help='stage 1: its workdir, one step of it, a .safetensors file, or what '
-    '`python -m viton_jax.convert` wrote; averaged parameters are taken '
-    'where training kept them',
+    help="a folder with both networks (the demo's, or what "
+    '`python -m viton_jax.convert` or `export` wrote), or stage 1: its '
+    'workdir, one step of it, or a .safetensors file; averaged parameters are '
+    'taken where training kept them',
   )
-  add('--refine_checkpoint', help='the same of stage 2')
+  add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
   add(
     '--dtype',
     default='float32',
@@ -84,7 +93,7 @@ def parse_arguments() -> argparse.Namespace:
     '--batch_size',
     type=int,
     help='over all devices of this process, rounded up to a multiple of '
-    'them (default: 8 a device on processors, else 32)',
+    'them (default: 8 a device on CPUs, else 32)',
   )
   add(
     '--png_round_trip',
@@ -154,7 +163,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_arguments(arguments: argparse.Namespace) -> None:
   """Raises InputError where a number or a name is wrong or missing."""
-  for name in ('data_dir', 'checkpoint', 'refine_checkpoint'):
+  for name in ('data_dir', 'checkpoint'):
     if getattr(arguments, name) is None:
       raise InputError(f'--{name} is missing; see --help for an example.')
   for name, low, high in (
@@ -198,14 +207,16 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
     process_index=jax.process_index(),
     process_count=jax.process_count(),
   )
+  networks = checkpoints.read_pair(
+    arguments.checkpoint, arguments.refine_checkpoint
+  )
   layout = open_layout(
     arguments.layout, arguments.data_dir, arguments.pairs, split='test'
   )
   print(layout.found)
   names = folder.unique_pairs(layout.pairs)
-  steps = engine.make_steps(
-    arguments.checkpoint,
-    arguments.refine_checkpoint,
+  steps = device_steps.make_steps(
+    *networks,
     dtype=arguments.dtype,
     png_round_trip=arguments.png_round_trip,
   )
@@ -234,7 +245,7 @@ def _run_shard(arguments, layout, steps, names, claim) -> int:
 
   written, failed = 0, 0
   if todo:
-    written, failed = try_on(arguments, layout, steps, claim, todo)
+    written, failed = try_on(arguments, layout, networks[0], steps, claim, todo)
   if written < len(todo):
     print(
       f'stopped by a signal after {written} of {len(todo)} pairs; the same '
@@ -263,7 +274,9 @@ def settings_of(arguments, layout, names) -> dict:
     'list': folder.digest(names),
     'checkpoint': str(pathlib.Path(arguments.checkpoint).absolute()),
     'refine_checkpoint': str(
-      pathlib.Path(arguments.refine_checkpoint).absolute()
+      pathlib.Path(
+        arguments.refine_checkpoint or arguments.checkpoint
+      ).absolute()
     ),
     'png_round_trip': arguments.png_round_trip,
     'dtype': arguments.dtype,
@@ -274,7 +287,7 @@ def settings_of(arguments, layout, names) -> dict:
   }
 
 
-def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
+def try_on(arguments, layout, first, steps, claim, todo) -> tuple[int, int]:
   """Does the pairs `todo`; returns how many are written, and failures of them.
 
   Fewer than all are written where a signal stopped it.
@@ -301,7 +314,7 @@ def try_on(arguments, layout, steps, claim, todo) -> tuple[int, int]:
     writer = writers.ImageWriter(
       claim, arguments.output, quality=arguments.quality
     )
-  work = workers.work_of(layout, steps.checkpoint)
+  work = workers.work_of(layout, first)
   bar = progress.progress(len(todo), 'try on')
   written = 0
   with (

@@ -5,14 +5,16 @@
   python -m viton_jax.inspect encoder_decoder.safetensors
   python -m viton_jax.inspect model/stage1/model-15000
 
-Takes a training workdir or one step of it, what `python -m viton_jax.convert`
-wrote, and TensorFlow-1 checkpoints of the original as they are: the prefix of
-their files, or the folder.
+Takes a training workdir or one step of it, a folder with both networks (the
+demo's, or what `python -m viton_jax.convert` or `export` wrote), and
+TensorFlow-1 checkpoints of the original as they are: the prefix of their files,
+or the folder.
 """
 
 import argparse
 import json
 import pathlib
+from typing import Any
 
 from flax import traverse_util
 
@@ -52,8 +54,12 @@ def is_tf1(path: str | pathlib.Path) -> bool:
 def describe(one: Checkpoint) -> str:
   """What is inside, as text: facts, layers with their sizes, config."""
   height, width = one.size
-  params = traverse_util.flatten_dict(one.variables['params'])
-  statistics = traverse_util.flatten_dict(one.variables.get('batch_stats', {}))
+  params: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(
+    one.variables['params']
+  )
+  statistics: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(
+    one.variables.get('batch_stats', {})
+  )
   layers = {}
   for (layer, name), value in params.items():
     layers.setdefault(layer, []).append((name, value))

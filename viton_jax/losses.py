@@ -6,11 +6,16 @@ mean and evaluation can leave padding out. All are computed in float32.
 
 from collections.abc import Mapping
 import dataclasses
+import functools
+import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Num
 
+from viton_jax.metrics import absolute_error
 from viton_jax.models import vgg19
 
 # What each layer's distance is multiplied by. The released code divides by the
@@ -46,14 +51,10 @@ class Stage2Weights:
   tv: float = 5e-6
 
 
-def absolute_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-  """Mean absolute difference of each example: (b, ...) twice -> (b,)."""
-  difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
-  return jnp.abs(difference).mean(axis=tuple(range(1, difference.ndim)))
-
-
-def total_variation(images: jax.Array) -> jax.Array:
-  """Sum of absolute differences of neighbours: (b, h, w, c) -> (b,).
+def total_variation(
+  images: Num[Array, 'b h w c'],
+) -> Float[Array, ' b']:
+  """Sum of absolute differences of neighbours in each image.
 
   References:
     Rudin, Osher and Fatemi, Nonlinear total variation based noise removal,
@@ -67,12 +68,12 @@ def total_variation(images: jax.Array) -> jax.Array:
 
 def perceptual_distances(
   vgg: Mapping[str, Any],
-  fakes_norm: jax.Array,
-  reals_norm: jax.Array,
+  fakes_norm: Float[Array, 'b h w 3'],
+  reals_norm: Float[Array, 'b h w 3'],
   *,
-  dtype: Any = jnp.float32,
+  dtype: DTypeLike = jnp.float32,
   remat: bool = False,
-) -> dict[str, jax.Array]:
+) -> dict[str, Float[Array, ' b']]:
   """Scaled distances of VGG19 features.
 
   Args:
@@ -90,7 +91,7 @@ def perceptual_distances(
     Chen and Koltun, Cascaded Refinement Networks, ICCV 2017, equation 1.
   """
   # Two passes, not one over both: the backward pass then runs over the fakes
-  # alone and the real pictures' activations are not kept for it.
+  # alone and the real images' activations are not kept for it.
   of_reals = vgg19.features(vgg, jax.lax.stop_gradient(reals_norm), dtype=dtype)
   of_fakes = vgg19.features(vgg, fakes_norm, dtype=dtype, remat=remat)
   return {
@@ -100,24 +101,24 @@ def perceptual_distances(
 
 
 def stage1_loss(
-  garment_mask: jax.Array,
-  coarse: jax.Array,
+  garment_mask: Float[Array, 'b h w 1'],
+  coarse: Float[Array, 'b h w 3'],
   *,
-  region: jax.Array,
-  image_norm: jax.Array,
-  weights: Any = Stage1Weights(),  # noqa: B008 - frozen
+  region: Float[Array, 'b h w 1'],
+  image_norm: Float[Array, 'b h w 3'],
+  weights: Stage1Weights = Stage1Weights(),  # noqa: B008 - frozen
   vgg: Mapping[str, Any] | None = None,
-  dtype: Any = jnp.float32,
+  dtype: DTypeLike = jnp.float32,
   remat: bool = False,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> tuple[Float[Array, ' b'], dict[str, Float[Array, ' b']]]:
   """Loss of the encoder-decoder.
 
   Args:
     garment_mask: (b, h, w, 1) predicted, in [-1, 1].
     coarse: (b, h, w, 3) predicted, in [-1, 1].
     region: (b, h, w, 1) true garment region, 0 or 1.
-    image_norm: (b, h, w, 3) true picture in [-1, 1].
-    weights: has the fields of `Stage1Weights`.
+    image_norm: (b, h, w, 3) true image in [-1, 1].
+    weights: of the terms.
     vgg: what `vgg19.load` returns; needed unless weights.perceptual is 0.
     dtype: of VGG19's convolutions.
     remat: see `vgg19.features`.
@@ -148,23 +149,23 @@ def stage1_loss(
 
 
 def stage2_loss(
-  output: jax.Array,
-  alpha: jax.Array,
+  output: Float[Array, 'b h w 3'],
+  alpha: Float[Array, 'b h w 1'],
   *,
-  image_norm: jax.Array,
-  weights: Any = Stage2Weights(),  # noqa: B008 - frozen
+  image_norm: Float[Array, 'b h w 3'],
+  weights: Stage2Weights = Stage2Weights(),  # noqa: B008 - frozen
   vgg: Mapping[str, Any] | None = None,
-  dtype: Any = jnp.float32,
+  dtype: DTypeLike = jnp.float32,
   remat: bool = False,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> tuple[Float[Array, ' b'], dict[str, Float[Array, ' b']]]:
   """Loss of the refinement network.
 
   Args:
-    output: (b, h, w, 3) composed picture in [-1, 1].
+    output: (b, h, w, 3) composed image in [-1, 1].
     alpha: (b, h, w, 1) composition mask after the product with the garment
       mask, in [0, 1].
-    image_norm: (b, h, w, 3) true picture in [-1, 1].
-    weights: has the fields of `Stage2Weights`.
+    image_norm: (b, h, w, 3) true image in [-1, 1].
+    weights: of the terms.
     vgg: what `vgg19.load` returns; needed unless weights.perceptual is 0.
     dtype: of VGG19's convolutions.
     remat: see `vgg19.features`.
@@ -200,15 +201,16 @@ def stage2_loss(
   return total, terms
 
 
-def _perceptual(vgg, fakes_norm, reals_norm, *, layers, dtype, remat):
+def _perceptual(
+  vgg, fakes_norm, reals_norm, *, layers, dtype, remat
+) -> Float[Array, ' b']:
   if vgg is None:
     raise ValueError(
-      'The perceptual weight is not 0, but no VGG19 was given: load one with '
+      'The perceptual weight is not 0, but vgg is None: load one with '
       'vgg19.load, or set the weight to 0.'
     )
   distances = perceptual_distances(
     vgg, fakes_norm, reals_norm, dtype=dtype, remat=remat
   )
-  return sum(distances[name] for name in layers) / (
-    len(layers) * _PERCEPTUAL_UNIT
-  )
+  total = functools.reduce(operator.add, (distances[x] for x in layers))
+  return total / (len(layers) * _PERCEPTUAL_UNIT)

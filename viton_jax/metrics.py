@@ -1,27 +1,92 @@
-"""How near a picture is to the true one: L1, PSNR and SSIM.
+"""How near an image is to the true one: L1, PSNR and SSIM.
 
-One value for each example, (b,), over the whole picture or inside a region, so
-that sums and counts can be added up over batches. jnp only; float32.
+One value for each example, (b,), over the whole image or inside a region, so
+that sums and counts can be added up over batches. float32.
+
+`compare_methods` measures a try-on, and two simpler ways to make one:
+
+    paste    the warped garment pasted wherever the predicted mask is at least
+             1/2, on the coarse image
+    coarse   the encoder-decoder's image alone
+    result   the refined image
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from viton_jax.representation import to_uint8
+
+METHODS = ('paste', 'coarse', 'result')
+METRICS = ('l1', 'ssim', 'garment_l1', 'garment_ssim')
 _RADIUS_PX = 5
 _SIGMA_PX = 1.5
 
 
-def l1(
+def compare_methods(
+  *,
+  output: np.ndarray,
+  coarse: np.ndarray,
+  warped: np.ndarray,
+  mask: np.ndarray,
+  truth: np.ndarray,
+  region: np.ndarray,
+) -> list[dict[str, dict[str, float]]]:
+  """Metrics of every method for every pair.
+
+  L1 is in grey levels (0..255), SSIM has data range 255; both over the whole
+  image and over the garment's region in the true image.
+
+  Args:
+    output: (b, h, w, 3) in [-1, 1], the try-on.
+    coarse: (b, h, w, 3) in [-1, 1].
+    warped: (b, h, w, 3) in [-1, 1].
+    mask: (b, h, w, 1) in [0, 1].
+    truth: (b, h, w, 3) uint8, the true images.
+    region: (b, h, w) bool, where the true images show the garment.
+
+  Returns:
+    b times method -> metric -> value; NaN where a region is empty.
+  """
+  pasted = np.where(mask >= 0.5, warped, coarse)
+  values = {
+    method: jax.tree.map(np.asarray, _compare(images, truth, region))
+    for method, images in zip(METHODS, (pasted, coarse, output), strict=True)
+  }
+  return [
+    {
+      method: {name: float(value[i]) for name, value in row.items()}
+      for method, row in values.items()
+    }
+    for i in range(len(truth))
+  ]
+
+
+@jax.jit
+def _compare(images, truth, region):
+  levels = to_uint8(images)
+  inside = region.astype(jnp.float32)
+  of_ssim = functools.partial(ssim, levels, truth, data_range=255.0)
+  return {
+    'l1': absolute_error(levels, truth),
+    'ssim': of_ssim(),
+    'garment_l1': absolute_error(levels, truth, region=inside),
+    'garment_ssim': of_ssim(region=inside),
+  }
+
+
+def absolute_error(
   predictions: jax.Array,
   targets: jax.Array,
   *,
   region: jax.Array | None = None,
 ) -> jax.Array:
-  """Mean absolute difference, in the pictures' own units.
+  """Mean absolute difference (L1) of each example, in the values' own units.
 
   Args:
-    predictions: (b, h, w, c).
+    predictions: (b, ...); with a region (b, h, w, c).
     targets: the same shape.
     region: (b, h, w) weights, e.g. 0 or 1; None: everywhere.
 
@@ -29,7 +94,10 @@ def l1(
     (b,); NaN where the region is empty.
   """
   difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
-  return mean_inside(jnp.abs(difference).mean(axis=-1), region)
+  difference = jnp.abs(difference)
+  if region is None:
+    return difference.mean(axis=tuple(range(1, difference.ndim)))
+  return mean_inside(difference.mean(axis=-1), region)
 
 
 def psnr(
@@ -39,7 +107,7 @@ def psnr(
   data_range: float,
   region: jax.Array | None = None,
 ) -> jax.Array:
-  """Peak signal-to-noise ratio in dB, (b,); infinite for equal pictures.
+  """Peak signal-to-noise ratio in dB, (b,); infinite for equal images.
 
   Args:
     predictions: (b, h, w, c).
@@ -100,7 +168,7 @@ def ssim_map(
     Transactions on Image Processing 13, 2004, equation 13.
   """
   # Variances are differences of large sums: in units of the range, around the
-  # middle of the true picture, least is lost. Means are put back below.
+  # middle of the true image, least is lost. Means are put back below.
   x, y = (a.astype(jnp.float32) / data_range for a in (predictions, targets))
   shift = y.mean(axis=(1, 2, 3), keepdims=True)
   x, y = x - shift, y - shift
@@ -124,7 +192,7 @@ def mean_inside(values: jax.Array, region: jax.Array | None) -> jax.Array:
 
 
 def _blur(x):
-  """Gaussian mean of 11 x 11 pixels, the picture mirrored at its borders."""
+  """Gaussian mean of 11 x 11 pixels, the image mirrored at its borders."""
   offsets = np.arange(-_RADIUS_PX, _RADIUS_PX + 1)
   weights = np.exp(-0.5 * (offsets / _SIGMA_PX) ** 2)
   weights /= weights.sum()

@@ -1,20 +1,35 @@
 """The two networks of a try-on as pure functions of (variables, batch).
 
-Training, validation, batch inference and export call these; `engine` runs the
-compiled functions of a whole try-on.
+Training, validation, batch inference and export call these. `load` compiles
+those of two checkpoints for `engine.TryOn`, which needs no Flax by itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+import functools
+import os
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from viton_jax import geometry
+from viton_jax import checkpoints, engine, geometry
+from viton_jax.checkpoints import Checkpoint
 from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
+from viton_jax.runtime import environment, parallel
 
 Batch = Mapping[str, jax.Array]
+
+# What each half of a try-on reads of a batch; 'original' alone has pose_limit.
+COARSE_INPUTS = (
+  'person',
+  'garment',
+  'head_mask',
+  'body',
+  'keypoints',
+  'pose_limit',
+)
+REFINE_INPUTS = ('garment', 'control_points', 'mask', 'coarse')
 
 
 def predict_coarse(
@@ -88,3 +103,85 @@ def bounded_mask(garment_mask: jax.Array, *, fidelity: str) -> jax.Array:
     fidelity: 'fixed' clips it to [0, 1]; 'original' takes it as it is.
   """
   return garment_mask if fidelity == 'original' else garment_mask.clip(0.0, 1.0)
+
+
+def pure_steps(
+  first: Checkpoint, second: Checkpoint, *, dtype: str
+) -> tuple[Callable, Callable]:
+  """Both halves of a try-on as pure functions of (variables, batch).
+
+  Args:
+    first: the encoder-decoder.
+    second: the refinement network.
+    dtype: 'float32' or 'bfloat16', of the convolutions.
+
+  Returns:
+    A function from `COARSE_INPUTS` to `mask` (b, h, w, 1) and `coarse`
+    (b, h, w, 3), and one from `REFINE_INPUTS` to the images of
+    `engine.RANGES`, float32.
+  """
+  fidelity = first.fidelity
+  encoder_decoder = EncoderDecoder(
+    features=first.features,
+    dtype=jnp.dtype(dtype),
+    num_downsamples=first.num_downsamples,
+  )
+  refinement = Refinement(features=second.features, dtype=jnp.dtype(dtype))
+
+  def coarse(variables, batch):
+    mask, image = predict_coarse(
+      variables, batch, model=encoder_decoder, fidelity=fidelity
+    )
+    return {'mask': mask, 'coarse': image}
+
+  def refine(variables, batch):
+    images = predict_refined(
+      variables,
+      batch,
+      batch['control_points'],
+      batch['mask'],
+      batch['coarse'],
+      model=refinement,
+      fidelity=fidelity,
+    )
+    mask = jnp.clip(batch['mask'], 0, 1)
+    return images | {'coarse': batch['coarse'], 'mask': mask}
+
+  return coarse, refine
+
+
+def load(
+  checkpoint: str | os.PathLike,
+  refine_checkpoint: str | os.PathLike | None = None,
+  *,
+  dtype: str = 'float32',
+  workers: int | None = None,
+  png_round_trip: bool = False,
+) -> engine.TryOn:
+  """Loads both networks and compiles them for all devices of this process.
+
+  Args:
+    checkpoint: see `checkpoints.read_pair`.
+    refine_checkpoint: see `checkpoints.read_pair`.
+    dtype: 'float32' or 'bfloat16', of the convolutions.
+    workers: threads of the matching; None: one a core.
+    png_round_trip: see `engine.TryOn`.
+
+  Raises:
+    InputError: see `checkpoints.read_pair`.
+  """
+  first, second = checkpoints.read_pair(checkpoint, refine_checkpoint)
+  coarse, refine = pure_steps(first, second, dtype=dtype)
+  return engine.TryOn(
+    size=first.size,
+    fidelity=first.fidelity,
+    coarse=_compiled(coarse, first.variables, COARSE_INPUTS),
+    refine=_compiled(refine, second.variables, REFINE_INPUTS),
+    workers=workers or environment.cores(),
+    png_round_trip=png_round_trip,
+  )
+
+
+def _compiled(step, variables, names):
+  run = functools.partial(parallel.predict(step), parallel.replicate(variables))
+  return lambda batch: run({x: batch[x] for x in names if x in batch})

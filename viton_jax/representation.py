@@ -2,7 +2,7 @@
 
 One jit-able function for training, batch inference, serving and export. The 22
 channels of the person representation are never stored and never sent to the
-device: they are made here from pictures, keypoints and small masks.
+device: they are made here from images, keypoints and small masks.
 
 Source: Han et al., VITON, CVPR 2018, section 3.1.
 """
@@ -11,8 +11,11 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num, UInt8
 import numpy as np
 
+from viton_jax import choices
+from viton_jax.choices import Fidelity
 from viton_jax.labels import GARMENT_LABEL
 
 POSE_RADIUS_PX = 5
@@ -20,8 +23,8 @@ NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
 
 
 def person_representation(
-  batch: Mapping[str, jax.Array], *, fidelity: str
-) -> jax.Array:
+  batch: Mapping[str, Array | np.ndarray], *, fidelity: Fidelity
+) -> Float[Array, 'b h w 22']:
   """What is kept of the person: everything but the garment.
 
   Args:
@@ -35,18 +38,18 @@ def person_representation(
     (b, h, w, 22) float32: body shape 0..1 (1 channel), head in [-1, 1] times
     its mask (3), joints 0/1 (18).
   """
-  _check_fidelity(fidelity)
+  choices.check('fidelity', fidelity, Fidelity)
   h, w = batch['person'].shape[1:3]
-  head_mask = batch['head_mask'].astype(jnp.float32)[..., None] / 255.0
+  limit = batch.get('pose_limit')
   return jnp.concatenate(
     [
-      body_shape(batch['body'], (h, w), fidelity=fidelity),
-      head_mask * to_norm(batch['person']),
+      body_shape(jnp.asarray(batch['body']), (h, w), fidelity=fidelity),
+      _head(jnp.asarray(batch['person']), jnp.asarray(batch['head_mask'])),
       pose_map(
-        batch['keypoints'],
+        jnp.asarray(batch['keypoints']),
         (h, w),
         fidelity=fidelity,
-        limit=batch.get('pose_limit'),
+        limit=None if limit is None else jnp.asarray(limit),
       ),
     ],
     axis=-1,
@@ -54,8 +57,8 @@ def person_representation(
 
 
 def network_inputs(
-  batch: Mapping[str, jax.Array], *, fidelity: str
-) -> jax.Array:
+  batch: Mapping[str, Array | np.ndarray], *, fidelity: Fidelity
+) -> Float[Array, 'b h w 25']:
   """The encoder-decoder's input: garment, then person representation.
 
   Args:
@@ -67,29 +70,31 @@ def network_inputs(
   """
   return jnp.concatenate(
     [
-      to_norm(batch['garment']),
+      to_norm(jnp.asarray(batch['garment'])),
       person_representation(batch, fidelity=fidelity),
     ],
     axis=-1,
   )
 
 
-def garment_region(batch: Mapping[str, jax.Array]) -> jax.Array:
-  """Where the person wears the garment: (b, h, w, 1) float32, 0 or 1.
+def garment_region(
+  batch: Mapping[str, Array | np.ndarray],
+) -> Float[Array, 'b h w 1']:
+  """Where the person wears the garment: float32, 0 or 1.
 
   Args:
     batch: `parse` (b, h, w), LIP-20 labels.
   """
-  return (batch['parse'] == GARMENT_LABEL).astype(jnp.float32)[..., None]
+  return _is_garment(jnp.asarray(batch['parse'])).astype(jnp.float32)[..., None]
 
 
 def pose_map(
-  keypoints: jax.Array,
+  keypoints: Float[Array, 'b k 3'],
   size: tuple[int, int],
   *,
-  fidelity: str,
-  limit: jax.Array | None = None,
-) -> jax.Array:
+  fidelity: Fidelity,
+  limit: Num[Array, 'b 2'] | None = None,
+) -> Float[Array, 'b {size[0]} {size[1]} k']:
   """One channel a joint: ones in a square of 11 pixels around it.
 
   Args:
@@ -103,12 +108,12 @@ def pose_map(
   Returns:
     (b, h, w, k) float32, 0 or 1; squares are cut off at the borders.
   """
-  _check_fidelity(fidelity)
+  choices.check('fidelity', fidelity, Fidelity)
   h, w = size
   seen = keypoints[..., 2] > 0
   x, y = (jnp.where(seen, jnp.round(keypoints[..., i]), 0.0) for i in (0, 1))
-  rows = jnp.arange(h, dtype=x.dtype)[:, None]
-  columns = jnp.arange(w, dtype=x.dtype)[:, None]
+  rows = jnp.arange(h, dtype=x.dtype)[None, :, None]
+  columns = jnp.arange(w, dtype=x.dtype)[None, :, None]
   inside_rows = jnp.abs(rows - y[:, None, :]) <= POSE_RADIUS_PX
   inside_columns = jnp.abs(columns - x[:, None, :]) <= POSE_RADIUS_PX
   if limit is not None:
@@ -121,8 +126,8 @@ def pose_map(
 
 
 def body_shape(
-  body: jax.Array, size: tuple[int, int], *, fidelity: str
-) -> jax.Array:
+  body: Num[Array, 'b _ _'], size: tuple[int, int], *, fidelity: Fidelity
+) -> Float[Array, 'b {size[0]} {size[1]} 1']:
   """Enlarges the coarse body shape bilinearly.
 
   Args:
@@ -134,7 +139,7 @@ def body_shape(
   Returns:
     (b, h, w, 1) float32.
   """
-  _check_fidelity(fidelity)
+  choices.check('fidelity', fidelity, Fidelity)
   body = body.astype(jnp.float32)
   if fidelity == 'fixed':
     body = jax.image.resize(body, (body.shape[0], *size), 'bilinear')
@@ -148,19 +153,44 @@ def body_shape(
   return body[..., None]
 
 
-def to_norm(images: jax.Array) -> jax.Array:
+def to_norm(images: Num[Array, '*shape']) -> Float[Array, '*shape']:
   """0..255 of any dtype -> float32 in [-1, 1]."""
   return images.astype(jnp.float32) / 127.5 - 1.0
 
 
-def to_uint8(images_norm: jax.Array) -> jax.Array:
-  """[-1, 1] -> uint8 in 0..255, rounded; what lies outside is clipped."""
-  scaled = (images_norm.astype(jnp.float32) + 1.0) * 127.5
-  return jnp.clip(jnp.round(scaled), 0.0, 255.0).astype(jnp.uint8)
+def to_uint8(
+  images: Num[Array, '*shape'] | Num[np.ndarray, '*shape'],
+  value_range: tuple[float, float] = (-1, 1),
+) -> UInt8[Array, '*shape'] | UInt8[np.ndarray, '*shape']:
+  """Numbers within `value_range` -> uint8 in 0..255, of the same kind.
+
+  Rounded to the nearest; what lies outside is clipped.
+
+  Args:
+    images: any shape and dtype; NumPy's stay NumPy's.
+    value_range: what becomes 0 and what becomes 255.
+  """
+  xp = np if isinstance(images, np.ndarray) else jnp
+  low, high = value_range
+  scaled = (images.astype(np.float32) - low) * (255.0 / (high - low))
+  return xp.clip(xp.round(scaled), 0, 255).astype(np.uint8)
 
 
-def _tf1_bilinear(size_in: int, size_out: int) -> np.ndarray:
-  """(size_out, size_in) float32: TensorFlow 1's resizing as a matrix."""
+def _head(
+  person: Num[Array, 'b h w 3'], head_mask: Num[Array, 'b h w']
+) -> Float[Array, 'b h w 3']:
+  """The person within [-1, 1], times the mask of the head, both from 0..255."""
+  return head_mask.astype(jnp.float32)[..., None] / 255.0 * to_norm(person)
+
+
+def _is_garment(parse: Num[Array, 'b h w']) -> Bool[Array, 'b h w']:
+  return parse == GARMENT_LABEL
+
+
+def _tf1_bilinear(
+  size_in: int, size_out: int
+) -> Float[np.ndarray, '{size_out} {size_in}']:
+  """TensorFlow 1's resizing as a matrix, float32."""
   position = np.arange(size_out, dtype=np.float32) * np.float32(
     size_in / size_out
   )
@@ -172,10 +202,3 @@ def _tf1_bilinear(size_in: int, size_out: int) -> np.ndarray:
   np.add.at(matrix, (rows, low), 1 - share)
   np.add.at(matrix, (rows, high), share)
   return matrix
-
-
-def _check_fidelity(fidelity: str) -> None:
-  if fidelity not in ('original', 'fixed'):
-    raise ValueError(
-      f"fidelity is {fidelity!r}; it must be 'original' or 'fixed'."
-    )

@@ -22,7 +22,7 @@ import pathlib
 import time
 
 from viton_jax import errors, labels
-from viton_jax.photo.output import check_output, steps_sheet, write_picture
+from viton_jax.photo.output import check_output, steps_sheet, write_image
 from viton_jax.photo.try_on import METHODS, try_on
 from viton_jax.runtime import compile_cache
 
@@ -98,11 +98,11 @@ def main() -> None:
   check_output(out)
   compile_cache.use('auto')
   result = try_on(**options, say=print)
-  write_picture(out, result.picture)
+  write_image(out, result.picture)
   written = [out]
   if show_steps is not None:
     sheet = pathlib.Path(show_steps or out.with_name(f'{out.stem}_steps.png'))
-    write_picture(sheet, steps_sheet(result.steps))
+    write_image(sheet, steps_sheet(result.steps))
     written.append(sheet)
   height, width = result.picture.shape[:2]
   print(

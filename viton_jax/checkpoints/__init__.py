@@ -16,7 +16,12 @@ from viton_jax.checkpoints.orbax_files import (
   save,
   write,
 )
-from viton_jax.checkpoints.reading import contents, read, read_metadata
+from viton_jax.checkpoints.reading import (
+  contents,
+  read,
+  read_metadata,
+  read_pair,
+)
 
 __all__ = [
   'NETWORKS',
@@ -30,6 +35,7 @@ __all__ = [
   'open_manager',
   'read',
   'read_metadata',
+  'read_pair',
   'read_tree',
   'restore_state',
   'save',

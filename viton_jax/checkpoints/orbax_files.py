@@ -146,7 +146,7 @@ def _explaining_a_full_disk(manager):
     # Which exception it is depends on the library that was writing.
     if os.strerror(errno.ENOSPC) not in str(error):
       raise
-    # The manager may have dropped it from its list to make room for the new.
+    # The manager may have dropped it from its list to keep the new one.
     steps = [
       int(x.name) for x in manager.directory.iterdir() if x.name.isdigit()
     ]
@@ -166,7 +166,7 @@ def best(manager: ocp.CheckpointManager) -> tuple[int, float] | None:
   }
   if not losses:
     return None
-  step = min(losses, key=losses.get)
+  step = min(losses, key=losses.__getitem__)
   return step, losses[step]
 
 
@@ -176,11 +176,11 @@ def restore_state(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
   tree = read_tree(pathlib.Path(manager.directory) / str(step) / 'state')
 
   def find_leaf(path, leaf):
-    found = tree
+    found: Any = tree
     try:
       for key in path:
         found = found[
-          getattr(key, 'key', getattr(key, 'name', getattr(key, 'idx', None)))
+          getattr(key, 'key', getattr(key, 'name', getattr(key, 'idx', '')))
         ]
       if np.shape(found) == np.shape(leaf):
         return found

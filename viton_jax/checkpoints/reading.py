@@ -1,10 +1,14 @@
 """Reads a network from any of the places where one may lie.
 
 Readers take a workdir (newest step), a step's folder, a portable
-`.safetensors` file, or the folder that `convert` wrote, in which each network
-has a workdir or a file of its name.
+`.safetensors` file, or a folder with both networks: one that `convert` wrote,
+in which each has a workdir or a file of its name; one that `export` wrote,
+which has such files; or the demo's, with workdirs stage1/ and stage2/.
 """
 
+from collections.abc import Iterator
+import contextlib
+import os
 import pathlib
 from typing import Any
 
@@ -13,21 +17,76 @@ import orbax.checkpoint as ocp
 
 from viton_jax.checkpoints import safetensors_files
 from viton_jax.checkpoints.checkpoint import NETWORKS, Checkpoint, describe
-from viton_jax.checkpoints.orbax_files import find, read_tree
+from viton_jax.checkpoints.orbax_files import FOLDER, find, read_tree
 from viton_jax.errors import InputError
 
 _PORTABLE = '.safetensors'
+_STAGES = {'encoder_decoder': 'stage1', 'refinement': 'stage2'}
 
 
-def contents(path: str | pathlib.Path) -> dict[str, pathlib.Path]:
-  """What `convert` wrote into a folder: network -> its workdir or file."""
+def contents(path: str | os.PathLike) -> dict[str, pathlib.Path]:
+  """The networks in a folder for both: network -> its workdir or file."""
   path = pathlib.Path(path)
-  return {
+  found = {
     network: place
     for network in NETWORKS
     for place in (path / f'{network}{_PORTABLE}', path / network)
     if place.exists()
   }
+  # Folders stage1/ and stage2/ of the original hold TensorFlow's files.
+  return found or {
+    network: path / stage
+    for network, stage in _STAGES.items()
+    if (path / stage / FOLDER).is_dir()
+  }
+
+
+def read_pair(
+  checkpoint: str | os.PathLike,
+  refine_checkpoint: str | os.PathLike | None = None,
+) -> tuple[Checkpoint, Checkpoint]:
+  """Reads encoder-decoder and refinement network.
+
+  Args:
+    checkpoint: a folder with both networks, or the encoder-decoder alone; any
+      form that the module names.
+    refine_checkpoint: the refinement network where it lies elsewhere.
+
+  Raises:
+    InputError: one is missing, damaged or of another network, or the two do
+      not belong together; names the flag.
+  """
+  with _naming('--checkpoint'):
+    first = read(checkpoint, 'encoder_decoder')
+  if refine_checkpoint is not None:
+    with _naming('--refine_checkpoint'):
+      second = read(refine_checkpoint, 'refinement')
+  elif 'refinement' in contents(checkpoint):
+    with _naming('--checkpoint'):
+      second = read(checkpoint, 'refinement')
+  else:
+    raise InputError(
+      f'--checkpoint {checkpoint}: holds no refinement network; give it with '
+      "--refine_checkpoint, or a folder with both: the demo's, or what "
+      '`python -m viton_jax.convert` or `export` wrote.'
+    )
+  for name in ('fidelity', 'size'):
+    if getattr(first, name) != getattr(second, name):
+      raise InputError(
+        f'--refine_checkpoint {second.path}: trained with {name} '
+        f'{getattr(second, name)}, the encoder-decoder {first.path} with '
+        f'{getattr(first, name)}; give two checkpoints that belong together.'
+      )
+  return first, second
+
+
+@contextlib.contextmanager
+def _naming(flag: str) -> Iterator[None]:
+  """Puts the flag before the message of an InputError."""
+  try:
+    yield
+  except InputError as error:
+    raise InputError(f'{flag} {error}') from error
 
 
 def read_metadata(path: str | pathlib.Path) -> dict[str, Any]:
@@ -64,7 +123,7 @@ def read(path: str | pathlib.Path, network: str) -> Checkpoint:
   """Reads parameters and statistics of a checkpoint, not the optimiser's.
 
   Args:
-    path: a workdir, a step's folder, a portable file, or `convert`'s folder.
+    path: any form that the module names.
     network: the one that is wanted, 'encoder_decoder' or 'refinement'.
 
   Raises:

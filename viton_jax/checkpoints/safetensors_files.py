@@ -6,9 +6,12 @@ network, features, fidelity, size, step and the resolved training config.
 
 import json
 import pathlib
+from typing import Any
 
 from flax import traverse_util
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from viton_jax.checkpoints.checkpoint import Checkpoint
 from viton_jax.errors import InputError
@@ -21,8 +24,6 @@ _FORMAT = 'viton_jax'
 
 def write(checkpoint: Checkpoint, path: str | pathlib.Path) -> None:
   """Writes a network; the file is there whole or not at all."""
-  from safetensors.numpy import save
-
   flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
   tensors = {name: np.ascontiguousarray(value) for name, value in flat.items()}
   metadata = {
@@ -44,8 +45,6 @@ def read(path: str | pathlib.Path) -> Checkpoint:
   Raises:
     InputError: no such file, a damaged one, or not one of ours.
   """
-  from safetensors import SafetensorError, safe_open
-
   path = pathlib.Path(path)
   if not path.is_file():
     raise InputError(
@@ -86,7 +85,7 @@ def read(path: str | pathlib.Path) -> Checkpoint:
     raise InputError(
       f'{path}: its header is incomplete ({error}); convert it again.'
     ) from error
-  expected = traverse_util.flatten_dict(abstract, sep='/')
+  expected: dict[str, Any] = traverse_util.flatten_dict(abstract, sep='/')
   for name in sorted(expected.keys() | flat.keys()):
     due, found = (
       tensors[name].shape if name in tensors else 'nothing'

@@ -180,7 +180,7 @@ def _newest_in(folder):
     named = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
     # It may say where the files once were; their name is what counts.
     chosen = folder / pathlib.PurePosixPath(named[1]).name if named else None
-    if chosen in prefixes:
+    if chosen is not None and chosen in prefixes:
       return find_tf1_checkpoint(chosen)
   return find_tf1_checkpoint(max(prefixes, key=lambda p: (_step_of(p), p.name)))
 

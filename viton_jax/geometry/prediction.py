@@ -1,7 +1,7 @@
-"""The matching of a try-on: a flat garment and a network's mask of its place.
+"""Control points from the masks of a flat garment and of its predicted place.
 
-What stands between the two networks, on the host. It needs NumPy and SciPy
-alone, so that the live try-on and an exported one run the same lines.
+The step between the two networks, on the host, with NumPy and SciPy alone: an
+exported try-on, which has no OpenCV, matches by it too.
 """
 
 import numpy as np

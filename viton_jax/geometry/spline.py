@@ -32,8 +32,8 @@ def regular_grid(n: int) -> np.ndarray:
 
 def squared_distances(a: _Array, b: _Array) -> _Array:
   """(m, n) squared distances of (m, 2) and (n, 2) points."""
-  squared = (a[:, :1] - b[:, 0]) ** 2
-  return squared + (a[:, 1:] - b[:, 1]) ** 2
+  squared = (a[:, :1] - b[None, :, 0]) ** 2
+  return squared + (a[:, 1:] - b[None, :, 1]) ** 2
 
 
 def radial(squared_distances: _Array, xp: ModuleType = np) -> _Array:

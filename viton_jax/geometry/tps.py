@@ -72,8 +72,8 @@ def _positions_by_row(
     pixels = jnp.stack([x, jnp.full_like(x, y)], axis=1)
     kernel = radial(squared_distances(pixels, grid), jnp)
     bent = jnp.matmul(kernel, coefficients[3:], precision='highest')
-    flat = coefficients[0] + x[:, None] * coefficients[1]
-    return bent + flat + y * coefficients[2]
+    flat = coefficients[:1] + x[:, None] * coefficients[1:2]
+    return bent + flat + y * coefficients[2:3]
 
   ys = jnp.linspace(-1.0, 1.0, h, dtype=jnp.float32)
   return lax.map(row, ys)

@@ -1,4 +1,4 @@
-"""Contact sheets: labelled columns of pictures, a row for each example."""
+"""Contact sheets: labelled columns of images, a row for each example."""
 
 from collections.abc import Mapping
 import pathlib
@@ -10,25 +10,17 @@ _HEADER_PX = 22
 _GAP_PX = 4
 
 
-def to_rgb(picture: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
-  """(h, w, 1 or 3) numbers within `value_range` -> (h, w, 3) uint8."""
-  low, high = value_range
-  scaled = (np.asarray(picture, np.float32) - low) * (255.0 / (high - low))
-  rgb = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-  return np.broadcast_to(rgb, (*rgb.shape[:2], 3))
-
-
-def read_picture(path: pathlib.Path) -> np.ndarray:
-  """(h, w, 3) uint8 RGB of a picture of ours, of any format we write."""
+def read_image(path: pathlib.Path) -> np.ndarray:
+  """(h, w, 3) uint8 RGB of an image that a job wrote, in any of its formats."""
   data = np.frombuffer(path.read_bytes(), np.uint8)
   return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def contact_sheet(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-  """Lays pictures out side by side under their columns' names.
+  """Lays images out side by side under their columns' names.
 
   Args:
-    columns: name -> (n, h, w, 3) uint8, all of one size, as many in each.
+    columns: name -> (n, h, w, 1 or 3) uint8, all of one size, as many in each.
 
   Returns:
     (H, W, 3) uint8.
@@ -37,7 +29,7 @@ def contact_sheet(columns: Mapping[str, np.ndarray]) -> np.ndarray:
   width = len(columns) * (w + _GAP_PX) + _GAP_PX
   height = _HEADER_PX + n * (h + _GAP_PX)
   sheet = np.full((height, width, 3), 255, np.uint8)
-  for i, (name, pictures) in enumerate(columns.items()):
+  for i, (name, images) in enumerate(columns.items()):
     left = _GAP_PX + i * (w + _GAP_PX)
     cv2.putText(
       sheet,
@@ -49,7 +41,7 @@ def contact_sheet(columns: Mapping[str, np.ndarray]) -> np.ndarray:
       1,
       cv2.LINE_AA,
     )
-    for j, picture in enumerate(pictures):
+    for j, image in enumerate(images):
       top = _HEADER_PX + j * (h + _GAP_PX)
-      sheet[top : top + h, left : left + w] = picture
+      sheet[top : top + h, left : left + w] = image
   return sheet

@@ -1,4 +1,4 @@
-"""The page of a batch job: figures on top, a row of pictures for each pair."""
+"""The HTML report of a batch job: metrics, and a row of images a pair."""
 
 from collections.abc import Iterable, Mapping, Sequence
 import html
@@ -21,18 +21,18 @@ def render(
   title: str,
   summary: Sequence[str],
   *,
-  figures: Mapping[str, Mapping[str, float]] | None,
+  metrics: Mapping[str, Mapping[str, float]] | None,
   columns: Sequence[str],
   pairs: Iterable[Mapping],
 ) -> str:
-  """The whole page; pictures are named relative to it, nothing is fetched.
+  """The whole page; images are named relative to it, nothing is fetched.
 
   Args:
     title: heading.
     summary: lines of text under it.
-    figures: method -> figure -> value, or None where no truth is known.
-    columns: names of the pictures of a pair.
-    pairs: dicts with `name`, and `pictures` (column -> relative path) or
+    metrics: method -> metric -> value, or None where no truth is known.
+    columns: names of the images of a pair.
+    pairs: dicts with `name`, and `images` (column -> relative path) or
       `reason` (why it failed).
   """
   parts = [
@@ -41,11 +41,11 @@ def render(
     f'<h1>{html.escape(title)}</h1>',
     *(f'<p>{html.escape(line)}</p>' for line in summary),
   ]
-  if figures:
-    names = list(next(iter(figures.values())))
+  if metrics:
+    names = list(next(iter(metrics.values())))
     parts.append('<table><tr><th></th>')
     parts += [f'<th>{html.escape(name)}</th>' for name in names]
-    for method, row in figures.items():
+    for method, row in metrics.items():
       parts.append(f'<tr><th>{html.escape(method)}</th>')
       parts += [f'<td>{row[name]:.4g}</td>' for name in names]
     parts.append('</table>')
@@ -61,7 +61,7 @@ def render(
       )
       continue
     for column in columns:
-      source = html.escape(pair['pictures'].get(column, ''))
+      source = html.escape(pair['images'].get(column, ''))
       image = f'<img loading="lazy" src="{source}" alt="{column}">'
       parts.append(f'<td>{image if source else ""}</td>')
     parts.append(f'<tr><td colspan="{len(columns)}"><small>{name}</small></td>')

@@ -1,9 +1,9 @@
 """Keeps the devices busy: several batches at once, each at another step.
 
-While the devices work on the coarse pictures of batch k + 1, batch k is matched
-on the processors, the pictures of batch k - 1 are fetched and encoded, and
-batches k + 2 and on are read. One thread, the caller's, starts all computations
-in order; what it waits for is the bottleneck and is measured.
+While the devices compute the coarse images of batch k + 1, batch k is matched
+on the CPUs, the images of batch k - 1 are fetched and encoded, and the batches
+from k + 2 on are read. One thread, the caller's, starts all computations in
+order; what it waits for is the bottleneck and is measured.
 """
 
 import collections
@@ -18,8 +18,9 @@ import time
 import jax
 import numpy as np
 
-from viton_jax import engine
-from viton_jax.jobs import scores
+from viton_jax import metrics
+from viton_jax.geometry import prediction
+from viton_jax.jobs.device_steps import DeviceSteps
 from viton_jax.jobs.workers import Loaded, Pool
 from viton_jax.runtime import parallel
 
@@ -30,7 +31,7 @@ WAITS = ('reading', 'device', 'matching', 'writing')
 
 
 class Clock:
-  """What a run's time went into.
+  """Measures how a run's time is spent.
 
   A device is busy from when a computation is handed to it until its result is
   ready, as seen from here: the union of these spans, which includes sending the
@@ -51,7 +52,7 @@ class Clock:
     self._begin = self._since = time.monotonic()
 
   def restart(self) -> None:
-    """Forgets what was; compiling belongs to no one."""
+    """Starts again from 0, so that compilation is not counted."""
     with self._lock:
       self.compiled_s = self.seconds
       self._busy = 0.0
@@ -104,29 +105,29 @@ class Clock:
 
 
 @dataclasses.dataclass(frozen=True)
-class Dressed:
+class PairResult:
   """One try-on, as it is written.
 
   Attributes:
-    name: what its files are called.
+    name: of its files, without suffix.
     pair: (person, garment) file names.
-    pictures: column -> (h, w, 1 or 3) uint8; 'result' is the try-on.
+    images: column -> (h, w, 1 or 3) uint8; 'result' is the try-on.
     control_points: (100, 2) float32.
-    figures: against the truth, see `figures.compare`, or None.
+    metrics: against the truth, see `metrics.compare_methods`, or None.
     reason: why there is no try-on, or None.
   """
 
   name: str
   pair: tuple[str, str]
-  pictures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  images: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   control_points: np.ndarray | None = None
-  figures: dict | None = None
+  metrics: dict | None = None
   reason: str | None = None
 
 
 @dataclasses.dataclass
 class _Started:
-  """A batch whose coarse pictures are on their way."""
+  """A batch whose coarse images are being computed."""
 
   group: list[Loaded]
   batch: dict[str, np.ndarray]  # Split over the devices.
@@ -137,8 +138,8 @@ class _Started:
 def run(
   items: Iterable[tuple[str, tuple[str, str]]],
   pool: Pool,
-  steps: engine.TryOnSteps,
-  write: Callable[[list[Dressed]], int],
+  steps: DeviceSteps,
+  write: Callable[[list[PairResult]], int],
   *,
   batch_size: int,
   with_steps: bool,
@@ -154,7 +155,7 @@ def run(
     write: takes the try-ons of a batch, or a pair that could not be read, in
       one thread, and returns how many are written.
     batch_size: a multiple of the number of devices.
-    with_steps: fetch the pictures of every step, not the try-on alone.
+    with_steps: fetch the images of every step, not the try-on alone.
     clock: is restarted when everything is compiled.
     stop: asked before every batch; what is begun is finished.
 
@@ -185,10 +186,9 @@ def run(
       with clock.waiting('matching'):
         matches = [future.result() for future in matches]
       points = np.stack([points for points, _ in matches])
-      missing = np.repeat(points[-1:], batch_size - len(points), axis=0)
-      points = np.concatenate([points, missing])
+      points = parallel.pad({'control_points': points}, batch_size)
       clock.handed_over()
-      refined = steps.refine(one.batch, points, one.predicted)
+      refined = steps.refine(one.batch, **points, predicted=one.predicted)
       fetched = fetcher.submit(
         _fetch, refined, one, matches, clock, with_steps=with_steps
       )
@@ -206,7 +206,7 @@ def run(
     for group, failed in batches:
       if failed:
         lost = [
-          Dressed(one.name, one.pair, reason=one.reason) for one in failed
+          PairResult(one.name, one.pair, reason=one.reason) for one in failed
         ]
         writing.append(writer.submit(write, lost))
       if group:
@@ -224,10 +224,12 @@ def run(
     yield from written(0)
 
 
-def compile_steps(steps, group: list[Loaded], batch_size: int) -> None:
-  """Runs everything once, for nothing."""
+def compile_steps(
+  steps: DeviceSteps, group: list[Loaded], batch_size: int
+) -> None:
+  """Runs everything once and drops the result."""
   batch = parallel.shard(stack_examples(group, batch_size))
-  points = np.stack([engine.no_points()] * batch_size)
+  points = np.stack([prediction.no_points()] * batch_size)
   refined = steps.refine(batch, points, steps.coarse(batch))
   jax.block_until_ready(refined)
   if any(one.truth is not None for one in group):
@@ -277,12 +279,12 @@ def stack_examples(
   The last example fills the batch up, so that nothing is compiled for its size.
   """
   examples = [one.example for one in group]
-  examples += examples[-1:] * (batch_size - len(examples))
-  return {
+  batch = {
     key: np.stack([example[key] for example in examples])
     for key in examples[0]
     if key != 'garment_mask'  # The matching's.
   }
+  return parallel.pad(batch, batch_size)
 
 
 def _match(mask, group, pool: Pool, clock: Clock) -> list[futures.Future]:
@@ -298,56 +300,57 @@ def _match(mask, group, pool: Pool, clock: Clock) -> list[futures.Future]:
 
 def _fetch(
   refined, one: _Started, matches, clock: Clock, *, with_steps: bool
-) -> list[Dressed]:
+) -> list[PairResult]:
   """Brings what is wanted of a finished batch from the devices."""
   jax.block_until_ready(refined)
   clock.ready()
-  pictures = dict(refined['pictures'])
-  pictures['result'] = pictures.pop('output')
+  images = dict(refined['images'])
+  images['result'] = images.pop('output')
   if not with_steps:
-    pictures = {'result': pictures['result']}
-  pictures = parallel.unshard(pictures)
+    images = {'result': images['result']}
+  images = parallel.unshard(images)
   compared = [None] * len(one.group)
   if any(item.truth is not None for item in one.group):
     compared = _compare(parallel.unshard(refined['values']), one.group)
-  dressed = []
+  results = []
   for i, (item, (points, reason)) in enumerate(
     zip(one.group, matches, strict=True)
   ):
     columns = {}
     if not reason:
-      columns = {name: value[i] for name, value in pictures.items()}
+      columns = {name: value[i] for name, value in images.items()}
       if with_steps:
         for name in ('person', 'garment'):
           columns[name] = item.example[name]
         if item.truth is not None:
           columns['truth'] = item.truth[0]
-    dressed.append(
-      Dressed(
+    results.append(
+      PairResult(
         item.name,
         item.pair,
-        pictures=columns,
+        images=columns,
         control_points=points,
-        figures=compared[i],
+        metrics=compared[i],
         reason=reason,
       )
     )
-  return dressed
+  return results
 
 
 def _compare(values, group: list[Loaded]) -> list[dict | None]:
-  """Figures of those whose truth is known and shows the garment."""
+  """Metrics of those whose truth is known and shows the garment."""
   shape = values['output'].shape[:3]
   truth, region = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
   for i, one in enumerate(group):
     if one.truth is not None:
       truth[i], region[i] = one.truth
-  rows = scores.compare(
-    engine.TryOnBatch(
-      **values, control_points=None, failures=[None] * len(group)
-    ),
-    truth,
-    region,
+  rows = metrics.compare_methods(
+    output=values['output'],
+    coarse=values['coarse'],
+    warped=values['warped'],
+    mask=values['mask'],
+    truth=truth,
+    region=region,
   )
   known = [one.truth is not None and one.truth[1].any() for one in group]
   return [

@@ -1,4 +1,4 @@
-"""What a try-on job says at its end: figures, page and contact sheet."""
+"""The end of a try-on job: metrics, HTML report and contact sheet."""
 
 from collections.abc import Iterator
 import itertools
@@ -7,8 +7,9 @@ import pathlib
 import numpy as np
 
 from viton_jax.io import contact_sheets, images, storage
-from viton_jax.jobs import html_report, scores, writers
+from viton_jax.jobs import html_report, writers
 from viton_jax.jobs.folder import MANIFEST, Merged
+from viton_jax.metrics import METHODS, METRICS
 
 COLUMNS = (
   'person',
@@ -22,12 +23,50 @@ COLUMNS = (
 )
 _SHEET_ROWS = 6
 _REASONS = 3
+_HEADINGS = ('L1', 'SSIM', 'L1, garment', 'SSIM, garment')
+
+
+class Mean:
+  """The mean of `metrics.compare_methods` over pairs, one after the other.
+
+  Attributes:
+    count: pairs so far.
+  """
+
+  def __init__(self):
+    self.count = 0
+    self._sums = {method: dict.fromkeys(METRICS, 0.0) for method in METHODS}
+
+  def add(self, pair: dict[str, dict[str, float]]) -> None:
+    self.count += 1
+    for method, row in self._sums.items():
+      for name in row:
+        row[name] += pair[method][name]
+
+  def values(self) -> dict[str, dict[str, float]]:
+    """Method -> metric -> mean; there must be a pair."""
+    return {
+      method: {name: total / self.count for name, total in row.items()}
+      for method, row in self._sums.items()
+    }
+
+
+def table(means: dict[str, dict[str, float]]) -> str:
+  """The means as plain text."""
+  lines = [f'{"":8}' + ''.join(f'{heading:>15}' for heading in _HEADINGS)]
+  for method, row in means.items():
+    cells = (
+      f'{row[name]:15.4f}' if 'ssim' in name else f'{row[name]:15.2f}'
+      for name in METRICS
+    )
+    lines.append(f'{method:8}' + ''.join(cells))
+  return '\n'.join(lines)
 
 
 def summarise(
   out_dir: pathlib.Path, merged: Merged, settings: dict, *, page_pairs: int
 ) -> None:
-  """Writes index.html, sheet.png and figures.json, and prints the figures.
+  """Writes index.html, sheet.png and metrics.json, and prints the metrics.
 
   Reads the merged manifest line by line: memory does not grow with it.
 
@@ -35,16 +74,18 @@ def summarise(
     out_dir: the job's folder.
     merged: what merging found.
     settings: of the job.
-    page_pairs: pairs that the page shows.
+    page_pairs: pairs that index.html shows.
   """
   total = merged.ok + merged.failed
-  means = scores.Mean()
+  means = Mean()
   shown, reasons = [], []
   for number, line in enumerate(_lines(out_dir, total)):
     if number < page_pairs:
       shown.append(line)
-    if 'figures' in line:
-      means.add(line['figures'])
+    # 'figures' is what earlier versions called them.
+    measured = line.get('metrics') or line.get('figures')
+    if measured:
+      means.add(measured)
     if line['status'] != 'ok' and len(reasons) < _REASONS:
       reasons.append(f'{line["name"]}: {line["reason"]}')
 
@@ -58,32 +99,32 @@ def summarise(
       'warped garment wherever the mask is at least 1/2.'
     )
     storage.write_json(
-      out_dir / 'figures.json', {'pairs': means.count, 'mean': values}
+      out_dir / 'metrics.json', {'pairs': means.count, 'mean': values}
     )
   if len(shown) < total:
     summary.append(f'The first {len(shown)} pairs of {total}.')
-  pictures = settings['output'] != writers.TFRECORD
-  if pictures:
+  with_images = settings['output'] != writers.TFRECORD
+  if with_images:
     rendered = html_report.render(
       'Try-on results',
       summary,
-      figures=values,
+      metrics=values,
       columns=COLUMNS,
       pairs=[page_entry(line, out_dir, settings) for line in shown],
     )
     storage.write_file(out_dir / 'index.html', rendered.encode())
     write_sheet(shown, out_dir, settings)
 
-  print('\n'.join(summary if pictures else summary[:2]))
+  print('\n'.join(summary if with_images else summary[:2]))
   if values:
-    print(scores.table(values))
+    print(table(values))
   for reason in reasons:
     print(f'failed: {reason}')
   if merged.failed > len(reasons):
     print(f'why the others failed: {out_dir / MANIFEST}')
   print(
     f'open {out_dir / "index.html"}'
-    if pictures
+    if with_images
     else f'records in {out_dir / "results"}'
   )
 
@@ -100,12 +141,12 @@ def write_sheet(
   """Writes sheet.png: the first pairs at a glance, where steps are there."""
   rows = []
   for line in lines:
-    pictures = page_entry(line, out_dir, settings).get('pictures', {})
-    if len(pictures) > 1 and 'result' in pictures:
+    places = page_entry(line, out_dir, settings).get('images', {})
+    if len(places) > 1 and 'result' in places:
       rows.append(
         {
-          column: contact_sheets.read_picture(out_dir / place)
-          for column, place in pictures.items()
+          column: contact_sheets.read_image(out_dir / place)
+          for column, place in places.items()
         }
       )
     if len(rows) == _SHEET_ROWS:
@@ -120,7 +161,7 @@ def write_sheet(
 
 
 def page_entry(line: dict, out_dir: pathlib.Path, settings: dict) -> dict:
-  """A pair's row of the page, with the pictures that are there."""
+  """A pair's row of the report, with the images that are there."""
   if line['status'] != 'ok':
     return {'name': line['name'], 'reason': line['reason']}
   places = {
@@ -134,7 +175,7 @@ def page_entry(line: dict, out_dir: pathlib.Path, settings: dict) -> dict:
   }
   return {
     'name': line['name'],
-    'pictures': {
+    'images': {
       column: place
       for column, place in places.items()
       if (out_dir / place).exists()

@@ -1,4 +1,4 @@
-"""The processors' part of a try-on job: reading pairs and matching masks.
+"""The CPUs' part of a try-on job: reading pairs and matching masks.
 
 Both are many short steps in NumPy and SciPy that hold Python's lock. Measured
 on 2 cores: one thread matches 39 pairs/s, four match 32, two processes 83. So
@@ -14,10 +14,10 @@ import dataclasses
 import multiprocessing
 
 import numpy as np
-import threadpoolctl
 
 from input_pipeline.layouts import Layout
 from input_pipeline.sample import Sample, working_example
+from viton_jax import engine
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
@@ -30,7 +30,7 @@ _MATCHING_THREADS = 2  # More take turns at Python's lock and get slower.
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-  """What reading needs to know; picklable.
+  """The data set and how to read it; picklable.
 
   Attributes:
     layout: the data set, without its pairs: they come one by one.
@@ -48,10 +48,10 @@ class Loaded:
   """A pair as read, or why it could not be.
 
   Attributes:
-    name: what its files are called.
+    name: of its files, without suffix.
     pair: (person, garment) file names.
     example: arrays of the working example.
-    truth: the true picture (h, w, 3) uint8 and the garment's region in it
+    truth: the true image (h, w, 3) uint8 and the garment's region in it
       (h, w) bool, or None where nobody knows it.
     reason: why there is no example.
   """
@@ -64,7 +64,7 @@ class Loaded:
 
 
 def work_of(layout: Layout, checkpoint: Checkpoint) -> Work:
-  """What reading for a network needs to know."""
+  """How to read a data set for a network."""
   return Work(
     dataclasses.replace(layout, pairs=()),
     checkpoint.size,
@@ -73,7 +73,7 @@ def work_of(layout: Layout, checkpoint: Checkpoint) -> Work:
 
 
 def read(work: Work, name: str, pair: tuple[str, str]) -> Loaded:
-  """Reads one pair. Whatever is wrong with it is its own affair."""
+  """Reads one pair; where that fails, the reason is in what comes back."""
   try:
     sample = dataclasses.replace(work.layout, pairs=(pair,)).load(0)
     height, width = work.size
@@ -93,7 +93,7 @@ def read(work: Work, name: str, pair: tuple[str, str]) -> Loaded:
 
 
 def truth_of(sample: Sample, size: tuple[int, int]):
-  """The true picture and its garment region at working size, or None."""
+  """The true image and its garment region at working size, or None."""
   if sample.truth is None or sample.truth_parse is None:
     return None
   return (
@@ -166,8 +166,7 @@ def open_pool(work: Work, workers: int) -> Iterator[Pool]:
       futures.ThreadPoolExecutor(environment.cores(), 'read'),
       futures.ThreadPoolExecutor(_MATCHING_THREADS, 'match'),
     ]
-    # Matching solves many small systems: more threads for each only wait.
-    limits = threadpoolctl.threadpool_limits(1, user_api='blas')
+    limits = engine.one_blas_thread()
   try:
     with limits:
       yield Pool(work, opened[0], opened[-1], bool(workers))

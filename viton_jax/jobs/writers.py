@@ -22,7 +22,7 @@ from viton_jax import choices
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage, tfrecords
 from viton_jax.jobs.folder import MANIFEST, Claim
-from viton_jax.jobs.pipeline import Dressed
+from viton_jax.jobs.pipeline import PairResult
 
 FORMATS = choices.values_of(choices.ImageFormat)
 TFRECORD = 'tfrecord'
@@ -43,7 +43,7 @@ _RECORD_STEPS = ('coarse', 'mask', 'warped', 'alpha')
 
 
 def encode(image: np.ndarray, kind: str, quality: int | None) -> bytes:
-  """A image as a file.
+  """An image as a file.
 
   Args:
     image: (h, w, 3) or (h, w, 1) uint8 RGB or grey.
@@ -60,7 +60,7 @@ def encode(image: np.ndarray, kind: str, quality: int | None) -> bytes:
 
 
 def place_of(name: str, column: str, *, kind: str, folders: int) -> str:
-  """Where a image of a pair lies, relative to the job's folder."""
+  """Where an image of a pair lies, relative to the job's folder."""
   folder = 'results' if column == 'result' else 'steps'
   if folders > 1:
     folder += f'/{zlib.crc32(name.encode()) % folders:02x}'
@@ -76,14 +76,14 @@ class ImageWriter:
     """Writes for `claim`; kind and quality: see `encode`."""
     self._claim, self._kind, self._quality = claim, kind, quality
 
-  def encode(self, one: Dressed) -> dict:
+  def encode(self, one: PairResult) -> dict:
     """Writes a pair's images, the try-on last; returns the manifest line.
 
     May be called in many threads.
     """
     if one.reason:
       return failed_line(one)
-    columns = [name for name in STEP_COLUMNS if name in one.pictures]
+    columns = [name for name in STEP_COLUMNS if name in one.images]
     place = None
     for column in (*columns, 'result'):
       place = place_of(
@@ -93,7 +93,7 @@ class ImageWriter:
         folders=self._claim.settings['folders'],
       )
       data = encode(
-        one.pictures[column],
+        one.images[column],
         self._kind if column == 'result' else 'jpeg',
         quality=self._quality if column == 'result' else None,
       )
@@ -157,11 +157,11 @@ class RecordWriter:
     numbers = [int(match.group(1)) for match in (*found, *listed) if match]
     self._number = max(numbers, default=-1) + 1
 
-  def encode(self, one: Dressed) -> tuple[dict, bytes | None]:
+  def encode(self, one: PairResult) -> tuple[dict, bytes | None]:
     """A pair's manifest line and framed record; thread-safe."""
     if one.reason:
       return failed_line(one), None
-    result = one.pictures['result']
+    result = one.images['result']
     height, width = result.shape[:2]
     features = {
       'name': one.name,
@@ -174,8 +174,8 @@ class RecordWriter:
       'control_points': one.control_points.ravel(),
     }
     for column in _RECORD_STEPS:
-      if column in one.pictures:
-        features[column] = encode(one.pictures[column], 'jpeg', quality=None)
+      if column in one.images:
+        features[column] = encode(one.images[column], 'jpeg', quality=None)
     return ok_line(one, ''), tfrecords.frame(tfrecords.encode_example(features))
 
   def commit(self, encoded: list[tuple[dict, bytes | None]]) -> None:
@@ -218,16 +218,16 @@ class RecordWriter:
       self._file, self._lines = None, []
 
 
-def failed_line(one: Dressed) -> dict:
+def failed_line(one: PairResult) -> dict:
   """The manifest line of a pair without a try-on."""
   return {'name': one.name, 'status': 'failed', 'reason': one.reason}
 
 
-def ok_line(one: Dressed, place: str) -> dict:
+def ok_line(one: PairResult, place: str) -> dict:
   """The manifest line of a pair whose try-on lies at `place`."""
   line = {'name': one.name, 'status': 'ok', 'file': place}
-  if one.figures:
-    line['figures'] = one.figures
+  if one.metrics:
+    line['metrics'] = one.metrics
   return line
 
 
@@ -237,7 +237,7 @@ def writing(
   out_dir: pathlib.Path,
   *,
   threads: int,
-) -> Iterator[Callable[[list[Dressed]], int]]:
+) -> Iterator[Callable[[list[PairResult]], int]]:
   """Gives a function that writes try-ons and returns how many.
 
   It is to be called in one thread; it encodes in several. What is held back is

@@ -1,6 +1,6 @@
 """The two strided convolutions of VITON's encoder-decoder, and their gradients.
 
-Both have a 4 x 4 kernel and stride 2: the encoder's halves the picture, the
+Both have a 4 x 4 kernel and stride 2: the encoder's halves the image, the
 decoder's doubles it. Each is the other's gradient, with the same kernel: TF
 stores the decoder's as (4, 4, out, in), which is the encoder's (4, 4, in, out)
 read backwards. So three maps do for both, forward and backward:
@@ -18,39 +18,44 @@ than `correlate`, and its dilated convolution loses to the matrix product of
 import jax
 from jax import lax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 _LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 _PADDING = ((1, 1), (1, 1))
 
-# Row 2p + phase of the doubled picture gets kernel row `tap` of the input row
+# Row 2p + phase of the doubled image gets kernel row `tap` of the input row
 # p - shift: (phase, ((tap, shift), (tap, shift))).
 _TAPS = (((1, 0), (3, 1)), ((2, 0), (0, -1)))
 
 
 @jax.custom_vjp
-def conv4x4_stride2(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def conv4x4_stride2(
+  x: Float[Array, 'b h w i'], kernel: Float[Array, '4 4 i o']
+) -> Float[Array, 'b h//2 w//2 o']:
   """Convolution with padding 1.
 
   Args:
-    x: (b, 2h, 2w, i).
-    kernel: (4, 4, i, o), same dtype.
+    x: images; h and w even.
+    kernel: of the same dtype.
 
   Returns:
-    (b, h, w, o), same dtype.
+    The halved images, of the same dtype.
   """
   return _down(x, kernel)
 
 
 @jax.custom_vjp
-def conv_transpose4x4_stride2(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def conv_transpose4x4_stride2(
+  x: Float[Array, 'b h w i'], kernel: Float[Array, '4 4 o i']
+) -> Float[Array, 'b 2*h 2*w o']:
   """Transposed convolution, TensorFlow's 'SAME'.
 
   Args:
-    x: (b, h, w, i).
-    kernel: (4, 4, o, i), same dtype.
+    x: images.
+    kernel: of the same dtype.
 
   Returns:
-    (b, 2h, 2w, o), same dtype.
+    The doubled images, of the same dtype.
   """
   return _up(x, kernel)
 
@@ -72,7 +77,7 @@ def _down(x, kernel):
 
 
 def _correlate(x, y):
-  """(b, 2h, 2w, i), (b, h, w, o) -> (4, 4, i, o): sum over pictures, places."""
+  """(b, 2h, 2w, i), (b, h, w, o) -> (4, 4, i, o): sum over images, places."""
   kernel = jax.ShapeDtypeStruct((4, 4, x.shape[-1], y.shape[-1]), x.dtype)
   (gradient,) = jax.linear_transpose(lambda k: _down(x, k), kernel)(y)
   return gradient

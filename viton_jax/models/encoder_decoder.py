@@ -1,4 +1,4 @@
-"""VITON's first network: person representation and garment to coarse picture.
+"""VITON's first network: person representation and garment to coarse image.
 
 Source: Han et al., VITON, CVPR 2018, section 3.2, with the layer sizes of the
 released code. Parameters carry TensorFlow's shapes, so published weights fit
@@ -11,6 +11,8 @@ from flax import linen as nn
 import jax
 from jax import lax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int, Key
 
 from viton_jax.models import initializers
 from viton_jax.models.convolutions import (
@@ -45,7 +47,7 @@ class EncoderDecoder(nn.Module):
   """
 
   features: int = 64
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
   dropout_rate: float = 0.5
   bn_momentum: float = 0.999
@@ -54,11 +56,11 @@ class EncoderDecoder(nn.Module):
   @nn.compact
   def __call__(
     self,
-    inputs: jax.Array,
+    inputs: Float[Array, 'b h w 25'],
     train: bool = False,
-    first_example: jax.Array | int = 0,
-  ) -> tuple[jax.Array, jax.Array]:
-    """Predicts the garment's place and a coarse picture.
+    first_example: Int[Array, ''] | int = 0,
+  ) -> tuple[Float[Array, 'b h w 1'], Float[Array, 'b h w 3']]:
+    """Predicts the garment's place and a coarse image.
 
     Args:
       inputs: (b, h, w, 25), as `representation.network_inputs` makes them; h
@@ -67,7 +69,7 @@ class EncoderDecoder(nn.Module):
       first_example: place of `inputs` (of all devices) within a larger batch.
 
     Returns:
-      garment mask (b, h, w, 1) and coarse picture (b, h, w, 3), float32 in
+      garment mask (b, h, w, 1) and coarse image (b, h, w, 3), float32 in
       [-1, 1]. The mask is trained towards 0 and 1.
 
     Raises:
@@ -118,37 +120,41 @@ class EncoderDecoder(nn.Module):
 
 
 class Down(nn.Module):
-  """Halves the picture: 4 x 4 convolution, stride 2, no bias."""
+  """Halves the image: 4 x 4 convolution, stride 2, no bias."""
 
   features: int
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'b h w _']
+  ) -> Float[Array, 'b h//2 w//2 {self.features}']:
     shape = (4, 4, x.shape[-1], self.features)
     kernel = self.param('kernel', initializers.normal, shape)
     return conv4x4_stride2(x, kernel.astype(x.dtype))
 
 
 class Up(nn.Module):
-  """Doubles the picture: transposed 4 x 4 convolution, no bias."""
+  """Doubles the image: transposed 4 x 4 convolution, no bias."""
 
   features: int
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'b h w _']
+  ) -> Float[Array, 'b 2*h 2*w {self.features}']:
     shape = (4, 4, self.features, x.shape[-1])
     kernel = self.param('kernel', initializers.normal, shape)
     return conv_transpose4x4_stride2(x, kernel.astype(x.dtype))
 
 
 def drop_out(
-  x: jax.Array,
+  x: Float[Array, ' b *rest'],
   rate: float,
-  key: jax.Array,
+  key: Key[Array, ''],
   axis_name: str | None,
   *,
-  first_example: jax.Array | int = 0,
-) -> jax.Array:
+  first_example: Int[Array, ''] | int = 0,
+) -> Float[Array, ' b *rest']:
   """Drops single values, the same ones however the batch is split.
 
   Each example draws from its own key, by its place in the global batch: device

@@ -9,15 +9,21 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
 
 
-def normal(key: jax.Array, shape: Sequence[int], dtype=jnp.float32):
+def normal(
+  key: Key[Array, ''], shape: Sequence[int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, '...']:
   """N(0, 0.02), as in VITON's encoder-decoder."""
   values = jax.random.normal(key, (math.prod(shape),), dtype)
   return (0.02 * values).reshape(shape)
 
 
-def glorot_uniform(key: jax.Array, shape: Sequence[int], dtype=jnp.float32):
+def glorot_uniform(
+  key: Key[Array, ''], shape: Sequence[int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, 'h w i o']:
   """Uniform with variance 2 / (fan in + fan out); (h, w, in, out) kernels.
 
   References:

@@ -5,9 +5,9 @@ few lines that are needed stand here.
 """
 
 from flax import linen as nn
-import jax
 from jax import lax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 class BatchNorm(nn.Module):
@@ -32,8 +32,10 @@ class BatchNorm(nn.Module):
   epsilon: float = 1e-5
 
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-    """(b, h, w, c) -> the same shape and dtype."""
+  def __call__(
+    self, x: Float[Array, 'b h w c'], train: bool
+  ) -> Float[Array, 'b h w c']:
+    """Normalises each channel; the dtype stays."""
     channels = (x.shape[-1],)
     scale = self.param('scale', nn.initializers.ones, channels)
     bias = self.param('bias', nn.initializers.zeros, channels)
@@ -56,16 +58,17 @@ class BatchNorm(nn.Module):
     else:
       mean, var = moving_mean.value, moving_var.value
     gain = scale * lax.rsqrt(var + self.epsilon)
-    return ((x32 - mean) * gain + bias).astype(x.dtype)
+    centred = x32 - _to_image(mean)
+    return (centred * _to_image(gain) + _to_image(bias)).astype(x.dtype)
 
   def _move(self, average, value):
     return self.momentum * average + (1.0 - self.momentum) * value
 
 
 class ImageNorm(nn.Module):
-  """Normalises each picture over all of its places and channels at once.
+  """Normalises each image over all of its places and channels at once.
 
-  Gain and offset are per channel. This is TF-slim's `layer_norm` on pictures.
+  Gain and offset are per channel. This is TF-slim's `layer_norm` on images.
 
   Attributes:
     epsilon: added to the variance.
@@ -77,8 +80,8 @@ class ImageNorm(nn.Module):
   epsilon: float = 1e-12
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(b, h, w, c) -> the same shape and dtype."""
+  def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b h w c']:
+    """Normalises each image; the dtype stays."""
     channels = (x.shape[-1],)
     scale = self.param('scale', nn.initializers.ones, channels)
     bias = self.param('bias', nn.initializers.zeros, channels)
@@ -87,4 +90,9 @@ class ImageNorm(nn.Module):
     centred = x32 - mean
     var = jnp.square(centred).mean(axis=(1, 2, 3), keepdims=True)
     normalised = centred * lax.rsqrt(var + self.epsilon)
-    return (normalised * scale + bias).astype(x.dtype)
+    scaled = normalised * _to_image(scale)
+    return (scaled + _to_image(bias)).astype(x.dtype)
+
+
+def _to_image(values: Float[Array, ' c']) -> Float[Array, '1 1 1 c']:
+  return values[None, None, None]

@@ -6,8 +6,9 @@ runs at the size of its inputs.
 """
 
 from flax import linen as nn
-import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from viton_jax.models import initializers
 from viton_jax.models.normalization import ImageNorm
@@ -24,15 +25,17 @@ class Refinement(nn.Module):
   """
 
   features: int = 64
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, warped: jax.Array, coarse: jax.Array) -> jax.Array:
+  def __call__(
+    self, warped: Float[Array, 'b h w 3'], coarse: Float[Array, 'b h w 3']
+  ) -> Float[Array, 'b h w 1']:
     """Predicts the composition mask.
 
     Args:
       warped: (b, h, w, 3) warped garment in [-1, 1].
-      coarse: (b, h, w, 3) coarse picture in [-1, 1].
+      coarse: (b, h, w, 3) coarse image in [-1, 1].
 
     Returns:
       alpha (b, h, w, 1), float32 in [0, 1], before its product with the
@@ -62,20 +65,24 @@ class _Pointwise(nn.Module):
   """
 
   features: int
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(b, h, w, c) -> (b, h, w, features)."""
+  def __call__(
+    self, x: Float[Array, 'b h w _']
+  ) -> Float[Array, 'b h w {self.features}']:
+    """The product with the kernel, and the bias added."""
     shape = (1, 1, x.shape[-1], self.features)
     kernel = self.param('kernel', initializers.glorot_uniform, shape)
     bias = self.param('bias', nn.initializers.zeros, shape[-1:])
     kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
-    return x.astype(self.dtype) @ kernel[0, 0] + bias
+    return x.astype(self.dtype) @ kernel[0, 0] + bias[None, None, None]
 
 
 def compose(
-  alpha: jax.Array, warped: jax.Array, coarse: jax.Array
-) -> jax.Array:
+  alpha: Float[Array, 'b h w 1'],
+  warped: Float[Array, 'b h w 3'],
+  coarse: Float[Array, 'b h w 3'],
+) -> Float[Array, 'b h w 3']:
   """alpha * warped + (1 - alpha) * coarse; alpha after the mask product."""
   return alpha * warped + (1.0 - alpha) * coarse

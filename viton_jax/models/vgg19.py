@@ -19,16 +19,27 @@ References:
   Simonyan and Zisserman, Very Deep Convolutional Networks, ICLR 2015, table 1.
 """
 
+from collections.abc import Mapping
 import pathlib
 from typing import Any
 
 from flax import linen as nn
+import h5py
 import jax
 from jax import lax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 import numpy as np
+from safetensors import safe_open
+import scipy.io
 
+from viton_jax import choices
+from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
+
+# See the module: the mean, and a dict of kernel and bias for each layer.
+Params = dict[str, Any]
 
 _LAYERS_PER_BLOCK = (2, 2, 4, 4, 2)  # Nothing deeper than conv5_2 is needed.
 LAYERS = tuple(
@@ -59,12 +70,12 @@ WHERE_FROM = (
 
 
 def features(
-  params: dict[str, Any],
-  images_norm: jax.Array,
+  params: Mapping[str, Any],
+  images_norm: Float[Array, 'b h w 3'],
   *,
-  dtype: Any = jnp.float32,
+  dtype: DTypeLike = jnp.float32,
   remat: bool = False,
-) -> dict[str, jax.Array]:
+) -> dict[str, Float[Array, 'b _ _ _']]:
   """Runs VGG19 up to conv5_2.
 
   Args:
@@ -79,7 +90,7 @@ def features(
     'conv5_2' (b, h/16, w/16, 512), after their ReLU.
   """
   mean = jnp.asarray(params['mean'], jnp.float32)
-  x = (images_norm.astype(jnp.float32) + 1.0) * 127.5 - mean
+  x = (images_norm.astype(jnp.float32) + 1.0) * 127.5 - mean[None, None, None]
   x = x.astype(dtype)
   found = {}
   for block, count in enumerate(_LAYERS_PER_BLOCK, start=1):
@@ -104,7 +115,8 @@ def _run_block(x, layers):
       'SAME',
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     )
-    x = nn.relu(x + jnp.asarray(layer['bias'], x.dtype))
+    bias = jnp.asarray(layer['bias'], x.dtype)
+    x = nn.relu(x + bias[None, None, None])
     if name in FEATURES:
       found[name] = x
   return x, found
@@ -118,13 +130,11 @@ def _average_pool(x):
     x, np.zeros((), x.dtype), lax.add, window, window, 'SAME'
   )
   rows, columns = (np.minimum(2, n - np.arange(0, n, 2)) for n in (h, w))
-  counts = np.outer(rows, columns)[:, :, None]
+  counts = np.outer(rows, columns)[None, :, :, None]
   return total / jnp.asarray(counts, x.dtype)
 
 
-def load(
-  path: str | pathlib.Path, *, fidelity: str = 'fixed'
-) -> dict[str, Any]:
+def load(path: str | pathlib.Path, *, fidelity: Fidelity = 'fixed') -> Params:
   """Reads VGG19 weights; the file's ending says which kind they are.
 
   Args:
@@ -138,6 +148,7 @@ def load(
   Raises:
     InputError: no such file, or not a VGG19.
   """
+  choices.check('fidelity', fidelity, Fidelity)
   path = pathlib.Path(path)
   readers = {
     '.mat': _read_matconvnet,
@@ -171,11 +182,9 @@ def load(
 
 
 def _read_matconvnet(path):
-  import scipy.io
-
   # Without squeezing, every value is an array: structs (1, 1), cells (1, n).
   layers = scipy.io.loadmat(path, variable_names=['layers'])['layers']
-  params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
+  params: Params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
   for cell in layers.ravel():
     layer = cell[0, 0]
     name = str(layer['name'].item())
@@ -189,11 +198,9 @@ def _read_matconvnet(path):
 
 
 def _read_keras(path):
-  import h5py
-
-  params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
+  params: Params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
   wanted = {f'block{name[4]}_conv{name[6]}': name for name in LAYERS}
-  arrays = {name: {} for name in LAYERS}
+  arrays: dict[str, dict[int, np.ndarray]] = {name: {} for name in LAYERS}
 
   def visit(place, item):
     # Old files say block1_conv1/block1_conv1_W_1:0, later ones
@@ -216,8 +223,6 @@ def _read_keras(path):
 
 
 def _read_safetensors(path):
-  from safetensors import safe_open
-
   with safe_open(path, 'np') as file:
     names = set(file.keys()) & _torchvision_names()
     return _from_torchvision({name: file.get_tensor(name) for name in names})
@@ -225,7 +230,8 @@ def _read_safetensors(path):
 
 def _read_torch(path):
   try:
-    import torch
+    # An extra that only this needs; not installed where types are checked.
+    import torch  # pyright: ignore[reportMissingImports]
   except ImportError as error:
     raise InputError(
       f'{path}: reading a .pth file needs PyTorch; install torch, or convert '
@@ -249,7 +255,7 @@ def _torchvision_names():
 
 
 def _from_torchvision(tensors):
-  params = {'mean': 255.0 * np.asarray(_TORCHVISION_MEAN, np.float32)}
+  params: Params = {'mean': 255.0 * np.asarray(_TORCHVISION_MEAN, np.float32)}
   for name, place in _TORCHVISION.items():
     weight = tensors.get(f'features.{place}.weight')
     bias = tensors.get(f'features.{place}.bias')

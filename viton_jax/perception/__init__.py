@@ -10,9 +10,9 @@ from viton_jax.perception.parsing.parsers import choose_parser, parse_person
 from viton_jax.perception.pose.estimation import (
   choose_pose,
   estimate_pose,
-  load_pose_model,
   read_photo,
 )
+from viton_jax.perception.pose.graph_pose import load_pose_model
 from viton_jax.perception.pose.keypoints import (
   draw_people,
   openpose_json,

@@ -21,9 +21,12 @@ import numpy as np
 from input_pipeline.layouts import any_file
 from viton_jax import errors
 from viton_jax.errors import InputError
-from viton_jax.perception import specs
+from viton_jax.perception import model_files
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose import estimation, keypoints
+from viton_jax.perception.pose.estimator import PoseEstimator
+from viton_jax.perception.spec_types import Task
+from viton_jax.perception.specs import known_specs
 
 _NAMES = (
     'background', 'hat', 'hair', 'glove', 'sunglasses', 'upper clothes',
@@ -31,6 +34,10 @@ _NAMES = (
     'skirt', 'face', 'left arm', 'right arm', 'left leg', 'right leg',
     'left shoe', 'right shoe',
 )  # fmt: skip
+_MODELS_DIR = (
+  "folder of the known models' files (default: $VITON_JAX_MODELS, or "
+  '~/.cache/viton_jax/models)'
+)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -41,17 +48,13 @@ def parse_arguments() -> argparse.Namespace:
     formatter_class=form,
   )
   commands = parser.add_subparsers(dest='command', required=True)
-  folder = {
-    'help': "folder of the known models' files (default: "
-    '$VITON_JAX_MODELS, or ~/.cache/viton_jax/models)'
-  }
   listing = commands.add_parser(
     'list',
     help='show the known models and which files are found',
     description='Shows the known models and which files are found, those '
     'first that are taken first where none is named.',
   )
-  listing.add_argument('--models_dir', **folder)
+  listing.add_argument('--models_dir', help=_MODELS_DIR)
   finding = commands.add_parser(
     'pose',
     help='find the joints of the people in a photo',
@@ -68,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     help='model file (.pb, .onnx), a spec (.toml), or the name of '
     'a known model (default: the first of `list` that is found)',
   )
-  add('--models_dir', **folder)
+  add('--models_dir', help=_MODELS_DIR)
   add('--out', required=True, help='JSON file to write')
   add('--show', help='PNG file to write: the photo with skeletons')
   parsing_ = commands.add_parser(
@@ -88,7 +91,7 @@ def parse_arguments() -> argparse.Namespace:
     "name of a known model, or 'grabcut', which needs no model but joints "
     '(default: the first of `list` that is found, else grabcut)',
   )
-  add('--models_dir', **folder)
+  add('--models_dir', help=_MODELS_DIR)
   add(
     '--pose',
     help='joints for grabcut: a file (OpenPose JSON, VITON .mat or '
@@ -106,34 +109,35 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def list_models(arguments: argparse.Namespace) -> None:
-  folder = specs.models_folder(arguments.models_dir)
+  folder = model_files.models_folder(arguments.models_dir)
   print(f'models folder: {folder}')
   found = 0
-  for spec in specs.known_specs().values():
-    state = specs.status(spec, folder)
+  for spec in known_specs().values():
+    state = model_files.status(spec, folder)
     found += state != 'missing'
-    if state != 'missing' and not specs.can_run(spec):
-      state += f', but needs onnxruntime: {specs.INSTALL_ONNX}'
+    if state != 'missing' and not model_files.can_run(spec):
+      state += f', but needs onnxruntime: {model_files.INSTALL_ONNX}'
     print(
       f'\n{spec.name}: {state}\n'
       f'  task     {spec.task} ({spec.backend})\n'
       f'  about    {spec.summary}\n'
       f'  place    {folder / spec.file}\n'
-      f'  size     {specs.size_text(spec)}, sha256 '
+      f'  size     {model_files.size_text(spec)}, sha256 '
       f'{spec.sha256 or "not known"}\n'
       f'  licence  {spec.licence}\n'
       f'  source   {spec.source}'
     )
-  for task, otherwise in (
+  defaults: tuple[tuple[Task, str], ...] = (
     ('pose', 'none; give --model or key points'),
     ('parsing', 'grabcut'),
-  ):
-    first = specs.first_found(task, folder)
+  )
+  for task, otherwise in defaults:
+    first = model_files.first_found(task, folder)
     print(
       f'\n{task} where no model is named: {first.name if first else otherwise}',
       end='',
     )
-  print(f'\n\n{found} of {len(specs.known_specs())} known models found')
+  print(f'\n\n{found} of {len(known_specs())} known models found')
 
 
 def find_pose(arguments: argparse.Namespace) -> None:
@@ -157,7 +161,9 @@ def find_pose(arguments: argparse.Namespace) -> None:
   )
 
 
-def _people(estimator, image, name) -> list[np.ndarray]:
+def _people(
+  estimator: PoseEstimator, image: np.ndarray, name: str
+) -> list[np.ndarray]:
   people = estimator.find(image)
   if not people:
     raise InputError(
@@ -195,7 +201,9 @@ def label_person(arguments: argparse.Namespace) -> None:
   )
 
 
-def _joints_for_parsing(arguments, image) -> np.ndarray:
+def _joints_for_parsing(
+  arguments: argparse.Namespace, image: np.ndarray
+) -> np.ndarray:
   """The key points that GrabCut starts from."""
   path = pathlib.Path(arguments.pose or '')
   if path.suffix.lower() in ('.json', '.mat', '.pkl'):

@@ -17,10 +17,19 @@ integers, a photo's pixel x lands on
 """
 
 import dataclasses
-from typing import Any
 
 import cv2
 import numpy as np
+
+from viton_jax.perception.spec_types import (
+  Align,
+  Color,
+  FixedFit,
+  FixedSize,
+  Input,
+  KeepHeight,
+  PadMultiple,
+)
 
 # A photo that is more than this many times larger than the network's input is
 # first averaged down to twice the input: interpolation reads 2 x 2 or 4 x 4
@@ -62,39 +71,49 @@ class Placement:
 
 
 def fit_photo(
-  image: np.ndarray, rules: dict[str, Any], box=None
+  image: np.ndarray,
+  rules: Input,
+  box: tuple[float, float, float, float] | None = None,
 ) -> tuple[np.ndarray, Placement]:
-  """Places a photo as a spec's `[input]` says.
+  """Places a photo in an input of one size, as a spec says.
 
   Args:
     image: (h, w, 3) uint8 RGB.
-    rules: the table `[input]`, with `fit` and `size`.
+    rules: of the spec; its fit has a fixed size.
     box: x0, y0, x1, y1 in pixels of the photo, for 'affine_box'; None: all.
 
   Returns:
     (h', w', 3) uint8 in the spec's colour order, and where the photo went.
   """
-  photo = image.shape[:2]
-  place = _place(photo, rules, box)
+  fit = rules.fit
+  if not isinstance(fit, FixedSize):
+    raise TypeError(f'{fit} has no fixed size.')
+  h, w = photo = image.shape[:2]
+  place = _place(photo, fit, box)
   shrink = 1 / max(place.scale)
   reduced = 1.0, 1.0
   if shrink > MAX_SHRINK:
-    size = [max(round(2 * side / shrink), 1) for side in photo]
-    image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-    reduced = size[1] / photo[1], size[0] / photo[0]
+    rows, columns = (max(round(2 * side / shrink), 1) for side in photo)
+    image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    reduced = columns / w, rows / h
   # The pixels of the reduced photo, where its pixel areas are.
   scale = [s / r for s, r in zip(place.scale, reduced, strict=True)]
   offset = [
     t + s * (0.5 / r - 0.5)
     for s, t, r in zip(place.scale, place.offset, reduced, strict=True)
   ]
-  rules = {'interpolation': 'linear', 'pad_value': 0} | rules
-  interpolation = _INTERPOLATION[rules['interpolation']]
-  size = place.size[::-1]
-  if rules['fit'] == 'stretch':
+  interpolation = _INTERPOLATION[rules.interpolation]
+  size = fit.size[1], fit.size[0]
+  if fit.name == 'stretch':
     placed = cv2.resize(image, size, interpolation=interpolation)
-  elif rules['fit'] in ('letterbox_topleft', 'pad_center'):
-    placed = _paste(image, place, rules)
+  elif fit.name in ('letterbox_topleft', 'pad_center'):
+    shrinks = fit.name == 'pad_center' and place.scale[0] < 1
+    placed = _paste(
+      image,
+      place,
+      interpolation=cv2.INTER_AREA if shrinks else interpolation,
+      pad_value=rules.pad_value,
+    )
   else:
     placed = cv2.warpAffine(
       image,
@@ -102,25 +121,25 @@ def fit_photo(
       size,
       flags=interpolation,
       borderMode=cv2.BORDER_CONSTANT,
-      borderValue=[rules['pad_value']] * 3,
+      borderValue=[rules.pad_value] * 3,
     )
-  return in_color(placed, rules['color']), place
+  return in_color(placed, rules.color), place
 
 
-def in_color(image: np.ndarray, color: str) -> np.ndarray:
+def in_color(image: np.ndarray, color: Color) -> np.ndarray:
   """RGB in the order that a spec wants."""
   if color == 'rgb':
     return image
   return cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
 
 
-def _place(photo, rules, box) -> Placement:
-  height, width = size = tuple(rules['size'])
+def _place(photo: tuple[int, int], fit: FixedSize, box) -> Placement:
+  height, width = size = fit.size
   h, w = photo
-  if rules['fit'] == 'stretch':
+  if fit.name == 'stretch':
     sx, sy = width / w, height / h
     return Placement((sx, sy), (sx / 2 - 0.5, sy / 2 - 0.5), size, photo)
-  if rules['fit'] == 'letterbox_center':
+  if fit.name == 'letterbox_center':
     # Of distances between pixel centres, as the original has them.
     scale = min((width - 1) / max(w - 1, 1), (height - 1) / max(h - 1, 1))
     offset = (
@@ -128,9 +147,9 @@ def _place(photo, rules, box) -> Placement:
       ((height - 1) / 2 - scale * (h - 1) / 2),
     )
     return Placement((scale, scale), offset, size, photo)
-  if rules['fit'] == 'affine_box':
+  if fit.name == 'affine_box':
     x0, y0, x1, y1 = (0, 0, w, h) if box is None else box
-    padding = rules.get('box_padding', 1.0)
+    padding = fit.box_padding
     wide = max((x1 - x0) * padding, (y1 - y0) * padding * width / height)
     scale = width / max(wide, 1e-6)
     offset = (
@@ -139,26 +158,30 @@ def _place(photo, rules, box) -> Placement:
     )
     return Placement((scale, scale), offset, size, photo)
   ratio = min(height / h, width / w)
-  if rules['fit'] == 'pad_center':
+  if fit.name == 'pad_center':
     ratio = min(ratio, max(1.0, _PAD_MIN_SIDE / min(h, w)))
-  inner_w, inner_h = _inner(photo, ratio, rules['fit'])
+  inner_w, inner_h = _inner(photo, ratio, fit.name)
   left, top = 0, 0
-  if rules['fit'] == 'pad_center':
+  if fit.name == 'pad_center':
     left, top = (width - inner_w) // 2, (height - inner_h) // 2
   sx, sy = inner_w / w, inner_h / h
   offset = left + sx / 2 - 0.5, top + sy / 2 - 0.5
   return Placement((sx, sy), offset, size, photo)
 
 
-def _inner(photo, ratio, fit) -> tuple[int, int]:
+def _inner(
+  photo: tuple[int, int], ratio: float, fit: FixedFit
+) -> tuple[int, int]:
   """(width, height) of the resized photo within its padding."""
   # YOLOX cuts the fraction off, SS-NAN rounds.
   whole = int if fit == 'letterbox_topleft' else round
   return max(whole(photo[1] * ratio), 1), max(whole(photo[0] * ratio), 1)
 
 
-def _paste(image, place: Placement, rules) -> np.ndarray:
-  inner = tuple(
+def _paste(
+  image: np.ndarray, place: Placement, *, interpolation: int, pad_value: int
+) -> np.ndarray:
+  width, height = (
     round(s * side)
     for s, side in zip(place.scale, place.photo[::-1], strict=True)
   )
@@ -166,41 +189,35 @@ def _paste(image, place: Placement, rules) -> np.ndarray:
     round(t - s / 2 + 0.5)
     for s, t in zip(place.scale, place.offset, strict=True)
   )
-  shrinks = rules['fit'] == 'pad_center' and place.scale[0] < 1
-  resized = cv2.resize(
-    image,
-    inner,
-    interpolation=cv2.INTER_AREA
-    if shrinks
-    else _INTERPOLATION[rules['interpolation']],
-  )
-  placed = np.full((*place.size, 3), rules['pad_value'], np.uint8)
-  placed[top : top + inner[1], left : left + inner[0]] = resized
+  resized = cv2.resize(image, (width, height), interpolation=interpolation)
+  placed = np.full((*place.size, 3), pad_value, np.uint8)
+  placed[top : top + height, left : left + width] = resized
   return placed
 
 
-def keep_height(image: np.ndarray, rules: dict[str, Any]) -> np.ndarray:
+def keep_height(image: np.ndarray, rules: Input, fit: KeepHeight) -> np.ndarray:
   """Resizes a photo to a height and to multiples, as the aspect is.
 
   Args:
     image: (h, w, 3) uint8 RGB.
-    rules: the table `[input]`.
+    rules: of the spec.
+    fit: the spec's.
 
   Returns:
     (h', w', 3) uint8 in the spec's colour order: h' as the spec says, w' the
     multiple that is nearest to the photo's aspect.
   """
-  multiple, target = rules['multiple_of'], rules['height']
+  multiple, target = fit.multiple_of, fit.height
 
   def rounded(value):
     return max(round(value / multiple), 1) * multiple
 
   h, w = image.shape[:2]
   height, width = target, rounded(target * w / h)
-  if width > rules['max_width']:
-    width = rules['max_width']
+  if width > fit.max_width:
+    width = fit.max_width
     height = rounded(width * h / w)
-  image = in_color(image, rules['color'])
+  image = in_color(image, rules.color)
   if min(h / height, w / width) > MAX_SHRINK:
     image = cv2.resize(
       image, (2 * width, 2 * height), interpolation=cv2.INTER_AREA
@@ -210,18 +227,19 @@ def keep_height(image: np.ndarray, rules: dict[str, Any]) -> np.ndarray:
   return cv2.resize(
     image,
     (width, height),
-    interpolation=_INTERPOLATION[rules['interpolation']],
+    interpolation=_INTERPOLATION[rules.interpolation],
   )
 
 
 def pad_multiple(
-  image: np.ndarray, rules: dict[str, Any], scale: float
+  image: np.ndarray, rules: Input, fit: PadMultiple, *, scale: float
 ) -> tuple[np.ndarray, tuple[int, int]]:
   """Resizes a photo to a height and pads it at the right and the bottom.
 
   Args:
     image: (h, w, 3) uint8 RGB.
-    rules: the table `[input]`.
+    rules: of the spec.
+    fit: the spec's.
     scale: multiple of `height`.
 
   Returns:
@@ -229,12 +247,12 @@ def pad_multiple(
     (height, width) of the photo in it.
   """
   h, w = image.shape[:2]
-  factor = scale * rules['height'] / h
+  factor = scale * fit.height / h
   h, w = (max(round(side * factor), 1) for side in (h, w))
   resized = cv2.resize(
-    image, (w, h), interpolation=_INTERPOLATION[rules['interpolation']]
+    image, (w, h), interpolation=_INTERPOLATION[rules.interpolation]
   )
-  multiple = rules['multiple_of']
+  multiple = fit.multiple_of
   placed = cv2.copyMakeBorder(
     resized,
     0,
@@ -242,30 +260,30 @@ def pad_multiple(
     0,
     -w % multiple,
     cv2.BORDER_CONSTANT,
-    value=[rules['pad_value']] * 3,
+    value=[rules.pad_value] * 3,
   )
-  return in_color(placed, rules['color']), (h, w)
+  return in_color(placed, rules.color), (h, w)
 
 
-def to_tensor(placed: np.ndarray, rules: dict[str, Any]) -> np.ndarray:
+def to_tensor(placed: np.ndarray, rules: Input) -> np.ndarray:
   """Numbers for the network: scale * pixels, minus mean, divided by std.
 
   Args:
     placed: (h, w, 3) uint8, in the colour order of `mean` and `std`.
-    rules: the table `[input]`.
+    rules: of the spec.
 
   Returns:
     (1, 3, h, w) or (1, h, w, 3) float32, as `layout` says.
   """
-  values = placed.astype(np.float32) * np.float32(rules.get('scale', 1))
-  values = values - np.array(rules.get('mean', 0), np.float32)
-  values = values / np.array(rules.get('std', 1), np.float32)
-  if rules.get('layout', 'nchw') == 'nchw':
+  values = placed.astype(np.float32) * np.float32(rules.scale)
+  values = values - np.array(rules.mean, np.float32)
+  values = values / np.array(rules.std, np.float32)
+  if rules.layout == 'nchw':
     values = values.transpose(2, 0, 1)
   return np.ascontiguousarray(values[None])
 
 
-def enlarge_positions(size_in: int, size_out: int, align: str) -> np.ndarray:
+def enlarge_positions(size_in: int, size_out: int, align: Align) -> np.ndarray:
   """Where the pixels of an enlarged axis are in the small one.
 
   Args:

@@ -4,6 +4,11 @@ The background's light is evened out first, so vignettes and grey or tinted
 paper are as good as white; `garment_mask` then finds what differs;
 and soft shadows beside the cloth are taken away again. Photos for which this
 cannot work are refused with a reason rather than segmented badly.
+
+`input_pipeline/garment_masks.py` is the part of it that data sets need, whose
+product photos are evenly lit on white paper: one threshold against the border's
+colour, and VITON's own rule for fidelity 'original'. This module brings a photo
+of any user into that state and calls it.
 """
 
 import cv2
@@ -127,7 +132,7 @@ def _background(photo: np.ndarray) -> np.ndarray:
     )[0]
     off = np.abs(colours - basis @ factors).max(axis=1)
     weight = 1 / (1 + (off / 4) ** 2)
-  even = (off < _EVEN).mean()
+  even = np.mean(off < _EVEN)
   if even < _MIN_EVEN:
     raise InputError(
       f'the garment photo has a patterned background (only {100 * even:.0f} '

@@ -58,90 +58,46 @@ is for each of the 18 joints the model's own, or two of which to take the
 middle.
 """
 
-import dataclasses
 import functools
-import hashlib
-import importlib.util
-import os
 import pathlib
 import tomllib
-from typing import Any
+from typing import Any, get_args
 
 from viton_jax.errors import InputError
-
-DEFAULT_POSE = 'tf_pose_mobilenet_v2_small'
-DEFAULT_PARSER = 'schp_lip'
-INSTALL_ONNX = "pip install -e '.[onnx]'"
+from viton_jax.labels import NUM_KEYPOINTS, NUM_LABELS
+from viton_jax.perception.spec_types import (
+  Align,
+  Backend,
+  Boxes,
+  Color,
+  Decoder,
+  Fit,
+  FixedSize,
+  HeatPaf,
+  Input,
+  Interpolation,
+  KeepHeight,
+  Kind,
+  LabelMap,
+  Layout,
+  Logits,
+  Output,
+  PadMultiple,
+  SimCC,
+  Spec,
+  Task,
+)
 
 _FOLDER = pathlib.Path(__file__).parent / 'specs'
-_VARIABLE = 'VITON_JAX_MODELS'
-_ALLOWED = {
-    'task': ('pose', 'parsing', 'detector'),
-    'backend': ('onnx', 'tf_graph', 'ss_nan'),
-    'color': ('bgr', 'rgb'),
-    'fit': (
-        'keep_height', 'pad_multiple', 'stretch', 'letterbox_center',
-        'letterbox_topleft', 'pad_center', 'affine_box',
-    ),
-    'interpolation': ('cubic', 'linear', 'area'),
-    'layout': ('nchw', 'nhwc'),
-    'kind': ('heat_paf', 'simcc', 'logits', 'labels', 'boxes'),
-    'decoder': ('tf_pose', 'openpose'),
-    'align': ('corners', 'centers', 'tf1'),
-}  # fmt: skip
 # What runs which task, and what comes out of it.
-_BACKENDS = {'tf_graph': 'pose', 'ss_nan': 'parsing'}
-_TASKS = {
-    'heat_paf': 'pose', 'simcc': 'pose', 'logits': 'parsing',
-    'labels': 'parsing', 'boxes': 'detector',
-}  # fmt: skip
-# What each kind of output must say besides.
-_NEEDED = {
-  'heat_paf': ('stride', 'decoder'),
-  'simcc': ('split', 'min_score', 'channels'),
-  'logits': ('align', 'channels'),
-  'labels': (),
-  'boxes': ('min_score',),
+_BACKENDS: dict[Backend, Task] = {'tf_graph': 'pose', 'ss_nan': 'parsing'}
+_TASKS: dict[Kind, Task] = {
+  'heat_paf': 'pose',
+  'simcc': 'pose',
+  'logits': 'parsing',
+  'labels': 'parsing',
+  'boxes': 'detector',
 }
-# What the fits must say that have no fixed size.
-_SIZES = {
-    'keep_height': ('height', 'multiple_of', 'max_width', 'interpolation'),
-    'pad_multiple': (
-        'height', 'multiple_of', 'work_height', 'scales', 'pad_value',
-        'interpolation',
-    ),
-}  # fmt: skip
-# Weights in these files are Python objects, and reading those can run code.
-_PICKLES = ('.pth', '.pt', '.pkl', '.pickle', '.ckpt', '.bin', '.pth.tar')
-_SUFFIXES = {'.pb': 'tf_graph', '.h5': 'ss_nan', '.hdf5': 'ss_nan'}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Spec:
-  """One known model; the fields are those of the tables above.
-
-  Attributes:
-    name: of the spec, its file's name without '.toml'.
-    input: the table `[input]`.
-    output: the table `[output]`.
-    to_lip20: the LIP-20 label of each class of a parser.
-    to_coco18: where each joint of a pose model with other joints comes from.
-  """
-
-  name: str
-  task: str
-  backend: str
-  file: str
-  licence: str
-  source: str
-  summary: str
-  input: dict[str, Any]
-  output: dict[str, Any]
-  rank: int = 99
-  size: int | None = None
-  sha256: str | None = None
-  to_lip20: tuple[int, ...] = ()
-  to_coco18: tuple = ()
 
 
 @functools.cache
@@ -180,203 +136,292 @@ def _read_spec(path: pathlib.Path, mtime: int, size: int) -> Spec:
       f'{path}: this is not a TOML file ({error}); see docs/perception.md'
     ) from error
   try:
-    spec = Spec(
-      path.stem,
-      **content['model'],
-      input=content['input'],
-      output=content['output'],
-      to_lip20=tuple(content.get('labels', {}).get('to_lip20', ())),
-      to_coco18=tuple(content.get('keypoints', {}).get('to_coco18', ())),
-    )
-    wrong = _wrong(spec)
-  except KeyError as error:
-    wrong = f'{error} is missing'
-  except (TypeError, AttributeError) as error:
-    wrong = str(error).removeprefix('Spec.__init__() ')
-  if wrong:
+    return parse_spec(content, path.stem)
+  except SpecError as error:
     raise InputError(
-      f'{path}: not a usable spec of a model, because {wrong}; '
+      f'{path}: not a usable spec of a model, because {error}; '
       'docs/perception.md has an example'
-    )
+    ) from error
+
+
+# -------------------------------------------------------------------- parsing
+
+
+class SpecError(Exception):
+  """What is wrong with a spec, in words."""
+
+
+def parse_spec(content: dict[str, Any], name: str) -> Spec:
+  """Checks the tables of a spec and gives them their types.
+
+  Args:
+    content: the tables, as TOML has them.
+    name: of the spec.
+
+  Raises:
+    SpecError: a table or field is missing, unknown or wrong.
+  """
+  for table in ('model', 'input', 'output'):
+    if table not in content:
+      raise SpecError(f'the table [{table}] is missing')
+  for table, values in content.items():
+    if table not in ('model', 'input', 'output', 'labels', 'keypoints'):
+      raise SpecError(f'[{table}] is not a table of a spec')
+    if not isinstance(values, dict):
+      raise SpecError(f'{table} is not a table')
+  model = _Table('model', content['model'])
+  labels = _Table('labels', content.get('labels', {}))
+  keypoints = _Table('keypoints', content.get('keypoints', {}))
+  spec = Spec(
+    name=name,
+    task=model.choice('task', Task),
+    backend=model.choice('backend', Backend),
+    file=model.text('file'),
+    licence=model.text('licence'),
+    source=model.text('source'),
+    summary=model.text('summary'),
+    input=_parse_input(_Table('input', content['input'])),
+    output=_parse_output(_Table('output', content['output'])),
+    rank=model.whole('rank', 99),
+    size=model.whole('size', None),
+    sha256=model.text('sha256', None),
+    to_lip20=_parse_lip20(labels.take('to_lip20', [])),
+    to_coco18=_parse_coco18(keypoints.take('to_coco18', [])),
+  )
+  for table in (model, labels, keypoints):
+    table.finish()
+  _check_together(spec)
   return spec
 
 
-def _wrong(spec: Spec) -> str | None:
-  """What is wrong with a spec, in words."""
-  for place in (vars(spec), spec.input, spec.output):
-    for key in place.keys() & _ALLOWED.keys():
-      if place[key] not in _ALLOWED[key]:
-        return f'{key} is {place[key]!r}; it must be one of ' + ', '.join(
-          _ALLOWED[key]
-        )
-  needed = _SIZES.get(spec.input.get('fit'), ('size',))
-  for key in ('color', 'fit', *needed):
-    if key not in spec.input:
-      return f"'{key}' is missing in [input]"
-  size = spec.input.get('size', [spec.input.get('height', 1)] * 2)
-  if len(size) != 2 or not all(isinstance(x, int) and x > 0 for x in size):
-    return f'size is {size}; it must be [height, width] in pixels'
-  if 'kind' not in spec.output:
-    return "'kind' is missing in [output]"
-  kind = spec.output['kind']
+def _parse_input(table: '_Table') -> Input:
+  fit_name = table.choice('fit', Fit)
+  needs_all = fit_name in ('keep_height', 'pad_multiple')
+  rules = Input(
+    color=table.choice('color', Color),
+    fit=_parse_fit(table, fit_name),
+    name=table.text('name', None),
+    interpolation=table.choice(
+      'interpolation', Interpolation, *(() if needs_all else ('linear',))
+    ),
+    pad_value=table.whole(
+      'pad_value', *(() if fit_name == 'pad_multiple' else (0,))
+    ),
+    scale=table.number('scale', 1.0),
+    mean=table.colour('mean', 0.0),
+    std=table.colour('std', 1.0),
+    layout=table.choice('layout', Layout, 'nchw'),
+  )
+  if 0 in rules.std:
+    raise SpecError(f'std is {list(rules.std)}; none of it may be 0')
+  table.finish(f'the fit {fit_name}')
+  return rules
+
+
+def _parse_fit(
+  table: '_Table', name: Fit
+) -> FixedSize | KeepHeight | PadMultiple:
+  if name == 'keep_height':
+    return KeepHeight(
+      height=table.whole('height', least=1),
+      multiple_of=table.whole('multiple_of', least=1),
+      max_width=table.whole('max_width', least=1),
+    )
+  if name == 'pad_multiple':
+    return PadMultiple(
+      height=table.whole('height', least=1),
+      multiple_of=table.whole('multiple_of', least=1),
+      work_height=table.whole('work_height', least=1),
+      scales=table.numbers('scales'),
+    )
+  size = table.take('size')
+  if (
+    not isinstance(size, list)
+    or len(size) != 2
+    or not all(_is_whole(x) and x > 0 for x in size)
+  ):
+    raise SpecError(f'size is {size}; it must be [height, width] in pixels')
+  if name == 'affine_box':
+    padding = table.number('box_padding', 1.0)
+    detector = table.text('detector', None)
+    return FixedSize(name, (size[0], size[1]), padding, detector)
+  return FixedSize(name, (size[0], size[1]))
+
+
+def _parse_output(table: '_Table') -> Output:
+  kind = table.choice('kind', Kind)
+  if kind == 'heat_paf':
+    stride = table.whole('stride', least=1)
+    content = HeatPaf(stride, table.choice('decoder', Decoder))
+  elif kind == 'simcc':
+    content = SimCC(table.number('split'), table.number('min_score'))
+  elif kind == 'logits':
+    content = Logits(table.choice('align', Align))
+  elif kind == 'boxes':
+    content = Boxes(table.number('min_score'))
+  else:
+    content = LabelMap()
+  tensors = table.take('tensors', [0])
+  if not isinstance(tensors, list) or not all(
+    _is_whole(x) or isinstance(x, str) for x in tensors
+  ):
+    raise SpecError(f'tensors is {tensors}; it must be numbers or names')
+  output = Output(
+    kind=kind,
+    content=content,
+    name=table.text('name', None),
+    tensors=tuple(tensors),
+    channels=_parse_channels(table, kind),
+  )
+  table.finish(f'the kind {kind}')
+  return output
+
+
+def _parse_channels(table, kind: Kind) -> int | tuple[int, ...] | None:
+  if kind in ('simcc', 'logits'):
+    return table.whole('channels', least=1)
+  channels = table.take('channels', None)
+  if channels is None or _is_whole(channels):
+    return channels
+  if isinstance(channels, list) and all(_is_whole(x) for x in channels):
+    return tuple(channels)
+  raise SpecError(
+    f'channels is {channels}; it must be a number, or one for each tensor'
+  )
+
+
+def _parse_lip20(table: Any) -> tuple[int, ...]:
+  if not isinstance(table, list) or not all(
+    _is_whole(x) and 0 <= x < NUM_LABELS for x in table
+  ):
+    raise SpecError(f'to_lip20 is {table}; it must be labels from 0 to 19')
+  return tuple(table)
+
+
+def _parse_coco18(table: Any) -> tuple[tuple[int, ...], ...]:
+  if not isinstance(table, list):
+    raise SpecError(f'to_coco18 is {table}; it must be a list of joints')
+  joints = [x if isinstance(x, list) else [x] for x in table]
+  for joint in joints:
+    if not joint or not all(_is_whole(x) for x in joint):
+      raise SpecError(f'to_coco18 has {joint}, which is no joint of the model')
+  return tuple(tuple(x) for x in joints)
+
+
+def _check_together(spec: Spec) -> None:
+  """What the fields of several tables must agree on."""
+  kind, channels = spec.output.kind, spec.output.channels
   tasks = {_TASKS[kind], _BACKENDS.get(spec.backend, spec.task)}
   if tasks != {spec.task}:
-    return f'{spec.backend} and the kind {kind} are not for {spec.task}'
-  if spec.input['fit'] in _SIZES and kind != 'heat_paf':
-    return f'the fit {spec.input["fit"]} is for the kind heat_paf'
-  for key in ('mean', 'std'):
-    values = spec.input.get(key, [1, 1, 1])
-    numbers = [x for x in values if isinstance(x, (int, float))]
-    if len(values) != 3 or len(numbers) != 3 or (key == 'std' and 0 in values):
-      return f'{key} is {values}; it must be three numbers, one a colour'
-  for key in _NEEDED[kind]:
-    if key not in spec.output:
-      return f"'{key}' is missing in [output]"
+    raise SpecError(
+      f'{spec.backend} and the kind {kind} are not for {spec.task}'
+    )
+  fit, content = spec.input.fit, spec.output.content
+  if not isinstance(fit, FixedSize) and kind != 'heat_paf':
+    name = 'keep_height' if isinstance(fit, KeepHeight) else 'pad_multiple'
+    raise SpecError(f'the fit {name} is for the kind heat_paf')
+  openpose = isinstance(content, HeatPaf) and content.decoder == 'openpose'
+  if openpose != isinstance(fit, PadMultiple):
+    raise SpecError(
+      "the decoder 'openpose' and the fit 'pad_multiple' need each other"
+    )
+  if spec.backend == 'tf_graph':
+    if spec.input.name is None or spec.output.name is None:
+      raise SpecError('tf_graph needs a name in [input] and one in [output]')
+    if not isinstance(fit, KeepHeight):
+      raise SpecError("tf_graph needs the fit 'keep_height'")
   if spec.task == 'parsing':
-    table = spec.to_lip20
-    if not table or not all(x in range(20) for x in table):
-      return f'to_lip20 is {list(table)}; it must be labels from 0 to 19'
-    if spec.output.get('channels', len(table)) != len(table):
-      return (
-        f'to_lip20 has {len(table)} labels for '
-        f'{spec.output["channels"]} channels'
-      )
-  whole = spec.output.get('decoder') == 'openpose'
-  if whole != (spec.input['fit'] == 'pad_multiple'):
-    return "the decoder 'openpose' and the fit 'pad_multiple' need each other"
+    count = len(spec.to_lip20)
+    if not count:
+      raise SpecError('to_lip20 is missing in [labels]')
+    if channels not in (None, count):
+      raise SpecError(f'to_lip20 has {count} labels for {channels} channels')
   if kind == 'simcc':
+    assert isinstance(channels, int)  # See _parse_channels.
     joints = spec.to_coco18
-    if len(joints) != 18:
-      return f'to_coco18 has {len(joints)} joints instead of 18'
-    for joint in joints:
-      both = joint if isinstance(joint, list) else [joint]
-      if not both or not all(x in range(spec.output['channels']) for x in both):
-        return f'to_coco18 has {joint}, which is no joint of the model'
-  return None
-
-
-def models_folder(folder: str | os.PathLike | None = None) -> pathlib.Path:
-  """Where model files are: the argument, $VITON_JAX_MODELS, or the cache."""
-  chosen = folder or os.environ.get(_VARIABLE)
-  return pathlib.Path(chosen or '~/.cache/viton_jax/models').expanduser()
-
-
-def status(spec: Spec, folder: pathlib.Path) -> str:
-  """What is to be said of a model's file: 'found', 'missing' or what else."""
-  path = folder / spec.file
-  if not path.is_file():
-    return 'missing'
-  size = path.stat().st_size
-  if spec.size is not None and size != spec.size:
-    return f'found, but of {size} bytes instead of {spec.size}'
-  if spec.sha256 is None:
-    return f'found, {size} bytes; which file it should be is not known'
-  with path.open('rb') as file:
-    digest = hashlib.file_digest(file, 'sha256').hexdigest()
-  return 'found' if digest == spec.sha256 else 'found, but of another sha256'
-
-
-def size_text(spec: Spec) -> str:
-  """The size of a model's file, in words."""
-  return 'size not known' if spec.size is None else f'{spec.size} bytes'
-
-
-def missing(spec: Spec, folder: pathlib.Path) -> InputError:
-  """The error that tells where to get a file and where to put it."""
-  path = folder / spec.file
-  return InputError(
-    f"the {spec.task} model '{spec.name}' is missing: get {path.name} "
-    f'({size_text(spec)}, licence {spec.licence}) from {spec.source}, and '
-    f'put it at {path}'
-  )
-
-
-def can_run(spec: Spec) -> bool:
-  """Whether what runs the model is installed."""
-  return spec.backend != 'onnx' or bool(importlib.util.find_spec('onnxruntime'))
-
-
-def first_found(task: str, folder: pathlib.Path) -> Spec | None:
-  """The first model of a task, by rank, that is there and can be run."""
-  for spec in known_specs().values():
-    there = spec.task == task and (folder / spec.file).is_file()
-    if there and can_run(spec):
-      return spec
-  return None
-
-
-def find(
-  model: str | os.PathLike | None,
-  folder: str | os.PathLike | None = None,
-  *,
-  task: str,
-) -> tuple[Spec | None, pathlib.Path]:
-  """Finds the file to use and how to use it.
-
-  Args:
-    model: a model file, a spec of the user's own ('.toml'), the name of a known
-      spec, or None: the first by rank whose file is in the models folder.
-    folder: models folder; None: see `models_folder`.
-    task: 'pose', 'parsing' or 'detector'.
-
-  Returns:
-    the spec and the file. None for the spec of an '.onnx' file: what it is
-    must be seen from its shapes.
-
-  Raises:
-    InputError: there is no such file; says which, and where to put it.
-  """
-  specs = {k: v for k, v in known_specs().items() if v.task == task}
-  root = models_folder(folder)
-  if model is None:
-    spec = first_found(task, root)
-    if spec is None:
-      default = DEFAULT_PARSER if task == 'parsing' else DEFAULT_POSE
-      raise missing(specs[default], root)
-    return spec, root / spec.file
-  name = os.fspath(model)
-  if name in specs:
-    spec, path = specs[name], root / specs[name].file
-    if not path.is_file():
-      raise missing(spec, root)
-    return spec, path
-  path = pathlib.Path(name)
-  if path.is_dir():
-    raise InputError(f'{path}: a folder; give the model file in it')
-  if not path.is_file():
-    raise InputError(
-      f'{path}: no such model file; give a file, or one of the known models '
-      f'{", ".join(specs)}'
-    )
-  return _of_file(path, specs, task)
-
-
-def _of_file(path, specs, task) -> tuple[Spec | None, pathlib.Path]:
-  suffix = path.suffix.lower()
-  if suffix == '.toml':
-    spec = read_spec(path)
-    if spec.task != task:
-      raise InputError(
-        f'{path}: a spec for {spec.task}, but {task} is asked for'
+    if len(joints) != NUM_KEYPOINTS:
+      raise SpecError(
+        f'to_coco18 has {len(joints)} joints instead of {NUM_KEYPOINTS}'
       )
-    if not (path.parent / spec.file).is_file():
-      raise missing(spec, path.parent)
-    return spec, path.parent / spec.file
-  if suffix in _PICKLES:
-    raise InputError(
-      f'{path}: such files hold Python objects and can run code when they '
-      'are read, so they are not; export the network to ONNX where you '
-      'trust the file, and give the .onnx file'
-    )
-  if suffix == '.onnx':
-    return None, path
-  # Which graph it is does not matter: all of a backend are fed alike.
-  backend = _SUFFIXES.get(suffix, 'tf_graph' if task == 'pose' else None)
-  for spec in specs.values():
-    if spec.backend == backend:
-      return specs.get(DEFAULT_POSE, spec), path
-  known = {'pose': '.onnx or .pb', 'parsing': '.onnx or .h5'}
-  raise InputError(
-    f'{path}: not a kind of file that a {task} model has; give '
-    f'{known.get(task, ".onnx")}, or a spec (.toml)'
-  )
+    for joint in joints:
+      if not all(x in range(channels) for x in joint):
+        raise SpecError(
+          f'to_coco18 has {list(joint)}, which is no joint of the model'
+        )
+
+
+def _is_whole(value: Any) -> bool:
+  return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+  return _is_whole(value) or isinstance(value, float)
+
+
+_REQUIRED: Any = object()
+
+
+class _Table:
+  """A table of a spec: each field is taken once, with its type checked."""
+
+  def __init__(self, name: str, values: dict[str, Any]):
+    self._name = name
+    self._left = dict(values)
+
+  def take(self, key: str, default: Any = _REQUIRED) -> Any:
+    value = self._left.pop(key, default)
+    if value is _REQUIRED:
+      raise SpecError(f"'{key}' is missing in [{self._name}]")
+    return value
+
+  def choice(self, key: str, choices: Any, default: Any = _REQUIRED) -> Any:
+    """One of the values of a Literal type."""
+    value = self.take(key, default)
+    if value not in get_args(choices):
+      allowed = ', '.join(get_args(choices))
+      raise SpecError(f'{key} is {value!r}; it must be one of {allowed}')
+    return value
+
+  def text(self, key: str, default: Any = _REQUIRED) -> Any:
+    return self._of(key, default, lambda x: isinstance(x, str), 'a text')
+
+  def whole(self, key: str, default: Any = _REQUIRED, least: int = 0) -> Any:
+    words = f'a whole number of at least {least}'
+    return self._of(key, default, lambda x: _is_whole(x) and x >= least, words)
+
+  def number(self, key: str, default: Any = _REQUIRED) -> Any:
+    return self._of(key, default, _is_number, 'a number')
+
+  def numbers(self, key: str, default: Any = _REQUIRED) -> tuple[float, ...]:
+    values = self.take(key, default)
+    if not isinstance(values, list) or not values:
+      raise SpecError(f'{key} is {values}; it must be a list of numbers')
+    if not all(_is_number(x) for x in values):
+      raise SpecError(f'{key} is {values}; it must be a list of numbers')
+    return tuple(values)
+
+  def colour(self, key: str, default: float) -> tuple[float, ...]:
+    values = self.take(key, [default] * 3)
+    if (
+      not isinstance(values, list)
+      or len(values) != 3
+      or not all(_is_number(x) for x in values)
+    ):
+      raise SpecError(
+        f'{key} is {values}; it must be three numbers, one a colour'
+      )
+    return tuple(values)
+
+  def finish(self, of: str = '') -> None:
+    """Raises SpecError if a field is left that nobody has taken."""
+    if self._left:
+      raise SpecError(
+        f"'{next(iter(self._left))}' is not a field of [{self._name}]"
+        + (f' with {of}' if of else '')
+      )
+
+  def _of(self, key, default, valid, words):
+    value = self.take(key, default)
+    if value is not default and not valid(value):
+      raise SpecError(f'{key} is {value!r}; it must be {words}')
+    return value

@@ -1,1 +1,1 @@
-"""Two photos in, one picture out, at the size of the photo."""
+"""Two photos in, one image out, at the size of the photo."""

@@ -5,23 +5,18 @@ the garment's photo itself, so that its pattern stays sharp however large the
 photos are.
 """
 
-from collections.abc import Callable
 import dataclasses
-import functools
-import os
-import pathlib
 
 import cv2
 import numpy as np
 from scipy import ndimage
 
 from input_pipeline.sample import Sample, working_example
-from viton_jax import geometry
+from viton_jax import engine, geometry
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
-from viton_jax.io import contact_sheets
 from viton_jax.labels import GARMENT_LABEL
-from viton_jax.serving import artifact
+from viton_jax.representation import to_uint8
 
 PASTE_SIZE = (256, 192)
 # Grey levels within which a colour may be the background's, and how far from
@@ -31,84 +26,31 @@ _GAP = 0.06
 
 
 @dataclasses.dataclass(frozen=True)
-class Dressed:
-  """A person at the size of the photo.
+class Composition:
+  """A try-on at the size of the photo.
 
   Attributes:
-    picture: (h, w, 3) uint8.
-    changed: (h, w) bool, where it is dressed or undressed.
-    steps: pictures on the way to it, (h', w', 3) uint8, by name.
+    image: (h, w, 3) uint8.
+    changed: (h, w) bool, where the old or the new garment is.
+    steps: images of each step, (h', w', 3) uint8, by name.
   """
 
-  picture: np.ndarray
+  image: np.ndarray
   changed: np.ndarray
   steps: dict[str, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class Networks:
-  """Both networks, ready to dress one person.
-
-  Attributes:
-    size: (h, w) at work.
-    dress: Sample -> Dressed; raises InputError where it cannot be matched.
-  """
-
-  size: tuple[int, int]
-  dress: Callable[[Sample], Dressed]
-
-
-def load_networks(
-  checkpoint: str | os.PathLike,
-  refine_checkpoint: str | os.PathLike | None = None,
-) -> Networks:
-  """Loads both networks from any of the places where they lie together.
+def compose(sample: Sample, try_on: engine.TryOn) -> Composition:
+  """The networks' try-on, enlarged, with the garment at its own sharpness.
 
   Args:
-    checkpoint: a folder with workdirs stage1/ and stage2/, as the demo leaves
-      it; a folder that `viton_jax.convert` or `viton_jax.export` wrote; or an
-      encoder-decoder.
-    refine_checkpoint: the refinement network where it lies elsewhere.
+    sample: person and garment.
+    try_on: what `networks.load` returns.
 
   Raises:
-    InputError: see `try_on_batch.make_try_on`.
+    InputError: the garment cannot be matched.
   """
-  from viton_jax import engine  # Not for those who only paste.
-
-  folder = pathlib.Path(checkpoint)
-  if (folder / artifact.MANIFEST).is_file():
-    exported = artifact.load(folder, max_batch=1)
-    return _networks(functools.partial(_run_exported, exported), exported)
-  if refine_checkpoint is None and (folder / 'stage2').is_dir():
-    checkpoint, refine_checkpoint = folder / 'stage1', folder / 'stage2'
-  first, run = engine.make_try_on(
-    checkpoint, refine_checkpoint or checkpoint, workers=1
-  )
-  return _networks(run, first)
-
-
-def _networks(run, trained) -> Networks:
-  dress = functools.partial(
-    _dress, run=run, working=trained.size, fidelity=trained.fidelity
-  )
-  return Networks(trained.size, dress)
-
-
-def _run_exported(exported, batch):
-  """As `make_try_on`, of an exported try-on, whose pictures are uint8."""
-  tried = exported({name: batch[name] for name in exported.manifest['inputs']})
-  as_norm = {
-    name: getattr(tried, name) / np.float32(127.5) - 1
-    for name in ('coarse', 'warped', 'output')
-  }
-  as_share = {
-    name: getattr(tried, name) / np.float32(255) for name in ('mask', 'alpha')
-  }
-  return dataclasses.replace(tried, **as_norm, **as_share)
-
-
-def _dress(sample: Sample, *, run, working, fidelity) -> Dressed:
-  """The networks' try-on, enlarged, with the garment at its own sharpness."""
+  working, fidelity = try_on.size, try_on.fidelity
   height, width = working
   example = working_example(
     sample, height=height, width=width, fidelity=fidelity
@@ -118,7 +60,7 @@ def _dress(sample: Sample, *, run, working, fidelity) -> Dressed:
     for name, value in example.items()
     if isinstance(value, np.ndarray)
   }
-  tried = run(batch)
+  tried = try_on(batch)
   if tried.failures[0]:
     raise InputError(f'{sample.name}: {tried.failures[0]}')
   size = sample.parse.shape
@@ -131,22 +73,23 @@ def _dress(sample: Sample, *, run, working, fidelity) -> Dressed:
   coarse = enlarge((tried.coarse[0] + 1) * 127.5, size).clip(0, 255)
   alpha = enlarge(tried.alpha[0][..., 0], size).clip(0, 1)
   mask = enlarge(tried.mask[0][..., 0], size)
-  picture = coarse + alpha[..., None] * (warped - coarse)
-  return Dressed(
-    picture=np.rint(picture).astype(np.uint8),
+  image = coarse + alpha[..., None] * (warped - coarse)
+  image = np.rint(image).astype(np.uint8)
+  return Composition(
+    image=image,
     changed=(sample.parse == GARMENT_LABEL) | (mask > 0.5),
     steps={
-      'coarse': contact_sheets.to_rgb(tried.coarse[0], (-1, 1)),
-      'mask': contact_sheets.to_rgb(tried.mask[0], (0, 1)),
+      'coarse': to_uint8(tried.coarse[0]),
+      'mask': gray(tried.mask[0, ..., 0]),
       'warped': warped,
-      'alpha': contact_sheets.to_rgb(tried.alpha[0], (0, 1)),
-      'composed': np.rint(picture).astype(np.uint8),
+      'alpha': gray(tried.alpha[0, ..., 0]),
+      'composed': image,
     },
   )
 
 
-def paste(sample: Sample) -> Dressed:
-  """The garment, bent onto the one that the person wears."""
+def paste(sample: Sample) -> Composition:
+  """The garment, warped onto the one that the person wears."""
   height, width = PASTE_SIZE
   example = working_example(
     sample, height=height, width=width, fidelity='fixed'
@@ -165,9 +108,9 @@ def paste(sample: Sample) -> Dressed:
     out_size=size,
   )
   share = smooth_region(sample.parse, (GARMENT_LABEL,))[..., None]
-  picture = sample.person + share * (warped.astype(np.float32) - sample.person)
-  return Dressed(
-    picture=np.rint(picture).astype(np.uint8),
+  image = sample.person + share * (warped.astype(np.float32) - sample.person)
+  return Composition(
+    image=np.rint(image).astype(np.uint8),
     changed=sample.parse == GARMENT_LABEL,
     steps={'warped': warped},
   )
@@ -189,7 +132,7 @@ def warp_photo(
     photo: (hg, wg, 3) uint8.
     control_points: (n * n, 2) x, y in [-1, 1], between the centres of the
       border pixels at the working size.
-    working_size: (h, w) of both pictures for which those were made.
+    working_size: (h, w) of both images for which those were made.
     out_size: (H, W).
 
   Returns:
@@ -245,6 +188,11 @@ def spread_garment(photo: np.ndarray, garment_mask: np.ndarray) -> np.ndarray:
 def _eroded(mask: np.ndarray, times: int) -> np.ndarray:
   kernel = np.ones((3, 3), np.uint8)
   return cv2.erode(mask.astype(np.uint8), kernel, iterations=times) > 0
+
+
+def gray(values: np.ndarray) -> np.ndarray:
+  """(h, w) within [0, 1] -> (h, w, 3) uint8."""
+  return np.repeat(to_uint8(values, (0, 1))[..., None], 3, axis=-1)
 
 
 def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

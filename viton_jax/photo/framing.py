@@ -1,6 +1,6 @@
 """From any photo to the networks' frame around the upper body, and back.
 
-The networks know pictures of 3 : 4 with the head near the upper border and the
+The networks know images of 3 : 4 with the head near the upper border and the
 hips at three quarters of the height, as the VITON data set frames people.
 """
 
@@ -101,7 +101,7 @@ def check_view(
       f'{name}: the {" and the ".join(missing)} cannot be seen, and without '
       f'them nobody can be dressed; {way_out}'
     )
-  # From the front a person's right is on the picture's left.
+  # From the front a person's right is on the image's left.
   turned = keypoints[R_SHOULDER, 0] > keypoints[L_SHOULDER, 0]
   if turned and not seen[list(_FACE)].any():
     raise InputError(
@@ -188,7 +188,7 @@ def cut(image: np.ndarray, box: Box, *, fill: str) -> np.ndarray:
 
 
 def change_mask(changed: np.ndarray, kept: np.ndarray) -> np.ndarray:
-  """How much of the new picture shows: 1 where it changes, soft at the rim.
+  """How much of the new image shows: 1 where it changes, soft at the rim.
 
   Args:
     changed: (h, w) bool, what is dressed or undressed.

@@ -1,4 +1,4 @@
-"""Joints, labels and garment masks from whatever a user gives.
+"""Joints, labels and garment masks from the forms in which users have them.
 
 Each may be an array, a file, a model, or nothing: then the default finds it.
 Every function also says in words what it has used.
@@ -16,15 +16,17 @@ from viton_jax.io.photos import read_photo
 from viton_jax.labels import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.perception import flat_garment
 from viton_jax.perception.parsing import parsers
-from viton_jax.perception.pose import estimation as pose_lib
+from viton_jax.perception.pose.estimation import choose_pose
+from viton_jax.perception.pose.estimator import largest_first
 
 _POSE_FILES = ('.json', '.mat', '.pkl', '.pickle')
 _LABEL_FILES = ('.png', '.jpg', '.jpeg', '.mat')
-Given = np.ndarray | str | os.PathLike | None
+Path = str | os.PathLike
+Given = np.ndarray | Path | None
 
 
 def people_of(
-  pose: Given, photo: np.ndarray, name: str, *, models_dir: Given = None
+  pose: Given, photo: np.ndarray, name: str, *, models_dir: Path | None = None
 ) -> tuple[list[np.ndarray], str]:
   """The joints of the people in a photo.
 
@@ -50,11 +52,11 @@ def people_of(
       path, photo.shape[:2], person=pathlib.Path(name).stem
     )
     return (
-      pose_lib.largest_first([(one, 0.0) for one in people]),
+      largest_first([(one, 0.0) for one in people]),
       f'of {path}, {rule}',
     )
   try:
-    finder = pose_lib.choose_pose(pose, models_dir)
+    finder = choose_pose(pose, models_dir)
   except InputError as error:
     if pose is not None:
       raise
@@ -81,7 +83,7 @@ def labels_of(
   labels: str,
   cut: Callable[[np.ndarray], np.ndarray],
   keypoints: np.ndarray,
-  models_dir: Given = None,
+  models_dir: Path | None = None,
 ) -> tuple[np.ndarray, str]:
   """LIP-20 labels of the part of a photo that is dressed.
 
@@ -142,13 +144,13 @@ def garment_mask_of(
   Raises:
     InputError: no garment, or a mask of another size.
   """
-  if mask is None and opacity is None:
+  if mask is None and opacity is not None:
+    found, source = opacity > 127, "the photo's own transparency"
+  elif mask is None:
     try:
       return flat_garment.segment_garment(garment), 'found in its photo'
     except InputError as error:
       raise InputError(f'{name}: {error}') from error
-  if mask is None:
-    found, source = opacity > 127, "the photo's own transparency"
   elif isinstance(mask, np.ndarray):
     found, source = mask > 0, 'given'
   else:

@@ -1,4 +1,4 @@
-"""Writes the pictures of a try-on from two photos."""
+"""Writes the images of a try-on from two photos."""
 
 import pathlib
 
@@ -7,7 +7,7 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets, images, storage
 
-_STEP_HEIGHT = 384  # Of a picture in the sheet of steps.
+_STEP_HEIGHT = 384  # Of an image in the sheet of steps.
 
 
 def check_output(path: pathlib.Path) -> None:
@@ -18,11 +18,11 @@ def check_output(path: pathlib.Path) -> None:
     raise InputError(f'{path}: is a folder; give --out the name of a file')
 
 
-def write_picture(path: pathlib.Path, picture: np.ndarray) -> None:
+def write_image(path: pathlib.Path, image: np.ndarray) -> None:
   """Writes a PNG, or a JPEG, as the name says, whole or not at all."""
   check_output(path)
   jpeg = path.suffix.lower() != '.png'
-  data = (images.encode_jpeg if jpeg else images.encode_png)(picture)
+  data = (images.encode_jpeg if jpeg else images.encode_png)(image)
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     storage.write_file(path, data)
@@ -36,14 +36,14 @@ def steps_sheet(steps: dict[str, np.ndarray]) -> np.ndarray:
   """All steps side by side, of one height, under their names."""
   width = _STEP_HEIGHT * 3 // 4
   columns = {}
-  for name, picture in steps.items():
-    h, w = picture.shape[:2]
+  for name, image in steps.items():
+    h, w = image.shape[:2]
     scale = min(_STEP_HEIGHT / h, width / w)
     inner = max(round(h * scale), 1), max(round(w * scale), 1)
-    page = np.full((1, _STEP_HEIGHT, width, 3), 255, np.uint8)
+    column = np.full((1, _STEP_HEIGHT, width, 3), 255, np.uint8)
     top, left = (_STEP_HEIGHT - inner[0]) // 2, (width - inner[1]) // 2
-    page[0, top : top + inner[0], left : left + inner[1]] = images.resize_area(
-      np.ascontiguousarray(picture), *inner
+    column[0, top : top + inner[0], left : left + inner[1]] = (
+      images.resize_area(np.ascontiguousarray(image), *inner)
     )
-    columns[name] = page
+    columns[name] = column
   return contact_sheets.contact_sheet(columns)

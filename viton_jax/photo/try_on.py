@@ -1,4 +1,4 @@
-"""Two photos in, one picture out: `viton_jax.try_on`."""
+"""Two photos in, one image out: `viton_jax.try_on`."""
 
 from collections.abc import Callable
 import dataclasses
@@ -9,8 +9,8 @@ import numpy as np
 
 from input_pipeline.layouts.label_maps import settle_garment
 from input_pipeline.sample import Sample
+from viton_jax import networks
 from viton_jax.errors import InputError
-from viton_jax.io import contact_sheets
 from viton_jax.io.photos import read_photo
 from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
 from viton_jax.perception.parsing import parsers
@@ -32,7 +32,7 @@ class TryOnResult:
     keypoints: (18, 3) float32 x, y in pixels of the photo, confidence.
     parse: (box.height, box.width) uint8 LIP-20 labels of that part.
     garment_mask: (hg, wg) bool, the garment in its photo.
-    steps: pictures of each step, (h', w', 3) uint8, by name.
+    steps: images of each step, (h', w', 3) uint8, by name.
     notes: what was used and found, a sentence each.
   """
 
@@ -43,6 +43,18 @@ class TryOnResult:
   garment_mask: np.ndarray
   steps: dict[str, np.ndarray]
   notes: tuple[str, ...]
+
+  def __repr__(self) -> str:
+    """Shapes and types; the arrays themselves would take pages."""
+    arrays = ', '.join(
+      f'{name}={value.dtype}{value.shape}'
+      for name, value in vars(self).items()
+      if isinstance(value, np.ndarray)
+    )
+    return (
+      f'{type(self).__name__}({arrays}, box={self.box}, '
+      f'steps={list(self.steps)}, notes={len(self.notes)})'
+    )
 
 
 def try_on(
@@ -68,8 +80,8 @@ def try_on(
     garment: the same; a flat garment on a light background, or a cut-out with
       transparency.
     checkpoint: for 'viton': a folder with both networks (the demo's, or what
-      `viton_jax.convert` wrote), an encoder-decoder with `refine_checkpoint`
-      beside it, or what `viton_jax.export` wrote.
+      `viton_jax.convert` or `viton_jax.export` wrote), or an encoder-decoder,
+      with `refine_checkpoint` beside it.
     method: 'viton', or 'paste': the garment bent onto the one that is worn,
       without any network (the paper's non-parametric baseline).
     pose: joints of the person: (18, 3) x, y in pixels and confidence; a file
@@ -79,8 +91,8 @@ def try_on(
       else GrabCut.
     refine_checkpoint: the refinement network where it lies elsewhere.
     labels: what a parse file's numbers mean: 'lip', 'cihp' or 'atr'.
-    garment_mask: (hg, wg) bool or a picture, light on the garment; None: found
-      in the photo.
+    garment_mask: (hg, wg) bool or an image file, light on the garment; None:
+      found in the photo.
     person_index: which of several people, 0 the largest.
     models_dir: where model files are.
     say: is told each note as it comes.
@@ -100,6 +112,10 @@ def try_on(
       "method 'viton' needs trained networks; give --checkpoint (a demo, a "
       'workdir or an export), or --method paste, which needs none'
     )
+  # One pair, one thread. A wrong checkpoint is found before any other work.
+  loaded = None
+  if method == 'viton':
+    loaded = networks.load(checkpoint, refine_checkpoint, workers=1)
   notes = []
 
   def note(text):
@@ -118,7 +134,7 @@ def try_on(
   )
   note(f'garment mask: {source}, {mask.mean():.0%} of {garment_name}')
 
-  # ----------------------------------------------------- who is in the picture
+  # ------------------------------------------------------- who is in the photo
   people, source = inputs.people_of(
     pose, photo, person_name, models_dir=models_dir
   )
@@ -136,11 +152,7 @@ def try_on(
   framing.check_view(keypoints, photo.shape[:2], person_name)
 
   # ----------------------------------------------- the frame of the upper body
-  if method == 'viton':
-    networks = composition.load_networks(checkpoint, refine_checkpoint)
-    (height, width), dress = networks.size, networks.dress
-  else:
-    (height, width), dress = composition.PASTE_SIZE, composition.paste
+  height, width = loaded.size if loaded else composition.PASTE_SIZE
   box = framing.upper_body(keypoints, photo.shape[:2], width / height)
   crop = framing.cut(photo, box, fill='edge')
   inside = keypoints.copy()
@@ -173,21 +185,24 @@ def try_on(
     parse=parsed,
     garment_mask=mask,
   )
-  dressed = dress(sample)
-  weight = framing.change_mask(dressed.changed, np.isin(parsed, HEAD_LABELS))
-  picture = framing.paste_back(photo, dressed.picture, weight, box)
+  if loaded:
+    composed = composition.compose(sample, loaded)
+  else:
+    composed = composition.paste(sample)
+  weight = framing.change_mask(composed.changed, np.isin(parsed, HEAD_LABELS))
+  image = framing.paste_back(photo, composed.image, weight, box)
   steps = {
     'person': crop,
     'joints': draw_people(crop, [inside]),
     'labels': parsers.colour_labels(crop, parsed),
     'garment': cloth,
-    'garment mask': contact_sheets.to_rgb(mask[..., None], (0, 1)),
-    **dressed.steps,
-    'changed': contact_sheets.to_rgb(weight[..., None], (0, 1)),
-    'result': framing.cut(picture, box, fill='edge'),
+    'garment mask': composition.gray(mask),
+    **composed.steps,
+    'changed': composition.gray(weight),
+    'result': framing.cut(image, box, fill='edge'),
   }
   return TryOnResult(
-    picture=picture,
+    picture=image,
     box=box,
     keypoints=keypoints,
     parse=parsed,

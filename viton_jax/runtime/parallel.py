@@ -64,6 +64,17 @@ def shard(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   }
 
 
+def pad(batch: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+  """Fills a batch up to `size` examples with copies of the last one."""
+  missing = size - len(next(iter(batch.values())))
+  if not missing:
+    return batch
+  return {
+    name: np.concatenate([x, np.repeat(x[-1:], missing, axis=0)])
+    for name, x in batch.items()
+  }
+
+
 def shard_parts(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
   """Splits consecutive parts of a batch, each over all devices.
 
@@ -186,12 +197,7 @@ def predict(step: Callable) -> Callable:
 
   def run(variables, batch):
     size = len(next(iter(batch.values())))
-    missing = -size % jax.local_device_count()
-    if missing:
-      batch = {
-        k: np.concatenate([v, np.repeat(v[-1:], missing, axis=0)])
-        for k, v in batch.items()
-      }
+    batch = pad(batch, size + -size % jax.local_device_count())
     return jax.tree.map(
       lambda x: x[:size], unshard(mapped(variables, shard(batch)))
     )

@@ -10,11 +10,14 @@ that fails by itself tells the others before it ends, and all of them end with
 its code; EXIT_PEER_LOST is left for a peer that vanished without a word.
 """
 
+from concurrent import futures
 import contextlib
 import ctypes
+import itertools
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -105,7 +108,7 @@ def leaving_at_once():
   if jax.process_count() == 1:
     yield
     return
-  client = _client()
+  client = _state().client
   with _watching_peers(client):
     try:
       yield
@@ -170,46 +173,78 @@ def _watching_peers(client):
 
 def _watch(client, done: threading.Event) -> None:
   """Ends this process when a peer says that it failed, or when one vanishes."""
-  me, count = jax.process_index(), 0
   heard = {}  # Process number -> (its last count, when it was new here).
-  while not done.is_set():
-    try:
-      failed = client.blocking_key_value_get(
-        _FAILED_KEY, round(1000 * _ASK_EVERY_S)
-      )
-    except jax.errors.JaxRuntimeError as error:
-      # The usual case: nobody has set it within the second.
-      failed = None
-      if not str(error).startswith(('DEADLINE_EXCEEDED', 'NOT_FOUND')):
+  with futures.ThreadPoolExecutor(1) as calls:
+    for count in itertools.count():
+      if done.is_set():
+        break
+      asking = calls.submit(_ask_peers, client, str(count))
+      while not futures.wait([asking], timeout=2 * _ASK_EVERY_S).done:
+        # The client's own lock is held while JAX aborts: a call that comes too
+        # late never returns. Whether the coordinator is there shows without it.
+        if not _is_reachable(_state().coordinator_address):
+          _explain_and_leave(done, EXIT_PEER_LOST)
+      try:
+        failed, counts = asking.result()
+      except jax.errors.JaxRuntimeError:
         _explain_and_leave(done, EXIT_PEER_LOST)
-        continue
-    if failed:
-      number, code = map(int, failed.split(','))
-      if number == me:
-        return
-      _explain_and_leave(done, code, number=number)
-      continue
-    try:
-      count += 1
-      client.key_value_set(
-        f'{_ALIVE_KEY}/{me}', str(count), allow_overwrite=True
-      )
-      counts = client.key_value_dir_get(_ALIVE_KEY)
-    except jax.errors.JaxRuntimeError:
-      continue  # If it is for good, the next question says so.
-    # Those that are there: a process may begin late, and one that has done its
-    # work takes its count away.
-    now = time.monotonic()
-    heard = {
-      name: old
-      if (old := heard.get(name)) and old[0] == value
-      else (value, now)
-      for name, value in counts
-    }
-    if any(now - since > _SILENT_S for _, since in heard.values()):
-      _explain_and_leave(done, EXIT_PEER_LOST)
+        break
+      if failed is not None:
+        number, code = failed
+        if number != jax.process_index():
+          _explain_and_leave(done, code, number=number)
+        break
+      # Those that are there: a process may begin late, and one that has done
+      # its work takes its count away.
+      now, before = time.monotonic(), heard
+      heard = {
+        name: before[name]
+        if name in before and before[name][0] == value
+        else (value, now)
+        for name, value in counts
+      }
+      if any(now - since > _SILENT_S for _, since in heard.values()):
+        _explain_and_leave(done, EXIT_PEER_LOST)
+        break
   with contextlib.suppress(jax.errors.JaxRuntimeError):
-    client.key_value_delete(f'{_ALIVE_KEY}/{me}')
+    client.key_value_delete(f'{_ALIVE_KEY}/{jax.process_index()}')
+
+
+def _ask_peers(client, count: str):
+  """Waits a second for a failure, then says and asks who is alive.
+
+  Returns:
+    ((process number, exit code) or None, pairs of a key and its count).
+
+  Raises:
+    JaxRuntimeError: the coordinator does not answer.
+  """
+  try:
+    failed = client.blocking_key_value_get(
+      _FAILED_KEY, round(1000 * _ASK_EVERY_S)
+    )
+    number, code = map(int, failed.split(','))
+    return (number, code), []
+  except jax.errors.JaxRuntimeError as error:
+    # The usual case: nobody has set it within the second.
+    if not str(error).startswith(('DEADLINE_EXCEEDED', 'NOT_FOUND')):
+      raise
+  client.key_value_set(
+    f'{_ALIVE_KEY}/{jax.process_index()}', count, allow_overwrite=True
+  )
+  return None, client.key_value_dir_get(_ALIVE_KEY)
+
+
+def _is_reachable(address: str) -> bool:
+  """Whether something listens at 'host:port', or may and is only slow."""
+  host, _, port = address.rpartition(':')
+  try:
+    socket.create_connection((host.strip('[]'), int(port)), timeout=1).close()
+  except ConnectionRefusedError:
+    return False
+  except OSError:
+    pass
+  return True
 
 
 def _explain_and_leave(done, code, *, number=None):
@@ -252,11 +287,12 @@ def _code_of_lost_peer(client) -> int:
   return code
 
 
-def _client():
-  # Nothing public gives it; multihost_utils takes it from here as well.
+def _state():
+  # Here, because nothing public gives it and its place may change;
+  # multihost_utils takes it from there as well.
   from jax._src.distributed import global_state
 
-  return global_state.client
+  return global_state
 
 
 def _leave(code):

@@ -1,4 +1,4 @@
-"""Loads an exported try-on and calls it, with JAX, NumPy and SciPy alone.
+"""Loads an exported try-on and calls it, without Flax, Orbax or TensorFlow.
 
   from viton_jax.serving import artifact
 
@@ -15,16 +15,13 @@ or, from arrays in a file to arrays in a file:
       --outputs tried.npz
 
 `python -m viton_jax.export` writes the folder; docs/serving.md says what is in
-it. Two compiled programs with the matching between them on the host: what runs
-here is what runs in the live try-on, line for line.
+it and what must be installed. `engine.TryOn` runs its two programs and the
+matching between them, as it runs the networks of checkpoints.
 """
 
 import argparse
 from collections.abc import Mapping
-from concurrent import futures
-import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -35,43 +32,18 @@ from typing import Any
 import jax
 from jax import export
 import numpy as np
+from safetensors import SafetensorError
+import safetensors.numpy
 
-from viton_jax import errors
+from viton_jax import engine, errors
 from viton_jax.errors import InputError
-from viton_jax.geometry.prediction import match
-from viton_jax.runtime import environment
-from viton_jax.serving import flat_tables, weights
 
 FORMAT = 'viton_jax try-on'
 FORMAT_VERSION = 1
 MANIFEST = 'manifest.json'
-# A coordinate from which no pose box reaches the picture; see `_from_parse`.
+# A coordinate from which no pose box reaches the image; see `_from_parse`.
 _OUTSIDE = -1000.0
 _CELL_PX = 16  # `body` has one value for so many pixels a side.
-
-
-@dataclasses.dataclass(frozen=True)
-class TriedOn:
-  """What comes out for b pairs; pictures are uint8 RGB.
-
-  Attributes:
-    output: (b, h, w, 3), the try-on.
-    warped: (b, h, w, 3), the garment bent into its place.
-    coarse: (b, h, w, 3), the encoder-decoder's picture.
-    mask: (b, h, w, 1), where it puts the garment: 0..255 for 0..1.
-    alpha: (b, h, w, 1), how much of `warped` shows: 0..255 for 0..1.
-    control_points: (b, 100, 2) float32 of the warp, in [-1, 1].
-    failures: a reason for each pair that could not be matched, else None; its
-      `warped`, `alpha` and `output` mean nothing.
-  """
-
-  output: np.ndarray
-  warped: np.ndarray
-  coarse: np.ndarray
-  mask: np.ndarray
-  alpha: np.ndarray
-  control_points: np.ndarray
-  failures: list[str | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,28 +53,24 @@ class TryOnArtifact:
   Attributes:
     path: its folder.
     manifest: what manifest.json says.
-    programs: name -> (compiled function of weights and batch, weights on the
-      device).
-    max_batch: larger batches are cut into pieces of this size.
-    pool: threads for the matching.
+    engine: runs its programs.
   """
 
   path: pathlib.Path
   manifest: dict[str, Any]
-  programs: dict[str, tuple]
-  max_batch: int
-  pool: futures.Executor
+  engine: engine.TryOn
 
   @property
   def size(self) -> tuple[int, int]:
-    """(height, width) of all pictures."""
-    return self.manifest['height'], self.manifest['width']
+    """(height, width) of all images."""
+    return self.engine.size
 
   @property
   def fidelity(self) -> str:
-    return self.manifest['fidelity']
+    """'fixed' or 'original'."""
+    return self.engine.fidelity
 
-  def __call__(self, inputs: Mapping[str, np.ndarray]) -> TriedOn:
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> engine.TryOnBatch:
     """Tries on b pairs.
 
     The batch is filled up to 1, 2, 4, 8, ... pairs, so that XLA compiles for
@@ -115,72 +83,16 @@ class TryOnArtifact:
         them of photos that have the working size.
 
     Returns:
-      TriedOn.
+      The try-on, images as uint8.
 
     Raises:
       InputError: an array is missing or has a wrong shape, dtype or value.
     """
-    inputs = self.checked(inputs)
-    count = len(inputs['person'])
-    pieces = [
-      self._try_on(
-        {
-          name: values[begin : begin + self.max_batch]
-          for name, values in inputs.items()
-        }
-      )
-      for begin in range(0, count, self.max_batch)
-    ]
-    if len(pieces) == 1:
-      return pieces[0]
-    return TriedOn(
-      **{
-        field.name: sum((piece.failures for piece in pieces), [])
-        if field.name == 'failures'
-        else np.concatenate([getattr(piece, field.name) for piece in pieces])
-        for field in dataclasses.fields(TriedOn)
-      }
-    )
+    return self.engine(self.checked(inputs))
 
   def checked(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays that the programs need, after all checks."""
     return checked_inputs(self.manifest, inputs)
-
-  def _try_on(self, inputs):
-    count = len(inputs['person'])
-    size = min(bucket(count), self.max_batch)
-    padded = {
-      name: np.concatenate([values, *[values[-1:]] * (size - count)])
-      for name, values in inputs.items()
-    }
-    predicted = self._run('coarse', padded)
-    masks = np.asarray(predicted['mask'])[:count, ..., 0]
-    with _one_blas_thread():
-      matches = list(
-        self.pool.map(
-          functools.partial(match, fidelity=self.fidelity),
-          inputs['garment_mask'],
-          masks,
-        )
-      )
-    control_points = np.stack([points for points, _ in matches])
-    more = np.repeat(control_points[-1:], size - count, axis=0)
-    pictures = self._run(
-      'refine',
-      padded
-      | predicted
-      | {'control_points': np.concatenate([control_points, more])},
-    )
-    return TriedOn(
-      **{name: np.asarray(value)[:count] for name, value in pictures.items()},
-      control_points=control_points,
-      failures=[reason for _, reason in matches],
-    )
-
-  def _run(self, name, arrays):
-    call, variables = self.programs[name]
-    wanted = self.manifest['programs'][name]['inputs']
-    return call(variables, {key: arrays[key] for key in wanted})
 
 
 def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
@@ -204,29 +116,63 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
       f'{path}: was exported for {", ".join(manifest["platforms"])}, but '
       f'JAX runs on {platform} here; set JAX_PLATFORMS=cpu.'
     )
-  programs = {}
-  for name, program in manifest['programs'].items():
-    code = read_checked(path, program['file'], manifest)
-    data = read_checked(path, program['weights'], manifest)
-    try:
-      with flat_tables.provided():
-        exported = export.deserialize(bytearray(code))
-    except Exception as error:  # Flatbuffers and MLIR have their own kinds.
-      reason = str(error).splitlines()[0] if str(error) else type(error)
-      raise InputError(
-        f'{path / program["file"]}: JAX {jax.__version__} cannot read what '
-        f'JAX {manifest["versions"]["jax"]} exported ({reason}); export '
-        'again with a JAX of about the same age.'
-      ) from error
-    tree = weights.read(data, str(path / program['weights']))
-    programs[name] = (jax.jit(exported.call), jax.device_put(tree))
   return TryOnArtifact(
     path=path,
     manifest=manifest,
-    programs=programs,
-    max_batch=bucket(max_batch),
-    pool=futures.ThreadPoolExecutor(environment.cores(), 'matching'),
+    engine=engine.TryOn(
+      size=(manifest['height'], manifest['width']),
+      fidelity=manifest['fidelity'],
+      coarse=_program(path, 'coarse', manifest),
+      refine=_program(path, 'refine', manifest),
+      max_batch=engine.bucket(max_batch),
+    ),
   )
+
+
+def _program(path, name, manifest):
+  """A function from a batch to what a program makes of it, on the device."""
+  program = manifest['programs'][name]
+  code = read_checked(path, program['file'], manifest)
+  data = read_checked(path, program['weights'], manifest)
+  try:
+    exported = export.deserialize(bytearray(code))
+  except Exception as error:  # Flatbuffers and MLIR have their own kinds.
+    reason = str(error).splitlines()[0] if str(error) else type(error)
+    raise InputError(
+      f'{path / program["file"]}: JAX {jax.__version__} cannot read what '
+      f'JAX {manifest["versions"]["jax"]} exported ({reason}); export '
+      'again with a JAX of about the same age.'
+    ) from error
+  call = jax.jit(exported.call)
+  weights = jax.device_put(read_weights(data, path / program['weights']))
+  wanted = program['inputs']
+  return lambda batch: call(weights, {key: batch[key] for key in wanted})
+
+
+def read_weights(data: bytes, path: pathlib.Path) -> dict[str, Any]:
+  """A tree of arrays from tensors named by their place, 'params/a/kernel'.
+
+  Args:
+    data: a safetensors file.
+    path: where it lies, for the message of an error.
+
+  Raises:
+    InputError: not such a file, or a damaged one.
+  """
+  try:
+    flat = safetensors.numpy.load(data)
+  except SafetensorError as error:
+    raise InputError(
+      f'{path}: cannot be read as safetensors ({error}); export again.'
+    ) from error
+  tree: dict[str, Any] = {}
+  for place, value in flat.items():
+    *folders, leaf = place.split('/')
+    branch = tree
+    for folder in folders:
+      branch = branch.setdefault(folder, {})
+    branch[leaf] = value
+  return tree
 
 
 def read_manifest(path: pathlib.Path) -> dict[str, Any]:
@@ -271,11 +217,6 @@ def read_checked(
 
 def digest(data: bytes) -> str:
   return hashlib.sha256(data).hexdigest()
-
-
-def bucket(count: int) -> int:
-  """The smallest power of two that is not below `count`."""
-  return 1 << (count - 1).bit_length()
 
 
 def checked_inputs(
@@ -351,15 +292,6 @@ def _from_parse(inputs, manifest):
     made['keypoints'] = keypoints
     made['pose_limit'] = np.tile(np.float32([w, h]), (b, 1))
   return made
-
-
-def _one_blas_thread():
-  """Matching solves many small systems: more threads for each only wait."""
-  try:
-    import threadpoolctl
-  except ImportError:
-    return contextlib.nullcontext()
-  return threadpoolctl.threadpool_limits(1, user_api='blas')
 
 
 def read_npz(path: str | pathlib.Path) -> dict[str, np.ndarray]:

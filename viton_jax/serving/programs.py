@@ -9,11 +9,11 @@ import jax
 from jax import export
 import jax.numpy as jnp
 
-from viton_jax import engine
+from viton_jax import engine, networks
 from viton_jax.checkpoints import Checkpoint
+from viton_jax.representation import to_uint8
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
-PICTURES = ('output', 'warped', 'coarse', 'mask', 'alpha')
 
 
 def functions(
@@ -23,20 +23,14 @@ def functions(
 
   Returns:
     name -> function; 'coarse' gives float32 `mask` and `coarse`, 'refine'
-    takes these, `garment` and `control_points`, and gives uint8 pictures.
+    takes these, `garment` and `control_points`, and gives uint8 images.
   """
-  coarse_step, refine_step = engine.pure_steps(first, second, dtype=dtype)
-
-  def coarse(variables, batch):
-    mask, picture = coarse_step(variables, batch)
-    return {'mask': mask, 'coarse': picture}
+  coarse, refine_values = networks.pure_steps(first, second, dtype=dtype)
 
   def refine(variables, batch):
-    values = refine_step(variables, batch)
-    values |= {name: batch[name] for name in ('coarse', 'mask')}
+    values = refine_values(variables, batch)
     return {
-      name: engine.to_levels(values[name], *engine.RANGES[name])
-      for name in PICTURES
+      name: to_uint8(values[name], span) for name, span in engine.RANGES.items()
     }
 
   return {'coarse': coarse, 'refine': refine}
@@ -125,5 +119,5 @@ def weights_of(network: Checkpoint) -> dict:
 def input_names(program: str, inputs: dict[str, dict]) -> list[str]:
   """What a program reads, in order."""
   if program == 'refine':
-    return ['garment', 'control_points', 'mask', 'coarse']
+    return list(networks.REFINE_INPUTS)
   return [name for name in inputs if name != 'garment_mask']

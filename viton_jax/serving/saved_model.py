@@ -3,24 +3,28 @@
 The one file of serving that imports TensorFlow. Three signatures:
 
     coarse           photos, keypoints, masks -> mask and coarse, float32
-    refine           these, garment, control_points -> uint8 pictures
+    refine           these, garment, control_points -> uint8 images
     serving_default  both at once, where control_points are known beforehand
 
 Between `coarse` and `refine` the client finds the control points, with
 `viton_jax.geometry.prediction.match`: no TensorFlow operation does that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
+import functools
 import pathlib
-from typing import Any
 
 import jax
+
+# JAX has no public way to leave shape assertions out.
+from jax._src.export import shape_poly
 from jax.experimental import jax2tf
 import numpy as np
 import tensorflow as tf
 
+from viton_jax import engine
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.geometry.prediction import match
 from viton_jax.serving import programs
 
 FOLDER = 'savedmodel'
@@ -67,7 +71,8 @@ def write(
   ):
     names = programs.input_names(name, inputs)
     converted = _convert(function, weights, specs, names)
-    setattr(module, name, _signature(converted, specs, names))
+    with _without_shape_assertions():
+      setattr(module, name, _signature(converted, specs, names))
 
   def both(**arrays):
     # Calls the two signatures, so that their programs are stored once.
@@ -106,6 +111,22 @@ def _convert(function, weights, specs, names) -> Callable:
   return lambda **arrays: converted(weights, arrays)
 
 
+@contextlib.contextmanager
+def _without_shape_assertions() -> Iterator[None]:
+  """Programs traced inside do not check that arrays have one batch size.
+
+  JAX from 0.12 on writes this check in a form that TensorFlow 2.21 cannot read.
+  TensorFlow itself checks every other dimension by the signature, and refuses
+  different batch sizes where arrays meet.
+  """
+  original = shape_poly.shape_assertion
+  shape_poly.shape_assertion = lambda *_, **__: None
+  try:
+    yield
+  finally:
+    shape_poly.shape_assertion = original
+
+
 def _signature(function, specs, names):
   return tf.function(function, autograph=False).get_concrete_function(
     **{
@@ -118,38 +139,22 @@ def _signature(function, specs, names):
 
 
 def load(
-  folder: pathlib.Path, fidelity: str
-) -> Callable[[dict[str, np.ndarray]], dict[str, Any]]:
-  """Loads the SavedModel and makes what a client of it does.
+  folder: pathlib.Path, size: tuple[int, int], fidelity: str
+) -> engine.TryOn:
+  """Loads the SavedModel; the try-on that a client of it makes.
 
   Args:
     folder: of the export.
+    size: (height, width) of all images.
     fidelity: 'fixed' or 'original'.
-
-  Returns:
-    A function from arrays by the names of the manifest's inputs to the uint8
-    pictures of `refine`, `control_points` and `failures`.
   """
   loaded = tf.saved_model.load(str(folder / FOLDER / _VERSION))
-
-  def try_on(batch):
-    predicted = _call(loaded, 'coarse', batch)
-    matches = [
-      match(garment, mask[..., 0], fidelity=fidelity)
-      for garment, mask in zip(
-        batch['garment_mask'], predicted['mask'], strict=True
-      )
-    ]
-    points = np.stack([points for points, _ in matches])
-    pictures = _call(
-      loaded, 'refine', batch | predicted | {'control_points': points}
-    )
-    return pictures | {
-      'control_points': points,
-      'failures': [reason for _, reason in matches],
-    }
-
-  return try_on
+  return engine.TryOn(
+    size=size,
+    fidelity=fidelity,
+    coarse=functools.partial(_call, loaded, 'coarse'),
+    refine=functools.partial(_call, loaded, 'refine'),
+  )
 
 
 def _call(loaded, name, arrays):
@@ -160,21 +165,27 @@ def _call(loaded, name, arrays):
 
 
 def check(
-  folder: pathlib.Path, batch: dict[str, np.ndarray], fidelity: str
-) -> dict[str, Any]:
+  folder: pathlib.Path, batch: dict[str, np.ndarray], first: Checkpoint
+) -> engine.TryOnBatch:
   """Loads the SavedModel and calls it in both ways.
 
+  Args:
+    folder: of the export.
+    batch: the arrays of the manifest's inputs.
+    first: the encoder-decoder.
+
   Returns:
-    What the function that `load` makes gives for `batch`.
+    The try-on of `batch` by `coarse` and `refine`.
 
   Raises:
-    RuntimeError: `serving_default` gives other pictures.
+    RuntimeError: `serving_default` gives other images.
   """
-  tried = load(folder, fidelity)(batch)
+  tried = load(folder, first.size, first.fidelity)(batch)
   loaded = tf.saved_model.load(str(folder / FOLDER / _VERSION))
-  points = {'control_points': tried['control_points']}
+  points = {'control_points': tried.control_points}
   at_once = _call(loaded, 'serving_default', batch | points)
-  for name, picture in at_once.items():
-    if np.abs(picture.astype(int) - tried[name].astype(int)).max() > 1:
+  for name, image in at_once.items():
+    apart = np.abs(image.astype(int) - getattr(tried, name).astype(int))
+    if apart.max() > 1:
       raise RuntimeError(f'serving_default and refine differ in {name}')
   return tried

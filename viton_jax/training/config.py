@@ -89,7 +89,7 @@ def find(path_and_arg: str) -> str:
   if str(name.parent) in ('.', 'configs') and ours.is_file():
     return f'{ours}{colon}{arg}'
   known = ', '.join(
-    sorted(x.stem for x in _OURS.glob('*.py') if not x.stem.startswith('__'))
+    sorted({x.stem for x in _OURS.glob('*.py')} - {'__init__', 'defaults'})
   )
   raise InputError(
     f'--config {path}: there is no such file; give a Python file with '

@@ -121,14 +121,15 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
   def enter():
     if jax.process_index():
       return  # Process 0 speaks for all.
-    if dry_run:
-      workdirs.compare(workdir, config)
-      return
-    held.enter_context(workdirs.lock(workdir))
+    if not dry_run:
+      held.enter_context(workdirs.lock(workdir))
     workdirs.check_space(
       workdir, state, checkpoints=config.keep + config.keep_best + 1
     )
-    workdirs.claim(workdir, config)
+    if dry_run:
+      workdirs.compare(workdir, config)
+    else:
+      workdirs.claim(workdir, config)
 
   parallel.together(enter)
   if dry_run:

@@ -40,6 +40,7 @@ from viton_jax.representation import (
   network_inputs,
   person_representation,
   to_norm,
+  to_uint8,
 )
 from viton_jax.runtime import parallel
 from viton_jax.training.train_state import TrainState
@@ -382,7 +383,7 @@ def sheet(
   } | {name: (images[name], span) for name, span in stage.ranges.items()}
   return contact_sheets.contact_sheet(
     {
-      name: np.stack([contact_sheets.to_rgb(one, span) for one in many])
+      name: to_uint8(np.asarray(many), span)
       for name, (many, span) in columns.items()
     }
   )

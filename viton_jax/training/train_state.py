@@ -1,4 +1,4 @@
-"""What training carries from step to step, and the published optimiser."""
+"""The training state, its moving averages and the published optimizer."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class TrainState:
     step: int32, steps taken.
     params: float32 parameters.
     batch_stats: moving averages of batch normalisation; {} where there is none.
-    opt_state: the optimiser's.
+    opt_state: the optimizer's.
     ema: {} or {'params': ..., 'batch_stats': ...}, their moving averages over
       the steps.
     optimizer: what made `opt_state`; part of the type, not of the data.
@@ -71,7 +71,7 @@ def create(
   Args:
     model: the network.
     key: of the random parameters.
-    size: (h, w) of the pictures; a size that the network does not take fails.
+    size: (h, w) of the images; a size that the network does not take fails.
     optimizer: None: `adam` with the published learning rate.
     ema_decay: of the averages; 0: none.
   """
@@ -116,7 +116,9 @@ def _moved_averages(state):
   """The averages after this step.
 
   The first steps count for more, as in TensorFlow's averages with
-  `num_updates`: the random start is forgotten whatever the decay.
+  `num_updates`: the random start is forgotten whatever the decay. optax.ema has
+  a constant decay (and a correction for a start at zero), so its averages are
+  others, and so would be those of a resumed run.
   """
   step = state.step.astype(jnp.float32)
   decay = jnp.minimum(state.ema_decay, (1.0 + step) / (10.0 + step))

@@ -229,7 +229,7 @@ def _square_to(span: np.ndarray, like) -> np.ndarray:
 
 def _complete(pair: np.ndarray, middle: np.ndarray, half: np.ndarray):
   """Right and left of a pair; an unknown one mirrors the other."""
-  right, left = np.isnan(pair).any(axis=1)
+  right, left = (bool(np.isnan(one).any()) for one in pair)
   if right and left:
     return np.stack([middle - half, middle + half])
   if right:

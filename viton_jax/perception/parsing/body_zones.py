@@ -1,4 +1,4 @@
-"""Where the parts of a body are expected in a picture, pixel by pixel.
+"""Where the parts of a body are expected in an image, pixel by pixel.
 
 Lengths are in heads, from crown to chin.
 """
@@ -16,6 +16,10 @@ def grid(shape) -> np.ndarray:
   """(h, w, 2) float32 x, y of every pixel."""
   y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
   return np.stack([x, y], axis=-1)
+
+
+# (h, w) position along a limb, (h, w) distance from it; see `Zones`.
+Limb = tuple[np.ndarray, np.ndarray]
 
 
 def torso_place(body: Body, pixels: np.ndarray):
@@ -100,16 +104,19 @@ class Zones:
     middle = (ends[0] + ends[1]) / 2
     self.wide = np.maximum(np.abs(ends[1] - ends[0]) / 2, 0.3)
     self.beside = np.abs(self.t - middle)
-    self.arms = [self._limb(body.arm(k), ARM_RADIUS, pixels) for k in (0, 1)]
-    self.legs = [self._limb(body.leg(k), LEG_RADIUS, pixels) for k in (0, 1)]
-    for k, leg in enumerate(self.legs):
-      if leg is None:
-        # Below the picture, as a rule: straight down.
-        self.legs[k] = self._limb(body.guessed_leg(k), LEG_RADIUS, pixels)
+    self.arms = [
+      self._limb(points, ARM_RADIUS, pixels) if len(points) >= 2 else None
+      for points in (body.arm(0), body.arm(1))
+    ]
+    self.legs: list[Limb] = []
+    for k in (0, 1):
+      points = body.leg(k)
+      if len(points) < 2:
+        # Below the image, as a rule: straight down.
+        points = body.guessed_leg(k)
+      self.legs.append(self._limb(points, LEG_RADIUS, pixels))
 
-  def _limb(self, points, radii, pixels):
-    if len(points) < 2:
-      return None
+  def _limb(self, points, radii, pixels) -> Limb:
     along, distance = limb_place(points, pixels, self.body.unit)
     distance = distance / np.interp(along, *radii).astype(np.float32)
     if len(points) > 2:

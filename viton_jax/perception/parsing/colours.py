@@ -1,5 +1,7 @@
 """What colours skin, hair and clothes of one person have: mixtures in Lab."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -16,8 +18,9 @@ class Colours:
     count = min(count, max(1, len(samples) // 20))
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 15, 0.5)
+    no_labels: Any = None  # OpenCV's stubs lack that there may be none.
     _, member, _ = cv2.kmeans(
-      samples, count, None, stop, 1, cv2.KMEANS_PP_CENTERS
+      samples, count, no_labels, stop, 1, cv2.KMEANS_PP_CENTERS
     )
     self.parts = []
     for k in range(count):
@@ -124,7 +127,7 @@ def upper_colours(lab, zones: Zones, person, *, hem, known) -> Colours | None:
 
 
 def lower_colours(lab, zones: Zones, person, *, hem, known) -> Colours | None:
-  """Cloth of the thighs; None where they are not in the picture."""
+  """Cloth of the thighs; None where they are not in the image."""
   below = np.zeros(zones.shape, bool)
   for along, distance in zones.legs:
     below |= (distance < 0.85) & (along < 0.9)
@@ -134,7 +137,7 @@ def lower_colours(lab, zones: Zones, person, *, hem, known) -> Colours | None:
   below &= person & (zones.s > max(2.6, min(hem + 0.1, 3.0)))
   if below.sum() < 25:
     return None
-  # Tunics are long: the lowest that the picture shows is the safest.
+  # Tunics are long: the lowest that the image shows is the safest.
   end = np.quantile(zones.s[below], 0.98)
   samples = lab[below & (zones.s > end - 0.6)]
   skin = known[0]

@@ -88,7 +88,7 @@ def parse_person_grabcut(
 
 
 def _frame(body: Body, shape) -> tuple[int, int, int, int]:
-  """The part of the picture that the person may fill: x0, y0, x1, y1."""
+  """The part of the image that the person may fill: x0, y0, x1, y1."""
   h, w = shape
   points = [
     body.joints[~np.isnan(body.joints).any(axis=1)],
@@ -200,7 +200,7 @@ def _find_hem(zones: Zones, person, cost) -> float:
   value = np.clip(cost[_UPPER] - cost[_LOWER], -3, 3)
   evidence, seen = _profile(value, zones.s, inside, edges)
   prior = 1.5 * ((edges - 2.35) / 0.4) ** 2
-  # Without hips there may be no hem either, in the picture.
+  # Without hips there may be no hem either, in the image.
   prior[:-1] += 0.0 if zones.body.hips_seen else 4.0
   prior[-1] = 25.0 if zones.body.hips_seen else 0.0
   best = _best_cut(evidence, seen, prior)
@@ -231,7 +231,7 @@ def _long_hair(zones: Zones, person, cost) -> tuple[bool, bool]:
     aside = zones.hx * side
     near = (aside > 0.3) & (aside < 0.48) & (zones.hy > 0.72) & (zones.hy < 1)
     found.append(bool((like & near).sum() > 0.3 * near.sum()))
-  # The picture's right is the left of somebody who faces the camera.
+  # The image's right is the left of somebody who faces the camera.
   return tuple(found)
 
 

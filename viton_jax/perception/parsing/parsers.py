@@ -3,16 +3,26 @@
 from collections.abc import Callable
 import dataclasses
 import os
+import pathlib
 
 import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
 from viton_jax.geometry import interpolation
-from viton_jax.perception import fitting
-from viton_jax.perception import specs as specs_lib
+from viton_jax.labels import LIP_COLOURS
+from viton_jax.perception import fitting, model_files
+from viton_jax.perception.parsing import grabcut, ss_nan
 from viton_jax.perception.pose import estimation
 from viton_jax.perception.runners import onnx_model
+from viton_jax.perception.spec_types import (
+  Align,
+  FixedSize,
+  LabelMap,
+  Logits,
+  Spec,
+)
+from viton_jax.perception.specs import known_specs
 
 GRABCUT = 'grabcut'
 
@@ -25,7 +35,7 @@ class Parser:
     description: which model, of which file; or GrabCut, and why.
     parse: (h, w, 3) uint8 RGB and (18, 3) key points in its pixels, or None ->
       (h, w) uint8 LIP-20 labels.
-    needs_keypoints: whether the key points must be given.
+    needs_keypoints: whether it cannot do without the key points.
   """
 
   description: str
@@ -81,8 +91,8 @@ def choose_parser(
     InputError: the file is missing, damaged or of another kind.
   """
   if model is None:
-    folder = specs_lib.models_folder(models_dir)
-    found = specs_lib.first_found('parsing', folder)
+    folder = model_files.models_folder(models_dir)
+    found = model_files.first_found('parsing', folder)
     if found is None:
       return _grabcut(f'GrabCut, because {_why_none(folder)}')
     model = found.name
@@ -95,10 +105,8 @@ def load_parser(
   model: str | os.PathLike, models_dir: str | os.PathLike | None = None
 ) -> Parser:
   """Opens a parser's file; `choose_parser` without GrabCut."""
-  spec, path = specs_lib.find(model, models_dir, task='parsing')
+  spec, path = model_files.find(model, models_dir, task='parsing')
   if spec is not None and spec.backend == 'ss_nan':
-    from viton_jax.perception.parsing import ss_nan
-
     network = ss_nan.load(path, spec)
     return Parser(
       f'{spec.name} ({path}, in JAX)',
@@ -111,17 +119,17 @@ def load_parser(
   )
 
 
-def _why_none(folder) -> str:
+def _why_none(folder: pathlib.Path) -> str:
   """Why no parser is used, in words."""
   there = [
     x.file
-    for x in specs_lib.known_specs().values()
+    for x in known_specs().values()
     if x.task == 'parsing' and (folder / x.file).is_file()
   ]
   if there:
     return (
       f'{there[0]} needs onnxruntime, which is not installed: '
-      f'{specs_lib.INSTALL_ONNX}'
+      f'{model_files.INSTALL_ONNX}'
     )
   return (
     f'there is no parser in {folder} (`python -m viton_jax.perception list` '
@@ -132,8 +140,6 @@ def _why_none(folder) -> str:
 def _grabcut(description: str) -> Parser:
 
   def parse(image, keypoints):
-    from viton_jax.perception.parsing import grabcut
-
     if keypoints is None:
       raise InputError(
         'parsing without a parser model (GrabCut) needs the key points of '
@@ -144,19 +150,19 @@ def _grabcut(description: str) -> Parser:
   return Parser(description, parse, needs_keypoints=True)
 
 
-def parse_by_onnx(model: onnx_model.OnnxModel, image) -> np.ndarray:
+def parse_by_onnx(model: onnx_model.OnnxModel, image: np.ndarray) -> np.ndarray:
   """Runs a parser on a photo: (h, w, 3) uint8 RGB -> (h, w) uint8 LIP-20."""
   spec = model.spec
   placed, place = fitting.fit_photo(image, spec.input)
   (out, *_) = model.run(fitting.to_tensor(placed, spec.input))
-  if spec.output['kind'] == 'labels':
+  if isinstance(spec.output.content, LabelMap):
     classes = nearest_labels(_one_map(out, model), place)
   else:
     classes = labels_of_logits(onnx_model.planes(out, spec), place, spec)
   return to_lip20(classes, spec, str(model.path))
 
 
-def _one_map(out: np.ndarray, model) -> np.ndarray:
+def _one_map(out: np.ndarray, model: onnx_model.OnnxModel) -> np.ndarray:
   """The label map in an output that may have axes of length 1 around it."""
   squeezed = (
     out.reshape(out.shape[-2:])
@@ -171,14 +177,16 @@ def _one_map(out: np.ndarray, model) -> np.ndarray:
   return squeezed
 
 
-def parse_by_ss_nan(network, spec, image) -> np.ndarray:
+def parse_by_ss_nan(
+  network: Callable[[np.ndarray], np.ndarray], spec: Spec, image: np.ndarray
+) -> np.ndarray:
   """As `parse_by_onnx`, with SS-NAN."""
   placed, place = fitting.fit_photo(image, spec.input)
   logits = network(fitting.to_tensor(placed, spec.input))
   # The original labels the padded input and then resizes the labels.
   rows, columns = (
     interpolation.linear_weights(
-      fitting.enlarge_positions(n, size, spec.output['align']), n
+      fitting.enlarge_positions(n, size, _align(spec)), n
     )
     for n, size in zip(logits.shape[:2], place.size, strict=True)
   )
@@ -187,7 +195,7 @@ def parse_by_ss_nan(network, spec, image) -> np.ndarray:
 
 
 def labels_of_logits(
-  logits: np.ndarray, place: fitting.Placement, spec: specs_lib.Spec
+  logits: np.ndarray, place: fitting.Placement, spec: Spec
 ) -> np.ndarray:
   """The likeliest class of each pixel of the photo.
 
@@ -203,9 +211,11 @@ def labels_of_logits(
   Returns:
     (height, width) uint8 classes.
   """
-  align, matrices = spec.output['align'], []
+  fit = spec.input.fit
+  stretched = isinstance(fit, FixedSize) and fit.name == 'stretch'
+  align, matrices = _align(spec), []
   for axis, n in enumerate(logits.shape[1:]):
-    if spec.input['fit'] == 'stretch' and align == 'centers':
+    if stretched and align == 'centers':
       at = fitting.enlarge_positions(n, place.photo[axis], align)
       matrices.append(interpolation.linear_weights(at, n))
       continue
@@ -215,20 +225,25 @@ def labels_of_logits(
     back = interpolation.linear_weights(
       place.positions(axis),
       place.size[axis],
-      border='clamp' if spec.input['fit'] == 'stretch' else 'zero',
+      border='clamp' if stretched else 'zero',
     )
     matrices.append(back @ enlarge)
   return _argmax_of(logits, *matrices)
 
 
-def _argmax_of(planes, rows, columns) -> np.ndarray:
+def _align(spec: Spec) -> Align:
+  assert isinstance(spec.output.content, Logits)  # The spec was checked.
+  return spec.output.content.align
+
+
+def _argmax_of(
+  planes: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
   """argmax over c of rows @ planes[c] @ columns.T, one plane at a time."""
-  best = classes = None
-  for number, plane in enumerate(planes):
+  best = rows @ planes[0] @ columns.T
+  classes = np.zeros(best.shape, np.uint8)
+  for number, plane in enumerate(planes[1:], start=1):
     enlarged = rows @ plane @ columns.T
-    if best is None:
-      best, classes = enlarged, np.zeros(enlarged.shape, np.uint8)
-      continue
     better = enlarged > best
     classes[better] = number
     np.maximum(best, enlarged, out=best)
@@ -252,7 +267,7 @@ def nearest_labels(classes: np.ndarray, place: fitting.Placement) -> np.ndarray:
   return classes[np.ix_(*at)]
 
 
-def to_lip20(classes, spec: specs_lib.Spec, name: str) -> np.ndarray:
+def to_lip20(classes: np.ndarray, spec: Spec, name: str) -> np.ndarray:
   """A model's classes as LIP-20 labels.
 
   Args:
@@ -278,7 +293,7 @@ def to_lip20(classes, spec: specs_lib.Spec, name: str) -> np.ndarray:
 
 
 def colour_labels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """A picture to look at: the labels in LIP's colours over the photo.
+  """An image to look at: the labels in LIP's colours over the photo.
 
   Args:
     image: (h, w, 3) uint8 RGB.
@@ -287,8 +302,6 @@ def colour_labels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
   Returns:
     (h, w, 3) uint8 RGB; the background keeps the photo, in grey.
   """
-  from viton_jax.labels import LIP_COLOURS
-
   # Label -> its share of the mix, and the share of the photo's grey.
   tint = np.array(LIP_COLOURS) * 0.65
   tint[0] = 127

@@ -1,4 +1,6 @@
-"""Cuts a person out of a picture by GrabCut, seeded by the joints."""
+"""Cuts a person out of an image by GrabCut, seeded by the joints."""
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,14 +17,13 @@ def cut_person(image: np.ndarray, zones: Zones) -> np.ndarray:
   seeds, sure = _seeds(zones, plain=flat is not None)
   if ((seeds == cv2.GC_BGD) | (seeds == cv2.GC_PR_BGD)).sum() < 50:
     return np.ones(zones.shape, bool)
-  picture = image if flat is None else flat
-  person = _cut(picture, seeds)
+  person = _cut(image if flat is None else flat, seeds)
   if flat is None:
     person = _recut_head(image, zones, person)
   return _tidy(person, sure, zones.body.unit)
 
 
-def _cut(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+def _cut(image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
   """(h, w) bool, the foreground; `seeds` are of cv2.GC_*."""
   models = np.zeros((1, 65)), np.zeros((1, 65))
   # GrabCut starts from k-means, which draws from OpenCV's generator.
@@ -31,10 +32,11 @@ def _cut(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
   inside = (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
   if inside.all() or not inside.any():
     return inside
+  no_box: Any = None  # OpenCV's stubs lack that there may be none.
   cv2.grabCut(
-    np.ascontiguousarray(picture[..., ::-1]),
+    np.ascontiguousarray(image[..., ::-1]),
     seeds,
-    None,
+    no_box,
     *models,
     _ROUNDS,
     cv2.GC_INIT_WITH_MASK,
@@ -130,7 +132,7 @@ def _seeds(zones: Zones, *, plain: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flatten(image: np.ndarray, known: np.ndarray) -> np.ndarray | None:
-  """Takes the slow light of a plain background out of a picture.
+  """Takes the slow light of a plain background out of an image.
 
   What is left of such a background is one narrow colour, so that even pale
   cloth before pale paper differs from it. None: the background is not plain.
@@ -177,7 +179,7 @@ def _tidy(person: np.ndarray, sure: np.ndarray, unit: float) -> np.ndarray:
     (~mask).astype(np.uint8)
   )
   small = stats[:, cv2.CC_STAT_AREA] < 0.03 * unit * unit
-  # Between the legs the border of the picture closes a gap that is none.
+  # Between the legs the border of the image closes a gap that is none.
   left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
   right = left + stats[:, cv2.CC_STAT_WIDTH]
   bottom = top + stats[:, cv2.CC_STAT_HEIGHT]

@@ -1,6 +1,6 @@
 """SS-NAN, the parser of VITON's real-time demo, in Flax, from its Keras file.
 
-A ResNet-101 with the stem and the dilations of PSPNet sees the picture in three
+A ResNet-101 with the stem and the dilations of PSPNet sees the image in three
 sizes; a small network says for each place how much each size counts, and their
 features are added up by that [1, 2]. The size of everything is read from the
 file, so a smaller network of the same build works too.
@@ -27,7 +27,7 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.geometry import interpolation
 from viton_jax.perception import fitting
-from viton_jax.perception import specs as specs_lib
+from viton_jax.perception.spec_types import Spec
 
 _SCALES = (0.5, 0.75, 1.0)
 _STRIDE = 8
@@ -140,9 +140,7 @@ def resize_tf1(x: jax.Array, height: int, width: int) -> jax.Array:
   )
 
 
-def load(
-  path: pathlib.Path, spec: specs_lib.Spec
-) -> Callable[[np.ndarray], np.ndarray]:
+def load(path: pathlib.Path, spec: Spec) -> Callable[[np.ndarray], np.ndarray]:
   """Reads SS-NAN's weights; again only if the file changes.
 
   Args:

@@ -10,6 +10,7 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.perception import fitting
 from viton_jax.perception.runners.onnx_model import OnnxModel
+from viton_jax.perception.spec_types import Boxes
 
 _STRIDES = (8, 16, 32)
 _MAX_OVERLAP = 0.45
@@ -29,7 +30,8 @@ def find_boxes(
   Returns:
     x0, y0, x1, y1 in pixels of the photo for each person, surest first.
   """
-  rules = model.spec.input
+  rules, content = model.spec.input, model.spec.output.content
+  assert isinstance(content, Boxes)  # The spec was checked.
   placed, place = fitting.fit_photo(image, rules)
   out = model.run(fitting.to_tensor(placed, rules))[0][0]
   if out.shape[-1] == 5:  # The network has suppressed overlaps by itself.
@@ -41,7 +43,7 @@ def find_boxes(
       f'{model.path}: gives boxes of {out.shape[-1]} numbers; a detector '
       'must give 5 (corners and score) or 85 (YOLOX, 80 classes)'
     )
-  kept = suppress(boxes, scores, model.spec.output['min_score'])
+  kept = suppress(boxes, scores, content.min_score)
   corners = place.to_photo(boxes[kept].reshape(-1, 2, 2)).reshape(-1, 4)
   width, height = image.shape[1::-1]
   corners = np.clip(corners, 0, [width, height, width, height])
@@ -70,7 +72,7 @@ def decode_grid(
   cells, strides = np.concatenate(cells), np.concatenate(strides)
   if len(cells) != len(out):
     raise InputError(
-      f'the detector gives {len(out)} boxes for a picture of {size[1]} x '
+      f'the detector gives {len(out)} boxes for an image of {size[1]} x '
       f'{size[0]} instead of {len(cells)}; it is no YOLOX of this size'
     )
   centre = (out[:, :2] + cells) * strides

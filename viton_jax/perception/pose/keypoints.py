@@ -1,4 +1,4 @@
-"""What is done with key points: OpenPose's files, and pictures to look at."""
+"""Key points as OpenPose's files, and drawn on photos."""
 
 import os
 import pathlib
@@ -7,10 +7,8 @@ import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
-from viton_jax.io import images, storage
+from viton_jax.io import storage
 from viton_jax.labels import LIMBS
-
-# What a picture shows: limbs without those from shoulders to ears.
 
 
 def openpose_json(people: list[np.ndarray]) -> dict:
@@ -48,7 +46,7 @@ def draw_people(image: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
   Returns:
     (h, w, 3) uint8 RGB, a new array.
   """
-  picture = image.copy()
+  drawn = image.copy()
   thickness = max(1, round(max(image.shape) / 200))
   hues = np.arange(len(LIMBS)) * 180 // len(LIMBS)
   colors = cv2.cvtColor(
@@ -60,11 +58,11 @@ def draw_people(image: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
     there = keypoints[:, 2] > 0
     for (a, b), color in zip(LIMBS, colors, strict=True):
       if there[a] and there[b]:
-        cv2.line(picture, points[a], points[b], color, thickness, cv2.LINE_AA)
+        cv2.line(drawn, points[a], points[b], color, thickness, cv2.LINE_AA)
     for point in (p for p, found in zip(points, there, strict=True) if found):
-      cv2.circle(picture, point, 2 * thickness, (255, 255, 255), -1)
-      cv2.circle(picture, point, 2 * thickness, (0, 0, 0), 1, cv2.LINE_AA)
-  return picture
+      cv2.circle(drawn, point, 2 * thickness, (255, 255, 255), -1)
+      cv2.circle(drawn, point, 2 * thickness, (0, 0, 0), 1, cv2.LINE_AA)
+  return drawn
 
 
 def write_drawing(
@@ -76,6 +74,8 @@ def write_drawing(
 
 def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
   """Writes (h, w, 3) RGB or (h, w) uint8 as PNG, whole or not at all."""
+  from viton_jax.io import images
+
   data = images.encode_png(pixels)
   _write(path, lambda p: storage.write_file(p, data))
 

@@ -1,24 +1,61 @@
 """People from pose networks that onnxruntime runs."""
 
 from collections.abc import Callable
+import functools
 import os
+import pathlib
 
 import cv2
 import numpy as np
 
-from viton_jax.perception import fitting
-from viton_jax.perception import specs as specs_lib
-from viton_jax.perception.pose import detector, paf_decoder, simcc
+from viton_jax.perception import fitting, model_files
+from viton_jax.perception.pose import (
+  detector,
+  graph_pose,
+  paf_decoder,
+  simcc,
+)
+from viton_jax.perception.pose.estimator import (
+  People,
+  PoseEstimator,
+  largest_first,
+)
 from viton_jax.perception.runners import onnx_model
+from viton_jax.perception.spec_types import (
+  FixedSize,
+  HeatPaf,
+  KeepHeight,
+  PadMultiple,
+  Spec,
+)
+from viton_jax.perception.specs import known_specs
 
-People = list[tuple[np.ndarray, float]]
+Box = tuple[float, float, float, float]
 
 
-def finder(
-  model: onnx_model.OnnxModel,
-  models_dir: str | os.PathLike | None,
-  *,
-  choose_pose: Callable,
+def open_network(
+  path: pathlib.Path, spec: Spec | None, models_dir: str | os.PathLike | None
+) -> PoseEstimator:
+  """What finds people by an ONNX file.
+
+  Args:
+    path: the file.
+    spec: how it is to be used; None: the known one that fits.
+    models_dir: where the detector is looked for, if the model wants one.
+
+  Raises:
+    InputError: see `onnx_model.load`.
+  """
+  model = onnx_model.load(path, spec, task='pose')
+  find, how = _finder(model, models_dir)
+  return PoseEstimator(
+    f'{model.spec.name} ({path}, onnxruntime on {model.device}{how})',
+    lambda image: largest_first(find(image)),
+  )
+
+
+def _finder(
+  model: onnx_model.OnnxModel, models_dir: str | os.PathLike | None
 ) -> tuple[Callable[[np.ndarray], People], str]:
   """What finds the people in a photo with a model.
 
@@ -33,9 +70,10 @@ def finder(
     (h, w, 3) uint8 RGB -> (18, 3) x, y in pixels, confidence, and a score, for
     each person; and where boxes come from, in words.
   """
-  if model.spec.output['kind'] == 'heat_paf':
-    return lambda image: find_by_fields(model, image), ''
-  boxes_of, how = choose_boxes(model.spec, models_dir, choose_pose=choose_pose)
+  content = model.spec.output.content
+  if isinstance(content, HeatPaf):
+    return functools.partial(find_by_fields, model), ''
+  boxes_of, how = choose_boxes(model.spec, models_dir)
   return (
     lambda image: find_in_boxes(model, image, boxes_of(image)),
     f'; {how}',
@@ -43,8 +81,8 @@ def finder(
 
 
 def choose_boxes(
-  spec: specs_lib.Spec, models_dir, *, choose_pose: Callable
-) -> tuple[Callable, str]:
+  spec: Spec, models_dir: str | os.PathLike | None
+) -> tuple[Callable[[np.ndarray], list[Box] | list[None]], str]:
   """Where the boxes of a one-person network come from.
 
   The spec's detector if its file is there, else a pose model that finds several
@@ -58,9 +96,11 @@ def choose_boxes(
   Returns:
     image -> list of x0, y0, x1, y1 (or None: the whole photo); and in words.
   """
-  folder = specs_lib.models_folder(models_dir)
-  known = specs_lib.known_specs()
-  finder_spec = known.get(spec.input.get('detector'))
+  folder = model_files.models_folder(models_dir)
+  known = known_specs()
+  fit = spec.input.fit
+  wanted = fit.detector if isinstance(fit, FixedSize) else None
+  finder_spec = known.get(wanted) if wanted else None
   if finder_spec and (folder / finder_spec.file).is_file():
     found = onnx_model.load(
       folder / finder_spec.file, finder_spec, task='detector'
@@ -71,7 +111,7 @@ def choose_boxes(
     )
   for other in known.values():
     if other.backend == 'tf_graph' and (folder / other.file).is_file():
-      find = choose_pose(other.name, models_dir).find
+      find = graph_pose.open_graph(folder / other.file, other).find
 
       def around_people(image, find=find):
         return [simcc.box_of_joints(x) for x in find(image)]
@@ -87,7 +127,11 @@ def choose_boxes(
   )
 
 
-def find_in_boxes(model: onnx_model.OnnxModel, image, boxes) -> People:
+def find_in_boxes(
+  model: onnx_model.OnnxModel,
+  image: np.ndarray,
+  boxes: list[Box] | list[None],
+) -> People:
   """Runs a SimCC network on each box."""
   rules, people = model.spec.input, []
   for box in boxes:
@@ -100,17 +144,17 @@ def find_in_boxes(model: onnx_model.OnnxModel, image, boxes) -> People:
   return people
 
 
-def find_by_fields(model: onnx_model.OnnxModel, image) -> People:
+def find_by_fields(model: onnx_model.OnnxModel, image: np.ndarray) -> People:
   """Runs a network of heat maps and affinity fields on a whole photo."""
   rules = model.spec.input
   height, width = image.shape[:2]
-  if model.spec.output['decoder'] == 'openpose':
+  if isinstance(rules.fit, PadMultiple):  # The fit of OpenPose's decoder alone.
     people = paf_decoder.decode_people(
       averaged_maps(model, image), paf_decoder.OPENPOSE
     )
   else:
-    if rules['fit'] == 'keep_height':
-      placed = fitting.keep_height(image, rules)
+    if isinstance(rules.fit, KeepHeight):
+      placed = fitting.keep_height(image, rules, rules.fit)
     else:
       placed, _ = fitting.fit_photo(image, rules)
     people = paf_decoder.decode_people(_maps(model, placed))
@@ -118,7 +162,7 @@ def find_by_fields(model: onnx_model.OnnxModel, image) -> People:
   return [(x.keypoints * scale, x.score) for x in people]
 
 
-def averaged_maps(model: onnx_model.OnnxModel, image) -> np.ndarray:
+def averaged_maps(model: onnx_model.OnnxModel, image: np.ndarray) -> np.ndarray:
   """Maps as large as the photo, the mean over several input sizes.
 
   As OpenPose in Python: each size's maps are enlarged by the stride, cut where
@@ -126,22 +170,26 @@ def averaged_maps(model: onnx_model.OnnxModel, image) -> np.ndarray:
   interpolation. A photo above `work_height` is shrunk to that first.
 
   Args:
-    model: of the kind 'heat_paf'.
+    model: of the kind 'heat_paf' and the fit 'pad_multiple'.
     image: (h, w, 3) uint8 RGB.
 
   Returns:
     (h', w', 57) float32.
   """
-  rules = model.spec.input
+  rules, content = model.spec.input, model.spec.output.content
+  fit = rules.fit
+  assert isinstance(fit, PadMultiple) and isinstance(content, HeatPaf)
+  stride = content.stride
   height, width = image.shape[:2]
-  if height > rules['work_height']:
-    width = max(round(width * rules['work_height'] / height), 8)
-    height = rules['work_height']
+  if height > fit.work_height:
+    width = max(round(width * fit.work_height / height), 8)
+    height = fit.work_height
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-  total = 0
-  for scale in rules['scales']:
-    placed, (inner_h, inner_w) = fitting.pad_multiple(image, rules, scale)
-    stride = model.spec.output['stride']
+  total = np.zeros((height, width, paf_decoder.NUM_CHANNELS), np.float32)
+  for scale in fit.scales:
+    placed, (inner_h, inner_w) = fitting.pad_multiple(
+      image, rules, fit, scale=scale
+    )
     # OpenCV's resize takes many channels, but not in one way on all builds.
     maps = [
       cv2.resize(
@@ -157,7 +205,7 @@ def averaged_maps(model: onnx_model.OnnxModel, image) -> np.ndarray:
       )
       for plane in _planes(model, placed)
     ]
-    total = total + np.stack(maps, -1) / np.float32(len(rules['scales']))
+    total = total + np.stack(maps, -1) / np.float32(len(fit.scales))
   return total
 
 

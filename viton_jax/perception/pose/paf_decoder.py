@@ -168,6 +168,7 @@ def find_peaks(heat: np.ndarray, rules: Rules = TF_POSE) -> list[np.ndarray]:
   window = cv2.getStructuringElement(shape, (3, 3))
   found = []
   for part in range(NUM_PARTS):
+    smooth: np.ndarray
     if rules.enlarge == 1:
       smooth = ndimage.gaussian_filter(heat[..., part], _KERNEL_SIGMAS)
     else:

@@ -11,6 +11,7 @@ References:
 import numpy as np
 
 from viton_jax.perception.fitting import Placement
+from viton_jax.perception.spec_types import SimCC, Spec
 
 # Whoever has fewer joints is taken for nobody, as in the other decoders.
 MIN_JOINTS = 4
@@ -37,13 +38,17 @@ def decode_simcc(x: np.ndarray, y: np.ndarray, *, split: float) -> np.ndarray:
 
 
 def to_coco18(
-  joints: np.ndarray, sources: tuple, *, min_score: float
+  joints: np.ndarray,
+  sources: tuple[tuple[int, ...], ...],
+  *,
+  min_score: float,
 ) -> np.ndarray:
   """Joints of a model's own order in COCO-18's.
 
   Args:
     joints: (k, 3) x, y, score.
-    sources: of each of the 18 the model's joint, or two to take the middle of.
+    sources: of each of the 18 the model's joint, or several to take the middle
+      of.
     min_score: a joint below it is missing; the middle of two also if one is.
 
   Returns:
@@ -52,7 +57,7 @@ def to_coco18(
   """
   result = np.zeros((len(sources), 3), np.float32)
   for joint, source in enumerate(sources):
-    parts = joints[np.atleast_1d(source)]
+    parts = joints[list(source)]
     score = parts[:, 2].min()
     if score >= min_score and score > 0:
       result[joint] = *parts[:, :2].mean(0), min(score, 1)
@@ -60,7 +65,7 @@ def to_coco18(
 
 
 def joints_in_photo(
-  tensors: list[np.ndarray], place: Placement, spec
+  tensors: list[np.ndarray], place: Placement, spec: Spec
 ) -> np.ndarray:
   """What the network says of one box, as joints of the photo.
 
@@ -73,23 +78,24 @@ def joints_in_photo(
     (18, 3) float32: x, y in pixels of the photo, confidence; zero where
     missing, or where it is not in the photo.
   """
-  rules = spec.output
-  joints = decode_simcc(tensors[0][0], tensors[1][0], split=rules['split'])
+  content = spec.output.content
+  assert isinstance(content, SimCC)  # The spec was checked.
+  joints = decode_simcc(tensors[0][0], tensors[1][0], split=content.split)
   joints[:, :2] = place.to_photo(joints[:, :2])
-  joints = to_coco18(joints, spec.to_coco18, min_score=rules['min_score'])
+  joints = to_coco18(joints, spec.to_coco18, min_score=content.min_score)
   height, width = place.photo
   points = joints[:, :2]
-  inside = (points >= 0).all(1) & (points < (width, height)).all(1)
+  inside = np.all((points >= 0) & (points < (width, height)), axis=1)
   return np.where(inside[:, None], joints, 0).astype(np.float32)
 
 
 def box_of_joints(joints: np.ndarray) -> tuple[float, float, float, float]:
-  """x0, y0, x1, y1 around a person's joints, with some room.
+  """x0, y0, x1, y1 around a person's joints, with a margin.
 
   Args:
     joints: (18, 3) x, y, confidence; at least one is there.
   """
   points = joints[joints[:, 2] > 0, :2]
   low, high = points.min(0), points.max(0)
-  room = _MARGIN * (high - low).max()
-  return (*(low - room).tolist(), *(high + room).tolist())
+  margin = _MARGIN * (high - low).max()
+  return (*(low - margin).tolist(), *(high + margin).tolist())

@@ -69,9 +69,11 @@ def build(
 
   def evaluate(weights: dict[str, jax.Array], image: jax.Array) -> jax.Array:
     values: dict[str, Any] = {input_name: image[None], **constants, **weights}
-    for node in steps:
-      inputs = [values[_source(x)] for x in node.inputs if x[0] != '^']
-      values[node.name] = _OPERATIONS[node.op](node.attributes, *inputs)
+    # TensorFlow's arithmetic takes operands of different ranks.
+    with jax.numpy_rank_promotion('allow'):
+      for node in steps:
+        inputs = [values[_source(x)] for x in node.inputs if x[0] != '^']
+        values[node.name] = _OPERATIONS[node.op](node.attributes, *inputs)
     return values[output_name][0]
 
   return weights, evaluate
@@ -113,7 +115,8 @@ def _check_layout(attributes) -> None:
 
 def _window(attributes, name: str) -> tuple[int, int]:
   """The two middle ones of four NHWC sizes."""
-  return tuple(attributes.get(name) or (1, 1, 1, 1))[1:3]
+  _, height, width, _ = attributes.get(name) or (1, 1, 1, 1)
+  return height, width
 
 
 def _padding(attributes) -> str:

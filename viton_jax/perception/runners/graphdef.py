@@ -5,6 +5,7 @@ for the five messages that a frozen graph is made of: GraphDef, NodeDef,
 AttrValue, TensorProto and TensorShapeProto. Everything else is skipped.
 """
 
+from collections.abc import Iterator
 import dataclasses
 import math
 import struct
@@ -88,7 +89,9 @@ def _signed(value: int) -> int:
   return value - 2**64 if value >= 2**63 else value
 
 
-def _fields(data: bytes, wanted: dict[int, int] | None = None):
+def _fields(
+  data: bytes, wanted: dict[int, int] | None = None
+) -> Iterator[tuple[int, Any]]:
   """Yields (field number, value) of a message.
 
   Args:

@@ -3,7 +3,7 @@
 onnxruntime is an extra of this package and only imported here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import pathlib
@@ -11,7 +11,9 @@ import pathlib
 import numpy as np
 
 from viton_jax.errors import InputError
-from viton_jax.perception import specs as specs_lib
+from viton_jax.perception.model_files import INSTALL_ONNX
+from viton_jax.perception.spec_types import FixedSize, Spec, Task
+from viton_jax.perception.specs import known_specs
 
 _PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 _TYPES = {'tensor(float)': np.float32, 'tensor(float16)': np.float16}
@@ -29,15 +31,13 @@ class OnnxModel:
     run: a float32 tensor -> the spec's output tensors, float32 or integers.
   """
 
-  spec: specs_lib.Spec
+  spec: Spec
   path: pathlib.Path
   device: str
   run: Callable[[np.ndarray], list[np.ndarray]]
 
 
-def load(
-  path: pathlib.Path, spec: specs_lib.Spec | None, *, task: str
-) -> OnnxModel:
+def load(path: pathlib.Path, spec: Spec | None, *, task: Task) -> OnnxModel:
   """Opens an ONNX file; again only if it changes.
 
   Args:
@@ -81,11 +81,11 @@ def _session(path: pathlib.Path):
 def _open(path: pathlib.Path, mtime: int, size: int):
   del mtime, size  # They make a changed file another key of the cache.
   try:
-    import onnxruntime
+    import onnxruntime  # An extra of this package, and slow to import.
   except ImportError as error:
     raise InputError(
       f'{path}: ONNX files need onnxruntime, which is not installed: '
-      f'{specs_lib.INSTALL_ONNX}'
+      f'{INSTALL_ONNX}'
     ) from error
   options = onnxruntime.SessionOptions()
   options.log_severity_level = _SILENT
@@ -112,7 +112,7 @@ def _run(session, name, dtype, outputs, path, tensor) -> list[np.ndarray]:
   except Exception as error:
     reason = ' '.join(str(error).split())[:160]
     raise InputError(
-      f'{path}: the network cannot be run on a picture of shape '
+      f'{path}: the network cannot be run on an image of shape '
       f'{tensor.shape} ({reason}); export it again'
     ) from error
   for array in arrays:
@@ -124,12 +124,10 @@ def _run(session, name, dtype, outputs, path, tensor) -> list[np.ndarray]:
   return [x.astype(np.float32) if x.dtype.kind == 'f' else x for x in arrays]
 
 
-def _match(session, path, task):
+def _match(session, path: pathlib.Path, task: Task) -> tuple[Spec, list[int]]:
   """The known spec that fits a file, and which outputs it means."""
   candidates = [
-    x
-    for x in specs_lib.known_specs().values()
-    if x.task == task and x.backend == 'onnx'
+    x for x in known_specs().values() if x.task == task and x.backend == 'onnx'
   ]
   # Of two that fit, the one whose file has this name.
   candidates.sort(key=lambda x: pathlib.PurePath(x.file).name != path.name)
@@ -149,14 +147,14 @@ def _match(session, path, task):
   )
 
 
-def _image_input(session, spec):
+def _image_input(session, spec: Spec):
   entries = session.get_inputs()
-  named = [x for x in entries if x.name == spec.input.get('name')]
+  named = [x for x in entries if x.name == spec.input.name]
   return (named or entries)[0]
 
 
 def _fit(
-  session, spec, *, any_output: bool = True
+  session, spec: Spec, *, any_output: bool = True
 ) -> tuple[list[int], str | None]:
   """Which outputs a spec means, and why a file is not what it describes.
 
@@ -168,7 +166,7 @@ def _fit(
   """
   entries = session.get_inputs()
   entry = _image_input(session, spec)
-  if len(entries) != 1 and entry.name != spec.input.get('name'):
+  if len(entries) != 1 and entry.name != spec.input.name:
     return [], f'it has {len(entries)} inputs instead of one'
   if entry.type not in _TYPES:
     return [], f'its input is a {entry.type} instead of floating point'
@@ -177,18 +175,19 @@ def _fit(
     return [], wrong
   outputs = session.get_outputs()
   names = [x.name for x in outputs]
-  wanted = spec.output.get('tensors', [0])
-  tensors = [names.index(x) if x in names else x for x in wanted]
+  wanted = list(spec.output.tensors)
+  places = {name: place for place, name in enumerate(names)}
+  tensors = [x if isinstance(x, int) else places.get(x, -1) for x in wanted]
   if any_output and len(wanted) == len(outputs) == 1:
     tensors = [0]
-  if not all(isinstance(x, int) and 0 <= x < len(outputs) for x in tensors):
+  if not all(0 <= x < len(outputs) for x in tensors):
     return [], f'it has the outputs {names}, and not {wanted}'
   # A file without fixed sizes tells them when it is run.
   shapes = [outputs[x].shape for x in tensors]
   if not all(_known(shape, spec) for shape in shapes):
     shapes = _try_shapes(session, entry, spec, [names[x] for x in tensors])
     if shapes is None:
-      return [], f'it cannot be run on a picture of {_size(spec)}'
+      return [], f'it cannot be run on an image of {_size(spec)}'
   for shape, channels in zip(shapes, _channels(spec, shapes), strict=True):
     wrong = _wrong_output(list(shape), channels, spec)
     if wrong:
@@ -196,54 +195,54 @@ def _fit(
   return tensors, None
 
 
-def _channels(spec, shapes) -> list[int | None]:
-  channels = spec.output.get('channels')
-  if not isinstance(channels, list):
-    channels = [channels] * len(shapes)
-  return channels
+def _channels(spec: Spec, shapes) -> Sequence[int | None]:
+  channels = spec.output.channels
+  return channels if isinstance(channels, tuple) else [channels] * len(shapes)
 
 
-def _wrong_input(shape, spec) -> str | None:
+def _wrong_input(shape, spec: Spec) -> str | None:
   if len(shape) != 4:
     return f'its input has shape {shape} instead of four dimensions'
-  last = spec.input.get('layout', 'nchw') == 'nhwc'
+  last = spec.input.layout == 'nhwc'
   planes = shape[3 if last else 1]
   size = shape[1:3] if last else shape[2:]
   if isinstance(planes, int) and planes != 3:
     return (
       f'its input has shape {shape}, without 3 colours at place '
-      f'{3 if last else 1} (layout {spec.input.get("layout", "nchw")})'
+      f'{3 if last else 1} (layout {spec.input.layout})'
     )
   if isinstance(shape[0], int) and shape[0] != 1:
-    return f'its input takes {shape[0]} pictures at once instead of 1'
-  wanted = spec.input.get('size', ['any', 'any'])
+    return f'its input takes {shape[0]} images at once instead of 1'
+  # Only an input of free size takes what the other fits give.
+  fit = spec.input.fit
+  wanted = list(fit.size) if isinstance(fit, FixedSize) else ['any', 'any']
   for got, want in zip(size, wanted, strict=True):
     if isinstance(got, int) and got != want:
       return f'its input is {size} pixels (height, width) instead of {wanted}'
   return None
 
 
-def _known(shape, spec) -> bool:
+def _known(shape, spec: Spec) -> bool:
   """Whether what must be checked of an output's shape is a number."""
-  if spec.output['kind'] in ('labels', 'boxes'):
+  if spec.output.kind in ('labels', 'boxes'):
     return len(shape) > 0
   axis = _axis(spec)
   return len(shape) > axis and isinstance(shape[axis], int)
 
 
-def _axis(spec) -> int:
+def _axis(spec: Spec) -> int:
   """Where an output has its channels or joints."""
-  maps = spec.output['kind'] in ('heat_paf', 'logits')
-  return 3 if maps and spec.input.get('layout') == 'nhwc' else 1
+  maps = spec.output.kind in ('heat_paf', 'logits')
+  return 3 if maps and spec.input.layout == 'nhwc' else 1
 
 
-def planes(array: np.ndarray, spec: specs_lib.Spec) -> np.ndarray:
-  """The maps of one picture, (c, h, w), of either layout."""
+def planes(array: np.ndarray, spec: Spec) -> np.ndarray:
+  """The maps of one image, (c, h, w), of either layout."""
   return array[0].transpose(2, 0, 1) if _axis(spec) == 3 else array[0]
 
 
-def _wrong_output(shape, channels, spec) -> str | None:
-  kind = spec.output['kind']
+def _wrong_output(shape, channels, spec: Spec) -> str | None:
+  kind = spec.output.kind
   rank = {'heat_paf': (4,), 'logits': (4,), 'simcc': (3,), 'boxes': (3,)}
   if len(shape) not in rank.get(kind, (2, 3, 4)):
     return f'an output has shape {shape}, which is not of the kind {kind}'
@@ -253,14 +252,15 @@ def _wrong_output(shape, channels, spec) -> str | None:
   return None
 
 
-def _size(spec) -> tuple[int, int]:
-  return tuple(spec.input.get('size', [spec.input.get('height', 0)] * 2))
+def _size(spec: Spec) -> tuple[int, int]:
+  fit = spec.input.fit
+  return fit.size if isinstance(fit, FixedSize) else (fit.height, fit.height)
 
 
-def _try_shapes(session, entry, spec, names):
-  """The shapes of outputs for a black picture; None if it cannot be run."""
+def _try_shapes(session, entry, spec: Spec, names):
+  """The shapes of outputs for a black image; None if it cannot be run."""
   shape = (1, 3, *_size(spec))
-  if spec.input.get('layout', 'nchw') == 'nhwc':
+  if spec.input.layout == 'nhwc':
     shape = (1, *_size(spec), 3)
   try:
     black = np.zeros(shape, _TYPES[entry.type])

@@ -1,0 +1,81 @@
+"""Both halves of a try-on for a job that has several batches under way.
+
+As `engine.TryOn` calls them, but nothing waits: they return before anything is
+computed, and what they give stays on the devices.
+"""
+
+from collections.abc import Callable
+import dataclasses
+
+import jax
+import numpy as np
+
+from viton_jax import engine, networks
+from viton_jax.checkpoints import Checkpoint
+from viton_jax.representation import to_uint8
+from viton_jax.runtime import parallel
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceSteps:
+  """The compiled halves of a try-on.
+
+  Batches are split over the devices, see `parallel.shard`; `parallel.unshard`
+  fetches results.
+
+  Attributes:
+    coarse: split batch of working examples -> `mask` (d, b/d, h, w, 1) and
+      `coarse` (d, b/d, h, w, 3), float32.
+    refine: (split batch, control points (b, 100, 2), what `coarse` gave) ->
+      `values`, the float32 images of `engine.RANGES`, and `images`, the same as
+      uint8.
+  """
+
+  coarse: Callable[[dict], dict]
+  refine: Callable[[dict, np.ndarray, dict], dict]
+
+
+def make_steps(
+  first: Checkpoint,
+  second: Checkpoint,
+  *,
+  dtype: str = 'float32',
+  png_round_trip: bool = False,
+) -> DeviceSteps:
+  """Puts both networks on all devices of this process.
+
+  Args:
+    first: the encoder-decoder.
+    second: the refinement network.
+    dtype: 'float32' or 'bfloat16', of the convolutions.
+    png_round_trip: see `engine.TryOn`.
+  """
+  coarse_step, refine_step = networks.pure_steps(first, second, dtype=dtype)
+
+  def refine_both(variables, batch):
+    values = refine_step(variables, batch)
+    images = {
+      name: to_uint8(value, engine.RANGES[name])
+      for name, value in values.items()
+    }
+    return {'values': values, 'images': images}
+
+  run_coarse = parallel.predict_split(coarse_step)
+  run_refine = parallel.predict_split(refine_both)
+  coarse_variables = parallel.replicate(first.variables)
+  refine_variables = parallel.replicate(second.variables)
+
+  def coarse(batch):
+    names = [name for name in networks.COARSE_INPUTS if name in batch]
+    return run_coarse(coarse_variables, {name: batch[name] for name in names})
+
+  def refine(batch, control_points, predicted):
+    if png_round_trip:
+      whole = jax.tree.map(parallel.unshard, predicted)
+      predicted = parallel.shard(engine.png_round_trip(whole))
+    points = parallel.shard({'control_points': control_points})
+    return run_refine(
+      refine_variables, {'garment': batch['garment'], **points, **predicted}
+    )
+
+  return DeviceSteps(coarse, refine)

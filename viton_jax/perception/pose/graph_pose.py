@@ -1,0 +1,164 @@
+"""People from frozen graphs of tf-pose-estimation, which JAX runs."""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from viton_jax.errors import InputError
+from viton_jax.perception import fitting, model_files
+from viton_jax.perception.pose import paf_decoder
+from viton_jax.perception.pose.estimator import PoseEstimator, largest_first
+from viton_jax.perception.runners import frozen_graph, graphdef
+from viton_jax.perception.spec_types import HeatPaf, KeepHeight, Spec
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseModel:
+  """A pose network that is ready to run.
+
+  Attributes:
+    spec: how to feed it.
+    weights: its float constants, on the device.
+    maps: (weights, (b, h, w, 3) BGR 0..255, uint8 or float32) ->
+      (b, h / 8, w / 8, 57) float32; compiled for each new shape. Images of a
+      batch do not influence each other.
+  """
+
+  spec: Spec
+  weights: dict[str, jax.Array]
+  maps: Callable[[Any, Any], jax.Array]
+
+
+def load_pose_model(
+  model: str | os.PathLike | None = None,
+  models_dir: str | os.PathLike | None = None,
+) -> PoseModel:
+  """Reads a frozen graph of tf-pose-estimation; again only if it changes.
+
+  Args:
+    model: a '.pb' file, the name of a known model, or None for the default.
+    models_dir: where known models are; None: $VITON_JAX_MODELS, or
+      ~/.cache/viton_jax/models.
+
+  Returns:
+    the model.
+
+  Raises:
+    InputError: the file is missing, damaged or no such graph.
+  """
+  spec, path = model_files.find(model, models_dir, task='pose')
+  if spec is None or spec.backend != 'tf_graph':
+    raise InputError(
+      f'{path}: not a frozen graph (.pb) of tf-pose-estimation; give one'
+    )
+  return _load_file(path, spec)
+
+
+def open_graph(path: pathlib.Path, spec: Spec) -> PoseEstimator:
+  """What finds people by a frozen graph.
+
+  Args:
+    path: the '.pb' file.
+    spec: of the backend 'tf_graph'.
+
+  Raises:
+    InputError: see `load_pose_model`.
+  """
+  graph = _load_file(path, spec)
+
+  def find_people(image):
+    maps = graph.maps(graph.weights, network_image(image, graph.spec)[None])
+    people = paf_decoder.decode_people(np.asarray(maps[0]))
+    return in_pixels(people, image.shape[:2])
+
+  known = path.stat().st_size == spec.size
+  name = spec.name if known else 'a graph of tf-pose-estimation'
+  return PoseEstimator(f'{name} ({path}, in JAX)', find_people)
+
+
+def _load_file(path: pathlib.Path, spec: Spec) -> PoseModel:
+  stat = path.stat()
+  return _load(spec, path.resolve(), stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(spec: Spec, path: pathlib.Path, mtime: int, size: int) -> PoseModel:
+  del mtime, size  # They make a changed file another key of the cache.
+  try:
+    nodes = graphdef.read_graph(path.read_bytes())
+    weights, function = frozen_graph.build(
+      nodes, str(spec.input.name), str(spec.output.name)
+    )
+    if not all(np.isfinite(x).all() for x in weights.values()):
+      raise graphdef.GraphError('some of its weights are not finite')
+    _check_shapes(spec, weights, function)
+  except graphdef.GraphError as error:
+    raise InputError(
+      f'{path}: not a usable pose graph of tf-pose-estimation, because '
+      f'{error}; get {pathlib.Path(spec.file).name} again from {spec.source}'
+    ) from error
+  except OSError as error:
+    raise InputError(
+      f'{path}: cannot be read ({error.strerror}); check its permissions'
+    ) from error
+  # One transfer for hundreds of small arrays.
+  return PoseModel(
+    spec, jax.device_put(weights), frozen_graph.batched(function)
+  )
+
+
+def _check_shapes(spec: Spec, weights, function) -> None:
+  """Evaluates the graph on shapes alone, which costs no arithmetic."""
+  size, stride = _fit(spec).height, _content(spec).stride
+  image = jax.ShapeDtypeStruct((size, size, 3), np.float32)
+  try:
+    shape = jax.eval_shape(function, weights, image).shape
+  except graphdef.GraphError:
+    raise
+  # Whatever a wrong attribute or shape makes JAX or NumPy raise.
+  except (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ZeroDivisionError,
+    NotImplementedError,
+  ) as error:
+    raise graphdef.GraphError(
+      'its operations do not fit one another'
+    ) from error
+  wanted = (size // stride, size // stride, paf_decoder.NUM_CHANNELS)
+  if shape != wanted:
+    raise graphdef.GraphError(
+      f'it makes maps of shape {shape} instead of {wanted}'
+    )
+
+
+def network_image(image: np.ndarray, spec: Spec) -> np.ndarray:
+  """Resizes a photo to what a graph takes: `fitting.keep_height`."""
+  return fitting.keep_height(image, spec.input, _fit(spec))
+
+
+def _fit(spec: Spec) -> KeepHeight:
+  assert isinstance(spec.input.fit, KeepHeight)  # The spec was checked.
+  return spec.input.fit
+
+
+def _content(spec: Spec) -> HeatPaf:
+  assert isinstance(spec.output.content, HeatPaf)  # The spec was checked.
+  return spec.output.content
+
+
+def in_pixels(
+  people: list[paf_decoder.Person], size: tuple[int, int]
+) -> list[np.ndarray]:
+  """Scales people to an image of (height, width), largest first."""
+  scale = np.array([*size[::-1], 1], np.float32)
+  return largest_first([(x.keypoints * scale, x.score) for x in people])
