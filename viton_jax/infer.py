@@ -222,10 +222,10 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
   )
   settings = settings_of(arguments, layout, names)
   with folder.claim(out_dir, settings, shard) as claim:
-    return _run_shard(arguments, layout, steps, names, claim)
+    return _run_shard(arguments, layout, networks[0], steps, names, claim)
 
 
-def _run_shard(arguments, layout, steps, names, claim) -> int:
+def _run_shard(arguments, layout, network, steps, names, claim) -> int:
   """Writes the try-ons of a claimed shard; returns the exit code."""
   out_dir, shard = claim.out_dir, claim.shard
   parallel.wait_for_all('every process has its shard')
@@ -245,7 +245,7 @@ def _run_shard(arguments, layout, steps, names, claim) -> int:
 
   written, failed = 0, 0
   if todo:
-    written, failed = try_on(arguments, layout, networks[0], steps, claim, todo)
+    written, failed = try_on(arguments, layout, network, steps, claim, todo)
   if written < len(todo):
     print(
       f'stopped by a signal after {written} of {len(todo)} pairs; the same '
