@@ -12,7 +12,7 @@ from input_pipeline.formats import packed, record_files
 from viton_jax.errors import InputError
 from viton_jax.io import storage, tfrecords
 from viton_jax.jobs import folder, writers
-from viton_jax.jobs.pipeline import Dressed
+from viton_jax.jobs.pipeline import PairResult
 from viton_jax.jobs.shards import Shard
 
 
@@ -87,10 +87,10 @@ def test_a_shard_that_cannot_be_claimed_is_not_locked(tmp_path):
 
 
 def test_a_job_that_breaks_off_closes_its_files(tmp_path):
-  one = Dressed(
+  one = PairResult(
     'a_b',
     ('a.jpg', 'b.jpg'),
-    pictures={'result': np.zeros((8, 6, 3), np.uint8)},
+    images={'result': np.zeros((8, 6, 3), np.uint8)},
     control_points=np.zeros((100, 2), np.float32),
   )
   with folder.claim(tmp_path, settings(), Shard()) as claim:

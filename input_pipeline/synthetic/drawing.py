@@ -20,7 +20,7 @@ LIGHT = np.array([-0.42, -0.46, 0.78], np.float32)
 
 @dataclasses.dataclass
 class Canvas:
-  """A image with its labels and the garment coordinates of its pixels.
+  """An image with its labels and the garment coordinates of its pixels.
 
   Attributes:
     rgb: float32 (h, w, 3), 0..1.

@@ -9,12 +9,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+  from viton_jax.geometry.control_points import ControlPoints, MatchingError
   from viton_jax.geometry.device import fit_control_points_batch
-  from viton_jax.geometry.matching import (
-    ControlPoints,
-    MatchingError,
-    fit_control_points,
-  )
+  from viton_jax.geometry.matching import fit_control_points
   from viton_jax.geometry.sampling import sample_bilinear
   from viton_jax.geometry.spline import regular_grid
   from viton_jax.geometry.tps import sampling_grid, warp_tps
@@ -31,8 +28,8 @@ __all__ = [
 ]
 
 _MODULES = {
-  'ControlPoints': 'matching',
-  'MatchingError': 'matching',
+  'ControlPoints': 'control_points',
+  'MatchingError': 'control_points',
   'fit_control_points': 'matching',
   'fit_control_points_batch': 'device',
   'regular_grid': 'spline',

@@ -17,56 +17,26 @@ from viton_jax.geometry import (
   shape_context,
   spline,
 )
+from viton_jax.geometry.control_points import (
+  GARMENT,
+  PERSON,
+  POINTS,
+  ControlPoints,
+  MatchingError,
+  check_masks,
+  check_shape,
+  size_text,
+)
 from viton_jax.runtime import blas_threads
 
 MATCHING_SIZE = (128, 96)
 ORIGINAL_TEST_SIZE = (64, 48)
-POINTS = 100
 GRID = alignment.GRID
 
-_GARMENT = 'garment mask'
-_PERSON = "person's garment region"
 _GARMENT_POINTS = 400
 _PERSON_POINTS = 150
 _BLUR_PX = 0.8
 _MIN_MATCHED = 15
-
-
-class MatchingError(InputError):
-  """Two masks that cannot be matched; the message says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ControlPoints:
-  """Control points of the warp, and the matches that gave them.
-
-  All `*_px` are x, y in pixels of the matching size, zero-based.
-
-  Attributes:
-    points_norm: (100, 2) float32 x, y in [-1, 1] of the garment image at the
-      regular 10 x 10 positions of the person's image; y outer, x inner.
-    size: (h, w) that the matching ran at.
-    garment_px: (n, 2) sampled boundary points of the garment.
-    person_px: (n, 2) sampled boundary points of the person's region.
-    matches: (m, 2) int, rows of `garment_px` and `person_px` that belong
-      together.
-    cost: mean matching cost of a point, 0..1; high for unlike shapes.
-    residual_px: mean distance, on the garment, between the matched points and
-      where the warp puts them.
-  """
-
-  points_norm: np.ndarray
-  size: tuple[int, int]
-  garment_px: np.ndarray
-  person_px: np.ndarray
-  matches: np.ndarray
-  cost: float
-  residual_px: float
-
-  @property
-  def num_matched(self) -> int:
-    """Number of matched points, of 100."""
-    return len(self.matches)
 
 
 def fit_control_points(
@@ -109,9 +79,8 @@ def fit_control_points(
   choices.check('fidelity', fidelity, choices.Fidelity)
   if fidelity == 'fixed' and size not in (None, MATCHING_SIZE):
     raise InputError(
-      f"fidelity 'fixed' always matches at {_text(MATCHING_SIZE)} pixels, not "
-      f'{_text(size)}; '
-      'leave size out'
+      f"fidelity 'fixed' always matches at {size_text(MATCHING_SIZE)} pixels, "
+      f'not {size_text(size)}; leave size out'
     )
   try:
     # It solves many small systems.
@@ -130,68 +99,6 @@ def fit_control_points(
     ) from error
 
 
-def _text(size: tuple[int, ...]) -> str:
-  """A size (h, w) as messages say it, width first."""
-  return f'{size[1]} x {size[0]}'
-
-
-def check_masks(
-  garment_mask: np.ndarray, person_mask: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """Checks two masks and makes them float32; raises MatchingError."""
-  masks = []
-  for mask, name in ((garment_mask, _GARMENT), (person_mask, _PERSON)):
-    mask = np.asarray(mask)
-    if mask.ndim != 2 or min(mask.shape) < 2:
-      raise MatchingError(
-        f'the {name} must have shape (h, w), not {mask.shape}'
-      )
-    if mask.dtype.kind not in 'buif' and mask.dtype.name != 'bfloat16':
-      raise MatchingError(f'the {name} must hold numbers, not {mask.dtype}')
-    mask = mask.astype(np.float32)
-    if not np.isfinite(mask).all():
-      raise MatchingError(f'the {name} holds NaN or infinity')
-    masks.append(mask)
-  if masks[0].shape != masks[1].shape:
-    raise MatchingError(
-      f"the garment mask is {_text(masks[0].shape)} pixels and the person's "
-      f'region {_text(masks[1].shape)}; resize them to one size'
-    )
-  return masks[0], masks[1]
-
-
-def _check_shape(
-  inside: np.ndarray, name: str, *, fidelity: choices.Fidelity
-) -> None:
-  """Refuses what has too little outline for a warp.
-
-  'original' takes a mask that touches all borders, as the released code does,
-  unless it has no outline at all.
-  """
-  if not inside.any():
-    raise MatchingError(f'the {name} is empty')
-  borders = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
-  touches = all(border.any() for border in borders)
-  if touches and (fidelity == 'fixed' or inside.all()):
-    raise MatchingError(
-      f'the {name} touches all four borders of the image, so its outline '
-      'is not in it'
-    )
-  count = np.count_nonzero(np.diff(inside, axis=0))
-  count += np.count_nonzero(np.diff(inside, axis=1))
-  if count < POINTS:
-    raise MatchingError(
-      f'the {name} has {count} boundary points at '
-      f'{_text(inside.shape)} pixels, fewer than {POINTS}: it is '
-      'too small'
-    )
-  if not contour.has_core(inside):
-    raise MatchingError(
-      f'the {name} is nowhere three pixels wide at {_text(inside.shape)} '
-      'pixels: it is too thin to carry a warp'
-    )
-
-
 def _fit_original(
   garment: np.ndarray,
   person: np.ndarray,
@@ -202,9 +109,9 @@ def _fit_original(
 ) -> ControlPoints:
   rng = np.random.default_rng(seed)
   sampled = []
-  for values, name in ((garment, _GARMENT), (person, _PERSON)):
+  for values, name in ((garment, GARMENT), (person, PERSON)):
     values = contour.resize_nearest(values, size)
-    _check_shape(values >= level, name, fidelity='original')
+    check_shape(values >= level, name, fidelity='original')
     points, tangents = contour.boundary_original(values, level)
     keep = contour.sample_original(points, POINTS, rng=rng)
     sampled += [points[keep], tangents[keep]]
@@ -304,10 +211,10 @@ def prepare_fixed(
     MatchingError: a mask is empty, too small, too thin or fills its image.
   """
   contours, torsos = [], []
-  for values, name in ((garment, _GARMENT), (person, _PERSON)):
+  for values, name in ((garment, GARMENT), (person, PERSON)):
     values = contour.resize_area(values, MATCHING_SIZE)
     inside = values >= level
-    _check_shape(inside, name, fidelity='fixed')
+    check_shape(inside, name, fidelity='fixed')
     torsos.append(contour.torso(inside))
     # Takes the staircase off a binary mask; of a soft one it moves corners
     # by a fifth of a pixel.

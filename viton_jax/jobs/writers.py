@@ -43,7 +43,7 @@ _RECORD_STEPS = ('coarse', 'mask', 'warped', 'alpha')
 
 
 def encode(image: np.ndarray, kind: str, quality: int | None) -> bytes:
-  """A image as a file.
+  """An image as a file.
 
   Args:
     image: (h, w, 3) or (h, w, 1) uint8 RGB or grey.
@@ -60,7 +60,7 @@ def encode(image: np.ndarray, kind: str, quality: int | None) -> bytes:
 
 
 def place_of(name: str, column: str, *, kind: str, folders: int) -> str:
-  """Where a image of a pair lies, relative to the job's folder."""
+  """Where an image of a pair lies, relative to the job's folder."""
   folder = 'results' if column == 'result' else 'steps'
   if folders > 1:
     folder += f'/{zlib.crc32(name.encode()) % folders:02x}'
