@@ -22,7 +22,8 @@ import functools
 import cv2
 import numpy as np
 from scipy import ndimage, special
-import threadpoolctl
+
+from viton_jax.runtime.blas_threads import one_blas_thread
 
 NUM_PARTS = 18
 HEAT_CHANNELS = 19  # The parts and the background.
@@ -121,11 +122,6 @@ def smoothing_kernel() -> np.ndarray:
   edges = np.linspace(-half, half, _KERNEL_SIZE + 1)
   kernel = np.sqrt(np.diff(special.ndtr(edges)))
   return kernel / kernel.sum()
-
-
-@functools.cache
-def _thread_pools() -> threadpoolctl.ThreadpoolController:
-  return threadpoolctl.ThreadpoolController()
 
 
 @functools.lru_cache(maxsize=64)
@@ -247,7 +243,7 @@ def decode_people(maps: np.ndarray, rules: Rules = TF_POSE) -> list[Person]:
   maps = np.asarray(maps, np.float32)
   # The products are too small to share: threads double the time on an idle
   # machine, and multiply it on a busy one.
-  with _thread_pools().limit(limits=1, user_api='blas'):
+  with one_blas_thread():
     peaks = find_peaks(maps, rules)
   # Peaks are numbered through all parts.
   first = np.cumsum([0] + [len(x) for x in peaks])
