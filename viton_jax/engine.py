@@ -15,6 +15,7 @@ import dataclasses
 import functools
 from typing import Any
 
+from jaxtyping import Float, Shaped
 import numpy as np
 import threadpoolctl
 
@@ -51,12 +52,12 @@ class TryOnBatch:
       `warped`, `alpha` and `output` mean nothing.
   """
 
-  output: np.ndarray
-  warped: np.ndarray
-  coarse: np.ndarray
-  mask: np.ndarray
-  alpha: np.ndarray
-  control_points: np.ndarray
+  output: Shaped[np.ndarray, 'b h w 3']
+  warped: Shaped[np.ndarray, 'b h w 3']
+  coarse: Shaped[np.ndarray, 'b h w 3']
+  mask: Shaped[np.ndarray, 'b h w 1']
+  alpha: Shaped[np.ndarray, 'b h w 1']
+  control_points: Float[np.ndarray, 'b n 2']
   failures: list[str | None]
 
 
@@ -123,12 +124,12 @@ class TryOn:
 
 
 def match_masks(
-  garment_masks: np.ndarray,
-  predicted_masks: np.ndarray,
+  garment_masks: Shaped[np.ndarray, 'b h w'],
+  predicted_masks: Float[np.ndarray, 'b h w'],
   *,
   fidelity: str,
   workers: int,
-) -> tuple[np.ndarray, list[str | None]]:
+) -> tuple[Float[np.ndarray, 'b n 2'], list[str | None]]:
   """Control points of b pairs, see `prediction.match`.
 
   Args:
@@ -193,7 +194,9 @@ def png_round_trip(predicted: Mapping[str, Any]) -> dict[str, np.ndarray]:
   return {'mask': mask, 'coarse': coarse * 2 - 1}
 
 
-def through_png(images: np.ndarray) -> np.ndarray:
+def through_png(
+  images: Float[np.ndarray, 'b h w c'],
+) -> Float[np.ndarray, 'b h w c']:
   """Images as they come back after scipy.misc.imsave wrote them as PNG.
 
   imsave stretches each to its own range before it rounds to 8 bits, so that

@@ -12,13 +12,17 @@ that sums and counts can be added up over batches. float32.
 """
 
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num, UInt8
 import numpy as np
 
 from viton_jax.representation import to_uint8
 
+# Plain arrays as well as those of a device.
+_Array = Array | np.ndarray
 METHODS = ('paste', 'coarse', 'result')
 METRICS = ('l1', 'ssim', 'garment_l1', 'garment_ssim')
 _RADIUS_PX = 5
@@ -27,12 +31,12 @@ _SIGMA_PX = 1.5
 
 def compare_methods(
   *,
-  output: np.ndarray,
-  coarse: np.ndarray,
-  warped: np.ndarray,
-  mask: np.ndarray,
-  truth: np.ndarray,
-  region: np.ndarray,
+  output: Float[np.ndarray, 'b h w 3'],
+  coarse: Float[np.ndarray, 'b h w 3'],
+  warped: Float[np.ndarray, 'b h w 3'],
+  mask: Float[np.ndarray, 'b h w 1'],
+  truth: UInt8[np.ndarray, 'b h w 3'],
+  region: Bool[np.ndarray, 'b h w'],
 ) -> list[dict[str, dict[str, float]]]:
   """Metrics of every method for every pair.
 
@@ -65,7 +69,7 @@ def compare_methods(
 
 
 @jax.jit
-def _compare(images, truth, region):
+def _compare(images: Array, truth: Array, region: Array):
   levels = to_uint8(images)
   inside = region.astype(jnp.float32)
   of_ssim = functools.partial(ssim, levels, truth, data_range=255.0)
@@ -78,11 +82,11 @@ def _compare(images, truth, region):
 
 
 def absolute_error(
-  predictions: jax.Array,
-  targets: jax.Array,
+  predictions: Num[_Array, ' b *rest'],
+  targets: Num[_Array, ' b *rest'],
   *,
-  region: jax.Array | None = None,
-) -> jax.Array:
+  region: Num[_Array, 'b h w'] | None = None,
+) -> Float[Array, ' b']:
   """Mean absolute difference (L1) of each example, in the values' own units.
 
   Args:
@@ -93,20 +97,19 @@ def absolute_error(
   Returns:
     (b,); NaN where the region is empty.
   """
-  difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
-  difference = jnp.abs(difference)
+  difference = jnp.abs(_difference(predictions, targets))
   if region is None:
     return difference.mean(axis=tuple(range(1, difference.ndim)))
   return mean_inside(difference.mean(axis=-1), region)
 
 
 def psnr(
-  predictions: jax.Array,
-  targets: jax.Array,
+  predictions: Num[_Array, 'b h w c'],
+  targets: Num[_Array, 'b h w c'],
   *,
-  data_range: float,
-  region: jax.Array | None = None,
-) -> jax.Array:
+  data_range: int | float,
+  region: Num[_Array, 'b h w'] | None = None,
+) -> Float[Array, ' b']:
   """Peak signal-to-noise ratio in dB, (b,); infinite for equal images.
 
   Args:
@@ -115,18 +118,18 @@ def psnr(
     data_range: largest minus smallest possible value: 255 for uint8.
     region: (b, h, w) weights; None: everywhere.
   """
-  difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
+  difference = _difference(predictions, targets)
   error = mean_inside(jnp.square(difference).mean(axis=-1), region)
   return 10.0 * jnp.log10(data_range**2 / error)
 
 
 def ssim(
-  predictions: jax.Array,
-  targets: jax.Array,
+  predictions: Num[_Array, 'b h w c'],
+  targets: Num[_Array, 'b h w c'],
   *,
-  data_range: float,
-  region: jax.Array | None = None,
-) -> jax.Array:
+  data_range: int | float,
+  region: Num[_Array, 'b h w'] | None = None,
+) -> Float[Array, ' b']:
   """Mean structural similarity, see `ssim_map`.
 
   Args:
@@ -147,8 +150,11 @@ def ssim(
 
 
 def ssim_map(
-  predictions: jax.Array, targets: jax.Array, *, data_range: float
-) -> jax.Array:
+  predictions: Num[_Array, 'b h w c'],
+  targets: Num[_Array, 'b h w c'],
+  *,
+  data_range: int | float,
+) -> Float[Array, 'b h w']:
   """Structural similarity around each pixel, the mean over channels.
 
   Gaussian window of 11 x 11, sigma 1.5, borders reflected, K1 = 0.01,
@@ -169,7 +175,10 @@ def ssim_map(
   """
   # Variances are differences of large sums: in units of the range, around the
   # middle of the true image, least is lost. Means are put back below.
-  x, y = (a.astype(jnp.float32) / data_range for a in (predictions, targets))
+  x, y = (
+    jnp.asarray(a).astype(jnp.float32) / data_range
+    for a in (predictions, targets)
+  )
   shift = y.mean(axis=(1, 2, 3), keepdims=True)
   x, y = x - shift, y - shift
   mean_x, mean_y = _blur(x), _blur(y)
@@ -183,12 +192,19 @@ def ssim_map(
   return (luminance * structure).mean(axis=-1)
 
 
-def mean_inside(values: jax.Array, region: jax.Array | None) -> jax.Array:
+def mean_inside(
+  values: Float[Array, 'b h w'], region: Num[_Array, 'b h w'] | None
+) -> Float[Array, ' b']:
   """Mean of (b, h, w) values, weighted by `region` (b, h, w) -> (b,)."""
   if region is None:
     return values.mean(axis=(1, 2))
   weights = region.astype(jnp.float32)
   return (values * weights).sum(axis=(1, 2)) / weights.sum(axis=(1, 2))
+
+
+def _difference(predictions: _Array, targets: _Array) -> Array:
+  predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+  return predictions.astype(jnp.float32) - targets.astype(jnp.float32)
 
 
 def _blur(x):
@@ -201,8 +217,11 @@ def _blur(x):
     pad[axis] = (_RADIUS_PX, _RADIUS_PX)
     padded = jnp.pad(x, pad, mode='symmetric')
     size = x.shape[axis]
-    x = sum(
-      float(weight) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
-      for i, weight in enumerate(weights)
+    x = functools.reduce(
+      operator.add,
+      (
+        float(weight) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
+        for i, weight in enumerate(weights)
+      ),
     )
   return x

@@ -7,18 +7,19 @@ those of two checkpoints for `engine.TryOn`, which needs no Flax by itself.
 from collections.abc import Callable, Mapping
 import functools
 import os
-from typing import Any
+from typing import Any, cast
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from viton_jax import checkpoints, engine, geometry
 from viton_jax.checkpoints import Checkpoint
+from viton_jax.choices import DType, Fidelity
 from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
 from viton_jax.runtime import environment, parallel
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, Array]
 
 # What each half of a try-on reads of a batch; 'original' alone has pose_limit.
 COARSE_INPUTS = (
@@ -37,8 +38,8 @@ def predict_coarse(
   batch: Batch,
   *,
   model: EncoderDecoder,
-  fidelity: str = 'fixed',
-) -> tuple[jax.Array, jax.Array]:
+  fidelity: Fidelity = 'fixed',
+) -> tuple[Float[Array, 'b h w 1'], Float[Array, 'b h w 3']]:
   """Garment mask (b, h, w, 1) and coarse image (b, h, w, 3), in [-1, 1].
 
   Args:
@@ -48,19 +49,20 @@ def predict_coarse(
     fidelity: 'fixed' or 'original'.
   """
   inputs = network_inputs(batch, fidelity=fidelity)
-  return model.apply(variables, inputs, train=False)
+  outputs = model.apply(variables, inputs, train=False)
+  return cast(tuple[Array, Array], outputs)
 
 
 def predict_refined(
   variables: Mapping[str, Any],
   batch: Batch,
-  control_points: jax.Array,
-  garment_mask: jax.Array,
-  coarse: jax.Array,
+  control_points: Float[Array, 'b n 2'],
+  garment_mask: Float[Array, 'b h w 1'],
+  coarse: Float[Array, 'b h w 3'],
   *,
   model: Refinement,
-  fidelity: str = 'fixed',
-) -> dict[str, jax.Array]:
+  fidelity: Fidelity = 'fixed',
+) -> dict[str, Float[Array, 'b h w _']]:
   """Warps the garment and composes it with the coarse image.
 
   Args:
@@ -80,7 +82,7 @@ def predict_refined(
   """
   warped = warp_garment(batch, control_points)
   alpha = model.apply({'params': variables['params']}, warped, coarse)
-  alpha *= bounded_mask(garment_mask, fidelity=fidelity)
+  alpha = cast(Array, alpha) * bounded_mask(garment_mask, fidelity=fidelity)
   return {
     'warped': warped,
     'alpha': alpha,
@@ -88,14 +90,18 @@ def predict_refined(
   }
 
 
-def warp_garment(batch: Batch, control_points: jax.Array) -> jax.Array:
+def warp_garment(
+  batch: Batch, control_points: Float[Array, 'b n 2']
+) -> Float[Array, 'b h w 3']:
   """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
   return geometry.warp_tps(
     to_norm(batch['garment']), control_points.astype(jnp.float32)
   )
 
 
-def bounded_mask(garment_mask: jax.Array, *, fidelity: str) -> jax.Array:
+def bounded_mask(
+  garment_mask: Float[Array, 'b h w 1'], *, fidelity: Fidelity
+) -> Float[Array, 'b h w 1']:
   """The predicted mask as composition uses it.
 
   Args:
@@ -106,7 +112,7 @@ def bounded_mask(garment_mask: jax.Array, *, fidelity: str) -> jax.Array:
 
 
 def pure_steps(
-  first: Checkpoint, second: Checkpoint, *, dtype: str
+  first: Checkpoint, second: Checkpoint, *, dtype: DType
 ) -> tuple[Callable, Callable]:
   """Both halves of a try-on as pure functions of (variables, batch).
 
@@ -154,7 +160,7 @@ def load(
   checkpoint: str | os.PathLike,
   refine_checkpoint: str | os.PathLike | None = None,
   *,
-  dtype: str = 'float32',
+  dtype: DType = 'float32',
   workers: int | None = None,
   png_round_trip: bool = False,
 ) -> engine.TryOn:
