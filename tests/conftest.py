@@ -21,8 +21,11 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # imported yet, so it stands before anything that imports them; production never
 # installs it. Commands that tests start as processes run without it.
 CHECKED = (
+  'viton_jax.engine',
   'viton_jax.losses',
+  'viton_jax.metrics',
   'viton_jax.models',
+  'viton_jax.networks',
   'viton_jax.representation',
 )
 install_import_hook(CHECKED, 'beartype.beartype')

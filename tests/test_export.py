@@ -31,10 +31,12 @@ from viton_jax.serving import artifact, programs
 SIZE = (128, 64)
 PAIRS = 3
 
-# What an exported try-on needs: what `pip install jax` brings, and three more.
+# What an exported try-on needs: jax, flatbuffers, jaxtyping, safetensors and
+# threadpoolctl, with what these require.
 _ALONE = (
   *('jax', 'jaxlib', 'numpy', 'scipy', 'ml_dtypes', 'opt_einsum'),
-  *('flatbuffers', 'safetensors', 'threadpoolctl.py'),
+  *('flatbuffers', 'jaxtyping', 'wadler_lindig'),
+  *('safetensors', 'threadpoolctl.py'),
 )
 
 

@@ -15,6 +15,7 @@ import dataclasses
 import functools
 from typing import Any
 
+from jaxtyping import Float, Num, Shaped
 import numpy as np
 import threadpoolctl
 
@@ -41,22 +42,22 @@ class TryOnBatch:
   these: see `levels_of`.
 
   Attributes:
-    output: (b, h, w, 3) RGB, the try-on.
-    warped: (b, h, w, 3), the garment warped to its place on the person.
-    coarse: (b, h, w, 3), the encoder-decoder's image.
-    mask: (b, h, w, 1), where the encoder-decoder puts the garment.
-    alpha: (b, h, w, 1), how much of `warped` shows.
-    control_points: (b, 100, 2) float32 of the warp, see `geometry.warp_tps`.
+    output: RGB, the try-on.
+    warped: the garment warped to its place on the person.
+    coarse: the encoder-decoder's image.
+    mask: where the encoder-decoder puts the garment.
+    alpha: how much of `warped` shows.
+    control_points: of the warp, see `geometry.warp_tps`.
     failures: a reason for each pair that could not be matched, else None; its
       `warped`, `alpha` and `output` mean nothing.
   """
 
-  output: np.ndarray
-  warped: np.ndarray
-  coarse: np.ndarray
-  mask: np.ndarray
-  alpha: np.ndarray
-  control_points: np.ndarray
+  output: Num[np.ndarray, 'b h w 3']
+  warped: Num[np.ndarray, 'b h w 3']
+  coarse: Num[np.ndarray, 'b h w 3']
+  mask: Num[np.ndarray, 'b h w 1']
+  alpha: Num[np.ndarray, 'b h w 1']
+  control_points: Float[np.ndarray, 'b 100 2']
   failures: list[str | None]
 
 
@@ -104,7 +105,7 @@ class TryOn:
     count = len(batch['person'])
     size = bucket(count) if self.max_batch else count
     padded = pad(batch, size)
-    predicted = self.coarse(padded)
+    predicted = dict(self.coarse(padded))
     control_points, failures = match_masks(
       batch['garment_mask'],
       np.asarray(predicted['mask'])[:count, ..., 0],
@@ -123,22 +124,22 @@ class TryOn:
 
 
 def match_masks(
-  garment_masks: np.ndarray,
-  predicted_masks: np.ndarray,
+  garment_masks: Shaped[np.ndarray, 'b h w'],
+  predicted_masks: Float[np.ndarray, 'b h w'],
   *,
   fidelity: str,
   workers: int,
-) -> tuple[np.ndarray, list[str | None]]:
+) -> tuple[Float[np.ndarray, 'b 100 2'], list[str | None]]:
   """Control points of b pairs, see `prediction.match`.
 
   Args:
-    garment_masks: (b, h, w) 0 or 1.
-    predicted_masks: (b, h, w) float32.
+    garment_masks: 0 or 1.
+    predicted_masks: as the encoder-decoder gives them.
     fidelity: 'fixed' or 'original'.
     workers: threads.
 
   Returns:
-    (b, 100, 2) float32, and for each pair None or why it failed.
+    The control points, and for each pair None or why it failed.
   """
   match = functools.partial(prediction.match, fidelity=fidelity)
   with (
@@ -193,17 +194,16 @@ def png_round_trip(predicted: Mapping[str, Any]) -> dict[str, np.ndarray]:
   return {'mask': mask, 'coarse': coarse * 2 - 1}
 
 
-def through_png(images: np.ndarray) -> np.ndarray:
+def through_png(
+  images: Float[np.ndarray, 'b h w c'],
+) -> Float[np.ndarray, 'b h w c']:
   """Images as they come back after scipy.misc.imsave wrote them as PNG.
 
   imsave stretches each to its own range before it rounds to 8 bits, so that
   its darkest value becomes 0 and its brightest 255.
 
-  Args:
-    images: (b, h, w, c) float32.
-
   Returns:
-    (b, h, w, c) float32, multiples of 1/255 in [0, 1].
+    Multiples of 1/255 in [0, 1].
   """
   low, high = (
     f(images, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max)

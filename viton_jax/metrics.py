@@ -15,9 +15,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num, UInt8
 import numpy as np
 
 from viton_jax.representation import to_uint8
+
+_AnyArray = Array | np.ndarray
 
 METHODS = ('paste', 'coarse', 'result')
 METRICS = ('l1', 'ssim', 'garment_l1', 'garment_ssim')
@@ -27,12 +30,12 @@ _SIGMA_PX = 1.5
 
 def compare_methods(
   *,
-  output: np.ndarray,
-  coarse: np.ndarray,
-  warped: np.ndarray,
-  mask: np.ndarray,
-  truth: np.ndarray,
-  region: np.ndarray,
+  output: Float[np.ndarray, 'b h w 3'],
+  coarse: Float[np.ndarray, 'b h w 3'],
+  warped: Float[np.ndarray, 'b h w 3'],
+  mask: Float[np.ndarray, 'b h w 1'],
+  truth: UInt8[np.ndarray, 'b h w 3'],
+  region: Bool[np.ndarray, 'b h w'],
 ) -> list[dict[str, dict[str, float]]]:
   """Metrics of every method for every pair.
 
@@ -40,12 +43,12 @@ def compare_methods(
   image and over the garment's region in the true image.
 
   Args:
-    output: (b, h, w, 3) in [-1, 1], the try-on.
-    coarse: (b, h, w, 3) in [-1, 1].
-    warped: (b, h, w, 3) in [-1, 1].
-    mask: (b, h, w, 1) in [0, 1].
-    truth: (b, h, w, 3) uint8, the true images.
-    region: (b, h, w) bool, where the true images show the garment.
+    output: the try-on, in [-1, 1].
+    coarse: in [-1, 1].
+    warped: in [-1, 1].
+    mask: in [0, 1].
+    truth: the true images.
+    region: where the true images show the garment.
 
   Returns:
     b times method -> metric -> value; NaN where a region is empty.
@@ -78,66 +81,65 @@ def _compare(images, truth, region):
 
 
 def absolute_error(
-  predictions: jax.Array,
-  targets: jax.Array,
+  predictions: Num[_AnyArray, '*shape'],
+  targets: Num[_AnyArray, '*shape'],
   *,
-  region: jax.Array | None = None,
-) -> jax.Array:
+  region: Num[_AnyArray, 'b h w'] | None = None,
+) -> Float[Array, ' b']:
   """Mean absolute difference (L1) of each example, in the values' own units.
 
   Args:
-    predictions: (b, ...); with a region (b, h, w, c).
+    predictions: any shape; with a region (b, h, w, c).
     targets: the same shape.
-    region: (b, h, w) weights, e.g. 0 or 1; None: everywhere.
+    region: weights, e.g. 0 or 1; None: everywhere.
 
   Returns:
-    (b,); NaN where the region is empty.
+    One value for each example; NaN where the region is empty.
   """
-  difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
-  difference = jnp.abs(difference)
+  difference = jnp.abs(_difference(predictions, targets))
   if region is None:
     return difference.mean(axis=tuple(range(1, difference.ndim)))
   return mean_inside(difference.mean(axis=-1), region)
 
 
 def psnr(
-  predictions: jax.Array,
-  targets: jax.Array,
+  predictions: Num[_AnyArray, 'b h w c'],
+  targets: Num[_AnyArray, 'b h w c'],
   *,
-  data_range: float,
-  region: jax.Array | None = None,
-) -> jax.Array:
-  """Peak signal-to-noise ratio in dB, (b,); infinite for equal images.
+  data_range: int | float,
+  region: Num[_AnyArray, 'b h w'] | None = None,
+) -> Float[Array, ' b']:
+  """Peak signal-to-noise ratio in dB; infinite for equal images.
 
   Args:
-    predictions: (b, h, w, c).
-    targets: the same shape.
+    predictions: images.
+    targets: images.
     data_range: largest minus smallest possible value: 255 for uint8.
-    region: (b, h, w) weights; None: everywhere.
+    region: weights; None: everywhere.
   """
-  difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
-  error = mean_inside(jnp.square(difference).mean(axis=-1), region)
+  squares = jnp.square(_difference(predictions, targets))
+  error = mean_inside(squares.mean(axis=-1), region)
   return 10.0 * jnp.log10(data_range**2 / error)
 
 
 def ssim(
-  predictions: jax.Array,
-  targets: jax.Array,
+  predictions: Num[_AnyArray, 'b h w c'],
+  targets: Num[_AnyArray, 'b h w c'],
   *,
-  data_range: float,
-  region: jax.Array | None = None,
-) -> jax.Array:
+  data_range: int | float,
+  region: Num[_AnyArray, 'b h w'] | None = None,
+) -> Float[Array, ' b']:
   """Mean structural similarity, see `ssim_map`.
 
   Args:
-    predictions: (b, h, w, c).
-    targets: the same shape.
+    predictions: images.
+    targets: images.
     data_range: largest minus smallest possible value: 255 for uint8.
-    region: (b, h, w) weights, over the whole map; None: the map's mean without
+    region: weights, over the whole map; None: the map's mean without
       a border of 5 pixels, as scikit-image and the paper have it.
 
   Returns:
-    (b,), at most 1; NaN where the region is empty.
+    At most 1; NaN where the region is empty.
   """
   similarity = ssim_map(predictions, targets, data_range=data_range)
   if region is None:
@@ -147,8 +149,11 @@ def ssim(
 
 
 def ssim_map(
-  predictions: jax.Array, targets: jax.Array, *, data_range: float
-) -> jax.Array:
+  predictions: Num[_AnyArray, 'b h w c'],
+  targets: Num[_AnyArray, 'b h w c'],
+  *,
+  data_range: int | float,
+) -> Float[Array, 'b h w']:
   """Structural similarity around each pixel, the mean over channels.
 
   Gaussian window of 11 x 11, sigma 1.5, borders reflected, K1 = 0.01,
@@ -156,12 +161,9 @@ def ssim_map(
   gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True).
 
   Args:
-    predictions: (b, h, w, c).
-    targets: the same shape.
+    predictions: images.
+    targets: images.
     data_range: largest minus smallest possible value: 255 for uint8.
-
-  Returns:
-    (b, h, w) float32.
 
   References:
     Wang, Bovik, Sheikh and Simoncelli, Image Quality Assessment, IEEE
@@ -183,12 +185,20 @@ def ssim_map(
   return (luminance * structure).mean(axis=-1)
 
 
-def mean_inside(values: jax.Array, region: jax.Array | None) -> jax.Array:
-  """Mean of (b, h, w) values, weighted by `region` (b, h, w) -> (b,)."""
+def mean_inside(
+  values: Float[Array, 'b h w'], region: Num[_AnyArray, 'b h w'] | None
+) -> Float[Array, ' b']:
+  """Mean of the values, weighted by `region`."""
   if region is None:
     return values.mean(axis=(1, 2))
   weights = region.astype(jnp.float32)
   return (values * weights).sum(axis=(1, 2)) / weights.sum(axis=(1, 2))
+
+
+def _difference(predictions, targets):
+  return jnp.asarray(predictions, jnp.float32) - jnp.asarray(
+    targets, jnp.float32
+  )
 
 
 def _blur(x):

@@ -9,8 +9,9 @@ import functools
 import os
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+import numpy as np
 
 from viton_jax import checkpoints, engine, geometry
 from viton_jax.checkpoints import Checkpoint
@@ -18,7 +19,7 @@ from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
 from viton_jax.runtime import environment, parallel
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, Array | np.ndarray]
 
 # What each half of a try-on reads of a batch; 'original' alone has pose_limit.
 COARSE_INPUTS = (
@@ -38,8 +39,8 @@ def predict_coarse(
   *,
   model: EncoderDecoder,
   fidelity: str = 'fixed',
-) -> tuple[jax.Array, jax.Array]:
-  """Garment mask (b, h, w, 1) and coarse image (b, h, w, 3), in [-1, 1].
+) -> tuple[Float[Array, 'b h w 1'], Float[Array, 'b h w 3']]:
+  """Garment mask and coarse image, in [-1, 1].
 
   Args:
     variables: of the encoder-decoder.
@@ -54,22 +55,22 @@ def predict_coarse(
 def predict_refined(
   variables: Mapping[str, Any],
   batch: Batch,
-  control_points: jax.Array,
-  garment_mask: jax.Array,
-  coarse: jax.Array,
+  control_points: Float[Array | np.ndarray, 'b n 2'],
+  garment_mask: Float[Array | np.ndarray, 'b h w 1'],
+  coarse: Float[Array | np.ndarray, 'b h w 3'],
   *,
   model: Refinement,
   fidelity: str = 'fixed',
-) -> dict[str, jax.Array]:
+) -> dict[str, Float[Array, '...']]:
   """Warps the garment and composes it with the coarse image.
 
   Args:
     variables: of the refinement network.
     batch: `garment` (b, h, w, 3) in 0..255; more is ignored.
-    control_points: (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
-    garment_mask: (b, h, w, 1) where the person wears it, as `predict_coarse`
-      gives it, or the true region.
-    coarse: (b, h, w, 3) in [-1, 1], as `predict_coarse` gives it.
+    control_points: x, y in [-1, 1], see `geometry.warp_tps`.
+    garment_mask: where the person wears it, as `predict_coarse` gives it, or
+      the true region.
+    coarse: in [-1, 1], as `predict_coarse` gives it.
     model: the refinement network.
     fidelity: 'fixed' keeps the garment mask within [0, 1]; 'original' takes it
       as it is.
@@ -88,18 +89,22 @@ def predict_refined(
   }
 
 
-def warp_garment(batch: Batch, control_points: jax.Array) -> jax.Array:
-  """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
+def warp_garment(
+  batch: Batch, control_points: Float[Array | np.ndarray, 'b n 2']
+) -> Float[Array, 'b h w 3']:
+  """`batch['garment']` in the person's frame, in [-1, 1]."""
   return geometry.warp_tps(
     to_norm(batch['garment']), control_points.astype(jnp.float32)
   )
 
 
-def bounded_mask(garment_mask: jax.Array, *, fidelity: str) -> jax.Array:
+def bounded_mask(
+  garment_mask: Float[Array | np.ndarray, 'b h w 1'], *, fidelity: str
+) -> Float[Array | np.ndarray, 'b h w 1']:
   """The predicted mask as composition uses it.
 
   Args:
-    garment_mask: (b, h, w, 1) in [-1, 1], as `predict_coarse` gives it.
+    garment_mask: in [-1, 1], as `predict_coarse` gives it.
     fidelity: 'fixed' clips it to [0, 1]; 'original' takes it as it is.
   """
   return garment_mask if fidelity == 'original' else garment_mask.clip(0.0, 1.0)
