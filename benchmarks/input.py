@@ -27,7 +27,7 @@ import numpy as np
 
 from input_pipeline import batches, layouts, sample
 from input_pipeline.formats import records
-from viton_jax import labels
+from viton_jax import choices, labels
 from viton_jax.errors import InputError, run
 
 _WARM_UP = 8  # Batches: past the start and the first prefetched ones.
@@ -70,8 +70,8 @@ def main() -> None:
     )
   print(f'{len(cores)} cores, load {os.getloadavg()[0]:.1f}')
   for folder, fmt, fidelity, caches in (
-    (arguments.records, 'records', '', batches.CACHES),
-    (arguments.packed, 'packed', '', batches.CACHES),
+    (arguments.records, 'records', '', choices.values_of(choices.HostCache)),
+    (arguments.packed, 'packed', '', choices.values_of(choices.HostCache)),
     (arguments.original_records, 'original_records', 'original', ('none',)),
     (arguments.original_records, 'original_records', 'fixed', ('none',)),
   ):

@@ -8,7 +8,8 @@ neither the number of processes, nor the format, nor where the examples are
 kept changes what is seen when.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+import contextlib
 import dataclasses
 import functools
 import json
@@ -17,12 +18,11 @@ import pathlib
 import numpy as np
 
 from input_pipeline.formats import original_records, packed, streams
-from input_pipeline.formats.record_files import RecordFiles, open_records
+from input_pipeline.formats.record_files import RecordIndex, index_records
+from viton_jax import choices
 from viton_jax.errors import InputError
 from viton_jax.runtime.progress import progress
 
-FORMATS = ('records', 'packed', 'original_records')
-CACHES = ('none', 'host')
 # Matching at try-on time alone reads it.
 NOT_TRAINED_ON = ('garment_mask',)
 _READ_AT_ONCE = 32  # Examples, when a whole split is read.
@@ -44,14 +44,17 @@ class RecordsInfo:
 
   height: int
   width: int
-  fidelity: str
+  fidelity: choices.Fidelity
   num_examples: dict[str, int]
   folder: pathlib.Path
   shards: dict[str, int]
 
 
 def read_info(
-  data_dir, *, fmt: str = 'records', fidelity: str = 'original'
+  data_dir,
+  *,
+  fmt: choices.DataFormat = 'records',
+  fidelity: choices.Fidelity = 'original',
 ) -> RecordsInfo:
   """Reads what there is to train on.
 
@@ -68,14 +71,11 @@ def read_info(
   Raises:
     InputError: no finished data there, or an unknown format.
   """
-  if fmt not in FORMATS:
-    raise InputError(
-      f"data of the format '{fmt}' are unknown; use one of {', '.join(FORMATS)}"
-    )
+  choices.check('format', fmt, choices.DataFormat)
   if fmt == 'packed':
     return _read_packed_info(pathlib.Path(data_dir))
   if fmt == 'original_records':
-    files = original_records.open_original_records(data_dir)
+    files = original_records.index_original_records(data_dir)
     return RecordsInfo(
       height=original_records.HEIGHT,
       width=original_records.WIDTH,
@@ -167,9 +167,9 @@ def train_batches(
   start_step: int = 0,
   process_index: int = 0,
   process_count: int = 1,
-  fmt: str = 'records',
-  fidelity: str = 'original',
-  cache: str = 'none',
+  fmt: choices.DataFormat = 'records',
+  fidelity: choices.Fidelity = 'original',
+  cache: choices.HostCache = 'none',
 ) -> Iterator[dict]:
   """Yields shuffled batches without end.
 
@@ -194,10 +194,7 @@ def train_batches(
     InputError: no data, an unknown format or cache, or a record that is
       damaged.
   """
-  if cache not in CACHES:
-    raise InputError(
-      f"the cache '{cache}' is unknown; use one of {', '.join(CACHES)}"
-    )
+  choices.check('cache', cache, choices.HostCache)
   info = read_info(data_dir, fmt=fmt, fidelity=fidelity)
   place = {
     'batch_size': batch_size,
@@ -254,8 +251,8 @@ def read_all(
   data_dir,
   *,
   split: str = 'train',
-  fmt: str = 'records',
-  fidelity: str = 'original',
+  fmt: choices.DataFormat = 'records',
+  fidelity: choices.Fidelity = 'original',
 ) -> dict[str, np.ndarray]:
   """Reads a whole split.
 
@@ -287,18 +284,18 @@ def read_all(
   count = info.num_examples[split]
   arrays, names, done = {}, {}, 0
   bar = progress(count, f'read {split}', unit='pair')
-  for batch in stream:
-    size = min(len(batch['person']), count - done)
-    for name, rows in batch.items():
-      if rows.dtype == object:  # Their widths are not known beforehand.
-        names.setdefault(name, []).extend(rows[:size])
-        continue
-      if name not in arrays:
-        arrays[name] = _empty((count, *rows.shape[1:]), rows.dtype)
-      arrays[name][done : done + size] = rows[:size]
-    done += size
-    bar.update(size)
-  bar.close()
+  with contextlib.closing(stream), contextlib.closing(bar):
+    for batch in stream:
+      size = min(len(batch['person']), count - done)
+      for name, rows in batch.items():
+        if rows.dtype == object:  # Their widths are not known beforehand.
+          names.setdefault(name, []).extend(rows[:size])
+          continue
+        if name not in arrays:
+          arrays[name] = _empty((count, *rows.shape[1:]), rows.dtype)
+        arrays[name][done : done + size] = rows[:size]
+      done += size
+      bar.update(size)
   return arrays | {name: np.array(values) for name, values in names.items()}
 
 
@@ -319,7 +316,7 @@ def eval_batches(
   batch_size: int,
   process_index: int = 0,
   process_count: int = 1,
-  fmt: str = 'records',
+  fmt: choices.DataFormat = 'records',
 ) -> Iterator[dict]:
   """Yields each example of a split once, in order.
 
@@ -348,7 +345,9 @@ def eval_batches(
   )
 
 
-def _split_batches(info, split, make_order, *, fmt, with_valid=False):
+def _split_batches(
+  info, split, make_order, *, fmt, with_valid=False
+) -> Generator[dict, None, None]:
   """Yields batches of a split in the order of `make_order(its size)`."""
   _check_split(info, split)
   order = make_order(info.num_examples[split])
@@ -356,10 +355,10 @@ def _split_batches(info, split, make_order, *, fmt, with_valid=False):
     arrays = packed.open_arrays(packed.path_of(info.folder, split))
     return streams.array_batches(arrays, order, with_valid=with_valid)
   if fmt == 'original_records':
-    files = original_records.open_original_records(info.folder)
-    return streams.original_batches(info, files, order, with_valid=with_valid)
-  files = _split_files(info, split)
-  return streams.record_batches(info, files, order, with_valid=with_valid)
+    index = original_records.index_original_records(info.folder)
+    return streams.original_batches(info, index, order, with_valid=with_valid)
+  index = _split_index(info, split)
+  return streams.record_batches(info, index, order, with_valid=with_valid)
 
 
 def _check_split(info: RecordsInfo, split: str) -> None:
@@ -371,20 +370,20 @@ def _check_split(info: RecordsInfo, split: str) -> None:
     )
 
 
-def _split_files(info: RecordsInfo, split: str) -> RecordFiles:
+def _split_index(info: RecordsInfo, split: str) -> RecordIndex:
   total = info.shards[split]
-  files = open_records(
+  index = index_records(
     [
       info.folder / f'try_on-{split}.tfrecord-{i:05d}-of-{total:05d}'
       for i in range(total)
     ]
   )
-  if len(files) != info.num_examples[split]:
+  if len(index) != info.num_examples[split]:
     raise InputError(
-      f'{info.folder}: {split} has {len(files)} records instead of '
+      f'{info.folder}: {split} has {len(index)} records instead of '
       f'{info.num_examples[split]}; copy or prepare them again'
     )
-  return files
+  return index
 
 
 def _train_order(

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from viton_jax import choices
 from viton_jax.errors import InputError
 from viton_jax.geometry.contour import resize_area, resize_nearest
 
@@ -24,7 +25,7 @@ _MIN_COMPONENT = 0.02
 def garment_mask(
   photo: np.ndarray,
   *,
-  fidelity: str = 'fixed',
+  fidelity: choices.Fidelity = 'fixed',
   size: tuple[int, int] | None = None,
 ) -> np.ndarray:
   """Finds a flat garment on a light background.
@@ -44,6 +45,7 @@ def garment_mask(
   Raises:
     InputError: not such a photo, or no garment found in it.
   """
+  choices.check('fidelity', fidelity, choices.Fidelity)
   photo = np.asarray(photo)
   if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
     raise InputError(
@@ -55,14 +57,10 @@ def garment_mask(
     if size is not None:
       mask = resize_nearest(mask, size)
     mask = cv2.medianBlur(_fill_holes(mask.astype(np.uint8)), 3) > 0
-  elif fidelity == 'fixed':
+  else:
     mask = _garment_mask_fixed(photo)
     if size is not None:
       mask = resize_area(mask.astype(np.float32), size) >= 0.5
-  else:
-    raise InputError(
-      f"fidelity must be 'original' or 'fixed', not {fidelity!r}"
-    )
   if not mask.any():
     raise InputError(
       'no garment found in the photo; it must lie on a light background '

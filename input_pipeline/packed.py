@@ -1,4 +1,4 @@
-"""Tells what is in packed files and compares it with their SHA-256 sums.
+"""Prints what is in packed files and compares it with their SHA-256 sums.
 
   python -m input_pipeline.packed records/train.packed
 
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     header = check_sums(path)
     count = header.num_examples[header.split]
     print(
-      f'{path}: {count} examples of {header.height} x {header.width}, '
+      f'{path}: {count} examples of {header.width} x {header.height}, '
       f'{header.fidelity}, {header.num_bytes / 1e9:.3f} GB; SHA-256 right'
     )
     for field in header.fields:

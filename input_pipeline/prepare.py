@@ -10,10 +10,11 @@ The first form writes TFRecords, photos as JPEG. The second writes one
 memory-mapped file a split, ten times as large, with nothing to decode, and
 needs no TensorFlow, nor does training on it. The third takes the TFRecords that
 the original's scripts have written.
-Pairs are worked off in parallel, with --beam by Apache Beam. Finished parts are
-kept in out_dir/parts until the end, so a run that was killed goes on where it
-stood when the same command is given again. out_dir/manifest.jsonl then has one
-line a pair: ok, or failed and why.
+Pairs are prepared in parallel, with --beam by Apache Beam. Finished parts are
+kept in out_dir/parts until the end, so the same command continues a run that
+was killed. out_dir/manifest.jsonl then has one line a pair: ok, or failed and
+why. --dry_run checks the settings, the pair list and the disk, and writes
+nothing.
 
 Exit codes: 0 all pairs are in, 2 bad input, 3 done but some pairs failed.
 """
@@ -28,13 +29,15 @@ import shutil
 import time
 
 from input_pipeline import layouts, sample
-from input_pipeline.formats import original_records
+from input_pipeline.formats import original_records, records
 from input_pipeline.layouts import original_samples
-from input_pipeline.preparing import gather, parts
-from viton_jax import errors
+from input_pipeline.preparing import beam_job, gather, parts
+from viton_jax import choices, errors
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage
 from viton_jax.runtime import environment
+
+_TRIED = 16  # Pairs that a dry run tries until one can be prepared.
 
 
 def validation_persons(
@@ -70,12 +73,13 @@ def prepare(
   pairs: str | None = None,
   height: int = 256,
   width: int = 192,
-  fidelity: str = 'fixed',
+  fidelity: choices.Fidelity = 'fixed',
   validation_fraction: float = 0.02,
   workers: int | None = None,
   seed: int = 0,
-  fmt: str = 'records',
+  fmt: choices.PreparedFormat = 'records',
   beam_options: str | None = None,
+  dry_run: bool = False,
 ) -> int:
   """Prepares all pairs of a list; see the module's docstring.
 
@@ -94,6 +98,7 @@ def prepare(
     fmt: 'records' or 'packed'.
     beam_options: runs on Apache Beam with these, see `beam_job.parse_options`;
       '' for its DirectRunner; None: no Beam.
+    dry_run: only checks and prints what would be written.
 
   Returns:
     an exit code: 0, or 3 if some pairs failed.
@@ -113,14 +118,9 @@ def prepare(
       f'workers {workers} is negative; leave it out for one a core'
     )
   workers = environment.cores() if workers is None else workers
-  if fmt not in parts.FORMATS:
-    raise InputError(
-      f"format '{fmt}' is unknown; use one of {', '.join(parts.FORMATS)}"
-    )
+  choices.check('format', fmt, choices.PreparedFormat)
   run, on_beam = None, {}
   if beam_options is not None:
-    from input_pipeline.preparing import beam_job
-
     flags = beam_job.parse_options(beam_options, workers=workers)
     options = beam_job.pipeline_options(flags)
     run = functools.partial(beam_job.run_chunks, options=options)
@@ -128,8 +128,6 @@ def prepare(
     print(f'on Apache Beam: {" ".join(flags)}')
   layout = _open(layout_name, data_dir, pairs, fidelity=fidelity)
   print(layout.found)
-  if fmt == 'records':  # Now, not after an hour's work.
-    gather.check_tfds()
   out_dir = pathlib.Path(out_dir)
   settings = {
     'layout': layout.name,
@@ -141,16 +139,19 @@ def prepare(
     'seed': seed,
     'format': fmt,
   }
+  work = parts.Work(
+    layout, height, width, fidelity, seed, out_dir / 'parts', fmt
+  )
+  if dry_run:
+    _print_plan(work, out_dir, settings)
+    return errors.EXIT_OK
   if _claim(out_dir, settings):
     manifest_path = out_dir / 'manifest.jsonl'
     manifest = [line for _, line in storage.read_lines(manifest_path)]
     print(f'{out_dir}: prepared before with the same settings; nothing to do')
     return _exit_code(manifest)
-  work = parts.Work(
-    layout, height, width, fidelity, seed, out_dir / 'parts', fmt
-  )
   if fmt == 'packed':
-    gather.check_room_for_packed(work, out_dir)
+    gather.check_free_space_for_packed(work, out_dir)
   work.parts_dir.mkdir(exist_ok=True)
   start = time.monotonic()
   count = parts.prepare_parts(work, workers=workers, run=run)
@@ -205,6 +206,58 @@ def _open(layout_name, data_dir, pairs, *, fidelity) -> layouts.Layout:
   )
 
 
+def _print_plan(
+  work: parts.Work, out_dir: pathlib.Path, settings: dict
+) -> None:
+  """Prints what a run would write; raises InputError where it would fail."""
+  done = _is_done(out_dir, settings)
+  to_do = work.num_pairs([] if done else work.missing())
+  example = _first_example(work)
+  if work.fmt == 'packed':
+    needed = gather.bytes_needed_for_packed(work)
+  else:
+    # Photos compress differently: one pair stands for all. Parts and records
+    # are there together before the parts are deleted.
+    one = records.packed_size(records.pack(example))
+    needed = one * (len(work.layout) + to_do)
+  parent = next(x for x in (out_dir, *out_dir.absolute().parents) if x.exists())
+  free = shutil.disk_usage(parent).free
+  about = '' if work.fmt == 'packed' else 'about '
+  print(
+    f'would write {work.fmt} of {len(work.layout)} pairs, '
+    f'{work.width} x {work.height} pixels, fidelity {work.fidelity}, to '
+    f'{out_dir}: {to_do} pairs to prepare, {len(work.layout) - to_do} done\n'
+    f'{about}{needed / 1e9:.3f} GB needed with temporary parts, '
+    f'{free / 1e9:.3f} GB free'
+  )
+  if needed > free:
+    raise InputError(
+      f'{out_dir}: the disk has less free than is needed; free some space or '
+      'give another --out_dir'
+    )
+
+
+def _first_example(work: parts.Work) -> dict:
+  """The first pair that can be prepared, of the first few."""
+  reasons = []
+  for index in range(min(len(work.layout), _TRIED)):
+    try:
+      return parts.prepare_sample(
+        work.layout.load(index),
+        height=work.height,
+        width=work.width,
+        fidelity=work.fidelity,
+        seed=work.seed,
+      )
+    except InputError as error:
+      print(f'would fail: {error}')
+      reasons.append(error)
+  raise InputError(
+    f'none of the first {len(reasons)} pairs can be prepared; the first '
+    f'because {reasons[0]}'
+  )
+
+
 def _exit_code(manifest) -> int:
   failed = [line for line in manifest if line['status'] != 'ok']
   for line in failed[:3]:
@@ -222,15 +275,22 @@ def _hash(pairs) -> str:
 def _claim(out_dir: pathlib.Path, settings: dict) -> bool:
   """Marks out_dir with the settings; returns whether it is finished."""
   path = out_dir / 'prepare.json'
+  if path.exists():
+    return _is_done(out_dir, settings)
+  try:
+    out_dir.mkdir(parents=True, exist_ok=True)
+    storage.write_json(path, {'settings': settings, 'done': False})
+  except OSError as error:
+    raise InputError(
+      f'{out_dir}: cannot be written ({error.strerror}); give another --out_dir'
+    ) from error
+  return False
+
+
+def _is_done(out_dir: pathlib.Path, settings: dict) -> bool:
+  """Whether out_dir is finished; raises InputError for other settings."""
+  path = out_dir / 'prepare.json'
   if not path.exists():
-    try:
-      out_dir.mkdir(parents=True, exist_ok=True)
-      storage.write_json(path, {'settings': settings, 'done': False})
-    except OSError as error:
-      raise InputError(
-        f'{out_dir}: cannot be written ({error.strerror}); give another '
-        '--out_dir'
-      ) from error
     return False
   try:
     state = json.loads(path.read_text())
@@ -271,7 +331,7 @@ def main(argv: list[str] | None = None) -> int:
   add(
     '--format',
     dest='fmt',
-    metavar='FORMAT',
+    choices=choices.values_of(choices.PreparedFormat),
     default='records',
     help="'records': TFRecords; 'packed': raw arrays in one file a split "
     '(%(default)s)',
@@ -285,6 +345,7 @@ def main(argv: list[str] | None = None) -> int:
   add('--width', type=int, default=192, help='multiple of 64 (%(default)s)')
   add(
     '--fidelity',
+    choices=choices.values_of(choices.Fidelity),
     default='fixed',
     help="'fixed', or 'original' for the published weights (%(default)s)",
   )
@@ -302,6 +363,11 @@ def main(argv: list[str] | None = None) -> int:
     metavar='NAME=VALUE,...',
     help="options of Beam's pipeline: runner=FlinkRunner,parallelism=8 "
     '(DirectRunner with --workers processes)',
+  )
+  add(
+    '--dry_run',
+    action='store_true',
+    help='check the input and print what would be written, without writing',
   )
   arguments = vars(parser.parse_args(argv))
   if arguments.pop('beam'):

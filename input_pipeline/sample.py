@@ -20,7 +20,7 @@ from viton_jax.labels import (
   SHOULDER_KEYPOINTS,
 )
 
-# A coordinate in working pixels from which no pose box reaches any picture.
+# A coordinate in working pixels from which no pose box reaches any image.
 OUTSIDE = -1000.0
 
 _IS_HEAD = np.isin(np.arange(256), HEAD_LABELS)
@@ -43,7 +43,7 @@ class Sample:
     control_points: (100, 2) float32 in [-1, 1]: where in the garment's photo
       each point of a 10 x 10 grid over the person comes from, x, y, grid y
       outer and x inner. None: fitted when data are prepared.
-    truth: (h, w, 3) uint8, the true picture of this person in this garment,
+    truth: (h, w, 3) uint8, the true image of this person in this garment,
       if it is known.
     truth_parse: (h, w) uint8 LIP-20 labels of `truth`.
 
@@ -95,7 +95,7 @@ class Sample:
 
   @property
   def name(self) -> str:
-    """What to call the pair in a message: 'person.jpg garment.jpg'."""
+    """The pair in a message: 'person.jpg garment.jpg'."""
     return f'{self.person_id} {self.garment_id}'
 
   @property
@@ -114,7 +114,9 @@ class Sample:
       )
 
 
-def check_settings(height: int, width: int, *, fidelity: str) -> None:
+def check_settings(
+  height: int, width: int, *, fidelity: choices.Fidelity
+) -> None:
   """Raises InputError unless a working size and a fidelity are usable."""
   for name, value in (('height', height), ('width', width)):
     if value < 64 or value % 64:
@@ -127,11 +129,11 @@ def check_settings(height: int, width: int, *, fidelity: str) -> None:
 
 
 def working_example(
-  sample: Sample, *, height: int, width: int, fidelity: str
+  sample: Sample, *, height: int, width: int, fidelity: choices.Fidelity
 ) -> dict:
   """Shrinks a sample to what the network's input is computed from.
 
-  The picture is stretched to the working size as a whole, as the original
+  The image is stretched to the working size as a whole, as the original
   does; 'fixed' resizes with antialiasing, 'original' as TensorFlow 1 does.
 
   Args:
@@ -176,7 +178,9 @@ def working_example(
   return example
 
 
-def working_garment_mask(garment, mask=None, *, size, fidelity: str):
+def working_garment_mask(
+  garment, mask=None, *, size, fidelity: choices.Fidelity
+):
   """The flat garment's mask at the working size.
 
   At test time the original resizes its mask to 64 x 48, where it matches,
@@ -209,7 +213,7 @@ def working_garment_mask(garment, mask=None, *, size, fidelity: str):
   return (images.resize_area(mask * 255, *size) > 127).astype(np.uint8)
 
 
-def shrink(person, garment, parse, *, size, fidelity: str) -> dict:
+def shrink(person, garment, parse, *, size, fidelity: choices.Fidelity) -> dict:
   """The images of a working example; see `working_example`.
 
   Args:
@@ -240,7 +244,7 @@ def shrink(person, garment, parse, *, size, fidelity: str) -> dict:
   }
 
 
-def working_keypoints(keypoints, frame, *, size, fidelity: str):
+def working_keypoints(keypoints, frame, *, size, fidelity: choices.Fidelity):
   """Scales key points from a photo to the working size.
 
   The original truncates coordinates and gives a missing joint (-1, -1), which

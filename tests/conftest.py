@@ -20,8 +20,11 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # Modules whose annotations are enforced. The hook works on modules that are not
 # imported yet, so it stands before anything that imports them; production never
 # installs it. Commands that tests start as processes run without it.
+# `geometry.tps` and `geometry.sampling` check their arguments in production too
+# and raise errors of their own, so only tests/test_shapes.py wraps them.
 CHECKED = (
   'viton_jax.engine',
+  'viton_jax.geometry.prediction',
   'viton_jax.losses',
   'viton_jax.metrics',
   'viton_jax.models',

@@ -10,7 +10,7 @@ from small_sets import make_example
 import tensorflow_datasets as tfds
 
 from input_pipeline import batches
-from input_pipeline.formats.record_files import RecordFiles
+from input_pipeline.formats.record_files import RecordReader
 from viton_jax.errors import InputError
 
 NUM_TRAIN, NUM_VALIDATION = small_sets.NUM_EXAMPLES.values()
@@ -112,13 +112,13 @@ def test_processes_share_the_global_batch(data_dir, process_count):
 
 def test_skipped_steps_are_not_read(data_dir, monkeypatch):
   reads = []
-  read = RecordFiles.read
+  read = RecordReader.read
 
   def counted(self, index):
     reads.append(index)
     return read(self, index)
 
-  monkeypatch.setattr(RecordFiles, 'read', counted)
+  monkeypatch.setattr(RecordReader, 'read', counted)
   take(data_dir, 1, batch_size=2, start_step=10**9)
   # The batch, what was prefetched, and what was on its way.
   assert 2 <= len(reads) < 100
@@ -127,19 +127,19 @@ def test_skipped_steps_are_not_read(data_dir, monkeypatch):
 def test_kept_in_memory_nothing_is_read_again(data_dir, monkeypatch):
   want = take(data_dir, 3 * NUM_TRAIN // 4, batch_size=4, start_step=2)
   reads = []
-  read = RecordFiles.read
+  read = RecordReader.read
 
   def counted(self, index):
     reads.append(int(index))
     return read(self, index)
 
-  monkeypatch.setattr(RecordFiles, 'read', counted)
+  monkeypatch.setattr(RecordReader, 'read', counted)
   options = {'batch_size': 4, 'start_step': 2, 'cache': 'host'}
   assert_equal(take(data_dir, len(want), **options), want)
   assert sorted(set(reads)) == list(range(NUM_TRAIN))
   # The last batch is filled up with its last example.
   assert len(reads) <= 2 * NUM_TRAIN
-  with pytest.raises(InputError, match="cache 'disk' is unknown; use one of"):
+  with pytest.raises(InputError, match="cache is 'disk'; it must be one of"):
     take(data_dir, 1, batch_size=4, cache='disk')
 
 
@@ -206,7 +206,9 @@ def test_no_records(tmp_path):
 def test_unknown_names(data_dir):
   with pytest.raises(InputError, match="no split 'test', only train, valid"):
     list(batches.eval_batches(data_dir, split='test', batch_size=2))
-  with pytest.raises(InputError, match="format 'tfrecord' are unknown"):
+  with pytest.raises(
+    InputError, match="format is 'tfrecord'; it must be one of"
+  ):
     take(data_dir, 1, batch_size=2, fmt='tfrecord')
 
 

@@ -59,6 +59,7 @@ def test_reference_has_the_public_names(site):
     'viton_jax.models.EncoderDecoder',
     'viton_jax.models.Refinement',
     'viton_jax.convert.read_tf1_checkpoint',
+    'viton_jax.training.loop.train_and_evaluate',
     'viton_jax.perception.estimate_pose',
     'viton_jax.perception.parse_person',
     'input_pipeline.layouts.open_layout',

@@ -133,7 +133,7 @@ def test_paired_needs_a_name_that_tells():
 def test_paired_refuses_names_that_do_not_tell(copy):
   folder = copy('cp_vton')
   (folder / 'test_own.txt').write_text('me.jpg 000001_1.jpg\n')
-  with pytest.raises(InputError, match='me.jpg: .* cannot be told'):
+  with pytest.raises(InputError, match='me.jpg: .* cannot be determined'):
     open_layout('cp_vton', folder, 'test_own.txt:paired')
 
 

@@ -81,7 +81,7 @@ def test_perceptual_distances_have_the_published_constants():
 
 def test_a_perceptual_weight_without_a_network_is_refused():
   image = rand(0, 1, 8, 8, 3)
-  with pytest.raises(ValueError, match='no VGG19'):
+  with pytest.raises(ValueError, match='vgg is None'):
     losses.stage2_loss(image, image[..., :1], image_norm=image)
 
 

@@ -23,7 +23,7 @@ def test_encoder_decoder_equals_the_released_code():
 
   refine = goldens.networks()['refinement']
   theirs = goldens.arrays('stage2_ngf8_seed0')
-  warped = theirs['infer_stn_image_outputs']
+  warped = jnp.asarray(theirs['infer_stn_image_outputs'])
   alpha = jax.jit(Refinement().apply)(refine, warped, coarse)
   region = (goldens.batch()['parse'] == 5)[..., None].astype(np.float32)
   np.testing.assert_allclose(
@@ -111,7 +111,8 @@ def test_batch_norm_is_the_biased_one_over_the_whole_batch():
   )
   y, updated = mapped(x[:, None])
   y = y[:, 0]
-  mean, var = np.mean(x, axis=(0, 1, 2)), np.var(x, axis=(0, 1, 2))
+  x = np.asarray(x)
+  mean, var = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
   expected = (x - mean) / np.sqrt(var + 1e-5) * np.arange(
     1.0, 5.0, dtype=np.float32
   ) + np.arange(4.0, dtype=np.float32)

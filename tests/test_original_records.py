@@ -9,7 +9,7 @@ import pytest
 
 from input_pipeline import batches, sample
 from input_pipeline.formats import original_records
-from input_pipeline.formats.record_files import open_records
+from input_pipeline.formats.record_files import index_records
 from viton_jax.errors import InputError
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
@@ -25,7 +25,7 @@ def records_dir(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def serialized(records_dir):
-  files = original_records.open_original_records(records_dir)
+  files = original_records.index_original_records(records_dir)
   return [files.read(index) for index in range(len(files))]
 
 
@@ -170,7 +170,7 @@ def set_bytes(name, value):
         or f['height'].int64_list.value.__setitem__(0, 190)
         or f['width'].int64_list.value.__setitem__(0, 275)
       ),
-      'the image is 275 x 190, but height and width say 190 x 275',
+      'the image is 190 x 275, but width and height say 275 x 190',
     ),
   ],
 )
@@ -189,22 +189,22 @@ def test_not_an_example():
 
 def test_missing_files(records_dir, tmp_path):
   with pytest.raises(InputError, match='there are no files'):
-    original_records.open_original_records(tmp_path)
+    original_records.index_original_records(tmp_path)
   name = 'zalando-train-00001-of-00002'
   data = (records_dir / name).read_bytes()
   (tmp_path / name).write_bytes(data)
   with pytest.raises(InputError, match='1 of 2 record files are there'):
-    original_records.open_original_records(tmp_path)
+    original_records.index_original_records(tmp_path)
   (tmp_path / 'zalando-train-00000-of-00002').write_bytes(data[:-1])
   with pytest.raises(
     InputError, match='00000-of-00002: the file ends inside record 1'
   ):
-    original_records.open_original_records(tmp_path)
+    original_records.index_original_records(tmp_path)
 
 
 def test_record_names_count_within_their_file(records_dir):
-  files = open_records(sorted(records_dir.iterdir()))
+  files = index_records(sorted(records_dir.iterdir()))
   assert files.name(0).endswith('00000-of-00002, record 0')
   assert files.name(3).endswith('00001-of-00002, record 1')
   with pytest.raises(InputError, match='No such file'):
-    open_records([records_dir / 'none'])
+    index_records([records_dir / 'none'])

@@ -15,6 +15,7 @@ import pytest
 import small_sets
 
 from input_pipeline import batches, prepare
+from input_pipeline import packed as packed_command
 from input_pipeline.formats import packed, records
 from input_pipeline.preparing import parts
 from viton_jax.errors import InputError
@@ -203,6 +204,16 @@ def test_damaged_files(copied, damage, message):
       use()
 
 
+@pytest.mark.parametrize('header', [b'5', b'[' * 4000])
+def test_headers_of_another_kind_are_damaged(copied, header):
+  path = copied / 'train.packed'
+  data = bytearray(path.read_bytes())
+  data[8 : 16 + len(header)] = len(header).to_bytes(8, 'little') + header
+  path.write_bytes(data)
+  with pytest.raises(InputError, match='train.packed: its header is damaged'):
+    packed.read_header(path)
+
+
 def test_files_that_do_not_belong_together(copied):
   path = copied / 'validation.packed'
   data = path.read_bytes()
@@ -216,7 +227,7 @@ def test_files_that_do_not_belong_together(copied):
 
 def test_sums_find_what_sizes_do_not(copied, capsys):
   path = copied / 'train.packed'
-  packed.main([str(path)])
+  packed_command.main([str(path)])
   assert '23 examples of 64 x 64, fixed' in capsys.readouterr().out
   data = bytearray(path.read_bytes())
   (garment,) = [
@@ -226,7 +237,7 @@ def test_sums_find_what_sizes_do_not(copied, capsys):
   path.write_bytes(data)
   batches.read_info(copied, fmt='packed')
   with pytest.raises(InputError, match="content of 'garment' is not what was"):
-    packed.main([str(path)])
+    packed_command.main([str(path)])
 
 
 def write_train(path, examples):
@@ -263,7 +274,9 @@ def test_too_full_a_disk_is_told_before_writing(tmp_path, monkeypatch):
     raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
   monkeypatch.setattr(os, 'posix_fallocate', refuse)
-  with pytest.raises(InputError, match='has no room for .* make room or give'):
+  with pytest.raises(
+    InputError, match='too little space for .* free some space or give'
+  ):
     write_train(tmp_path / 'train.packed', must_not_run())
   assert not list(tmp_path.iterdir())
 
@@ -355,7 +368,7 @@ def test_prepared_folders_are_of_one_format(data_dir, prepared, capsys):
   assert 'nothing to do' in capsys.readouterr().out
   with pytest.raises(InputError, match='format = packed, not records'):
     run(data_dir, folder, fmt='records')
-  with pytest.raises(InputError, match="format 'npz' is unknown; use one of"):
+  with pytest.raises(InputError, match="format is 'npz'; it must be one of"):
     run(data_dir, folder, fmt='npz')
   # Folders of earlier versions do not say a format: they hold records.
   path = prepared / 'records' / 'prepare.json'
@@ -447,12 +460,6 @@ def test_no_tensorflow_from_folder_to_batches(data_dir, prepared, tmp_path):
       str(data_dir), '--out_dir', str(tmp_path / 'out'), '--height', '128',
       '--width', '64', '--validation_fraction', '0.25', '--workers', '1',
   ]  # fmt: skip
-  refused = subprocess.run(command, check=False, **options)
-  assert refused.returncode == 2, refused.stderr
-  assert refused.stderr.startswith('error: TensorFlow is not installed')
-  assert 'prepare with --format packed' in refused.stderr
-  assert refused.stderr.count('\n') == 1
-  assert not (tmp_path / 'out').exists()
   done = subprocess.run(
     [*command, '--format', 'packed'], check=False, **options
   )

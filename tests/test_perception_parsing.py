@@ -305,7 +305,7 @@ def test_without_onnxruntime(tmp_path, monkeypatch):
     stride=4,
   )
   monkeypatch.setitem(sys.modules, 'onnxruntime', None)
-  with pytest.raises(InputError, match=r'pip install "viton_jax\[onnx\]"'):
+  with pytest.raises(InputError, match=r"pip install -e '\.\[onnx\]'"):
     parsers.choose_parser(path)
 
 

@@ -1,6 +1,7 @@
 """Photos against Pillow, which wrote them and reads them in its own way."""
 
 import io
+import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -122,6 +123,75 @@ def test_a_cut_file_is_refused(kind):
   data = encode(Image.fromarray(picture()), kind)
   with pytest.raises(InputError, match='truncated|damaged'):
     photos.decode_photo(data[: len(data) * 3 // 4], 'a')
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'L', 'P', 'LA', '1', 'CMYK'])
+def test_pillow_images_are_turned_upright(mode, orientation):
+  image = Image.fromarray(picture())
+  if mode == 'RGBA':
+    image.putalpha(Image.fromarray(picture()[..., 0]))
+  image = image.convert(mode)
+  image.getexif()[0x0112] = orientation
+  got, opacity = photos.read_photo(image, 'person')
+  rgba = ImageOps.exif_transpose(image).convert('RGBA')
+  white = Image.new('RGBA', rgba.size, 'white')
+  expected = np.asarray(Image.alpha_composite(white, rgba).convert('RGB'))
+  assert got.dtype == np.uint8 and got.shape == expected.shape
+  assert np.abs(got.astype(int) - expected).max() <= 1
+  if mode == 'RGBA':
+    np.testing.assert_array_equal(opacity, np.asarray(rgba)[..., 3])
+  else:
+    assert opacity is None
+
+
+def test_pillow_images_from_files(tmp_path):
+  """Transparent palettes, 16 bits, and what is damaged, animated or huge."""
+  grey = picture()[..., 0]
+  palette = Image.fromarray(grey).convert('P')
+  palette.save(tmp_path / 'p.png', transparency=int(grey[0, 0]))
+  deep = Image.fromarray(grey.astype(np.uint16) * 257)
+  deep.save(tmp_path / 'deep.png')
+  for name in ('p.png', 'deep.png'):
+    got, opacity = photos.read_photo(Image.open(tmp_path / name))
+    want, want_opacity = photos.read_photo(tmp_path / name)
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(opacity, want_opacity)
+  data = encode(Image.fromarray(picture()), 'JPEG')
+  cut = Image.open(io.BytesIO(data[: len(data) * 3 // 4]))
+  with pytest.raises(InputError, match='the garment: .* damaged'):
+    photos.read_photo(cut, 'garment')
+  frames = [Image.fromarray(picture() // k) for k in (1, 2)]
+  moving = encode(frames[0], 'GIF', save_all=True, append_images=frames[1:])
+  with pytest.raises(InputError, match='animated'):
+    photos.read_photo(Image.open(io.BytesIO(moving)))
+  with pytest.raises(InputError, match='56 x 40 pixels is above the limit'):
+    photos.read_photo(frames[0], max_pixels=2_000)
+  with pytest.raises(InputError, match="mode 'F'"):
+    photos.read_photo(frames[0].convert('F'))
+
+
+def test_what_is_no_photo_is_refused_in_a_sentence():
+  with pytest.raises(InputError, match='the person is a list; give a path'):
+    photos.read_photo([[1, 2], [3, 4]], 'person')
+
+
+def test_a_second_header_cannot_hide_a_large_size():
+  """OpenCV would allocate the 32000 x 32000 pixels of the second one."""
+  jpeg = encode(Image.fromarray(picture()), 'JPEG')
+  at = jpeg.index(b'\xff\xc0')
+  length = int.from_bytes(jpeg[at + 2 : at + 4])
+  frame = jpeg[at : at + 2 + length]
+  large = frame[:5] + (32000).to_bytes(2) * 2 + frame[9:]
+  end = at + len(frame)
+  for both in (frame + large, large + frame):
+    with pytest.raises(InputError, match='damaged|above the limit'):
+      photos.decode_photo(jpeg[:at] + both + jpeg[end:], 'a')
+  png = encode(Image.fromarray(picture()), 'PNG')
+  body = b'IHDR' + (32000).to_bytes(4) * 2 + png[24:29]
+  second = (13).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
+  with pytest.raises(InputError, match='damaged'):
+    photos.decode_photo(png[:33] + second + png[33:], 'a')
 
 
 def test_arrays_and_missing_files(tmp_path):

@@ -187,7 +187,7 @@ def test_bad_settings(data_dir, tmp_path):
   for options, message in (
     ({'height': 250}, 'height 250 is not a multiple of 64, .* use 192 or'),
     ({'width': 96}, 'width 96 is not a multiple of 64'),
-    ({'fidelity': 'same'}, "fidelity 'same' is unknown"),
+    ({'fidelity': 'same'}, "fidelity is 'same'; it must be"),
     ({'validation_fraction': 1.0}, 'validation_fraction 1.0 is not in'),
     ({'pairs': 'none.txt'}, 'none.txt: the pair list cannot be read'),
     ({'workers': -1}, 'workers -1 is neg'),
@@ -325,3 +325,40 @@ def test_command_line(data_dir, tmp_path):
   assert bad.returncode == 2
   assert bad.stderr.startswith('error: ') and 'no such folder' in bad.stderr
   assert bad.stderr.count('\n') == 1
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(data_dir, tmp_path, capsys):
+  out_dir = tmp_path / 'deep' / 'records'
+  before = sorted(tmp_path.rglob('*'))
+  options = {
+    'height': 128,
+    'width': 64,
+    'fidelity': 'original',
+    'dry_run': True,
+  }
+  for fmt in ('records', 'packed'):
+    assert run(data_dir, out_dir, fmt=fmt, **options) == 0
+    said = capsys.readouterr().out
+    assert f'would write {fmt} of 4 pairs, 64 x 128 pixels' in said
+    assert '4 pairs to prepare, 0 done' in said and 'GB free' in said
+  assert sorted(tmp_path.rglob('*')) == before
+  # A real run needs about what was said.
+  assert run(data_dir, out_dir, **(options | {'dry_run': False})) == 0
+  size = sum(len(data) for data in record_files(out_dir).values())
+  run(data_dir, tmp_path / 'other', **options)
+  needed = float(capsys.readouterr().out.split('about ')[1].split(' GB')[0])
+  assert size / 1e9 < needed + 0.0005 and needed < 4 * size / 1e9 + 0.0005
+  before = sorted(tmp_path.rglob('*'))
+  with pytest.raises(InputError, match='was prepared with height = 128'):
+    run(data_dir, out_dir, **(options | {'height': 256}))
+  (data_dir / PAIRS).write_text('gone_0.jpg gone_1.jpg\n')
+  with pytest.raises(InputError, match='gone_0'):
+    run(data_dir, tmp_path / 'third', **options)
+  assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_dry_run_refuses_a_full_disk(data_dir, tmp_path, monkeypatch):
+  usage = shutil._ntuple_diskusage(10**9, 10**9, 10**4)
+  monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
+  with pytest.raises(InputError, match='less free than is needed'):
+    run(data_dir, tmp_path / 'out', fidelity='original', dry_run=True)

@@ -7,14 +7,24 @@ alone, (b, h, w) against (b, h, w, 1) would broadcast to (b, h, w, h).
 import subprocess
 import sys
 
+from beartype import beartype
 import entry_points
 import jax
 from jax import export
 import jax.numpy as jnp
-from jaxtyping import TypeCheckError
+from jaxtyping import TypeCheckError, jaxtyped
+import numpy as np
 import pytest
 
-from viton_jax import losses, representation
+from viton_jax import (
+  engine,
+  geometry,
+  losses,
+  metrics,
+  networks,
+  representation,
+)
+from viton_jax.geometry import sampling, tps
 from viton_jax.models import EncoderDecoder, Refinement, compose
 
 B, H, W = 2, 64, 64
@@ -36,11 +46,22 @@ def test_a_mask_without_its_channel_axis_is_refused_by_stage_2():
     losses.stage2_loss(IMAGE, MASK[..., 0], image_norm=IMAGE, weights=weights)
 
 
+def test_a_mask_without_its_channel_axis_is_refused_by_the_refinement():
+  points = jnp.zeros((B, 100, 2))
+  model = Refinement(features=2)
+  variables = model.init(jax.random.key(0), IMAGE, IMAGE)
+  batch = {'garment': IMAGE}
+  with pytest.raises(TypeCheckError, match='garment_mask'):
+    networks.predict_refined(
+      variables, batch, points, MASK[..., 0], IMAGE, model=model
+    )
+
+
 def test_images_of_two_sizes_are_refused():
   with pytest.raises(TypeCheckError, match='compose'):
     compose(MASK, IMAGE, IMAGE[:, :-1])
   with pytest.raises(TypeCheckError, match='absolute_error'):
-    losses.absolute_error(MASK[..., 0], MASK)
+    metrics.absolute_error(MASK[..., 0], MASK)
 
 
 def test_a_head_mask_with_a_channel_axis_is_refused():
@@ -82,8 +103,8 @@ def test_production_checks_nothing():
   code = """
 import sys
 import jax.numpy as jnp
-from viton_jax import losses
-wrong = losses.absolute_error(jnp.zeros((2, 8, 8)), jnp.zeros((2, 8, 1)))
+from viton_jax import metrics
+wrong = metrics.absolute_error(jnp.zeros((2, 8, 8)), jnp.zeros((2, 8, 1)))
 assert wrong.shape == (2,)
 assert 'beartype' not in sys.modules, 'beartype was imported'
 """
@@ -94,3 +115,30 @@ assert 'beartype' not in sys.modules, 'beartype was imported'
     text=True,
   )
   assert done.returncode == 0, done.stderr
+
+
+def test_the_signatures_of_the_warp_are_true():
+  warp = jaxtyped(geometry.warp_tps, typechecker=beartype)
+  grid = jaxtyped(tps.sampling_grid, typechecker=beartype)
+  sample = jaxtyped(sampling.sample_bilinear, typechecker=beartype)
+  points = jnp.asarray(tps.regular_grid(4), jnp.float32)[None].repeat(B, 0)
+  assert jax.jit(warp)(IMAGE, points).shape == IMAGE.shape
+  positions = grid(points, (5, 7))
+  assert sample(IMAGE, positions).shape == (B, 5, 7, 3)
+  with pytest.raises(TypeCheckError, match='control_points_norm'):
+    warp(IMAGE, points[:1])
+
+
+def test_arrays_of_another_pair_are_refused_in_a_result():
+  image, mask = np.zeros((B, H, W, 3)), np.zeros((B, H, W, 1))
+  points = np.zeros((B, 100, 2))
+  with pytest.raises(TypeCheckError, match='TryOnBatch'):
+    engine.TryOnBatch(
+      output=image,
+      warped=image,
+      coarse=image,
+      mask=mask[..., 0],
+      alpha=mask,
+      control_points=points,
+      failures=[None] * B,
+    )

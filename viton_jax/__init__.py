@@ -68,7 +68,34 @@ def _check_interpreter() -> None:
   sys.exit(2)
 
 
+def _check_shadows() -> None:
+  """Ends `python -m viton_jax.X` where other modules hide packages of ours.
+
+  Python looks in the working directory first, and projects that use Flax often
+  have a folder configs/ there.
+  """
+  if sys.argv[:1] != ['-m']:
+    return
+  root = pathlib.Path(__file__).resolve().parents[1]
+  for name in ('input_pipeline', 'configs'):
+    ours = root / name / '__init__.py'
+    spec = importlib.util.find_spec(name)
+    if spec is None or not ours.is_file():
+      continue
+    # A folder without __init__.py has no origin.
+    found = spec.origin or next(iter(spec.submodule_search_locations or ()), '')
+    if pathlib.Path(found).resolve() == ours:
+      continue
+    print(
+      f'error: {found} hides the package {name} that belongs to viton_jax; '
+      'run the command in another directory, or rename the file or folder',
+      file=sys.stderr,
+    )
+    sys.exit(2)
+
+
 _check_interpreter()
+_check_shadows()
 
 
 def __getattr__(name: str):

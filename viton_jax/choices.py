@@ -11,9 +11,18 @@ Fidelity = Literal['fixed', 'original']
 DType = Literal['float32', 'bfloat16']
 # Prepared data; 'original_records' are those of VITON's own scripts.
 DataFormat = Literal['records', 'packed', 'original_records']
+# What `input_pipeline.prepare` writes.
+PreparedFormat = Literal['records', 'packed']
 # Where training images lie: on disk, in this machine's or a device's memory.
 Cache = Literal['none', 'host', 'device']
+# What an iterator of NumPy batches can do of that.
+HostCache = Literal['none', 'host']
 ImageFormat = Literal['png', 'jpeg', 'webp']
+
+
+def values_of(choice: Any) -> tuple[str, ...]:
+  """The values of a Literal type of this module, for a flag's choices."""
+  return get_args(choice)
 
 
 def check(name: str, value: Any, choice: Any) -> None:
@@ -24,7 +33,7 @@ def check(name: str, value: Any, choice: Any) -> None:
     value: what was given.
     choice: a type of this module.
   """
-  values = get_args(choice)
+  values = values_of(choice)
   if value not in values:
     raise InputError(
       f'{name} is {value!r}; it must be one of {", ".join(map(repr, values))}'

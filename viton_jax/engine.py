@@ -15,7 +15,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Float, Shaped
 import numpy as np
 import threadpoolctl
 
@@ -42,22 +42,22 @@ class TryOnBatch:
   these: see `levels_of`.
 
   Attributes:
-    output: RGB, the try-on.
-    warped: the garment warped to its place on the person.
-    coarse: the encoder-decoder's image.
-    mask: where the encoder-decoder puts the garment.
-    alpha: how much of `warped` shows.
-    control_points: of the warp, see `geometry.warp_tps`.
+    output: (b, h, w, 3) RGB, the try-on.
+    warped: (b, h, w, 3), the garment warped to its place on the person.
+    coarse: (b, h, w, 3), the encoder-decoder's image.
+    mask: (b, h, w, 1), where the encoder-decoder puts the garment.
+    alpha: (b, h, w, 1), how much of `warped` shows.
+    control_points: (b, 100, 2) float32 of the warp, see `geometry.warp_tps`.
     failures: a reason for each pair that could not be matched, else None; its
       `warped`, `alpha` and `output` mean nothing.
   """
 
-  output: Num[np.ndarray, 'b h w 3']
-  warped: Num[np.ndarray, 'b h w 3']
-  coarse: Num[np.ndarray, 'b h w 3']
-  mask: Num[np.ndarray, 'b h w 1']
-  alpha: Num[np.ndarray, 'b h w 1']
-  control_points: Float[np.ndarray, 'b 100 2']
+  output: Shaped[np.ndarray, 'b h w 3']
+  warped: Shaped[np.ndarray, 'b h w 3']
+  coarse: Shaped[np.ndarray, 'b h w 3']
+  mask: Shaped[np.ndarray, 'b h w 1']
+  alpha: Shaped[np.ndarray, 'b h w 1']
+  control_points: Float[np.ndarray, 'b n 2']
   failures: list[str | None]
 
 
@@ -129,17 +129,17 @@ def match_masks(
   *,
   fidelity: str,
   workers: int,
-) -> tuple[Float[np.ndarray, 'b 100 2'], list[str | None]]:
+) -> tuple[Float[np.ndarray, 'b n 2'], list[str | None]]:
   """Control points of b pairs, see `prediction.match`.
 
   Args:
-    garment_masks: 0 or 1.
-    predicted_masks: as the encoder-decoder gives them.
+    garment_masks: (b, h, w) 0 or 1.
+    predicted_masks: (b, h, w) float32.
     fidelity: 'fixed' or 'original'.
     workers: threads.
 
   Returns:
-    The control points, and for each pair None or why it failed.
+    (b, 100, 2) float32, and for each pair None or why it failed.
   """
   match = functools.partial(prediction.match, fidelity=fidelity)
   with (
@@ -202,8 +202,11 @@ def through_png(
   imsave stretches each to its own range before it rounds to 8 bits, so that
   its darkest value becomes 0 and its brightest 255.
 
+  Args:
+    images: (b, h, w, c) float32.
+
   Returns:
-    Multiples of 1/255 in [0, 1].
+    (b, h, w, c) float32, multiples of 1/255 in [0, 1].
   """
   low, high = (
     f(images, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max)

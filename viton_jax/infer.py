@@ -220,7 +220,14 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
     dtype=arguments.dtype,
     png_round_trip=arguments.png_round_trip,
   )
-  claim = folder.claim(out_dir, settings_of(arguments, layout, names), shard)
+  settings = settings_of(arguments, layout, names)
+  with folder.claim(out_dir, settings, shard) as claim:
+    return _run_shard(arguments, layout, steps, names, claim)
+
+
+def _run_shard(arguments, layout, steps, names, claim) -> int:
+  """Writes the try-ons of a claimed shard; returns the exit code."""
+  out_dir, shard = claim.out_dir, claim.shard
   parallel.wait_for_all('every process has its shard')
   all_names = list(names)
   todo = {
@@ -304,7 +311,7 @@ def try_on(arguments, layout, first, steps, claim, todo) -> tuple[int, int]:
       records_per_file=arguments.records_per_file,
     )
   else:
-    writer = writers.PictureWriter(
+    writer = writers.ImageWriter(
       claim, arguments.output, quality=arguments.quality
     )
   work = workers.work_of(layout, first)

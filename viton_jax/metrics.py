@@ -12,6 +12,7 @@ that sums and counts can be added up over batches. float32.
 """
 
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,8 @@ import numpy as np
 
 from viton_jax.representation import to_uint8
 
-_AnyArray = Array | np.ndarray
-
+# Plain arrays as well as those of a device.
+_Array = Array | np.ndarray
 METHODS = ('paste', 'coarse', 'result')
 METRICS = ('l1', 'ssim', 'garment_l1', 'garment_ssim')
 _RADIUS_PX = 5
@@ -43,12 +44,12 @@ def compare_methods(
   image and over the garment's region in the true image.
 
   Args:
-    output: the try-on, in [-1, 1].
-    coarse: in [-1, 1].
-    warped: in [-1, 1].
-    mask: in [0, 1].
-    truth: the true images.
-    region: where the true images show the garment.
+    output: (b, h, w, 3) in [-1, 1], the try-on.
+    coarse: (b, h, w, 3) in [-1, 1].
+    warped: (b, h, w, 3) in [-1, 1].
+    mask: (b, h, w, 1) in [0, 1].
+    truth: (b, h, w, 3) uint8, the true images.
+    region: (b, h, w) bool, where the true images show the garment.
 
   Returns:
     b times method -> metric -> value; NaN where a region is empty.
@@ -68,7 +69,7 @@ def compare_methods(
 
 
 @jax.jit
-def _compare(images, truth, region):
+def _compare(images: Array, truth: Array, region: Array):
   levels = to_uint8(images)
   inside = region.astype(jnp.float32)
   of_ssim = functools.partial(ssim, levels, truth, data_range=255.0)
@@ -81,20 +82,20 @@ def _compare(images, truth, region):
 
 
 def absolute_error(
-  predictions: Num[_AnyArray, '*shape'],
-  targets: Num[_AnyArray, '*shape'],
+  predictions: Num[_Array, ' b *rest'],
+  targets: Num[_Array, ' b *rest'],
   *,
-  region: Num[_AnyArray, 'b h w'] | None = None,
+  region: Num[_Array, 'b h w'] | None = None,
 ) -> Float[Array, ' b']:
   """Mean absolute difference (L1) of each example, in the values' own units.
 
   Args:
-    predictions: any shape; with a region (b, h, w, c).
+    predictions: (b, ...); with a region (b, h, w, c).
     targets: the same shape.
-    region: weights, e.g. 0 or 1; None: everywhere.
+    region: (b, h, w) weights, e.g. 0 or 1; None: everywhere.
 
   Returns:
-    One value for each example; NaN where the region is empty.
+    (b,); NaN where the region is empty.
   """
   difference = jnp.abs(_difference(predictions, targets))
   if region is None:
@@ -103,43 +104,43 @@ def absolute_error(
 
 
 def psnr(
-  predictions: Num[_AnyArray, 'b h w c'],
-  targets: Num[_AnyArray, 'b h w c'],
+  predictions: Num[_Array, 'b h w c'],
+  targets: Num[_Array, 'b h w c'],
   *,
   data_range: int | float,
-  region: Num[_AnyArray, 'b h w'] | None = None,
+  region: Num[_Array, 'b h w'] | None = None,
 ) -> Float[Array, ' b']:
-  """Peak signal-to-noise ratio in dB; infinite for equal images.
+  """Peak signal-to-noise ratio in dB, (b,); infinite for equal images.
 
   Args:
-    predictions: images.
-    targets: images.
+    predictions: (b, h, w, c).
+    targets: the same shape.
     data_range: largest minus smallest possible value: 255 for uint8.
-    region: weights; None: everywhere.
+    region: (b, h, w) weights; None: everywhere.
   """
-  squares = jnp.square(_difference(predictions, targets))
-  error = mean_inside(squares.mean(axis=-1), region)
+  difference = _difference(predictions, targets)
+  error = mean_inside(jnp.square(difference).mean(axis=-1), region)
   return 10.0 * jnp.log10(data_range**2 / error)
 
 
 def ssim(
-  predictions: Num[_AnyArray, 'b h w c'],
-  targets: Num[_AnyArray, 'b h w c'],
+  predictions: Num[_Array, 'b h w c'],
+  targets: Num[_Array, 'b h w c'],
   *,
   data_range: int | float,
-  region: Num[_AnyArray, 'b h w'] | None = None,
+  region: Num[_Array, 'b h w'] | None = None,
 ) -> Float[Array, ' b']:
   """Mean structural similarity, see `ssim_map`.
 
   Args:
-    predictions: images.
-    targets: images.
+    predictions: (b, h, w, c).
+    targets: the same shape.
     data_range: largest minus smallest possible value: 255 for uint8.
-    region: weights, over the whole map; None: the map's mean without
+    region: (b, h, w) weights, over the whole map; None: the map's mean without
       a border of 5 pixels, as scikit-image and the paper have it.
 
   Returns:
-    At most 1; NaN where the region is empty.
+    (b,), at most 1; NaN where the region is empty.
   """
   similarity = ssim_map(predictions, targets, data_range=data_range)
   if region is None:
@@ -149,8 +150,8 @@ def ssim(
 
 
 def ssim_map(
-  predictions: Num[_AnyArray, 'b h w c'],
-  targets: Num[_AnyArray, 'b h w c'],
+  predictions: Num[_Array, 'b h w c'],
+  targets: Num[_Array, 'b h w c'],
   *,
   data_range: int | float,
 ) -> Float[Array, 'b h w']:
@@ -161,9 +162,12 @@ def ssim_map(
   gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True).
 
   Args:
-    predictions: images.
-    targets: images.
+    predictions: (b, h, w, c).
+    targets: the same shape.
     data_range: largest minus smallest possible value: 255 for uint8.
+
+  Returns:
+    (b, h, w) float32.
 
   References:
     Wang, Bovik, Sheikh and Simoncelli, Image Quality Assessment, IEEE
@@ -171,7 +175,10 @@ def ssim_map(
   """
   # Variances are differences of large sums: in units of the range, around the
   # middle of the true image, least is lost. Means are put back below.
-  x, y = (a.astype(jnp.float32) / data_range for a in (predictions, targets))
+  x, y = (
+    jnp.asarray(a).astype(jnp.float32) / data_range
+    for a in (predictions, targets)
+  )
   shift = y.mean(axis=(1, 2, 3), keepdims=True)
   x, y = x - shift, y - shift
   mean_x, mean_y = _blur(x), _blur(y)
@@ -186,19 +193,18 @@ def ssim_map(
 
 
 def mean_inside(
-  values: Float[Array, 'b h w'], region: Num[_AnyArray, 'b h w'] | None
+  values: Float[Array, 'b h w'], region: Num[_Array, 'b h w'] | None
 ) -> Float[Array, ' b']:
-  """Mean of the values, weighted by `region`."""
+  """Mean of (b, h, w) values, weighted by `region` (b, h, w) -> (b,)."""
   if region is None:
     return values.mean(axis=(1, 2))
   weights = region.astype(jnp.float32)
   return (values * weights).sum(axis=(1, 2)) / weights.sum(axis=(1, 2))
 
 
-def _difference(predictions, targets):
-  return jnp.asarray(predictions, jnp.float32) - jnp.asarray(
-    targets, jnp.float32
-  )
+def _difference(predictions: _Array, targets: _Array) -> Array:
+  predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+  return predictions.astype(jnp.float32) - targets.astype(jnp.float32)
 
 
 def _blur(x):
@@ -211,8 +217,11 @@ def _blur(x):
     pad[axis] = (_RADIUS_PX, _RADIUS_PX)
     padded = jnp.pad(x, pad, mode='symmetric')
     size = x.shape[axis]
-    x = sum(
-      float(weight) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
-      for i, weight in enumerate(weights)
+    x = functools.reduce(
+      operator.add,
+      (
+        float(weight) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
+        for i, weight in enumerate(weights)
+      ),
     )
   return x

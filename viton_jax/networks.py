@@ -7,19 +7,19 @@ those of two checkpoints for `engine.TryOn`, which needs no Flax by itself.
 from collections.abc import Callable, Mapping
 import functools
 import os
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-import numpy as np
 
 from viton_jax import checkpoints, engine, geometry
 from viton_jax.checkpoints import Checkpoint
+from viton_jax.choices import DType, Fidelity
 from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
 from viton_jax.runtime import environment, parallel
 
-Batch = Mapping[str, Array | np.ndarray]
+Batch = Mapping[str, Array]
 
 # What each half of a try-on reads of a batch; 'original' alone has pose_limit.
 COARSE_INPUTS = (
@@ -38,9 +38,9 @@ def predict_coarse(
   batch: Batch,
   *,
   model: EncoderDecoder,
-  fidelity: str = 'fixed',
+  fidelity: Fidelity = 'fixed',
 ) -> tuple[Float[Array, 'b h w 1'], Float[Array, 'b h w 3']]:
-  """Garment mask and coarse image, in [-1, 1].
+  """Garment mask (b, h, w, 1) and coarse image (b, h, w, 3), in [-1, 1].
 
   Args:
     variables: of the encoder-decoder.
@@ -49,28 +49,29 @@ def predict_coarse(
     fidelity: 'fixed' or 'original'.
   """
   inputs = network_inputs(batch, fidelity=fidelity)
-  return model.apply(variables, inputs, train=False)
+  outputs = model.apply(variables, inputs, train=False)
+  return cast(tuple[Array, Array], outputs)
 
 
 def predict_refined(
   variables: Mapping[str, Any],
   batch: Batch,
-  control_points: Float[Array | np.ndarray, 'b n 2'],
-  garment_mask: Float[Array | np.ndarray, 'b h w 1'],
-  coarse: Float[Array | np.ndarray, 'b h w 3'],
+  control_points: Float[Array, 'b n 2'],
+  garment_mask: Float[Array, 'b h w 1'],
+  coarse: Float[Array, 'b h w 3'],
   *,
   model: Refinement,
-  fidelity: str = 'fixed',
-) -> dict[str, Float[Array, '...']]:
+  fidelity: Fidelity = 'fixed',
+) -> dict[str, Float[Array, 'b h w _']]:
   """Warps the garment and composes it with the coarse image.
 
   Args:
     variables: of the refinement network.
     batch: `garment` (b, h, w, 3) in 0..255; more is ignored.
-    control_points: x, y in [-1, 1], see `geometry.warp_tps`.
-    garment_mask: where the person wears it, as `predict_coarse` gives it, or
-      the true region.
-    coarse: in [-1, 1], as `predict_coarse` gives it.
+    control_points: (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
+    garment_mask: (b, h, w, 1) where the person wears it, as `predict_coarse`
+      gives it, or the true region.
+    coarse: (b, h, w, 3) in [-1, 1], as `predict_coarse` gives it.
     model: the refinement network.
     fidelity: 'fixed' keeps the garment mask within [0, 1]; 'original' takes it
       as it is.
@@ -81,7 +82,7 @@ def predict_refined(
   """
   warped = warp_garment(batch, control_points)
   alpha = model.apply({'params': variables['params']}, warped, coarse)
-  alpha *= bounded_mask(garment_mask, fidelity=fidelity)
+  alpha = cast(Array, alpha) * bounded_mask(garment_mask, fidelity=fidelity)
   return {
     'warped': warped,
     'alpha': alpha,
@@ -90,28 +91,28 @@ def predict_refined(
 
 
 def warp_garment(
-  batch: Batch, control_points: Float[Array | np.ndarray, 'b n 2']
+  batch: Batch, control_points: Float[Array, 'b n 2']
 ) -> Float[Array, 'b h w 3']:
-  """`batch['garment']` in the person's frame, in [-1, 1]."""
+  """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
   return geometry.warp_tps(
     to_norm(batch['garment']), control_points.astype(jnp.float32)
   )
 
 
 def bounded_mask(
-  garment_mask: Float[Array | np.ndarray, 'b h w 1'], *, fidelity: str
-) -> Float[Array | np.ndarray, 'b h w 1']:
+  garment_mask: Float[Array, 'b h w 1'], *, fidelity: Fidelity
+) -> Float[Array, 'b h w 1']:
   """The predicted mask as composition uses it.
 
   Args:
-    garment_mask: in [-1, 1], as `predict_coarse` gives it.
+    garment_mask: (b, h, w, 1) in [-1, 1], as `predict_coarse` gives it.
     fidelity: 'fixed' clips it to [0, 1]; 'original' takes it as it is.
   """
   return garment_mask if fidelity == 'original' else garment_mask.clip(0.0, 1.0)
 
 
 def pure_steps(
-  first: Checkpoint, second: Checkpoint, *, dtype: str
+  first: Checkpoint, second: Checkpoint, *, dtype: DType
 ) -> tuple[Callable, Callable]:
   """Both halves of a try-on as pure functions of (variables, batch).
 
@@ -159,7 +160,7 @@ def load(
   checkpoint: str | os.PathLike,
   refine_checkpoint: str | os.PathLike | None = None,
   *,
-  dtype: str = 'float32',
+  dtype: DType = 'float32',
   workers: int | None = None,
   png_round_trip: bool = False,
 ) -> engine.TryOn:

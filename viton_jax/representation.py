@@ -70,7 +70,7 @@ def network_inputs(
   """
   return jnp.concatenate(
     [
-      to_norm(jnp.asarray(batch['garment'])),
+      to_norm(batch['garment']),
       person_representation(batch, fidelity=fidelity),
     ],
     axis=-1,
@@ -153,9 +153,11 @@ def body_shape(
   return body[..., None]
 
 
-def to_norm(images: Num[Array, '*shape']) -> Float[Array, '*shape']:
+def to_norm(
+  images: Num[Array | np.ndarray, '*shape'],
+) -> Float[Array, '*shape']:
   """0..255 of any dtype -> float32 in [-1, 1]."""
-  return images.astype(jnp.float32) / 127.5 - 1.0
+  return jnp.asarray(images).astype(jnp.float32) / 127.5 - 1.0
 
 
 def to_uint8(

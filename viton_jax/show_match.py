@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from input_pipeline.garment_masks import garment_mask
+from viton_jax import choices
 from viton_jax.errors import InputError, run
 from viton_jax.geometry import contour, matching, tps
 
@@ -221,7 +222,9 @@ def main(argv: list[str] | None = None) -> None:
     '--out', type=pathlib.Path, required=True, help='PNG to write'
   )
   parser.add_argument(
-    '--fidelity', choices=('fixed', 'original'), default='fixed'
+    '--fidelity',
+    choices=choices.values_of(choices.Fidelity),
+    default='fixed',
   )
   args = parser.parse_args(argv)
   if (args.garment_mask is None) == (args.garment_photo is None):

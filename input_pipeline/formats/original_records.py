@@ -16,8 +16,8 @@ import re
 import numpy as np
 
 from input_pipeline import sample
-from input_pipeline.formats.record_files import RecordFiles, open_records
-from viton_jax import labels
+from input_pipeline.formats.record_files import RecordIndex, index_records
+from viton_jax import choices, labels
 from viton_jax.errors import InputError
 from viton_jax.io import images
 
@@ -37,15 +37,15 @@ _FEATURES = (
 )
 
 
-def open_original_records(data_dir, split: str = 'train') -> RecordFiles:
-  """Opens '*-train-?????-of-?????' files.
+def index_original_records(data_dir, split: str = 'train') -> RecordIndex:
+  """Finds the records of '*-train-?????-of-?????' files.
 
   Args:
     data_dir: their folder.
     split: 'train', or another word in the file names.
 
   Returns:
-    the records.
+    their places.
 
   Raises:
     InputError: no such files, or some of the set are missing.
@@ -63,15 +63,15 @@ def open_original_records(data_dir, split: str = 'train') -> RecordFiles:
       f'{data_dir}: {len(paths)} of {total} record files are there; copy the '
       'missing ones'
     )
-  return open_records(paths)
+  return index_records(paths)
 
 
-def read_record(data: bytes, name: str, *, fidelity: str) -> dict:
+def read_record(data: bytes, name: str, *, fidelity: choices.Fidelity) -> dict:
   """Turns one of the original's records into a working example.
 
   Args:
     data: the serialised `tf.train.Example`.
-    name: what to call it in an error: file and record.
+    name: name of the record in error messages: file and number.
     fidelity: 'original': TensorFlow 1's resizing and its fast JPEG decoding,
       float32 images. 'fixed': antialiased uint8 images; joints whose box says
       "missing" are missing.
@@ -141,8 +141,8 @@ def read_content(data: bytes, name: str, *, fidelity: str) -> Content:
     photos.append(_decode(photo, f'{name}, {key}', fidelity=fidelity))
   if photos[0].shape[:2] != (height, width):
     raise InputError(
-      f'{name}: the image is {photos[0].shape[0]} x {photos[0].shape[1]}, '
-      f'but height and width say {height} x {width}; write the record again'
+      f'{name}: the image is {photos[0].shape[1]} x {photos[0].shape[0]}, '
+      f'but width and height say {width} x {height}; write the record again'
     )
   points = np.array(features['tps_control_points'].float_list.value, np.float32)
   if points.shape != (200,):
@@ -187,7 +187,7 @@ def keypoints_from_boxes(pose_map, limit, *, name: str):
   Args:
     pose_map: (256, 192, 18) uint8 0/1.
     limit: (2,) x and y at which boxes were cut off.
-    name: what to call the record in an error.
+    name: name of the the record in error messages.
 
   Returns:
     (18, 3) float32. A box around (0, 0) is a missing joint (all zero); a joint
@@ -215,7 +215,7 @@ def keypoints_from_boxes(pose_map, limit, *, name: str):
     if area != pose_map[..., joint].sum():
       raise InputError(
         f'{name}: channel {joint} of pose_map is not one 11 x 11 box, so its '
-        'joint cannot be told; write the record again'
+        'joint cannot be determined; write the record again'
       )
     keypoints[joint] = *centre, any(centre)
   return keypoints
@@ -265,7 +265,7 @@ def decode_photo_tf(data: bytes, name: str):
 
   Args:
     data: the file.
-    name: what to call it in an error.
+    name: its name in error messages.
 
   Returns:
     (h, w, 3) uint8 RGB.
@@ -285,19 +285,13 @@ def decode_photo_tf(data: bytes, name: str):
 
 @functools.cache
 def tensorflow():
-  """Imports TensorFlow, which only feeds data: it must take no accelerator.
+  """Imports TensorFlow and hides the accelerators from it.
 
-  Raises:
-    InputError: it is not installed.
+  Here and not at the top: packed data need no TensorFlow, whose import takes
+  seconds.
   """
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  try:
-    import tensorflow as tf
-  except ImportError as error:
-    raise InputError(
-      'TensorFlow is not installed, with which TFRecords are read and '
-      'written and the photos of fidelity original decoded; install '
-      "tensorflow-cpu, or prepare with --format packed in fidelity 'fixed'"
-    ) from error
+  import tensorflow as tf
+
   tf.config.set_visible_devices([], 'GPU')
   return tf

@@ -13,10 +13,11 @@ Fields start at multiples of 4096 bytes. Names of files are fixed-width bytes,
 padded with zeros. Photos are raw uint8: a JPEG would be a tenth, but decoding
 it is what takes the time.
 
-`python -m input_pipeline.packed` tells what is in a file.
+`python -m input_pipeline.packed` prints and checks what is in a file.
 """
 
 from collections.abc import Iterable
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -28,6 +29,7 @@ import shutil
 import numpy as np
 
 from input_pipeline.formats import records
+from viton_jax import choices
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.runtime.progress import progress
@@ -67,7 +69,7 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What a file says about itself.
+  """The header of a packed file.
 
   Attributes:
     height: working height in pixels.
@@ -81,7 +83,7 @@ class Header:
 
   height: int
   width: int
-  fidelity: str
+  fidelity: choices.Fidelity
   split: str
   num_examples: dict[str, int]
   num_bytes: int
@@ -98,7 +100,7 @@ def plan(
   *,
   height: int,
   width: int,
-  fidelity: str,
+  fidelity: choices.Fidelity,
   id_bytes: tuple[int, int],
 ) -> Header:
   """Lays out the file of one split.
@@ -112,7 +114,7 @@ def plan(
     id_bytes: UTF-8 bytes of the longest name of a person and of a garment.
 
   Returns:
-    the header; its sums are not known yet.
+    the header; its checksums are not known yet.
   """
   count = num_examples[split]
   arrays = {
@@ -142,13 +144,13 @@ def plan(
   )
 
 
-def check_room(folder: pathlib.Path, needed: int, what: str) -> None:
+def check_free_space(folder: pathlib.Path, needed: int, what: str) -> None:
   """Raises InputError if a disk has fewer bytes free than are needed."""
   free = shutil.disk_usage(folder).free
   if free < needed:
     raise InputError(
       f'{folder}: {what} need {needed / 1e9:.2f} GB, but the disk has only '
-      f'{free / 1e9:.2f} GB free; make room or give another --out_dir'
+      f'{free / 1e9:.2f} GB free; free some space or give another --out_dir'
     )
 
 
@@ -163,7 +165,7 @@ def write(path: pathlib.Path, header: Header, examples: Iterable[dict]):
   Raises:
     InputError: the disk is too full, before anything is written.
   """
-  check_room(path.parent, header.num_bytes, 'packed examples')
+  check_free_space(path.parent, header.num_bytes, 'packed examples')
   sums = {field.name: hashlib.sha256() for field in header.fields}
   with storage.partial_file(path) as partial, partial.open('wb') as file:
     _reserve(file.fileno(), header.num_bytes, path)
@@ -210,8 +212,9 @@ def _reserve(descriptor: int, size: int, path: pathlib.Path) -> None:
   except OSError as error:
     if error.errno in _FULL:
       raise InputError(
-        f'{path}: the disk or the quota has no room for {size / 1e9:.2f} GB '
-        f'({error.strerror}); make room or give another --out_dir'
+        f'{path}: the disk or the quota has too little space for '
+        f'{size / 1e9:.2f} GB ({error.strerror}); free some space or give '
+        'another --out_dir'
       ) from error
     if error.errno not in _NO_RESERVING:
       raise
@@ -246,7 +249,15 @@ def read_header(path: pathlib.Path) -> Header:
     sound = header.num_bytes == max(ends) and all(
       field.shape[0] == header.num_examples[header.split] for field in fields
     )
-  except (ValueError, TypeError, KeyError, IndexError) as error:
+  # AttributeError: JSON, but not an object; RecursionError: nested too deep.
+  except (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+  ) as error:
     raise InputError(f'{path}: its header is damaged; {_REMEDY}') from error
   if not sound:
     raise InputError(f'{path}: its header is damaged; {_REMEDY}')
@@ -291,7 +302,7 @@ def check_sums(path: pathlib.Path) -> Header:
   """
   header = read_header(path)
   bar = progress(header.num_bytes >> 20, path.name, unit='MiB')
-  with path.open('rb') as file:
+  with contextlib.closing(bar), path.open('rb') as file:
     for field in header.fields:
       file.seek(field.offset)
       found, left = hashlib.sha256(), field.nbytes
@@ -305,5 +316,4 @@ def check_sums(path: pathlib.Path) -> Header:
           f"{path}: the content of '{field.name}' is not what was written; "
           f'{_REMEDY}'
         )
-  bar.close()
   return header

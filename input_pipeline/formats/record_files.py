@@ -2,11 +2,14 @@
 
 A TFRecord file is a row of: length (8 bytes), checksum of the length (4),
 payload, checksum of the payload (4). One walk over the lengths gives the place
-of every record, so that any of them costs one read, wherever training stands.
+of every record, so that any of them costs one read, at whatever step training
+resumes.
 """
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import struct
@@ -19,82 +22,103 @@ _HEADER, _FOOTER = 12, 4
 
 
 @dataclasses.dataclass(frozen=True)
-class RecordFiles:
-  """All records of some files, in order.
+class RecordIndex:
+  """Where all records of some files are, in order; holds no open file.
 
   Attributes:
     paths: the files.
     file_numbers: (n,) int32, the file of each record.
     offsets: (n,) int64, where its payload begins.
     lengths: (n,) int64, bytes of its payload.
-    descriptors: the open files.
   """
 
   paths: tuple[pathlib.Path, ...]
   file_numbers: np.ndarray
   offsets: np.ndarray
   lengths: np.ndarray
-  descriptors: tuple[int, ...]
 
   def __len__(self) -> int:
     return len(self.offsets)
 
-  def __del__(self):
-    for descriptor in self.descriptors:
-      os.close(descriptor)
-
-  def read(self, index: int) -> bytes:
-    """The payload of one record; may be called from many threads."""
-    return os.pread(
-      self.descriptors[self.file_numbers[index]],
-      self.lengths[index],
-      self.offsets[index],
-    )
-
   def name(self, index: int) -> str:
-    """What to call a record in an error: file and number in it."""
+    """A record in an error message: file and number in it."""
     number = self.file_numbers[index]
     first = np.searchsorted(self.file_numbers, number)
     return f'{self.paths[number]}, record {index - first}'
 
+  def read(self, index: int) -> bytes:
+    """The payload of one record; opens and closes its file."""
+    with _opened(self.paths[self.file_numbers[index]]) as file:
+      return _payload(file, self, index)
 
-def open_records(paths: Sequence[pathlib.Path]) -> RecordFiles:
+  def open(self) -> 'RecordReader':
+    """Opens all files, to read many records; raises InputError."""
+    return RecordReader(self)
+
+
+class RecordReader:
+  """The open files of an index; a context manager that closes them."""
+
+  def __init__(self, index: RecordIndex):
+    self._index = index
+    with contextlib.ExitStack() as stack:
+      self._files = [stack.enter_context(_opened(path)) for path in index.paths]
+      self._close = stack.pop_all().close
+
+  def read(self, index: int) -> bytes:
+    """The payload of one record; may be called from many threads."""
+    file = self._files[self._index.file_numbers[index]]
+    return _payload(file, self._index, index)
+
+  def close(self) -> None:
+    self._close()
+
+  def __enter__(self) -> 'RecordReader':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+
+def _opened(path: pathlib.Path) -> io.FileIO:
+  try:
+    return path.open('rb', buffering=0)
+  except OSError as error:
+    raise InputError(
+      f'{path}: the records cannot be read ({error.strerror}); copy the '
+      'file again'
+    ) from error
+
+
+def _payload(file: io.FileIO, found: RecordIndex, index: int) -> bytes:
+  return os.pread(file.fileno(), found.lengths[index], found.offsets[index])
+
+
+def index_records(paths: Sequence[pathlib.Path]) -> RecordIndex:
   """Finds the records of TFRecord files.
 
   Args:
     paths: the files, in the order in which their records are to be numbered.
 
   Returns:
-    the records.
+    the places of the records.
 
   Raises:
     InputError: a file cannot be read, is not TFRecord, or ends inside a
       record.
   """
-  descriptors, numbers, offsets, lengths = [], [], [], []
-  try:
-    for number, path in enumerate(paths):
-      try:
-        descriptors.append(os.open(path, os.O_RDONLY))
-      except OSError as error:
-        raise InputError(
-          f'{path}: the records cannot be read ({error.strerror}); copy the '
-          'file again'
-        ) from error
-      found = _walk(descriptors[-1], path)
-      numbers += [number] * len(found)
-      offsets += [offset for offset, _ in found]
-      lengths += [length for _, length in found]
-  except BaseException:
-    for descriptor in descriptors:
-      os.close(descriptor)
-    raise
-  return RecordFiles(
+  numbers, offsets, lengths = [], [], []
+  for number, path in enumerate(paths):
+    with _opened(path) as file:
+      found = _walk(file.fileno(), path)
+    numbers += [number] * len(found)
+    offsets += [offset for offset, _ in found]
+    lengths += [length for _, length in found]
+  return RecordIndex(
     paths=tuple(paths),
     file_numbers=np.array(numbers, np.int32),
     offsets=np.array(offsets, np.int64),
     lengths=np.array(lengths, np.int64),
-    descriptors=tuple(descriptors),
   )
 
 

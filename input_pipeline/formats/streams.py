@@ -1,4 +1,4 @@
-"""Batches from an order of examples: where pictures are decoded or copied.
+"""Batches from an order of examples: images are decoded or copied here.
 
 An order yields (indices, valid) of each batch; see `batches`.
 """
@@ -6,11 +6,14 @@ An order yields (indices, valid) of each batch; see `batches`.
 import collections
 from collections.abc import Callable, Iterator
 import concurrent.futures
+import contextlib
 import itertools
+import threading
 
 import numpy as np
 
 from input_pipeline.formats import original_records, records
+from input_pipeline.formats.record_files import RecordIndex
 from viton_jax.errors import InputError
 from viton_jax.runtime import environment
 
@@ -24,7 +27,7 @@ def array_batches(
 
   Args:
     arrays: name -> (n, ...), in memory or mapped into it; one thread reads
-      ahead, so that a slow disk is waited for while others work.
+      ahead, so that reading from a slow disk overlaps with training.
     order: of the batches.
     with_valid: whether to add `valid`.
   """
@@ -45,7 +48,7 @@ def array_batches(
 
 def _ahead(order: Iterator, make: Callable) -> Iterator[dict]:
   """Yields what a thread makes of each batch's (indices, valid)."""
-  with concurrent.futures.ThreadPoolExecutor(1) as thread:
+  with _executor(1) as thread:
     ahead = collections.deque()
     for indices, valid in order:
       ahead.append(thread.submit(make, indices, valid))
@@ -55,26 +58,44 @@ def _ahead(order: Iterator, make: Callable) -> Iterator[dict]:
       yield ahead.popleft().result()
 
 
-def record_batches(info, files, order, *, with_valid=False):
+@contextlib.contextmanager
+def _executor(threads: int) -> Iterator[concurrent.futures.Executor]:
+  """An executor whose waiting tasks are dropped when the block is left."""
+  pool = concurrent.futures.ThreadPoolExecutor(threads)
+  try:
+    yield pool
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def record_batches(
+  info, index: RecordIndex, order: Iterator, *, with_valid: bool = False
+) -> Iterator[dict]:
   """Yields batches of prepared records; TensorFlow decodes on all cores."""
   tf = original_records.tensorflow()
-  asked = collections.deque()  # Batches read but not yet yielded.
-
-  def serialized():
-    for indices, valid in order:
-      asked.append(indices)
-      yield [files.read(i) for i in indices], valid
-
-  def unpack(record, valid):
-    example = records.unpack(tf, record, info)
-    return {**example, 'valid': valid} if with_valid else example
-
   # Batches reach TensorFlow whole, because each call into Python costs.
   first = next(order, None)
   if first is None:
     return
   order = itertools.chain([first], order)
   batch_size = len(first[0])
+  asked = collections.deque()  # Batches read but not yet yielded.
+  reading = threading.Lock()  # TensorFlow's threads outlive this generator.
+  closed = False
+
+  def serialized():
+    for indices, valid in order:
+      with reading:
+        if closed:
+          return
+        asked.append(indices)
+        payloads = [files.read(i) for i in indices]
+      yield payloads, valid
+
+  def unpack(record, valid):
+    example = records.unpack(tf, record, info)
+    return {**example, 'valid': valid} if with_valid else example
+
   dataset = tf.data.Dataset.from_generator(
     serialized,
     output_signature=(
@@ -88,39 +109,46 @@ def record_batches(info, files, order, *, with_valid=False):
     .batch(batch_size, drop_remainder=True)
     .prefetch(_PREFETCH)
   )
-  iterator = dataset.as_numpy_iterator()
-  while True:
+  with index.open() as files:
+    iterator = dataset.as_numpy_iterator()
     try:
-      batch = next(iterator)
-    except StopIteration:
-      return
-    except tf.errors.OpError as error:
-      name = _damaged_record(files, asked[0], unpack) if asked else info.folder
-      raise InputError(
-        f'{name}: the record is damaged; copy or prepare the records again'
-      ) from error
-    asked.popleft()
-    yield batch
+      while True:
+        try:
+          batch = next(iterator)
+        except StopIteration:
+          return
+        except tf.errors.OpError as error:
+          name = _damaged_record(index, asked[0], unpack) if asked else None
+          raise InputError(
+            f'{name or info.folder}: the record is damaged; copy or prepare '
+            'the records again'
+          ) from error
+        asked.popleft()
+        yield batch
+    finally:
+      with reading:
+        closed = True
 
 
-def _damaged_record(files, indices, unpack) -> str:
+def _damaged_record(index: RecordIndex, indices, unpack) -> str | None:
   """The name of the first record of a batch that cannot be unpacked."""
   tf = original_records.tensorflow()
-  for index in indices:
+  for i in indices:
     try:
-      unpack(tf.constant(files.read(index)), True)
+      unpack(tf.constant(index.read(i)), True)
     except tf.errors.OpError:
-      return files.name(index)
-  return str(files.paths[0].parent)
+      return index.name(i)
+  return None
 
 
-def original_batches(info, files, order, *, with_valid=False):
+def original_batches(
+  info, index: RecordIndex, order: Iterator, *, with_valid: bool = False
+) -> Iterator[dict]:
   """Yields batches of the original's records; threads decode them."""
 
-  def read(index):
-    name = files.name(index)
+  def read(i):
     return original_records.read_record(
-      files.read(index), name, fidelity=info.fidelity
+      files.read(i), index.name(i), fidelity=info.fidelity
     )
 
   def stack(futures, valid):
@@ -133,7 +161,7 @@ def original_batches(info, files, order, *, with_valid=False):
     }
     return batch | {'valid': valid} if with_valid else batch
 
-  with concurrent.futures.ThreadPoolExecutor(environment.cores()) as threads:
+  with index.open() as files, _executor(environment.cores()) as threads:
     ahead = collections.deque()
     for indices, valid in order:
       ahead.append(([threads.submit(read, int(i)) for i in indices], valid))

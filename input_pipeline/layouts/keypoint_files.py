@@ -2,7 +2,7 @@
 
 OpenPose writes 54 numbers a person with its COCO model (18 joints) and 75 with
 BODY_25, under 'pose_keypoints' (version 1.0) or 'pose_keypoints_2d'. What came
-is told by the count alone.
+is found by the count alone.
 """
 
 import json
@@ -21,7 +21,7 @@ _MODELS = {54: 'COCO-18', 75: 'BODY_25'}
 _POSE_KEYS = ('pose_keypoints_2d', 'pose_keypoints')
 # The width and height in pixels that DressCode's joints refer to.
 DRESS_CODE_FRAME = (384, 512)
-# How far out a joint may lie, as a part of the picture's side: estimators
+# How far out a joint may lie, as a part of the image's side: estimators
 # round, but do not see beyond the border.
 _MARGIN = 0.02
 

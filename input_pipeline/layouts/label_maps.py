@@ -95,7 +95,7 @@ def decode_indices(data: bytes, name: str, *, colours: bool):
 
   Args:
     data: the file.
-    name: what to call it in an error.
+    name: its name in error messages.
     colours: whether an RGB file with `LIP_COLOURS` is admitted.
 
   Returns:

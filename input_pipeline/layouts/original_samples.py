@@ -1,23 +1,14 @@
 """The original's TFRecords as a data layout, to make records of ours from."""
 
 from collections.abc import Iterator
-import functools
-import pathlib
 
 import numpy as np
 
 from input_pipeline import sample
 from input_pipeline.formats import original_records
-from input_pipeline.formats.record_files import RecordFiles
 from viton_jax.errors import InputError
 
 NAME = 'original_records'
-
-
-@functools.cache
-def _opened(data_dir: pathlib.Path) -> RecordFiles:
-  """The files, opened once in each process: descriptors do not travel."""
-  return original_records.open_original_records(data_dir)
 
 
 class OriginalRecords:
@@ -36,15 +27,15 @@ class OriginalRecords:
     Raises:
       InputError: no such files, a damaged one, or a record without names.
     """
-    self._data_dir = pathlib.Path(data_dir)
     self._fidelity = fidelity
-    files = _opened(self._data_dir)
-    self.pairs = tuple(
-      original_records.read_names(files.read(i), files.name(i))
-      for i in range(len(files))
-    )
+    self._index = index = original_records.index_original_records(data_dir)
+    with index.open() as files:
+      self.pairs = tuple(
+        original_records.read_names(files.read(i), index.name(i))
+        for i in range(len(index))
+      )
     self.found = (
-      f'{NAME}: {len(files)} records in {len(files.paths)} files in {data_dir}'
+      f'{NAME}: {len(index)} records in {len(index.paths)} files in {data_dir}'
     )
 
   def __len__(self) -> int:
@@ -63,9 +54,9 @@ class OriginalRecords:
     Raises:
       InputError: a feature is missing or has another size or content.
     """
-    files = _opened(self._data_dir)
+    name = self._index.name(index)
     content = original_records.read_content(
-      files.read(index), files.name(index), fidelity=self._fidelity
+      self._index.read(index), name, fidelity=self._fidelity
     )
     original = self._fidelity == 'original'
     keypoints = content.keypoints
@@ -87,4 +78,4 @@ class OriginalRecords:
         control_points=content.control_points if original else None,
       )
     except InputError as error:
-      raise InputError(f'{files.name(index)}: {error}') from error
+      raise InputError(f'{name}: {error}') from error

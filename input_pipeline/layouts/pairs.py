@@ -67,7 +67,7 @@ def open_list(path: pathlib.Path, own_garment: Callable, *, hint: str = ''):
     (path of the list, pairs).
 
   Raises:
-    InputError: as `read_pairs`; or a person whose garment cannot be told.
+    InputError: as `read_pairs`; or a person whose garment cannot be determined.
   """
   if not path.name.endswith(PAIRED):
     return path, read_pairs(path, hint=hint)
@@ -82,8 +82,8 @@ def garment_of_number(person_id: str) -> str:
   number, _, kind = stem.rpartition('_')
   if not number or kind != '0':
     raise InputError(
-      f"{person_id}: the person's own garment cannot be told from this name; "
-      f"write a list with both names instead of '{PAIRED}'"
+      f"{person_id}: the person's own garment cannot be determined from "
+      f"this name; write a list with both names instead of '{PAIRED}'"
     )
   return f'{number}_1{suffix}'
 
@@ -131,7 +131,7 @@ def find_split(data_dir: pathlib.Path, path: pathlib.Path, pairs):
     (the folder, why).
 
   Raises:
-    InputError: no such folder, or the split cannot be told.
+    InputError: no such folder, or the split cannot be determined.
   """
   folders = split_folders(data_dir)
   if not folders:
@@ -163,7 +163,7 @@ def find_split(data_dir: pathlib.Path, path: pathlib.Path, pairs):
     f'{folder.name}/image lacks {number}' for folder, number in missing.items()
   )
   raise InputError(
-    f'{path}: which split this list is of cannot be told ({counts} of its '
-    f"{len(persons)} persons); name it 'train_....txt' or 'test_....txt', "
+    f'{path}: which split this list is of cannot be determined ({counts} of '
+    f"its {len(persons)} persons); name it 'train_....txt' or 'test_....txt', "
     'and list persons of one split'
   )

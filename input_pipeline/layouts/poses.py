@@ -20,7 +20,7 @@ def pose_to_keypoints(pose, source: str):
   Args:
     pose: mapping with 'candidate' (k, >= 3): x, y, score; and 'subset'
       (people, >= 18): indices into candidate, -1 for a missing joint.
-    source: what to call it in an error.
+    source: its name in error messages.
 
   Returns:
     (18, 3) float32 of the first person: x, y in pixels, confidence (0 where

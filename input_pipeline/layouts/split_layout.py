@@ -18,7 +18,7 @@ class SplitLayout(files.PairFolder):
     parse_dir: folder of the label maps.
     labels: what the maps' numbers mean.
     pose_dir: folder of OpenPose's files.
-    pose_model: the one that is right, or None: told by the count of numbers.
+    pose_model: which one, or None: found by the count of numbers.
     coordinates_tell: see `keypoint_files.read_openpose`.
     mask_dir: folder of the garments' masks, or None.
     paired: (person file, garment file) -> whether it is the person's own.

@@ -81,7 +81,7 @@ class VitonLayout(files.PairFolder):
 
   def _control_points(self, person_id: str, garment_id: str):
     path = self.folder / 'tps' / f'{pathlib.PurePath(person_id).stem}.mat'
-    # The file is named by the person: it tells of his or her own garment.
+    # The file is named by the person: it gives the person's own garment.
     paired = pair_lists.same_number(person_id, garment_id)
     if not (self.tps and paired and path.exists()):
       return None
@@ -101,7 +101,7 @@ class VitonLayout(files.PairFolder):
     path = self.folder / 'truth' / f'{stems[0]}_{stems[1]}.png'
     if not path.exists():
       return None, None
-    data = files.read_file(path, 'true picture')
+    data = files.read_file(path, 'true image')
     truth = images.decode_image(data, str(path))
     path = path.with_name(f'{path.stem}_parse.png')
     if not path.exists():

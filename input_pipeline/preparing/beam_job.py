@@ -63,6 +63,7 @@ def pipeline_options(flags: list[str]):
 
 
 def _beam():
+  """Apache Beam: an extra with its own environment, hence not at the top."""
   try:
     import apache_beam as beam
     import apache_beam.options.pipeline_options

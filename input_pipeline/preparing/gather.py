@@ -12,7 +12,6 @@ import shutil
 from input_pipeline.formats import original_records, packed
 from input_pipeline.preparing import parts
 from viton_jax import errors
-from viton_jax.errors import InputError
 from viton_jax.runtime.progress import progress
 
 
@@ -93,7 +92,8 @@ def write_records(
   Returns:
     bytes of all records.
   """
-  check_tfds()
+  original_records.tensorflow()  # First, so that it leaves the GPU alone.
+  # Not at the top: both import TensorFlow, which packed files do without.
   import tensorflow_datasets as tfds
 
   from input_pipeline.try_on.try_on_dataset_builder import TryOn, TryOnConfig
@@ -103,7 +103,7 @@ def write_records(
   for folder in out_dir.glob('try_on/*/*incomplete*'):
     shutil.rmtree(folder)
   tfds.disable_progress_bar()
-  # TFDS tells of a download that there is not.
+  # TFDS reports a download although there is none.
   with errors.log_errors_only(), contextlib.redirect_stdout(io.StringIO()):
     builder = TryOn(
       data_dir=os.fspath(out_dir),
@@ -122,18 +122,6 @@ def write_records(
       download_config=tfds.download.DownloadConfig(beam_options=beam_options),
     )
   return sum(split.num_bytes for split in builder.info.splits.values())
-
-
-def check_tfds() -> None:
-  """Raises InputError if what writes records is not installed."""
-  original_records.tensorflow()  # First, so that it leaves the GPU alone.
-  try:
-    import tensorflow_datasets  # noqa: F401
-  except ImportError as error:
-    raise InputError(
-      f'records are written with tensorflow_datasets, but {error.name} is '
-      'not installed; install it, or prepare with --format packed'
-    ) from error
 
 
 def write_packed(
@@ -155,13 +143,13 @@ def write_packed(
     bytes of all files.
 
   Raises:
-    InputError: the disk is too full; nothing is written then.
+    InputError: the disk is too full; then nothing is written.
   """
   for partial in out_dir.glob(f'.*{packed.SUFFIX}.*.partial'):
     partial.unlink()  # What a killed run has left half-written.
   headers = _plan(work, manifest, slices)
   size = sum(header.num_bytes for header in headers)
-  packed.check_room(out_dir, size, 'packed examples')
+  packed.check_free_space(out_dir, size, 'packed examples')
   bar = progress(sum(headers[0].num_examples.values()), 'pack', unit='pair')
 
   def counted(examples):
@@ -169,20 +157,20 @@ def write_packed(
       yield example
       bar.update(1)
 
-  for header in headers:
-    examples = _read_slices(work.parts_dir, slices[header.split])
-    packed.write(
-      packed.path_of(out_dir, header.split), header, counted(examples)
-    )
-  bar.close()
+  with contextlib.closing(bar):
+    for header in headers:
+      examples = _read_slices(work.parts_dir, slices[header.split])
+      packed.write(
+        packed.path_of(out_dir, header.split), header, counted(examples)
+      )
   return size
 
 
-def check_room_for_packed(work: parts.Work, out_dir: pathlib.Path) -> None:
-  """Raises InputError if the disk is too full for parts and packed files.
+def bytes_needed_for_packed(work: parts.Work) -> int:
+  """Bytes of packed files and of the parts that are still to be made.
 
-  Both are there together before the parts are deleted. Nothing has failed so
-  far as anybody knows, and how pairs are split makes no difference.
+  Both are there together before the parts are deleted. Assumes that no pair
+  fails; how pairs are split makes no difference.
   """
   lines = [
     {'person_id': person, 'garment_id': garment}
@@ -191,10 +179,18 @@ def check_room_for_packed(work: parts.Work, out_dir: pathlib.Path) -> None:
   everything = [Slice(0, 0, frozenset(range(len(lines))))]
   (header,) = _plan(work, lines, {'train': everything})
   to_do = work.num_pairs(work.missing()) / len(lines)
-  packed.check_room(
+  return round(header.num_bytes * (1 + to_do))
+
+
+def check_free_space_for_packed(
+  work: parts.Work, out_dir: pathlib.Path
+) -> None:
+  """Raises InputError if the disk is too full for parts and packed files."""
+  packed.check_free_space(
     out_dir,
-    round(header.num_bytes * (1 + to_do)),
-    f'{len(lines)} packed pairs, and as much again while they are prepared,',
+    bytes_needed_for_packed(work),
+    f'{len(work.layout)} packed pairs, and as much again while they are '
+    'prepared,',
   )
 
 

@@ -1,10 +1,11 @@
 """The costly part of preparing: pairs to examples, in parallel.
 
-Pairs are worked off in chunks. Each finished chunk is one file, its part,
-which appears whole or not at all: what is there need not be done again.
+Pairs are prepared in chunks. Each finished chunk is one file, its part, which
+is renamed when it is whole: a part that exists need not be made again.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import json
@@ -16,7 +17,7 @@ import numpy as np
 
 from input_pipeline import garment_masks, layouts, sample
 from input_pipeline.formats import records
-from viton_jax import geometry, labels
+from viton_jax import choices, geometry, labels
 from viton_jax.errors import InputError
 from viton_jax.geometry import contour
 from viton_jax.geometry.matching import MATCHING_SIZE
@@ -24,7 +25,6 @@ from viton_jax.io import images, storage
 from viton_jax.runtime import worker_processes
 from viton_jax.runtime.progress import progress
 
-FORMATS = ('records', 'packed')
 CHUNK = 16  # Pairs in a part: what a kill may cost each worker.
 
 
@@ -46,10 +46,10 @@ class Work:
   layout: layouts.Layout
   height: int
   width: int
-  fidelity: str
+  fidelity: choices.Fidelity
   seed: int
   parts_dir: pathlib.Path
-  fmt: str = 'records'
+  fmt: choices.PreparedFormat = 'records'
 
   @property
   def num_chunks(self) -> int:
@@ -70,7 +70,12 @@ class Work:
 
 
 def prepare_sample(
-  pair: sample.Sample, *, height: int, width: int, fidelity: str, seed: int
+  pair: sample.Sample,
+  *,
+  height: int,
+  width: int,
+  fidelity: choices.Fidelity,
+  seed: int,
 ) -> dict:
   """Makes the working example of one pair, with control points.
 
@@ -227,13 +232,16 @@ def prepare_parts(work: Work, *, workers: int, run=None) -> int:
   if done:
     print(f'{done} of {len(work.layout)} pairs were done before; going on')
   bar = progress(len(work.layout), 'prepare', unit='pair')
-  bar.update(done)
   failed = 0
-  run = run or functools.partial(_run_chunks, workers=workers)
-  for statuses in run(work, missing):
-    failed += statuses.count('failed')
-    bar.update(len(statuses), f'{failed} failed' if failed else '')
-  bar.close()
+  chunks = (run or functools.partial(_run_chunks, workers=workers))(
+    work, missing
+  )
+  # Closing stops the worker processes, also where the bar raises.
+  with contextlib.closing(bar), contextlib.closing(chunks):
+    bar.update(done)
+    for statuses in chunks:
+      failed += statuses.count('failed')
+      bar.update(len(statuses), f'{failed} failed' if failed else '')
   return len(work.layout) - done
 
 

@@ -1,7 +1,6 @@
 """Command line: python -m input_pipeline.synthetic --help."""
 
 import argparse
-import sys
 import time
 
 from input_pipeline.synthetic.dataset import write_dataset
@@ -9,7 +8,7 @@ from viton_jax.errors import InputError, run
 
 DESCRIPTION = """\
 Draws people and garments and writes them in the raw VITON layout: photos,
-poses, segmentations, pair lists, and the true picture of every test try-on.
+poses, segmentations, pair lists, and the true image of every test try-on.
 
 Use it to try the whole system, and to measure it where the right answer is
 known, without any downloaded data.
@@ -50,7 +49,7 @@ def _parser():
     type=int,
     default=0,
     help='test persons, each with the garment of another and the true '
-    'picture of it; 0 (default) or at least 2',
+    'image of it; 0 (default) or at least 2',
   )
   add(
     '--seed',
@@ -62,7 +61,7 @@ def _parser():
     '--height',
     type=int,
     default=512,
-    help='height of the pictures in pixels, from 64 (default 512); the '
+    help='height of the images in pixels, from 64 (default 512); the '
     'width is 3/4 of it',
   )
   add(
@@ -84,16 +83,16 @@ def main():
     seed=args.seed,
     height=args.height,
     workers=args.workers,
-    progress=sys.stderr.isatty(),
+    progress=True,
   )
   seconds = time.perf_counter() - start
   rate = done['drawn'] / seconds
   print(
     f'wrote {args.num_pairs} training and {args.num_test_pairs} test pairs at '
-    f'{args.height} x {round(args.height * 3 / 4)} to {args.out_dir}'
+    f'{round(args.height * 3 / 4)} x {args.height} to {args.out_dir}'
   )
   print(
-    f'drew {done["drawn"]} pictures in {seconds:.1f} s ({rate:.1f} a second), '
+    f'drew {done["drawn"]} images in {seconds:.1f} s ({rate:.1f} a second), '
     f'{done["kept"]} were there already'
   )
 

@@ -5,6 +5,7 @@ exists is whole; a second run over the same folder adds only what is missing.
 """
 
 import concurrent.futures
+import contextlib
 import io
 import json
 import multiprocessing
@@ -15,15 +16,15 @@ import pickle
 import cv2
 import numpy as np
 import scipy.io
-from tqdm import tqdm
 
 from input_pipeline.synthetic.pairs import render_pair
 from input_pipeline.synthetic.people import make_person, visible_keypoints
 from viton_jax.errors import InputError
 from viton_jax.runtime import environment
+from viton_jax.runtime import progress as progress_lib
 
 MARKER = 'synthetic.json'
-VERSION = 2  # Of the drawings; grows when the same seed gives other pictures.
+VERSION = 2  # Of the drawings; grows when the same seed gives other images.
 JPEG_QUALITY = 95
 SEGMENT_SIZE = 641
 SEGMENT_LONG_SIDE = 640
@@ -82,7 +83,7 @@ def segment_array(parse):
     parse: uint8 (h, w).
 
   Returns:
-    float32 (641, 641), indexed [x, y]: the picture with its longer side
+    float32 (641, 641), indexed [x, y]: the image with its longer side
     scaled to 640 (nearest) in the corner, the rest 0.
   """
   height, width = parse.shape
@@ -102,20 +103,20 @@ def write_atomically(path, data):
   os.replace(temporary, path)
 
 
-def _jpeg(picture):
+def _jpeg(image):
   flags = [
     cv2.IMWRITE_JPEG_QUALITY,
     JPEG_QUALITY,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
   ]
-  return cv2.imencode('.jpg', picture[..., ::-1], flags)[1].tobytes()
+  return cv2.imencode('.jpg', image[..., ::-1], flags)[1].tobytes()
 
 
-def _png(picture):
-  if picture.ndim == 3:
-    picture = picture[..., ::-1]
-  return cv2.imencode('.png', picture)[1].tobytes()
+def _png(image):
+  if image.ndim == 3:
+    image = image[..., ::-1]
+  return cv2.imencode('.png', image)[1].tobytes()
 
 
 def _mat(arrays):
@@ -236,12 +237,13 @@ def write_dataset(
     num_test_pairs: test pairs, numbered after them; 0, or at least 2.
     seed: non-negative int. The files depend on the arguments up to height,
       bit for bit, and not on `workers`.
-    height: pictures' height in pixels, at least 64; the width is 3/4 of it.
+    height: the images' height in pixels, at least 64; the width is 3/4 of it.
     workers: processes; by default one for each CPU core.
-    progress: whether to show a progress bar.
+    progress: whether to report progress on standard error: a bar on a
+      terminal, else lines.
 
   Returns:
-    dict: 'drawn' (pictures of a person made now), 'kept' (found finished).
+    dict: 'drawn' (images of a person made now), 'kept' (found finished).
 
   Raises:
     InputError: a value is out of range, or the folder holds something else.
@@ -280,16 +282,16 @@ def write_dataset(
     for person, garment, paths in items
     if not all(path.exists() for path in paths)
   ]
-  bar = tqdm(
-    total=len(items),
-    initial=len(items) - len(tasks),
-    unit='picture',
-    disable=not progress,
-    desc='drawing',
-  )
-  with bar:
-    for _ in _run(tasks, workers):
-      bar.update()
+  with contextlib.ExitStack() as stack:
+    finished = stack.enter_context(contextlib.closing(_run(tasks, workers)))
+    bar = None
+    if progress:
+      bar = progress_lib.progress(len(items), 'draw', unit='image')
+      stack.enter_context(contextlib.closing(bar))
+      bar.update(len(items) - len(tasks))
+    for _ in finished:
+      if bar:
+        bar.update(1)
 
   poses = {
     person_stem(k): pose_arrays(

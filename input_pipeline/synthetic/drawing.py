@@ -20,7 +20,7 @@ LIGHT = np.array([-0.42, -0.46, 0.78], np.float32)
 
 @dataclasses.dataclass
 class Canvas:
-  """A picture with its labels and the garment coordinates of its pixels.
+  """A image with its labels and the garment coordinates of its pixels.
 
   Attributes:
     rgb: float32 (h, w, 3), 0..1.
@@ -215,7 +215,7 @@ class Field:
     window: (x0, y0, x1, y1).
     along: float32 (h, w), arc length in pixels of the nearest centre point.
     across: float32 (h, w), signed distance; along a line that goes down the
-      picture it is positive on the right of the picture. Huge where far away.
+      image it is positive on the right of the image. Huge where far away.
     normal: float32 (h, w, 2), unit vector in which `across` grows.
     length: arc length of the whole centre line.
   """
@@ -419,6 +419,6 @@ def tinted(base, lit, *, shadow=(0.70, 0.66, 0.70), gloss=0.08):
   return colour
 
 
-def to_uint8(picture):
+def to_uint8(image):
   """float 0..1 to uint8, rounded."""
-  return cv2.convertScaleAbs(np.clip(picture, 0, 1), alpha=255)
+  return cv2.convertScaleAbs(np.clip(image, 0, 1), alpha=255)

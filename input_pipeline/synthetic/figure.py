@@ -34,7 +34,7 @@ def torso_grid(person, window):
   """Torso coordinates of the pixels of a window, in heads.
 
   Returns:
-    t (h, w): beside the spine, to the right of the picture;
+    t (h, w): beside the spine, to the right of the image;
     s (h, 1): depth below the pit of the neck.
   """
   x, y = drawing.pixel_grid(window)

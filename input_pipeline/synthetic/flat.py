@@ -56,7 +56,7 @@ def _torso_outline(garment):
 
 
 def draw_flat(garment):
-  """Draws the shop photo and the cloth that the worn picture samples.
+  """Draws the shop photo and the cloth that the worn image samples.
 
   Returns:
     A FlatGarment.
@@ -111,18 +111,18 @@ def draw_flat(garment):
   return FlatGarment(photo, mask, front, cloth, sleeves)
 
 
-def _paste(picture, window, *, field, values):
-  """A copy of a window's picture with a field's values where it is near."""
-  picture = picture.copy()
+def _paste(image, window, *, field, values):
+  """A copy of a window's image with a field's values where it is near."""
+  image = image.copy()
   x0, y0 = field.window[0] - window[0], field.window[1] - window[1]
   x1, y1 = field.window[2] - window[0], field.window[3] - window[1]
-  # The field's window may reach over the picture's.
+  # The field's window may reach over the image's.
   u, v = max(-x0, 0), max(-y0, 0)
-  part = picture[max(y0, 0) : y1, max(x0, 0) : x1]
+  part = image[max(y0, 0) : y1, max(x0, 0) : x1]
   box = np.s_[v : v + part.shape[0], u : u + part.shape[1]]
   near = np.abs(field.across[box]) < 1e5
   part[near] = values[box][near]
-  return picture
+  return image
 
 
 def _cloth_grid(garment, window):
@@ -227,7 +227,7 @@ def _draw_inside(garment, photo, *, total, line):
   """Back of the neck, seen through the opening: inner cloth and a label.
 
   Args:
-    photo, total: picture and coverage, changed in place.
+    photo, total: image and coverage, changed in place.
     line: (n, 2) pixels of the front neckline.
   """
   unit = garment.unit

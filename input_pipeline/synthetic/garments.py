@@ -1,7 +1,7 @@
 """Garments: how they are cut, and how they lie in their shop photo.
 
 A garment lives in the pixels of its own shop photo. Torso and sleeves are cut
-from cloth whose colour is a function of those pixels; the worn picture samples
+from cloth whose colour is a function of those pixels; the worn image samples
 the same cloth, so the correspondence between both photos is exact.
 
 The flat torso is described in heads, like a body: x beside the middle, s below
@@ -85,7 +85,7 @@ class Garment:
     """Outer and inner edge of a flat sleeve.
 
     Args:
-      side: -1 for the sleeve on the left of the picture, +1 for the other.
+      side: -1 for the sleeve on the left of the image, +1 for the other.
       along: 0 at the armhole to 1 at the cuff, any shape (...).
 
     Returns:

@@ -1,7 +1,7 @@
 """Draws hair, in locks and as a cap on the skull, and hats.
 
 Positions are in head heights: x beside the head's axis to the right of the
-picture, y from the crown (0) to the chin (1).
+image, y from the crown (0) to the chin (1).
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Draws the face and its features.
 
 Positions are in head heights: x beside the head's axis to the right of the
-picture, y from the crown (0) to the chin (1). The head is drawn on an enlarged
+image, y from the crown (0) to the chin (1). The head is drawn on an enlarged
 copy of its part of the canvas and shrunk back, because eyes and lips are only
 a few pixels high.
 """

@@ -1,4 +1,4 @@
-"""A person in a garment, with everything that is known about the picture."""
+"""A person in a garment, with everything that is known about the image."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ class SyntheticPair:
     person: uint8 (h, w, 3) RGB.
     garment: uint8 (h, w, 3) RGB, the flat garment, 255 off it.
     keypoints: float32 (18, 3), COCO-18; x, y in pixels, confidence (0, with
-      x = y = 0, for a joint outside the picture).
+      x = y = 0, for a joint outside the image).
     parse: uint8 (h, w), LIP-20 labels of `person`.
     garment_mask: bool (h, w), the garment in `garment`.
     flat_coordinates: float32 (h, w, 2): for each pixel of `person` that shows
@@ -60,7 +60,7 @@ def render_pair(seed, index, height=512, *, garment_index=None):
   Args:
     seed: non-negative int of the data set.
     index: number of the person, from 1.
-    height: picture height in pixels, at least 64; the width is 3/4 of it.
+    height: image height in pixels, at least 64; the width is 3/4 of it.
     garment_index: number of the garment; the person's own by default.
 
   Returns:

@@ -127,11 +127,11 @@ def cloth_colour(cloth, across, *, depth, texel, motif=True):
   """
   base, second, third = cloth.colours
   period = cloth.period
-  picture = np.empty((*across.shape, 3), np.float32)
-  picture[:] = base
+  image = np.empty((*across.shape, 3), np.float32)
+  image[:] = base
 
   def lay(colour, cover):
-    picture[...] += cover[..., None].astype(np.float32) * (colour - picture)
+    image[...] += cover[..., None].astype(np.float32) * (colour - image)
 
   if cloth.kind == 'stripes':
     edge = texel / period
@@ -160,7 +160,7 @@ def cloth_colour(cloth, across, *, depth, texel, motif=True):
     lay(second, 0.9 * drawing.smoothstep(0.3, 2.3, depth))
   elif cloth.kind == 'logo' and motif:
     _print(
-      picture,
+      image,
       across,
       depth=depth - 0.95,
       art=_logo(cloth),
@@ -169,7 +169,7 @@ def cloth_colour(cloth, across, *, depth, texel, motif=True):
     )
   elif cloth.kind == 'lettering' and motif:
     _print(
-      picture,
+      image,
       across,
       depth=depth - 0.86,
       art=_lettering(cloth),
@@ -177,11 +177,11 @@ def cloth_colour(cloth, across, *, depth, texel, motif=True):
       size=0.82,
     )
   weave = drawing.grain(np.random.default_rng(cloth.seed), across.shape)
-  picture += np.float32(0.006) * weave[..., None]
-  return picture
+  image += np.float32(0.006) * weave[..., None]
+  return image
 
 
-def _print(picture, across, *, depth, art, colours, size):
+def _print(image, across, *, depth, art, colours, size):
   """Prints art (two layers of coverage, 256 x 256) at the origin, in place."""
   x = ((across / size + 0.5) * 256 - 0.5).astype(np.float32)
   y = ((depth / size + 0.5) * 256 - 0.5).astype(np.float32)
@@ -200,7 +200,7 @@ def _print(picture, across, *, depth, art, colours, size):
       np.ascontiguousarray(y[box]),
       cv2.INTER_LINEAR,
     )
-    picture[box] += 0.94 * cover[..., None] * (colour - picture[box])
+    image[box] += 0.94 * cover[..., None] * (colour - image[box])
 
 
 def _lettering(cloth):

@@ -1,8 +1,8 @@
-"""Who stands in the picture: body shape, pose, colours and hair.
+"""Who stands in the image: body shape, pose, colours and hair.
 
 A person is drawn from (seed, index) alone, in units of the head's height, so
-that the same person comes out at any picture size. Sides are the person's own:
-the right arm appears on the left of the picture.
+that the same person comes out at any image size. Sides are the person's own:
+the right arm appears on the left of the image.
 """
 
 import dataclasses
@@ -108,8 +108,8 @@ class Person:
   Attributes:
     unit: pixels of one head height.
     pit: (2,) float, x, y in pixels of the pit of the neck, the origin of the
-      torso's coordinates (t to the right of the picture, s down).
-    joints: (18, 2) float, pixels, COCO-18 order, also outside the picture.
+      torso's coordinates (t to the right of the image, s down).
+    joints: (18, 2) float, pixels, COCO-18 order, also outside the image.
     profile: (n, 2) rows (s, half width) of the torso's outline.
     arms: 'hang', 'bent', 'hips', 'cross' or 'raised' for (right, left).
   """
@@ -222,7 +222,7 @@ def make_person(seed, index, *, height):
   Args:
     seed: non-negative int of the whole data set.
     index: number of the pair, from 1.
-    height: picture height in pixels; the width is 3/4 of it, rounded.
+    height: image height in pixels; the width is 3/4 of it, rounded.
 
   Returns:
     A Person.
@@ -367,7 +367,7 @@ def visible_keypoints(person):
   """Keypoints as an estimator would report them.
 
   Returns:
-    float32 (18, 3): x, y in pixels, confidence; all 0 outside the picture.
+    float32 (18, 3): x, y in pixels, confidence; all 0 outside the image.
   """
   rng = person.rng(STREAM_SKIN, 1)
   score = rng.uniform(0.78, 0.97, 18)

@@ -37,7 +37,7 @@ class Outlines:
   Attributes:
     person_modes: (m, k) person's points, in the modes of the warp.
     ahead_modes: (m, k) the same half a pixel further along the tangent.
-    usable: (m,) 1 where a point may be matched, 0 at the picture's border.
+    usable: (m,) 1 where a point may be matched, 0 at the image's border.
     garment_px: (n, 2) garment outline.
     garment_tangents: (n, 2) unit vectors.
     in_neck: (n,) bool, the garment's neckline: its back shows in the flat
@@ -432,7 +432,7 @@ def score(
     outlines: of both shapes.
     xp: array module.
     cut: whether to leave out of the garment what lies beyond the person's
-      picture. Fair, but only to a warp that is nearly right.
+      image. Fair, but only to a warp that is nearly right.
   """
   _, cosine, distance = nearest(warp, outlines, xp)
   person = pair_weights(cosine, distance, 4.0, outlines.usable, xp)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import dataclasses
 from types import ModuleType
 
+from jaxtyping import Shaped
 import numpy as np
 from scipy import optimize
 
@@ -37,7 +38,7 @@ class MatchingError(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class ControlPoints:
-  """Where the warp looks, and how it was found.
+  """Control points of the warp, and the matches that gave them.
 
   All `*_px` are x, y in pixels of the matching size, zero-based.
 
@@ -69,8 +70,8 @@ class ControlPoints:
 
 
 def fit_control_points(
-  garment_mask: np.ndarray,
-  person_mask: np.ndarray,
+  garment_mask: Shaped[np.ndarray, 'hg wg'],
+  person_mask: Shaped[np.ndarray, 'h w'],
   *,
   fidelity: choices.Fidelity = 'fixed',
   seed: int = 0,
@@ -108,7 +109,8 @@ def fit_control_points(
   choices.check('fidelity', fidelity, choices.Fidelity)
   if fidelity == 'fixed' and size not in (None, MATCHING_SIZE):
     raise InputError(
-      f"fidelity 'fixed' always matches at {MATCHING_SIZE}, not {size}; "
+      f"fidelity 'fixed' always matches at {_text(MATCHING_SIZE)} pixels, not "
+      f'{_text(size)}; '
       'leave size out'
     )
   try:
@@ -126,6 +128,11 @@ def fit_control_points(
       'the matched points lie on one line; the garment mask or the '
       "person's region is too thin to carry a warp"
     ) from error
+
+
+def _text(size: tuple[int, ...]) -> str:
+  """A size (h, w) as messages say it, width first."""
+  return f'{size[1]} x {size[0]}'
 
 
 def check_masks(
@@ -147,8 +154,8 @@ def check_masks(
     masks.append(mask)
   if masks[0].shape != masks[1].shape:
     raise MatchingError(
-      f"the garment mask is {masks[0].shape} and the person's region "
-      f'{masks[1].shape}; resize them to one size'
+      f"the garment mask is {_text(masks[0].shape)} pixels and the person's "
+      f'region {_text(masks[1].shape)}; resize them to one size'
     )
   return masks[0], masks[1]
 
@@ -167,7 +174,7 @@ def _check_shape(
   touches = all(border.any() for border in borders)
   if touches and (fidelity == 'fixed' or inside.all()):
     raise MatchingError(
-      f'the {name} touches all four borders of the picture, so its outline '
+      f'the {name} touches all four borders of the image, so its outline '
       'is not in it'
     )
   count = np.count_nonzero(np.diff(inside, axis=0))
@@ -175,13 +182,13 @@ def _check_shape(
   if count < POINTS:
     raise MatchingError(
       f'the {name} has {count} boundary points at '
-      f'{inside.shape[0]} x {inside.shape[1]}, fewer than {POINTS}: it is '
+      f'{_text(inside.shape)} pixels, fewer than {POINTS}: it is '
       'too small'
     )
   if not contour.has_core(inside):
     raise MatchingError(
-      f'the {name} is nowhere three pixels wide at {inside.shape[0]} x '
-      f'{inside.shape[1]}: it is too thin to carry a warp'
+      f'the {name} is nowhere three pixels wide at {_text(inside.shape)} '
+      'pixels: it is too thin to carry a warp'
     )
 
 
@@ -294,7 +301,7 @@ def prepare_fixed(
     Prepared.
 
   Raises:
-    MatchingError: a mask is empty, too small, too thin or fills its picture.
+    MatchingError: a mask is empty, too small, too thin or fills its image.
   """
   contours, torsos = [], []
   for values, name in ((garment, _GARMENT), (person, _PERSON)):
@@ -314,7 +321,7 @@ def prepare_fixed(
   every = _GARMENT_POINTS // POINTS
   h, w = MATCHING_SIZE
   ahead = np.stack([np.cos(person_angle), np.sin(person_angle)], axis=1) / 2
-  # Where the picture cuts the garment, its outline is not the garment's.
+  # Where the image's border cuts the garment, its outline is not the garment's.
   inner = (person_px > 1) & (person_px < (w - 2, h - 2))
   low, extent = garment_px.min(axis=0), np.ptp(garment_px, axis=0)
   share = (garment_px - low) / extent
@@ -337,7 +344,7 @@ def prepare_fixed(
   start = None
   if None not in torsos:
     (width_g, x_g, hem_g), (width_p, x_p, hem_p) = torsos
-    # width 0 cannot be: the run holds at least the middle column.
+    # The width is at least 1: the run holds the middle column.
     scale = width_g / width_p
     start = alignment.affine_start(
       scale=scale,

@@ -4,8 +4,10 @@ The step between the two networks, on the host, with NumPy and SciPy alone: an
 exported try-on, which has no OpenCV, matches by it too.
 """
 
+from jaxtyping import Float, Shaped
 import numpy as np
 
+from viton_jax import choices
 from viton_jax.geometry import contour, tps
 from viton_jax.geometry.matching import (
   ORIGINAL_TEST_SIZE,
@@ -15,8 +17,11 @@ from viton_jax.geometry.matching import (
 
 
 def match(
-  garment_mask: np.ndarray, predicted_mask: np.ndarray, *, fidelity: str
-) -> tuple[np.ndarray, str | None]:
+  garment_mask: Shaped[np.ndarray, 'h w'],
+  predicted_mask: Float[np.ndarray, 'h w'],
+  *,
+  fidelity: choices.Fidelity,
+) -> tuple[Float[np.ndarray, '100 2'], str | None]:
   """Control points for one pair, or the regular grid and the reason why not.
 
   Args:
@@ -43,6 +48,6 @@ def match(
     return no_points(), str(error)
 
 
-def no_points() -> np.ndarray:
+def no_points() -> Float[np.ndarray, '100 2']:
   """(100, 2) float32: control points that leave the garment as it is."""
   return tps.regular_grid(10).astype(np.float32)

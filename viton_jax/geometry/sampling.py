@@ -7,14 +7,15 @@ of the last one. Positions outside are clamped, so the border repeats.
 import jax
 from jax import lax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from viton_jax.errors import InputError
 from viton_jax.geometry.interpolation import blend
 
-_Array = jax.Array
 
-
-def sample_bilinear(images: _Array, positions_norm: _Array) -> _Array:
+def sample_bilinear(
+  images: Float[Array, 'b h w c'], positions_norm: Float[Array, 'b *out 2']
+) -> Float[Array, 'b *out c']:
   """Samples images bilinearly; differentiable in both arguments.
 
   The arithmetic is float32 whatever the dtype of the images: a bfloat16
@@ -42,7 +43,7 @@ def sample_bilinear(images: _Array, positions_norm: _Array) -> _Array:
   )
 
 
-def _check(images: _Array, positions_norm: _Array) -> None:
+def _check(images: Array, positions_norm: Array) -> None:
   if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
     raise InputError(
       'images must be floating point of shape (b, h, w, c), not '
@@ -59,7 +60,7 @@ def _check(images: _Array, positions_norm: _Array) -> None:
     )
 
 
-def _cells(positions_norm: _Array, h: int, w: int) -> tuple[_Array, ...]:
+def _cells(positions_norm: Array, h: int, w: int) -> tuple[Array, ...]:
   """Top-left neighbours (int32) and weights (float32, with a channel axis)."""
   positions = jnp.clip(positions_norm.astype(jnp.float32), -1.0, 1.0)
   x = (positions[..., 0] + 1.0) * (0.5 * (w - 1))
@@ -77,18 +78,18 @@ def _cells(positions_norm: _Array, h: int, w: int) -> tuple[_Array, ...]:
 
 
 def _blend_float32(
-  corners: tuple[_Array, ...], fx: _Array, fy: _Array, *, dtype: jnp.dtype
-) -> _Array:
+  corners: tuple[Array, ...], fx: Array, fy: Array, *, dtype: jnp.dtype
+) -> Array:
   corners = tuple(corner.astype(jnp.float32) for corner in corners)
   return blend(corners, fx, fy).astype(dtype)
 
 
-def _sample_four(images: _Array, positions_norm: _Array) -> _Array:
+def _sample_four(images: Array, positions_norm: Array) -> Array:
   """Four gathers that XLA fuses with the blend (CPU, GPU)."""
   _, h, w, _ = images.shape
   dx, dy = min(w - 1, 1), min(h - 1, 1)
 
-  def sample_one(image: _Array, positions: _Array) -> _Array:
+  def sample_one(image: Array, positions: Array) -> Array:
     x0, y0, fx, fy = _cells(positions, h, w)
     at = image.at
     corners = tuple(
@@ -101,7 +102,7 @@ def _sample_four(images: _Array, positions_norm: _Array) -> _Array:
   return jax.vmap(sample_one)(images, positions_norm)
 
 
-def _sample_packed(images: _Array, positions_norm: _Array) -> _Array:
+def _sample_packed(images: Array, positions_norm: Array) -> Array:
   """One gather of rows that hold all four neighbours (TPU)."""
   b, h, w, c = images.shape
   dx, dy = min(w - 1, 1), min(h - 1, 1)
@@ -114,7 +115,7 @@ def _sample_packed(images: _Array, positions_norm: _Array) -> _Array:
     axis=-1,
   ).reshape(b, (h - dy) * (w - dx), 4 * c)
 
-  def sample_one(cells: _Array, positions: _Array) -> _Array:
+  def sample_one(cells: Array, positions: Array) -> Array:
     x0, y0, fx, fy = _cells(positions, h, w)
     rows = cells.at[y0 * (w - dx) + x0].get(mode='promise_in_bounds')
     corners = tuple(jnp.split(rows, 4, axis=-1))

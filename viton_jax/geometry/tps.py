@@ -14,6 +14,7 @@ import math
 import jax
 from jax import lax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 import numpy as np
 
 from viton_jax.errors import InputError
@@ -32,8 +33,8 @@ _MAX_CONSTANT_BYTES = 64 * 2**20
 
 
 def sampling_grid(
-  control_points_norm: jax.Array, out_size: tuple[int, int]
-) -> jax.Array:
+  control_points_norm: Float[Array, 'b n 2'], out_size: tuple[int, int]
+) -> Float[Array, 'b {out_size[0]} {out_size[1]} 2']:
   """Sampling positions of every output pixel.
 
   Args:
@@ -80,10 +81,10 @@ def _positions_by_row(
 
 
 def warp_tps(
-  images: jax.Array,
-  control_points_norm: jax.Array,
+  images: Float[Array, 'b h w c'],
+  control_points_norm: Float[Array, 'b n 2'],
   out_size: tuple[int, int] | None = None,
-) -> jax.Array:
+) -> Float[Array, 'b _ _ c']:
   """Warps images by thin-plate splines, bilinear and align-corners.
 
   Differentiable in the images and in the control points; works under jit,

@@ -1,8 +1,13 @@
 """Images from bytes, with limits, and the two ways of resizing.
 
-Decoding never trusts a file: its size is read from the header before anything
-is decoded, and a file that ends early is refused (OpenCV alone would pad it
-with grey and say nothing).
+Files are checked before they are decoded: the size in the header against a
+limit, and that the file is whole and has one header alone (OpenCV fills what
+is missing with grey without an error, and allocates the last size it reads).
+
+The check is ours and not Pillow's. Pillow is not required, and would be a
+second decoder whose rules differ from OpenCV's: its limit on pixels is a
+setting of the whole process that only warns up to twice its value, and it
+finds a truncated file by decoding all of it.
 
 Resizing: `*_tf1` reproduce TensorFlow 1's operations (`half_pixel_centers` and
 `antialias` off), on which the published weights depend; `resize_area` and
@@ -35,8 +40,8 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
 
   Args:
     data: the file.
-    name: what to call it in an error.
-    max_pixels: a larger picture is refused before it is decoded.
+    name: its name in error messages.
+    max_pixels: a larger image is refused before it is decoded.
 
   Returns:
     (h, w, 3) uint8 RGB.
@@ -54,8 +59,8 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
 
   Args:
     data: the file.
-    name: what to call it in an error.
-    max_pixels: a larger picture is refused before it is decoded.
+    name: its name in error messages.
+    max_pixels: a larger image is refused before it is decoded.
 
   Returns:
     (h, w) uint8.
@@ -91,7 +96,7 @@ def check_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
 
   Args:
     data: the file.
-    name: what to call it in an error.
+    name: its name in error messages.
     max_pixels: the largest height * width to accept.
 
   Returns:
@@ -107,13 +112,13 @@ def check_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
       size, whole = _scan_png(data)
     else:
       kind = 'is empty' if not data else 'is neither a JPEG nor a PNG file'
-      raise InputError(f'{name}: {kind}; give a JPEG or PNG picture')
+      raise InputError(f'{name}: {kind}; give a JPEG or PNG image')
   except (struct.error, IndexError):
     size, whole = None, False
   if size is not None and size[0] * size[1] > max_pixels:
     raise InputError(
       f'{name}: {size[1]} x {size[0]} pixels is above the limit of '
-      f'{max_pixels / 1e6:g} megapixels; scale the picture down'
+      f'{max_pixels / 1e6:g} megapixels; scale the image down'
     )
   if size is None or 0 in size or not whole:
     raise InputError(
@@ -124,7 +129,12 @@ def check_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
 
 
 def _scan_jpeg(data: bytes):
-  """((height, width) or None, whether the end marker is there)."""
+  """((height, width) or None, whether it has one frame and an end marker).
+
+  A decoder takes the size of the last frame header, so a second one could
+  hide a size above the limit; only hierarchical JPEGs, which nobody writes,
+  have several. Pillow accepts them.
+  """
   position, size = 2, None
   while True:
     if data[position] != 0xFF:
@@ -136,6 +146,8 @@ def _scan_jpeg(data: bytes):
     if marker == 0xD9:
       return size, True
     if marker in _JPEG_FRAMES:
+      if size is not None:
+        return size, False
       size = struct.unpack_from('>HH', data, position + 3)
     (length,) = struct.unpack_from('>H', data, position)
     position += length
@@ -147,7 +159,10 @@ def _scan_jpeg(data: bytes):
 
 
 def _scan_png(data: bytes):
-  """((height, width) or None, whether all chunks are whole)."""
+  """((height, width) or None, whether all chunks are whole and one is IHDR).
+
+  libpng allocates the size of a second IHDR before it refuses it.
+  """
   position, size = 8, None
   while True:
     length, kind = struct.unpack_from('>I4s', data, position)
@@ -156,6 +171,8 @@ def _scan_png(data: bytes):
     if zlib.crc32(data[position + 4 : end]) != checksum:
       return size, False
     if kind == b'IHDR':
+      if size is not None:
+        return size, False
       width, height = struct.unpack_from('>II', data, position + 8)
       size = (height, width)
     if kind == b'IEND':

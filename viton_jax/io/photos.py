@@ -1,12 +1,18 @@
-"""Photos as people have them: any orientation, format or depth -> upright RGB.
+"""Photos of any orientation, format or depth -> upright 8-bit RGB.
 
 Data sets go through `images`, which leaves pixels as they are stored; this is
-for pictures from telephones, shops and browsers.
+for images from phones, shops and browsers.
+
+OpenCV decodes. It applies the EXIF orientation of a JPEG but not that of a PNG
+or WebP read with its transparency, nor does it tell whether a WebP is animated
+before decoding, so the few header fields for that are read here. Pillow could
+read them; it is not required, see `images`.
 """
 
 import os
 import pathlib
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +24,9 @@ _REMEDY = 'save it as JPEG or PNG'
 # What a file starts with -> what it is and why it is not read.
 _REFUSED = (
   (b'GIF8', 'a GIF, which may be animated and has 256 colours'),
-  (b'BM', 'a BMP picture'),
-  (b'II*\0', 'a TIFF or raw picture'),
-  (b'MM\0*', 'a TIFF or raw picture'),
+  (b'BM', 'a BMP image'),
+  (b'II*\0', 'a TIFF or raw image'),
+  (b'MM\0*', 'a TIFF or raw image'),
   (b'%PDF', 'a PDF document'),
   (b'8BPS', 'a Photoshop document'),
 )
@@ -34,17 +40,19 @@ _ORIENTATION_TAG = 0x0112
 
 
 def read_photo(
-  photo: np.ndarray | str | os.PathLike,
+  photo: Any,
   what: str = 'photo',
   *,
   max_pixels: int = images.MAX_PIXELS,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-  """Reads a JPEG, PNG or WebP file, or takes an array.
+  """Reads a JPEG, PNG or WebP file, or takes an array or a Pillow image.
 
   Args:
-    photo: a file, or (h, w), (h, w, 3) or (h, w, 4) uint8, grey, RGB or RGBA.
+    photo: a path; an array, or anything with `__array_interface__` or
+      `__array__`, (h, w), (h, w, 3) or (h, w, 4) uint8, grey, RGB or RGBA; or
+      a Pillow image of any mode, whose EXIF orientation is applied.
     what: what the photo is of, for errors.
-    max_pixels: a larger picture is refused before it is decoded.
+    max_pixels: a larger image is refused before it is decoded.
 
   Returns:
     (h, w, 3) uint8 RGB, upright, before white where it is transparent; and
@@ -53,7 +61,17 @@ def read_photo(
   Raises:
     InputError: it is missing, damaged, animated, too large or of another kind.
   """
-  if isinstance(photo, np.ndarray):
+  if not isinstance(photo, str | os.PathLike):
+    if hasattr(photo, 'getexif') and hasattr(photo, 'convert'):
+      return _from_pillow(photo, what, max_pixels=max_pixels)
+    if not hasattr(photo, '__array_interface__') and not hasattr(
+      photo, '__array__'
+    ):
+      raise InputError(
+        f'the {what} is a {type(photo).__name__}; give a path, a uint8 array '
+        'or a Pillow image'
+      )
+    photo = np.asarray(photo)
     if (
       photo.dtype != np.uint8
       or photo.ndim not in (2, 3)
@@ -70,7 +88,7 @@ def read_photo(
   except OSError as error:
     raise InputError(
       f'{name}: the {what} cannot be read ({error.strerror}); give a JPEG '
-      'or PNG picture'
+      'or PNG image'
     ) from error
   return decode_photo(data, name, max_pixels=max_pixels)
 
@@ -81,7 +99,7 @@ def decode_photo(
   """As `read_photo`, from a file's bytes; `name` is for errors.
 
   JPEG: RGB, grey or CMYK. PNG: grey or colour of up to 16 bits, palettes,
-  transparency. WebP: a still picture. A name's extension means nothing.
+  transparency. WebP: a still image. The file name's extension is ignored.
   """
   _refuse(data, name)
   if data[:2] == b'\xff\xd8':
@@ -97,13 +115,54 @@ def decode_photo(
     exif = _png_exif(data, name)
   pixels = _decode(data, name, cv2.IMREAD_UNCHANGED)
   if pixels.dtype == np.uint16:
-    pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    pixels = _eight_bits(pixels)
   if pixels.ndim == 3:
     order = (2, 1, 0, 3)[: pixels.shape[2]]
     pixels = pixels[..., order]
-  turns, flip = _TURNS.get(_orientation(exif), (0, False))
+  return _flatten(_upright(pixels, _orientation(exif)))
+
+
+def _upright(pixels, orientation: int):
+  turns, flip = _TURNS.get(orientation, (0, False))
   pixels = np.rot90(pixels, turns)
-  return _flatten(pixels[:, ::-1] if flip else pixels)
+  return pixels[:, ::-1] if flip else pixels
+
+
+def _from_pillow(image: Any, what: str, *, max_pixels: int):
+  """As `read_photo`, from a `PIL.Image.Image`; does not import Pillow."""
+  width, height = image.size
+  if width * height > max_pixels:
+    raise InputError(
+      f'the {what}: {width} x {height} pixels is above the limit of '
+      f'{max_pixels / 1e6:g} megapixels; scale the image down'
+    )
+  if getattr(image, 'is_animated', False):
+    raise InputError(f'the {what} is animated; give one frame of it')
+  if image.mode in ('I', 'F'):
+    raise InputError(
+      f'the {what} is a Pillow image of mode {image.mode!r}, whose range is '
+      "not known; convert it to 'RGB'"
+    )
+  try:
+    if image.mode.startswith('I;16'):
+      pixels = _eight_bits(np.asarray(image).astype(np.uint16))
+    else:
+      transparent = (
+        image.mode.endswith(('A', 'a')) or 'transparency' in image.info
+      )
+      pixels = np.asarray(image.convert('RGBA' if transparent else 'RGB'))
+    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+  except (OSError, SyntaxError) as error:  # What Pillow raises while it loads.
+    raise InputError(
+      f'the {what}: the image data are damaged ({error}); copy or export the '
+      'file again'
+    ) from error
+  return _flatten(_upright(pixels, orientation))
+
+
+def _eight_bits(pixels: np.ndarray) -> np.ndarray:
+  """uint16 levels to uint8, rounded."""
+  return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _flatten(pixels):
@@ -125,7 +184,7 @@ def _refuse(data, name):
   if data[4:8] == b'ftyp':
     kind = data[8:12].decode('latin-1').strip()
     raise InputError(
-      f'{name}: this is a HEIC, AVIF or video file ({kind!r}), as telephones '
+      f'{name}: this is a HEIC, AVIF or video file ({kind!r}), as phones '
       f'write them; {_REMEDY}'
     )
 
@@ -169,7 +228,7 @@ def _check_webp(data, name, *, max_pixels):
   if size[0] * size[1] > max_pixels:
     raise InputError(
       f'{name}: {size[1]} x {size[0]} pixels is above the limit of '
-      f'{max_pixels / 1e6:g} megapixels; scale the picture down'
+      f'{max_pixels / 1e6:g} megapixels; scale the image down'
     )
 
 
@@ -214,5 +273,5 @@ def _orientation(exif: bytes) -> int:
       if tag == _ORIENTATION_TAG:
         return value
   except struct.error:
-    pass  # A damaged note on the picture does not spoil the picture.
+    pass  # A damaged EXIF block does not make the pixels unusable.
   return 1

@@ -10,7 +10,7 @@ import pathlib
 import socket
 from typing import Any
 
-# What a file system says that has no locks.
+# Errors of a file system without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -18,7 +18,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 def partial_file(
   path: pathlib.Path, *, partial_dir: pathlib.Path | None = None
 ) -> Iterator[pathlib.Path]:
-  """Gives a temporary name to write under; what is there is then renamed.
+  """Yields a temporary path to write to, and renames it afterwards.
 
   Args:
     path: the file.
@@ -53,7 +53,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 class Manifest:
-  """What became of each item of a job: JSON lines, appended.
+  """The status of each item of a job: JSON lines, appended.
 
   A line is written after its item's files are in place. Half a last line, which
   a killed job may leave, is cut off when the manifest is opened, so that item
@@ -82,12 +82,15 @@ class Manifest:
       raise
 
   def close(self) -> None:
-    os.fsync(self._file.fileno())
-    self._file.close()
+    """Makes the lines durable and closes the file; may be called again."""
+    if self._file.closed:
+      return
+    with self._file:
+      os.fsync(self._file.fileno())
 
 
 def cut_torn_line(path: pathlib.Path) -> None:
-  """Cuts off what stands after the last newline of a file, if it exists."""
+  """Truncates a file, if it exists, after its last newline."""
   if not path.exists():
     return
   with path.open('r+b') as file:
@@ -119,7 +122,7 @@ def read_lines(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
 
 
 class Lock:
-  """A lock that ends with its process, however that ends.
+  """A lock that the system releases when its process ends.
 
   Attributes:
     path: its file, which stays.
@@ -131,7 +134,7 @@ class Lock:
 
     Args:
       path: its file.
-      wait: until who holds it lets go; otherwise that is an error.
+      wait: until its holder releases it; otherwise that is an error.
 
     Raises:
       BlockingIOError: another process holds it.
@@ -147,9 +150,13 @@ class Lock:
         raise
       self.held = False
     if not wait:
-      self._file.truncate(0)
-      self._file.write(f'process {os.getpid()} on {socket.gethostname()}')
-      self._file.flush()
+      try:
+        self._file.truncate(0)
+        self._file.write(f'process {os.getpid()} on {socket.gethostname()}')
+        self._file.flush()
+      except OSError:  # The disk is full.
+        self._file.close()
+        raise
 
   def release(self) -> None:
     self._file.close()
@@ -162,7 +169,7 @@ class Lock:
 
 
 def holder(path: pathlib.Path) -> str | None:
-  """Who holds the lock of this file, in words; None: nobody."""
+  """The process that holds the lock of this file, in words, or None."""
   try:
     file = path.open('r')
   except FileNotFoundError:

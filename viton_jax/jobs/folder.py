@@ -2,7 +2,7 @@
 
     settings.json                    what the job is; others are refused
     results/, steps/                 see `results`
-    manifest-00003-of-00016.jsonl    what became of the pairs of a shard so far
+    manifest-00003-of-00016.jsonl    status of the pairs of a shard so far
     manifest.jsonl                   of all pairs, in the list's order
     .jobs/                           locks, marks of finished shards, and what
                                      is being written
@@ -13,6 +13,7 @@ do. So the number of shards may change from one start to the next.
 """
 
 from collections.abc import Iterator
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -23,7 +24,7 @@ import time
 
 import numpy as np
 
-from input_pipeline.formats.record_files import open_records
+from input_pipeline.formats.record_files import index_records
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.jobs.shards import Shard
@@ -35,7 +36,7 @@ _MISSING, _FAILED, _OK = 0, 1, 2
 
 
 def pair_name(person_id: str, garment_id: str) -> str:
-  """What a pair's files are called: '000001_0_000234_1'."""
+  """The name of a pair's files: '000001_0_000234_1'."""
   # A million times; `pathlib` would take five times as long.
   person, garment = os.path.splitext(person_id), os.path.splitext(garment_id)
   return f'{person[0]}_{garment[0]}'
@@ -61,7 +62,7 @@ def unique_pairs(pairs) -> dict[str, int]:
 
 
 def digest(names) -> str:
-  """Of a list of names: whether two jobs have the same."""
+  """Hash of a list of names, to compare the lists of two jobs."""
   found = hashlib.sha256()
   for name in names:
     found.update(f'{name}\n'.encode())
@@ -77,7 +78,7 @@ class Claim:
     shard: which one.
     settings: of the job.
     manifest: of the shard, to append to.
-    lock: held until `finish`, or until the process ends.
+    lock: held until `finish` or `close`, or until the process ends.
   """
 
   out_dir: pathlib.Path
@@ -86,6 +87,17 @@ class Claim:
   manifest: storage.Manifest
   lock: storage.Lock
 
+  def close(self) -> None:
+    """Closes the manifest and lets the lock go; the shard is not finished."""
+    self.manifest.close()
+    self.lock.release()
+
+  def __enter__(self) -> 'Claim':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
   @property
   def partial_dir(self) -> pathlib.Path:
     """Where what is being written stays until it is whole."""
@@ -93,7 +105,7 @@ class Claim:
 
 
 def claim(out_dir: pathlib.Path, settings: dict, shard: Shard) -> Claim:
-  """Takes a shard, and clears away what killed jobs left half done.
+  """Locks a shard, and deletes the partial files of killed jobs.
 
   Args:
     out_dir: the job's folder; made if it is not there.
@@ -108,11 +120,14 @@ def claim(out_dir: pathlib.Path, settings: dict, shard: Shard) -> Claim:
   try:
     jobs = out_dir / _JOBS
     jobs.mkdir(parents=True, exist_ok=True)
-    with storage.Lock(jobs / 'claim.lock', wait=True):
+    with (
+      storage.Lock(jobs / 'claim.lock', wait=True),
+      contextlib.ExitStack() as on_error,
+    ):
       live = _live(out_dir)
       _check_live(out_dir, live, shard)
       settings = _check_settings(out_dir, settings, live)
-      lock = storage.Lock(jobs / f'{shard.tag}.lock')
+      lock = on_error.enter_context(storage.Lock(jobs / f'{shard.tag}.lock'))
       if not lock.held:
         print(
           f'{out_dir}: this file system has no locks; see to it that no two '
@@ -124,6 +139,7 @@ def claim(out_dir: pathlib.Path, settings: dict, shard: Shard) -> Claim:
       (jobs / f'{shard.tag}.partial').mkdir(exist_ok=True)
       (out_dir / 'results').mkdir(exist_ok=True)
       manifest = storage.Manifest(_part(out_dir, shard.tag))
+      on_error.pop_all()
   except OSError as error:
     raise InputError(
       f'{out_dir}: cannot be written ({error.strerror}); give another '
@@ -142,7 +158,7 @@ def done_names(out_dir: pathlib.Path) -> Iterator[str]:
 
 
 def finish(claim: Claim, digest: str) -> bool:
-  """Gives a finished shard back; returns whether it was the last one.
+  """Marks a shard as finished; returns whether it was the last one.
 
   Args:
     claim: of the shard, all of whose pairs have a line now.
@@ -161,7 +177,7 @@ def finish(claim: Claim, digest: str) -> bool:
 
 
 def wait_for(out_dir: pathlib.Path, shards: list[Shard]) -> None:
-  """Returns when nobody works on any of these shards any more."""
+  """Waits until no process works on any of these shards."""
   while True:
     with storage.Lock(out_dir / _JOBS / 'claim.lock', wait=True):
       live = _live(out_dir)
@@ -172,12 +188,12 @@ def wait_for(out_dir: pathlib.Path, shards: list[Shard]) -> None:
 
 @dataclasses.dataclass
 class Merged:
-  """What the manifests say of a list.
+  """Summary of the manifests for a list of pairs.
 
   Attributes:
-    ok: pairs that are dressed.
-    failed: pairs that could not be.
-    missing: pairs of which nothing is said yet.
+    ok: pairs with a try-on.
+    failed: pairs without, for a reason.
+    missing: pairs without a line yet.
     first_missing: some names of these.
     working: shards that are at work now, with who does them.
   """
@@ -221,9 +237,10 @@ def merge(out_dir: pathlib.Path, names: dict[str, int]) -> Merged:
           states[rank] = _OK if ok else _FAILED
           sources[rank], offsets[rank] = source, offset
     live = _live(out_dir)
-    files = [path.open('rb') for path in paths]
     partial = out_dir / _JOBS / f'{MANIFEST}.partial'
-    with partial.open('wb') as merged:
+    with contextlib.ExitStack() as stack:
+      files = [stack.enter_context(path.open('rb')) for path in paths]
+      merged = stack.enter_context(partial.open('wb'))
       for rank in np.flatnonzero(states):
         file = files[sources[rank]]
         file.seek(offsets[rank])
@@ -232,8 +249,6 @@ def merge(out_dir: pathlib.Path, names: dict[str, int]) -> Merged:
         merged.write(json.dumps(line).encode() + b'\n')
       merged.flush()
       os.fsync(merged.fileno())
-    for file in files:
-      file.close()
     os.replace(partial, out_dir / MANIFEST)
     if states.all() and not live:
       for path in paths:
@@ -253,10 +268,10 @@ def merge(out_dir: pathlib.Path, names: dict[str, int]) -> Merged:
 
 
 def read_settings(out_dir: pathlib.Path) -> dict | None:
-  """What the folder is for, or None if it is new.
+  """The settings of the folder's job, or None if the folder is new.
 
   Raises:
-    InputError: the note is damaged.
+    InputError: the file is damaged.
   """
   path = out_dir / 'settings.json'
   try:
@@ -333,7 +348,7 @@ def _check_live(out_dir, live, shard):
 
 
 def _check_settings(out_dir, ours, live) -> dict:
-  """Notes in a new folder what it is for, or compares with an old note."""
+  """Writes the settings into a new folder, or compares them with the old."""
   path = out_dir / 'settings.json'
   theirs = read_settings(out_dir)
   if theirs is None:
@@ -366,7 +381,7 @@ def _mark(path):
 
 
 def _clear(out_dir, tag):
-  """Clears away what a shard left half done; nobody works on it."""
+  """Deletes the partial files of a shard on which no process works."""
   partial = out_dir / _JOBS / f'{tag}.partial'
   shutil.rmtree(partial, ignore_errors=True)
   storage.cut_torn_line(_part(out_dir, tag))
@@ -381,5 +396,5 @@ def _clear(out_dir, tag):
     if path.exists():
       with path.open('rb') as file:
         listed |= {json.loads(text)['record'] for text in file if name in text}
-  if len(listed) < len(open_records(records[-1:])):
+  if len(listed) < len(index_records(records[-1:])):
     records[-1].unlink()

@@ -90,8 +90,8 @@ def _of_slurm_array(environ) -> Shard:
   if step < 1 or (high - low) // step + 1 != count:
     raise InputError(
       f'SLURM_ARRAY_TASK_ID={number}: the array has {count} tasks between '
-      f'{low} and {high}, with gaps, so their places cannot be told; give '
-      '--shard $SLURM_ARRAY_TASK_ID/N with the N of the first submission.'
+      f'{low} and {high}, with gaps, so their places cannot be determined; '
+      'give --shard $SLURM_ARRAY_TASK_ID/N with the N of the first submission.'
     )
   return Shard((number - low) // step, count)
 

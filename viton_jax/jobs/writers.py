@@ -1,10 +1,10 @@
 """Writing try-ons, each whole or not at all, and a manifest line for each.
 
-    results/NAME.png                         pictures: png, jpg or webp
+    results/NAME.png                         images: png, jpg or webp
     steps/NAME_coarse.jpg ...                the steps to them, if wanted
     results/try_on-SHARD-00000.tfrecord      or records, see `RecordWriter`
 
-Jobs of many pairs have their pictures in 256 folders, results/7f/NAME.png, by
+Jobs of many pairs have their images in 256 folders, results/7f/NAME.png, by
 a checksum of the name. A manifest line says where: `file`.
 """
 
@@ -18,16 +18,17 @@ import zlib
 
 import numpy as np
 
+from viton_jax import choices
 from viton_jax.errors import InputError
 from viton_jax.io import images, storage, tfrecords
 from viton_jax.jobs.folder import MANIFEST, Claim
 from viton_jax.jobs.pipeline import PairResult
 
-FORMATS = ('png', 'jpeg', 'webp')
+FORMATS = choices.values_of(choices.ImageFormat)
 TFRECORD = 'tfrecord'
 QUALITY = {'png': None, 'jpeg': 95, 'webp': 90}
 SUFFIXES = {'png': '.png', 'jpeg': '.jpg', 'webp': '.webp'}
-MANY_PAIRS = 50_000  # From here on pictures are spread over folders.
+MANY_PAIRS = 50_000  # From here on images are spread over folders.
 FOLDERS = 256
 STEP_COLUMNS = (
   'person',
@@ -41,27 +42,25 @@ STEP_COLUMNS = (
 _RECORD_STEPS = ('coarse', 'mask', 'warped', 'alpha')
 
 
-def encode(picture: np.ndarray, kind: str, quality: int | None) -> bytes:
-  """A picture as a file.
+def encode(image: np.ndarray, kind: str, quality: int | None) -> bytes:
+  """A image as a file.
 
   Args:
-    picture: (h, w, 3) or (h, w, 1) uint8 RGB or grey.
+    image: (h, w, 3) or (h, w, 1) uint8 RGB or grey.
     kind: one of FORMATS.
     quality: 1..100 of 'jpeg' and 'webp', None: the default; 'png' has none.
   """
-  picture = np.ascontiguousarray(
-    np.broadcast_to(picture, (*picture.shape[:2], 3))
-  )
+  image = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
   if kind == 'png':
-    return images.encode_png(picture)
+    return images.encode_png(image)
   quality = quality or QUALITY[kind]
   if kind == 'jpeg':
-    return images.encode_jpeg(picture, quality=quality)
-  return images.encode_webp(picture, quality=quality)
+    return images.encode_jpeg(image, quality=quality)
+  return images.encode_webp(image, quality=quality)
 
 
 def place_of(name: str, column: str, *, kind: str, folders: int) -> str:
-  """Where a picture of a pair lies, relative to the job's folder."""
+  """Where a image of a pair lies, relative to the job's folder."""
   folder = 'results' if column == 'result' else 'steps'
   if folders > 1:
     folder += f'/{zlib.crc32(name.encode()) % folders:02x}'
@@ -70,7 +69,7 @@ def place_of(name: str, column: str, *, kind: str, folders: int) -> str:
   return f'{folder}/{name}_{column}.jpg'
 
 
-class PictureWriter:
+class ImageWriter:
   """A file for each try-on, and for the steps to it if they come along."""
 
   def __init__(self, claim: Claim, kind: str, *, quality: int | None):
@@ -78,7 +77,7 @@ class PictureWriter:
     self._claim, self._kind, self._quality = claim, kind, quality
 
   def encode(self, one: PairResult) -> dict:
-    """Writes a pair's pictures, the try-on last; returns the manifest line.
+    """Writes a pair's images, the try-on last; returns the manifest line.
 
     May be called in many threads.
     """
@@ -113,14 +112,17 @@ class PictureWriter:
     self._claim.manifest.add(*lines)
 
   def close(self) -> None:
-    """Nothing is held back."""
+    """Does nothing: every file is written at once."""
+
+  def abandon(self) -> None:
+    """Does nothing: no file is open."""
 
 
 class RecordWriter:
   """TFRecord files of try-ons, as tf.train.Example.
 
   Features: `name`, `person`, `garment` (file names), `format` ('png', ...),
-  `result` (the encoded picture), `height`, `width`, `control_points` (200
+  `result` (the encoded image), `height`, `width`, `control_points` (200
   floats: x, y of 100 points in [-1, 1]), and `coarse`, `mask`, `warped`,
   `alpha` (JPEG) if the steps come along.
 
@@ -209,6 +211,12 @@ class RecordWriter:
     self._file, self._lines = None, []
     self._number += 1
 
+  def abandon(self) -> None:
+    """Closes a file that is not whole; the next job does its pairs again."""
+    if self._file is not None:
+      self._file.close()
+      self._file, self._lines = None, []
+
 
 def failed_line(one: PairResult) -> dict:
   """The manifest line of a pair without a try-on."""
@@ -225,7 +233,7 @@ def ok_line(one: PairResult, place: str) -> dict:
 
 @contextlib.contextmanager
 def writing(
-  writer: PictureWriter | RecordWriter,
+  writer: ImageWriter | RecordWriter,
   out_dir: pathlib.Path,
   *,
   threads: int,
@@ -245,18 +253,21 @@ def writing(
         writer.commit(list(pool.map(writer.encode, group)))
       return len(group)
 
-    yield write
-    with sentence_if_unwritable(out_dir):
-      writer.close()
+    try:
+      yield write
+      with sentence_if_unwritable(out_dir):
+        writer.close()
+    finally:
+      writer.abandon()
 
 
 @contextlib.contextmanager
 def sentence_if_unwritable(path: pathlib.Path):
-  """Says what the system says of a write, in the words of a user's error."""
+  """Turns the OSError of a write into an InputError."""
   try:
     yield
   except OSError as error:
     raise InputError(
       f'{path}: cannot be written ({error.strerror}); what is finished '
-      'stays, so make room and give the same command again to go on.'
+      'stays, so free some space and give the same command again to go on.'
     ) from error

@@ -107,14 +107,14 @@ def try_on(
     raise InputError(
       f"method '{method}' is unknown; use one of {', '.join(METHODS)}"
     )
-  if method == 'viton' and checkpoint is None:
-    raise InputError(
-      "method 'viton' needs trained networks; give --checkpoint (a demo, a "
-      'workdir or an export), or --method paste, which needs none'
-    )
   # One pair, one thread. A wrong checkpoint is found before any other work.
   loaded = None
   if method == 'viton':
+    if checkpoint is None:
+      raise InputError(
+        "method 'viton' needs trained networks; give --checkpoint (a demo, a "
+        'workdir or an export), or --method paste, which needs none'
+      )
     loaded = networks.load(checkpoint, refine_checkpoint, workers=1)
   notes = []
 
@@ -124,7 +124,7 @@ def try_on(
 
   # ------------------------------------------------------------ the two photos
   person_name, garment_name = (
-    f'the {what}' if isinstance(x, np.ndarray) else os.fspath(x)
+    os.fspath(x) if isinstance(x, str | os.PathLike) else f'the {what}'
     for what, x in (('person', person), ('garment', garment))
   )
   photo, _ = read_photo(person, 'person')

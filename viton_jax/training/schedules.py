@@ -20,7 +20,7 @@ def learning_rate(config: Any) -> optax.Schedule:
       schedule follows from there.
 
   Raises:
-    InputError: an unknown schedule, or figures that do not fit.
+    InputError: an unknown schedule, or numbers that do not fit.
   """
   rate, warmup = config.learning_rate, config.warmup_steps
   if not 0 <= warmup < config.num_steps:
