@@ -11,6 +11,7 @@ import shutil
 import cv2
 import entry_points
 import jax
+import jax.numpy as jnp
 import network_goldens as goldens
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_networks_equal_the_released_code(converted):
   )
   # On the warped garment that the released code had.
   two = checkpoints.read(converted, 'refinement')
-  warped = theirs['infer_stn_image_outputs']
+  warped = jnp.asarray(theirs['infer_stn_image_outputs'])
   region = (goldens.batch()['parse'] == 5)[..., None].astype(np.float32)
   alpha = region * jax.jit(Refinement(features=two.features).apply)(
     two.variables, warped, coarse

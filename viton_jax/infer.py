@@ -220,12 +220,13 @@ def infer(arguments: argparse.Namespace, out_dir: pathlib.Path) -> int:
     dtype=arguments.dtype,
     png_round_trip=arguments.png_round_trip,
   )
+  work = workers.work_of(layout, networks[0])
   settings = settings_of(arguments, layout, names)
   with folder.claim(out_dir, settings, shard) as claim:
-    return _run_shard(arguments, layout, steps, names, claim)
+    return _run_shard(arguments, layout, work, steps, names, claim)
 
 
-def _run_shard(arguments, layout, steps, names, claim) -> int:
+def _run_shard(arguments, layout, work, steps, names, claim) -> int:
   """Writes the try-ons of a claimed shard; returns the exit code."""
   out_dir, shard = claim.out_dir, claim.shard
   parallel.wait_for_all('every process has its shard')
@@ -245,7 +246,7 @@ def _run_shard(arguments, layout, steps, names, claim) -> int:
 
   written, failed = 0, 0
   if todo:
-    written, failed = try_on(arguments, layout, networks[0], steps, claim, todo)
+    written, failed = try_on(arguments, layout, work, steps, claim, todo)
   if written < len(todo):
     print(
       f'stopped by a signal after {written} of {len(todo)} pairs; the same '
@@ -287,7 +288,7 @@ def settings_of(arguments, layout, names) -> dict:
   }
 
 
-def try_on(arguments, layout, first, steps, claim, todo) -> tuple[int, int]:
+def try_on(arguments, layout, work, steps, claim, todo) -> tuple[int, int]:
   """Does the pairs `todo`; returns how many are written, and failures of them.
 
   Fewer than all are written where a signal stopped it.
@@ -314,7 +315,6 @@ def try_on(arguments, layout, first, steps, claim, todo) -> tuple[int, int]:
     writer = writers.ImageWriter(
       claim, arguments.output, quality=arguments.quality
     )
-  work = workers.work_of(layout, first)
   bar = progress.progress(len(todo), 'try on')
   written = 0
   with (
