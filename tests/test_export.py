@@ -126,7 +126,9 @@ def alone(tmp_path_factory):
   folder = tmp_path_factory.mktemp('packages')
   installed = pathlib.Path(jax.__file__).parents[1]
   for name in _ALONE:
-    for part in (name, f'{name}.libs'):
+    # jaxtyping asks for its own version, which stands in its .dist-info.
+    described = [x.name for x in installed.glob(f'{name}-*.dist-info')]
+    for part in (name, f'{name}.libs', *described):
       if (installed / part).exists():
         (folder / part).symlink_to(installed / part)
   # The product's own package, without its neighbours.
