@@ -17,7 +17,6 @@ from typing import Any
 
 from jaxtyping import Float, Shaped
 import numpy as np
-import threadpoolctl
 
 from viton_jax.geometry import prediction
 from viton_jax.representation import to_uint8
@@ -142,21 +141,10 @@ def match_masks(
     (b, 100, 2) float32, and for each pair None or why it failed.
   """
   match = functools.partial(prediction.match, fidelity=fidelity)
-  with (
-    one_blas_thread(),
-    futures.ThreadPoolExecutor(workers, 'matching') as pool,
-  ):
+  with futures.ThreadPoolExecutor(workers, 'matching') as pool:
     matches = list(pool.map(match, garment_masks, predicted_masks))
   points, failures = zip(*matches, strict=True)
   return np.stack(points), list(failures)
-
-
-def one_blas_thread() -> threadpoolctl.threadpool_limits:
-  """A context in which the matching's many small systems take one thread.
-
-  More threads for each of them only wait for one another.
-  """
-  return threadpoolctl.threadpool_limits(1, user_api='blas')
 
 
 def join(pieces: list[TryOnBatch]) -> TryOnBatch:

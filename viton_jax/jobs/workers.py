@@ -17,7 +17,6 @@ import numpy as np
 
 from input_pipeline.layouts import Layout
 from input_pipeline.sample import Sample, working_example
-from viton_jax import engine
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
@@ -160,16 +159,13 @@ def open_pool(work: Work, workers: int) -> Iterator[Pool]:
       for number in range(workers):  # Each starts one.
         pool.submit(abs, number)
     opened = [pool]
-    limits = contextlib.nullcontext()
   else:
     opened = [
       futures.ThreadPoolExecutor(environment.cores(), 'read'),
       futures.ThreadPoolExecutor(_MATCHING_THREADS, 'match'),
     ]
-    limits = engine.one_blas_thread()
   try:
-    with limits:
-      yield Pool(work, opened[0], opened[-1], bool(workers))
+    yield Pool(work, opened[0], opened[-1], bool(workers))
   except BrokenProcessPool as error:
     raise InputError(
       'a worker process died, perhaps for lack of memory; give the same '
