@@ -296,8 +296,8 @@ def run_fresh(folder: pathlib.Path, batch: dict) -> engine.TryOnBatch:
     if done.returncode not in (errors.EXIT_OK, errors.EXIT_SOME_FAILED):
       raise RuntimeError(f'the exported try-on does not run:\n{done.stderr}')
     tried = artifact.read_npz(outputs)
-  tried['failures'] = [str(x) or None for x in tried['failures']]
-  return engine.TryOnBatch(**tried)
+  failures = [str(x) or None for x in tried.pop('failures')]
+  return engine.TryOnBatch(**tried, failures=failures)
 
 
 def compare(

@@ -119,7 +119,7 @@ def read_metadata(path: str | pathlib.Path) -> dict[str, Any]:
     ) from error
 
 
-def read(path: str | pathlib.Path, network: str) -> Checkpoint:
+def read(path: str | os.PathLike, network: str) -> Checkpoint:
   """Reads parameters and statistics of a checkpoint, not the optimiser's.
 
   Args:

@@ -53,22 +53,22 @@ class TryOnArtifact:
   Attributes:
     path: its folder.
     manifest: what manifest.json says.
-    engine: runs its programs.
+    programs: its two programs, to be called with all inputs.
   """
 
   path: pathlib.Path
   manifest: dict[str, Any]
-  engine: engine.TryOn
+  programs: engine.TryOn
 
   @property
   def size(self) -> tuple[int, int]:
     """(height, width) of all images."""
-    return self.engine.size
+    return self.programs.size
 
   @property
   def fidelity(self) -> str:
     """'fixed' or 'original'."""
-    return self.engine.fidelity
+    return self.programs.fidelity
 
   def __call__(self, inputs: Mapping[str, np.ndarray]) -> engine.TryOnBatch:
     """Tries on b pairs.
@@ -88,7 +88,7 @@ class TryOnArtifact:
     Raises:
       InputError: an array is missing or has a wrong shape, dtype or value.
     """
-    return self.engine(self.checked(inputs))
+    return self.programs(self.checked(inputs))
 
   def checked(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays that the programs need, after all checks."""
@@ -119,7 +119,7 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
   return TryOnArtifact(
     path=path,
     manifest=manifest,
-    engine=engine.TryOn(
+    programs=engine.TryOn(
       size=(manifest['height'], manifest['width']),
       fidelity=manifest['fidelity'],
       coarse=_program(path, 'coarse', manifest),
