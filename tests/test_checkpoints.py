@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from viton_jax import checkpoints
+from viton_jax.checkpoints import orbax_files
 from viton_jax.errors import InputError
 from viton_jax.models import Refinement
 from viton_jax.runtime import parallel
@@ -132,7 +133,7 @@ def test_what_is_saved_is_the_state_of_that_moment(tmp_path):
 def test_saving_returns_before_the_files_are_there(tmp_path, monkeypatch):
   """A disk that stands still does not hold training up."""
   gate, inside = threading.Event(), threading.Event()
-  rename = checkpoints.ocp.path.atomicity.AtomicRenameTemporaryPath.finalize
+  rename = orbax_files.ocp.path.atomicity.AtomicRenameTemporaryPath.finalize
 
   def wait_and_rename(*arguments, **options):
     inside.set()
@@ -140,7 +141,7 @@ def test_saving_returns_before_the_files_are_there(tmp_path, monkeypatch):
     return rename(*arguments, **options)
 
   monkeypatch.setattr(
-    checkpoints.ocp.path.atomicity.AtomicRenameTemporaryPath,
+    orbax_files.ocp.path.atomicity.AtomicRenameTemporaryPath,
     'finalize',
     wait_and_rename,
   )

@@ -300,7 +300,8 @@ def test_jax_knows_the_methods(method):
 
 
 PROGRAM = """
-from viton_jax import distributed, errors
+from viton_jax import errors
+from viton_jax.runtime import distributed
 def main():
   print(distributed.initialize(), flush=True)
   import jax, jax.numpy as jnp

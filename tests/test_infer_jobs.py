@@ -409,10 +409,8 @@ def test_nothing_of_tensorflow_is_needed(job, tmp_path):
     'tensorflow_datasets',
     'clu',
     'ml_collections',
-    'tqdm',
     'tensorboard',
     'PIL',
-    'h5py',
   )
   folder = tmp_path / 'blocked'
   for name in blocked:

@@ -4,6 +4,7 @@ import email
 import email.message
 import importlib.util
 import inspect
+import os
 import pathlib
 import pydoc
 import re
@@ -93,6 +94,8 @@ def files(folder: pathlib.Path) -> set[str]:
 
 
 def run(*command, cwd, env=None) -> subprocess.CompletedProcess:
+  if env is None:  # What is installed counts, not what is on the path.
+    env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
   return subprocess.run(
     command, cwd=cwd, env=env, capture_output=True, text=True, check=False
   )

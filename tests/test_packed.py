@@ -423,7 +423,7 @@ import sys
 class Block:
   def find_spec(self, name, path=None, target=None):
     if name.partition('.')[0] in {
-        'tensorflow', 'tensorflow_datasets', 'clu', 'tqdm', 'ml_collections',
+        'tensorflow', 'tensorflow_datasets', 'clu', 'ml_collections',
         'tensorboard', 'apache_beam',
     }:
       raise ModuleNotFoundError(f'{name} is blocked', name=name)

@@ -79,6 +79,12 @@ def test_a_full_disk_leaves_manifest_and_file_whole(tmp_path, monkeypatch):
     def __getattr__(self, name):
       return getattr(self.file, name)
 
+    def __enter__(self):
+      return self
+
+    def __exit__(self, *error):
+      self.file.close()
+
     def write(self, data):
       return self.file.write(data[:10])
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+import numpy as np
 
 from viton_jax import checkpoints, engine, geometry
 from viton_jax.checkpoints import Checkpoint
@@ -19,7 +20,7 @@ from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
 from viton_jax.runtime import environment, parallel
 
-Batch = Mapping[str, Array]
+Batch = Mapping[str, Array | np.ndarray]
 
 # What each half of a try-on reads of a batch; 'original' alone has pose_limit.
 COARSE_INPUTS = (

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Num, UInt8
+from jaxtyping import Array, Bool, Float, Num, Shaped, UInt8
 import numpy as np
 
 from viton_jax import choices
@@ -161,7 +161,7 @@ def to_norm(
 
 
 def to_uint8(
-  images: Num[Array, '*shape'] | Num[np.ndarray, '*shape'],
+  images: Shaped[Array, '*shape'] | Shaped[np.ndarray, '*shape'],
   value_range: tuple[int | float, int | float] = (-1, 1),
 ) -> UInt8[Array, '*shape'] | UInt8[np.ndarray, '*shape']:
   """Numbers within `value_range` -> uint8 in 0..255, of the same kind.

@@ -58,7 +58,7 @@ def histograms(
   # The number of edges a point is inside of, less one: the innermost ring is
   # the last, and a point beyond all edges (-1) is not counted.
   edges = xp.asarray(RADIUS_EDGES, points_px.dtype)
-  ring = xp.sum(distances / scale < edges[:, None, None], axis=0) - 1
+  ring = xp.sum((distances / scale)[None] < edges[:, None, None], axis=0) - 1
   offsets = points_px[None] - points_px[:, None]
   angle = xp.arctan2(offsets[..., 1], offsets[..., 0])
   angle = xp.mod(xp.mod(angle, 2 * np.pi) + 2 * np.pi, 2 * np.pi)
@@ -78,7 +78,7 @@ def _counts(bins: Array, xp: ModuleType) -> Array:
     )
     return counts.reshape(len(bins), _BINS + 1)[:, :_BINS]
   # Scattering is slow on a TPU, comparing is not.
-  return xp.sum(bins[..., None] == xp.arange(_BINS), axis=1)
+  return xp.sum(bins[..., None] == xp.arange(_BINS)[None, None], axis=1)
 
 
 def matching_cost(

@@ -131,8 +131,14 @@ def run(options: Options) -> int:
   if options.dry_run:
     return _dry_run(options, layout, networks, names, shard)
   compile_cache.use('auto')
+  # Before the shard is claimed: from then on a signal waits for the pairs that
+  # are begun, and this takes seconds.
+  steps = device_steps.make_steps(
+    *networks, dtype=options.dtype, png_round_trip=options.png_round_trip
+  )
+  work = workers.work_of(layout, networks[0])
   with folder.claim(out_dir, settings, shard) as claim:
-    return _run_shard(options, layout, networks, names, claim)
+    return _run_shard(options, layout, work, steps, names, claim)
 
 
 def _dry_run(options, layout, networks, names, shard) -> int:
@@ -164,7 +170,7 @@ def _batch_size(options: Options) -> int:
   return size + -size % devices
 
 
-def _run_shard(options, layout, networks, names, claim) -> int:
+def _run_shard(options, layout, work, steps, names, claim) -> int:
   """Writes the try-ons of a claimed shard; returns the exit code."""
   out_dir, shard = claim.out_dir, claim.shard
   parallel.wait_for_all('every process has its shard')
@@ -184,7 +190,7 @@ def _run_shard(options, layout, networks, names, claim) -> int:
 
   written, failed = 0, 0
   if todo:
-    written, failed = _try_on(options, layout, networks, claim, todo)
+    written, failed = _try_on(options, layout, work, steps, claim, todo)
   if written < len(todo):
     print(
       f'stopped by a signal after {written} of {len(todo)} pairs; the same '
@@ -224,14 +230,11 @@ def settings_of(options, layout, names) -> dict:
   }
 
 
-def _try_on(options, layout, networks, claim, todo) -> tuple[int, int]:
+def _try_on(options, layout, work, steps, claim, todo) -> tuple[int, int]:
   """Does the pairs `todo`; returns how many are written, and failures of them.
 
   Fewer than all are written where a signal stopped it.
   """
-  steps = device_steps.make_steps(
-    *networks, dtype=options.dtype, png_round_trip=options.png_round_trip
-  )
   batch_size = _batch_size(options)
   cores = environment.cores()
   processes = options.workers
@@ -249,7 +252,6 @@ def _try_on(options, layout, networks, claim, todo) -> tuple[int, int]:
     )
   else:
     writer = writers.ImageWriter(claim, options.output, quality=options.quality)
-  work = workers.work_of(layout, networks[0])
   bar = progress.progress(len(todo), 'try on')
   written = 0
   with (
