@@ -442,8 +442,7 @@ def score(
   if not cut:
     return person.mean() + met.mean()
   frame = _matmul(xp, xp.asarray(warp_modes(), warp.dtype), warp)
-  shown = (outlines.garment_px >= frame.min(axis=0)) & (
-    outlines.garment_px <= frame.max(axis=0)
-  )
+  low, high = frame.min(axis=0)[None], frame.max(axis=0)[None]
+  shown = (outlines.garment_px >= low) & (outlines.garment_px <= high)
   shown = shown.all(axis=1).astype(warp.dtype)
   return person.mean() + (met * shown).sum() / (shown.sum() + 1e-6)
