@@ -6,6 +6,8 @@ import pathlib
 import cv2
 import numpy as np
 
+from viton_jax.errors import InputError
+
 _HEADER_PX = 22
 _GAP_PX = 4
 
@@ -13,7 +15,13 @@ _GAP_PX = 4
 def read_image(path: pathlib.Path) -> np.ndarray:
   """(h, w, 3) uint8 RGB of an image that a job wrote, in any of its formats."""
   data = np.frombuffer(path.read_bytes(), np.uint8)
-  return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+  image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+  if image is None:
+    raise InputError(
+      f'{path}: cannot be decoded as an image; delete it and give the same '
+      'command again.'
+    )
+  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def contact_sheet(columns: Mapping[str, np.ndarray]) -> np.ndarray:
