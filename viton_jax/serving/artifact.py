@@ -35,7 +35,9 @@ import numpy as np
 from safetensors import SafetensorError
 import safetensors.numpy
 
-from viton_jax import engine, errors
+from viton_jax import engine as engines
+from viton_jax import errors
+from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 
 FORMAT = 'viton_jax try-on'
@@ -58,7 +60,7 @@ class TryOnArtifact:
 
   path: pathlib.Path
   manifest: dict[str, Any]
-  engine: engine.TryOn
+  engine: engines.TryOn
 
   @property
   def size(self) -> tuple[int, int]:
@@ -66,11 +68,11 @@ class TryOnArtifact:
     return self.engine.size
 
   @property
-  def fidelity(self) -> str:
+  def fidelity(self) -> Fidelity:
     """'fixed' or 'original'."""
     return self.engine.fidelity
 
-  def __call__(self, inputs: Mapping[str, np.ndarray]) -> engine.TryOnBatch:
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> engines.TryOnBatch:
     """Tries on b pairs.
 
     The batch is filled up to 1, 2, 4, 8, ... pairs, so that XLA compiles for
@@ -119,12 +121,12 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
   return TryOnArtifact(
     path=path,
     manifest=manifest,
-    engine=engine.TryOn(
+    engine=engines.TryOn(
       size=(manifest['height'], manifest['width']),
       fidelity=manifest['fidelity'],
       coarse=_program(path, 'coarse', manifest),
       refine=_program(path, 'refine', manifest),
-      max_batch=engine.bucket(max_batch),
+      max_batch=engines.bucket(max_batch),
     ),
   )
 
@@ -290,7 +292,7 @@ def _from_parse(inputs, manifest):
     keypoints[..., :2] = np.trunc(keypoints[..., :2])
     keypoints[missing] = _OUTSIDE, _OUTSIDE, 1
     made['keypoints'] = keypoints
-    made['pose_limit'] = np.tile(np.float32([w, h]), (b, 1))
+    made['pose_limit'] = np.tile(np.array([w, h], np.float32), (b, 1))
   return made
 
 
