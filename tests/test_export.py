@@ -31,10 +31,12 @@ from viton_jax.serving import artifact, programs
 SIZE = (128, 64)
 PAIRS = 3
 
-# What an exported try-on needs: what `pip install jax` brings, and three more.
+# What an exported try-on needs: jax, flatbuffers, jaxtyping, safetensors and
+# threadpoolctl, with what these require.
 _ALONE = (
   *('jax', 'jaxlib', 'numpy', 'scipy', 'ml_dtypes', 'opt_einsum'),
-  *('flatbuffers', 'safetensors', 'threadpoolctl.py'),
+  *('flatbuffers', 'jaxtyping', 'wadler_lindig'),
+  *('safetensors', 'threadpoolctl.py'),
 )
 
 
@@ -124,7 +126,9 @@ def alone(tmp_path_factory):
   folder = tmp_path_factory.mktemp('packages')
   installed = pathlib.Path(jax.__file__).parents[1]
   for name in _ALONE:
-    for part in (name, f'{name}.libs'):
+    # jaxtyping asks for its own version, which stands in its .dist-info.
+    described = [x.name for x in installed.glob(f'{name}-*.dist-info')]
+    for part in (name, f'{name}.libs', *described):
       if (installed / part).exists():
         (folder / part).symlink_to(installed / part)
   # The product's own package, without its neighbours.

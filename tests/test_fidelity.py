@@ -4,12 +4,14 @@ Whatever is compared here went TensorFlow checkpoint -> `convert` -> disk ->
 `checkpoints.read`.
 """
 
+import functools
 import json
 import shutil
 
 import cv2
 import entry_points
 import jax
+import jax.numpy as jnp
 import network_goldens as goldens
 import numpy as np
 import pytest
@@ -61,7 +63,7 @@ def test_networks_equal_the_released_code(converted):
   )
   # On the warped garment that the released code had.
   two = checkpoints.read(converted, 'refinement')
-  warped = theirs['infer_stn_image_outputs']
+  warped = jnp.asarray(theirs['infer_stn_image_outputs'])
   region = (goldens.batch()['parse'] == 5)[..., None].astype(np.float32)
   alpha = region * jax.jit(Refinement(features=two.features).apply)(
     two.variables, warped, coarse
@@ -79,17 +81,19 @@ def test_warp_and_composition_equal_the_released_code(converted):
   """From photo and control points on, with our own warp."""
   one, two = (checkpoints.read(converted, x) for x in checkpoints.NETWORKS)
   batch, theirs = goldens.batch(), goldens.arrays('stage2_ngf8_seed0')
-  _, coarse = EncoderDecoder(features=one.features).apply(
-    one.variables, batch['inputs']
+  model = EncoderDecoder(features=one.features)
+  _, coarse = jax.jit(model.apply)(one.variables, batch['inputs'])
+  refine = functools.partial(
+    networks.predict_refined,
+    model=Refinement(features=two.features),
+    fidelity='original',
   )
-  ours = networks.predict_refined(
+  ours = jax.jit(refine)(
     two.variables,
     batch,
     batch['control_points'],
     (batch['parse'] == 5)[..., None].astype(np.float32),
     coarse,
-    model=Refinement(features=two.features),
-    fidelity='original',
   )
   for name, step, golden in (
     ('warped', 1, 'infer_stn_image_outputs'),
@@ -115,9 +119,10 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   }
   one, two = (checkpoints.read(converted, x) for x in checkpoints.NETWORKS)
   model = EncoderDecoder(features=one.features)
-  mask, coarse = networks.predict_coarse(
-    one.variables, batch, model=model, fidelity='original'
+  predict = functools.partial(
+    networks.predict_coarse, model=model, fidelity='original'
   )
+  mask, coarse = jax.jit(predict)(one.variables, batch)
   mask = np.asarray(mask)
   assert mask.min() < -0.1  # Raw, or there is nothing to see.
 
@@ -126,14 +131,13 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   plain = run(batch)
   points = geometry.regular_grid(10).astype(np.float32)  # None could match.
   assert all('region is empty' in reason for reason in plain.failures)
-  refined = networks.predict_refined(
-    two.variables,
-    batch,
-    np.stack([points] * 2),
-    mask,
-    coarse,
+  refine = functools.partial(
+    networks.predict_refined,
     model=Refinement(features=two.features),
     fidelity='original',
+  )
+  refined = jax.jit(refine)(
+    two.variables, batch, np.stack([points] * 2), mask, coarse
   )
   assert plain.alpha.min() < -0.01  # Alpha times the raw mask, as released.
   for name in ('alpha', 'output'):

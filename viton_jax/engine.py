@@ -105,7 +105,7 @@ class TryOn:
     count = len(batch['person'])
     size = bucket(count) if self.max_batch else count
     padded = pad(batch, size)
-    predicted = self.coarse(padded)
+    predicted = dict(self.coarse(padded))
     control_points, failures = match_masks(
       batch['garment_mask'],
       np.asarray(predicted['mask'])[:count, ..., 0],

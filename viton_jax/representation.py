@@ -175,7 +175,7 @@ def to_uint8(
 
 def to_uint8(
   images: Num[Array, '*shape'] | Num[np.ndarray, '*shape'],
-  value_range: tuple[float, float] = (-1, 1),
+  value_range: tuple[int | float, int | float] = (-1, 1),
 ) -> UInt8[Array, '*shape'] | UInt8[np.ndarray, '*shape']:
   """Numbers within `value_range` -> uint8 in 0..255, of the same kind.
 

@@ -17,10 +17,7 @@ def read_image(path: pathlib.Path) -> np.ndarray:
   data = np.frombuffer(path.read_bytes(), np.uint8)
   image = cv2.imdecode(data, cv2.IMREAD_COLOR)
   if image is None:
-    raise InputError(
-      f'{path}: cannot be decoded as an image; delete it and give the same '
-      'command again.'
-    )
+    raise InputError(f'{path}: is no image; remove it to have it made again.')
   return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -11,6 +11,8 @@ import functools
 import threading
 from typing import Any
 
+import threadpoolctl
+
 _lock = threading.Lock()
 _active = 0  # Threads inside `one_blas_thread`.
 _before: list[int] = []  # Of the libraries of the process, before the first.
@@ -27,12 +29,6 @@ class _Libraries:
 @functools.cache
 def _libraries() -> _Libraries:
   """Finds the loaded libraries; that takes a millisecond, hence once."""
-  try:
-    # Not at the top, and not required: an exported try-on matches in an
-    # environment with JAX alone. There OMP_NUM_THREADS sets the threads.
-    import threadpoolctl
-  except ImportError:
-    return _Libraries([], [])
   found = [
     library
     for library in threadpoolctl.ThreadpoolController().lib_controllers

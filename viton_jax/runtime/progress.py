@@ -5,11 +5,13 @@ import sys
 import time
 from typing import TextIO
 
+import tqdm
+
 _EVERY_S = 15.0  # Between lines.
 
 
 class Lines:
-  """A line now and then; for logs, and where tqdm is not installed."""
+  """A line now and then; for logs."""
 
   def __init__(
     self,
@@ -70,10 +72,5 @@ class Bar:
 def progress(total: int, what: str, *, unit: str = 'image') -> Bar | Lines:
   """A bar where somebody sees it, else lines."""
   if sys.stderr.isatty():
-    try:
-      import tqdm
-    except ImportError:
-      pass
-    else:
-      return Bar(tqdm.tqdm(total=total, desc=what, unit=unit))
+    return Bar(tqdm.tqdm(total=total, desc=what, unit=unit))
   return Lines(total, what, unit=unit)

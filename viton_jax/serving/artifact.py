@@ -35,8 +35,7 @@ import numpy as np
 from safetensors import SafetensorError
 import safetensors.numpy
 
-from viton_jax import engine as engines
-from viton_jax import errors
+from viton_jax import engine, errors
 from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 
@@ -55,24 +54,24 @@ class TryOnArtifact:
   Attributes:
     path: its folder.
     manifest: what manifest.json says.
-    engine: runs its programs.
+    programs: its two programs, to be called with all inputs.
   """
 
   path: pathlib.Path
   manifest: dict[str, Any]
-  engine: engines.TryOn
+  programs: engine.TryOn
 
   @property
   def size(self) -> tuple[int, int]:
     """(height, width) of all images."""
-    return self.engine.size
+    return self.programs.size
 
   @property
   def fidelity(self) -> Fidelity:
     """'fixed' or 'original'."""
-    return self.engine.fidelity
+    return self.programs.fidelity
 
-  def __call__(self, inputs: Mapping[str, np.ndarray]) -> engines.TryOnBatch:
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> engine.TryOnBatch:
     """Tries on b pairs.
 
     The batch is filled up to 1, 2, 4, 8, ... pairs, so that XLA compiles for
@@ -90,7 +89,7 @@ class TryOnArtifact:
     Raises:
       InputError: an array is missing or has a wrong shape, dtype or value.
     """
-    return self.engine(self.checked(inputs))
+    return self.programs(self.checked(inputs))
 
   def checked(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays that the programs need, after all checks."""
@@ -121,12 +120,12 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
   return TryOnArtifact(
     path=path,
     manifest=manifest,
-    engine=engines.TryOn(
+    programs=engine.TryOn(
       size=(manifest['height'], manifest['width']),
       fidelity=manifest['fidelity'],
       coarse=_program(path, 'coarse', manifest),
       refine=_program(path, 'refine', manifest),
-      max_batch=engines.bucket(max_batch),
+      max_batch=engine.bucket(max_batch),
     ),
   )
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
-from viton_jax.io import storage
+from viton_jax.io import images, storage
 from viton_jax.labels import LIMBS
 
 
@@ -74,8 +74,6 @@ def write_drawing(
 
 def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
   """Writes (h, w, 3) RGB or (h, w) uint8 as PNG, whole or not at all."""
-  from viton_jax.io import images
-
   data = images.encode_png(pixels)
   _write(path, lambda p: storage.write_file(p, data))
 
