@@ -14,12 +14,14 @@ import dataclasses
 import functools
 import json
 import pathlib
+from typing import cast
 
 import numpy as np
 
 from input_pipeline.formats import original_records, packed, streams
 from input_pipeline.formats.record_files import RecordIndex, index_records
 from viton_jax import choices
+from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 from viton_jax.runtime.progress import progress
 
@@ -97,7 +99,7 @@ def read_info(
     return RecordsInfo(
       height=int(metadata['height']),
       width=int(metadata['width']),
-      fidelity=str(metadata['fidelity']),
+      fidelity=cast(Fidelity, metadata['fidelity']),
       num_examples={k: sum(map(int, v)) for k, v in shards.items()},
       folder=folder,
       shards={k: len(v) for k, v in shards.items()},

@@ -18,6 +18,7 @@ from typing import Any
 from jaxtyping import Float, Shaped
 import numpy as np
 
+from viton_jax.choices import Fidelity
 from viton_jax.geometry import prediction
 from viton_jax.representation import to_uint8
 from viton_jax.runtime import environment
@@ -79,7 +80,7 @@ class TryOn:
   """
 
   size: tuple[int, int]
-  fidelity: str
+  fidelity: Fidelity
   coarse: Callable[[Mapping[str, Any]], Mapping[str, Any]]
   refine: Callable[[Mapping[str, Any]], Mapping[str, Any]]
   workers: int = dataclasses.field(default_factory=environment.cores)
@@ -114,7 +115,7 @@ class TryOn:
     if self.png_round_trip:
       predicted = png_round_trip(predicted)
     points = pad({'control_points': control_points}, size)
-    images = self.refine(padded | predicted | points)
+    images = self.refine({**padded, **predicted, **points})
     return TryOnBatch(
       **{name: np.asarray(images[name])[:count] for name in RANGES},
       control_points=control_points,
@@ -126,7 +127,7 @@ def match_masks(
   garment_masks: Shaped[np.ndarray, 'b h w'],
   predicted_masks: Float[np.ndarray, 'b h w'],
   *,
-  fidelity: str,
+  fidelity: Fidelity,
   workers: int,
 ) -> tuple[Float[np.ndarray, 'b n 2'], list[str | None]]:
   """Control points of b pairs, see `prediction.match`.

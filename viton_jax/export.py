@@ -32,6 +32,7 @@ from input_pipeline.synthetic.pairs import render_pair
 import viton_jax
 from viton_jax import checkpoints, engine, errors, networks
 from viton_jax.checkpoints import Checkpoint, safetensors_files
+from viton_jax.choices import DType, Fidelity
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.labels import HEAD_LABELS, NUM_LABELS
@@ -143,7 +144,7 @@ def write(
   folder: pathlib.Path,
   pair: tuple[Checkpoint, Checkpoint],
   *,
-  dtype: str,
+  dtype: DType,
   licence: str,
 ) -> None:
   """Writes programs, weights and a manifest that lacks the comparison.
@@ -251,7 +252,7 @@ def write_manifest_files(folder: pathlib.Path) -> None:
   storage.write_json(folder / artifact.MANIFEST, manifest)
 
 
-def drawn_batch(size: tuple[int, int], fidelity: str) -> dict:
+def drawn_batch(size: tuple[int, int], fidelity: Fidelity) -> dict:
   """Working examples of drawn people in each other's garments."""
   height, width = size
   examples = []

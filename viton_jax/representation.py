@@ -8,6 +8,7 @@ Source: Han et al., VITON, CVPR 2018, section 3.1.
 """
 
 from collections.abc import Mapping
+from typing import overload
 
 import jax
 import jax.numpy as jnp
@@ -158,6 +159,18 @@ def to_norm(
 ) -> Float[Array, '*shape']:
   """0..255 of any dtype -> float32 in [-1, 1]."""
   return jnp.asarray(images).astype(jnp.float32) / 127.5 - 1.0
+
+
+@overload
+def to_uint8(
+  images: np.ndarray, value_range: tuple[float, float] = (-1, 1)
+) -> np.ndarray: ...
+
+
+@overload
+def to_uint8(
+  images: Array, value_range: tuple[float, float] = (-1, 1)
+) -> Array: ...
 
 
 def to_uint8(

@@ -39,7 +39,7 @@ def draw(
     (H, W, 3) uint8 RGB.
   """
   garment, person = (
-    contour.resize_area(np.float32(mask), matching.MATCHING_SIZE)
+    contour.resize_area(np.asarray(mask, np.float32), matching.MATCHING_SIZE)
     for mask in (garment_mask, person_mask)
   )
   if isinstance(result, matching.MatchingError):
@@ -61,7 +61,7 @@ def draw(
 
 
 def _shade(mask: np.ndarray) -> np.ndarray:
-  grey = np.uint8(np.clip(mask, 0, 1) * 90)
+  grey = (np.clip(mask, 0, 1) * 90).astype(np.uint8)
   big = cv2.resize(grey, None, fx=_SCALE, fy=_SCALE, interpolation=0)
   return np.repeat(big[..., None], 3, axis=2)
 
@@ -97,7 +97,7 @@ def _draw_matches(
   middle = left.mean(axis=0)
   for i, j in result.matches:
     turn = np.arctan2(*(left[i] - middle)) / (2 * np.pi) % 1
-    hue = np.uint8([[[turn * 179, 200, 255]]])
+    hue = np.array([[[turn * 179, 200, 255]]]).astype(np.uint8)
     colour = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].tolist()
     cv2.line(
       picture, left[i].tolist(), right[j].tolist(), colour, 1, cv2.LINE_AA
@@ -129,7 +129,7 @@ def _positions_px(result: matching.ControlPoints) -> np.ndarray:
   """(h, w, 2) float32 where each panel pixel looks, garment pixels."""
   matrix = tps.position_matrix(_side(result.points_norm), (_HEIGHT, _WIDTH))
   positions = (matrix @ result.points_norm + 1) / 2
-  positions = positions * np.float32([_WIDTH - 1, _HEIGHT - 1])
+  positions = positions * np.array([_WIDTH - 1, _HEIGHT - 1], np.float32)
   return positions.reshape(_HEIGHT, _WIDTH, 2)
 
 
@@ -182,7 +182,7 @@ def _draw_checks(
     )
     + 55 * dark[..., None]
   )
-  return np.uint8(colour * inside[..., None])
+  return (colour * inside[..., None]).astype(np.uint8)
 
 
 def _read_mask(path: pathlib.Path) -> np.ndarray:

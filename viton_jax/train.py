@@ -59,13 +59,14 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # Orbax says a lot.
 
+  workdir = _WORKDIR.value
+  assert workdir is not None  # Required, see below.
+
   def run():
     distributed.initialize()
     say(environment.report())
     with stopping.leaving_at_once():
-      loop.train_and_evaluate(
-        _CONFIG.value, _WORKDIR.value, dry_run=_DRY_RUN.value
-      )
+      loop.train_and_evaluate(_CONFIG.value, workdir, dry_run=_DRY_RUN.value)
 
   errors.run(run)
 

@@ -11,13 +11,13 @@ import dataclasses
 import functools
 import os
 import pathlib
-import re
 
 import numpy as np
 
 from input_pipeline import sample
 from input_pipeline.formats.record_files import RecordIndex, index_records
 from viton_jax import choices, labels
+from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 from viton_jax.io import images
 
@@ -57,7 +57,7 @@ def index_original_records(data_dir, split: str = 'train') -> RecordIndex:
       f"{data_dir}: there are no files '*-{split}-?????-of-?????'; name the "
       "folder with the original's records"
     )
-  total = int(re.search(r'-of-(\d+)$', paths[0].name).group(1))
+  total = int(paths[0].name.rpartition('-of-')[2])
   if len(paths) != total:
     raise InputError(
       f'{data_dir}: {len(paths)} of {total} record files are there; copy the '
@@ -123,7 +123,7 @@ class Content:
   control_points: np.ndarray
 
 
-def read_content(data: bytes, name: str, *, fidelity: str) -> Content:
+def read_content(data: bytes, name: str, *, fidelity: Fidelity) -> Content:
   """Takes a record apart; see `read_record`."""
   features = _parse(data, name)
   height, width = (
@@ -252,7 +252,7 @@ def _raw_map(features, key: str, name: str, *, shape):
   return data.reshape(shape)
 
 
-def _decode(data: bytes, name: str, *, fidelity: str):
+def _decode(data: bytes, name: str, *, fidelity: Fidelity):
   if fidelity == 'original':
     return decode_photo_tf(data, name)
   return images.decode_image(data, name)

@@ -8,6 +8,7 @@ JPEG and put back when a record is read.
 
 import numpy as np
 
+from viton_jax.choices import Fidelity
 from viton_jax.io import images
 from viton_jax.labels import NUM_KEYPOINTS
 
@@ -45,9 +46,11 @@ def packed_size(packed: dict) -> int:
   )
 
 
-def array_shapes(height: int, width: int, *, fidelity: str) -> dict:
+def array_shapes(
+  height: int, width: int, *, fidelity: Fidelity
+) -> dict[str, tuple[int, ...]]:
   """Shapes of the float32 arrays in a record."""
-  shapes = {
+  shapes: dict[str, tuple[int, ...]] = {
     'body': (height // 16, width // 16),
     'keypoints': (NUM_KEYPOINTS, 3),
     'control_points': (100, 2),

@@ -4,11 +4,12 @@ An order yields (indices, valid) of each batch; see `batches`.
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 import concurrent.futures
 import contextlib
 import itertools
 import threading
+from typing import cast
 
 import numpy as np
 
@@ -22,7 +23,7 @@ _PREFETCH = 4  # Batches made ahead of the one in use.
 
 def array_batches(
   arrays: dict[str, np.ndarray], order: Iterator, *, with_valid: bool = False
-) -> Iterator[dict]:
+) -> Generator[dict, None, None]:
   """Yields batches copied from the arrays of a whole split.
 
   Args:
@@ -46,7 +47,7 @@ def array_batches(
   return _ahead(order, take)
 
 
-def _ahead(order: Iterator, make: Callable) -> Iterator[dict]:
+def _ahead(order: Iterator, make: Callable) -> Generator[dict, None, None]:
   """Yields what a thread makes of each batch's (indices, valid)."""
   with _executor(1) as thread:
     ahead = collections.deque()
@@ -70,7 +71,7 @@ def _executor(threads: int) -> Iterator[concurrent.futures.Executor]:
 
 def record_batches(
   info, index: RecordIndex, order: Iterator, *, with_valid: bool = False
-) -> Iterator[dict]:
+) -> Generator[dict, None, None]:
   """Yields batches of prepared records; TensorFlow decodes on all cores."""
   tf = original_records.tensorflow()
   # Batches reach TensorFlow whole, because each call into Python costs.
@@ -110,7 +111,8 @@ def record_batches(
     .prefetch(_PREFETCH)
   )
   with index.open() as files:
-    iterator = dataset.as_numpy_iterator()
+    # TensorFlow's annotation knows arrays alone.
+    iterator = cast(Iterator[dict], dataset.as_numpy_iterator())
     try:
       while True:
         try:
@@ -143,7 +145,7 @@ def _damaged_record(index: RecordIndex, indices, unpack) -> str | None:
 
 def original_batches(
   info, index: RecordIndex, order: Iterator, *, with_valid: bool = False
-) -> Iterator[dict]:
+) -> Generator[dict, None, None]:
   """Yields batches of the original's records; threads decode them."""
 
   def read(i):

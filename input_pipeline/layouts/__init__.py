@@ -19,6 +19,7 @@ from input_pipeline.layouts import (
   viton,
   viton_hd,
 )
+from input_pipeline.layouts.files import PairFolder
 from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
 from viton_jax.io import images
@@ -36,11 +37,16 @@ LAYOUTS = (*_NEEDS, AUTO)
 
 
 class Layout(Protocol):
-  """What every layout is."""
+  """What every layout is; those that `open_layout` opens are dataclasses."""
 
-  name: str
-  found: str
-  pairs: tuple[tuple[str, str], ...]
+  @property
+  def name(self) -> str: ...
+
+  @property
+  def found(self) -> str: ...
+
+  @property
+  def pairs(self) -> tuple[tuple[str, str], ...]: ...
 
   def __len__(self) -> int: ...
 
@@ -57,7 +63,7 @@ def open_layout(
   split: str = 'train',
   decode: Callable = images.decode_image,
   tps: bool = False,
-) -> Layout:
+) -> PairFolder:
   """Opens a data set.
 
   Args:
@@ -88,18 +94,20 @@ def open_layout(
     raise InputError(
       f"layout '{name}' is unknown; use one of {', '.join(LAYOUTS)}"
     )
-  if pairs is None and name in _SPLIT:
-    pairs = _SPLIT[name].default_lists[split]
-  elif pairs is None:
-    pairs = _OTHERS[name].DEFAULT_LISTS[split]
+  if pairs is not None:
+    pair_list = pairs
+  elif name in _SPLIT:
+    pair_list = _SPLIT[name].default_lists[split]
+  else:
+    pair_list = _OTHERS[name].DEFAULT_LISTS[split]
   if name in _SPLIT:
     layout = split_layout.open_split(
-      _SPLIT[name], data_dir, pair_list=pairs, decode=decode
+      _SPLIT[name], data_dir, pair_list=pair_list, decode=decode
     )
   elif name == viton.NAME:
-    layout = viton.open_viton(data_dir, pairs, decode=decode, tps=tps)
+    layout = viton.open_viton(data_dir, pair_list, decode=decode, tps=tps)
   else:
-    layout = dress_code.open_dress_code(data_dir, pairs, decode=decode)
+    layout = dress_code.open_dress_code(data_dir, pair_list, decode=decode)
   if why:
     found = f'auto: {name}, because {why}\n{layout.found}'
     layout = dataclasses.replace(layout, found=found)

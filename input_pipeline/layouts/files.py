@@ -1,12 +1,14 @@
 """Reading single files of a data set, with errors that name them."""
 
-from collections.abc import Callable
+import abc
+from collections.abc import Callable, Iterator
 import dataclasses
 import pathlib
 
 import cv2
 import scipy.io
 
+from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
 from viton_jax.io import images
 
@@ -15,7 +17,7 @@ MASK_THRESHOLD = 128
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PairFolder:
+class PairFolder(abc.ABC):
   """What all layouts share; picklable, so that workers can load from it.
 
   Attributes:
@@ -35,8 +37,12 @@ class PairFolder:
   def __len__(self) -> int:
     return len(self.pairs)
 
-  def __iter__(self):
+  def __iter__(self) -> Iterator[Sample]:
     return map(self.load, range(len(self)))
+
+  @abc.abstractmethod
+  def load(self, index: int) -> Sample:
+    """Reads a pair; an InputError names what is wrong with it alone."""
 
   def photo(self, path: pathlib.Path):
     """Reads a photo; (h, w, 3) uint8 RGB."""

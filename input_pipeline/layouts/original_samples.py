@@ -6,6 +6,7 @@ import numpy as np
 
 from input_pipeline import sample
 from input_pipeline.formats import original_records
+from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 
 NAME = 'original_records'
@@ -16,7 +17,7 @@ class OriginalRecords:
 
   name = NAME
 
-  def __init__(self, data_dir, *, fidelity: str):
+  def __init__(self, data_dir, *, fidelity: Fidelity):
     """Opens the records and reads the names of their pairs.
 
     Args:
@@ -27,7 +28,7 @@ class OriginalRecords:
     Raises:
       InputError: no such files, a damaged one, or a record without names.
     """
-    self._fidelity = fidelity
+    self._fidelity: Fidelity = fidelity
     self._index = index = original_records.index_original_records(data_dir)
     with index.open() as files:
       self.pairs = tuple(

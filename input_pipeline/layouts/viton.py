@@ -85,11 +85,11 @@ class VitonLayout(files.PairFolder):
     paired = pair_lists.same_number(person_id, garment_id)
     if not (self.tps and paired and path.exists()):
       return None
-    points = files.read_mat(path).get('control_points')
-    if np.shape(points) != (2, 10, 10):
+    points = np.asarray(files.read_mat(path).get('control_points'))
+    if points.shape != (2, 10, 10):
       raise InputError(
         f"{path}: 'control_points' must have shape (2, 10, 10), not "
-        f'{np.shape(points)}; remove the file to have them fitted'
+        f'{points.shape}; remove the file to have them fitted'
       )
     # Stored in 0..1 of the garment's width and height.
     return (points.reshape(2, 100).T * 2 - 1).astype(np.float32)

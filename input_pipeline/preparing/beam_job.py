@@ -64,9 +64,10 @@ def pipeline_options(flags: list[str]):
 
 def _beam():
   """Apache Beam: an extra with its own environment, hence not at the top."""
+  # Type checkers run in the other environment.
   try:
-    import apache_beam as beam
-    import apache_beam.options.pipeline_options
+    import apache_beam as beam  # pyright: ignore[reportMissingImports]
+    import apache_beam.options.pipeline_options  # pyright: ignore[reportMissingImports]
   except ImportError as error:
     raise InputError(
       f'--beam needs Apache Beam, but {error.name} is not installed; make an '

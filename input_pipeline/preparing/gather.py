@@ -195,7 +195,7 @@ def check_free_space_for_packed(
 
 
 def _plan(work, manifest, slices) -> list[packed.Header]:
-  id_bytes = tuple(
+  person_id, garment_id = (
     max(len(line[name].encode()) for line in manifest) for name in packed.IDS
   )
   num_examples = {
@@ -209,7 +209,7 @@ def _plan(work, manifest, slices) -> list[packed.Header]:
       height=work.height,
       width=work.width,
       fidelity=work.fidelity,
-      id_bytes=id_bytes,
+      id_bytes=(person_id, garment_id),
     )
     for split in slices
   ]

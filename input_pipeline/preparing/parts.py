@@ -4,6 +4,7 @@ Pairs are prepared in chunks. Each finished chunk is one file, its part, which
 is renamed when it is whole: a part that exists need not be made again.
 """
 
+from collections.abc import Set
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -183,7 +184,7 @@ def read_manifest(parts_dir: pathlib.Path, number: int) -> list[dict]:
     return json.loads(str(part['manifest']))
 
 
-def read_examples(parts_dir, number: int, wanted: set[int]):
+def read_examples(parts_dir, number: int, wanted: Set[int]):
   """Yields the examples of a part whose places in it are wanted."""
   with np.load(part_path(parts_dir, number)) as part:
     examples = {place: {} for place in sorted(wanted)}
@@ -209,6 +210,7 @@ def _start_worker(work: Work):
 
 
 def _work_on(number: int) -> list[str]:
+  assert _work is not None  # `_start_worker` ran first.
   return prepare_chunk(_work, number)
 
 

@@ -139,6 +139,25 @@ def clip_window(low, high, *, shape):
   return (int(x0), int(y0), int(x1), int(y1)) if x0 < x1 and y0 < y1 else None
 
 
+def window_of(low, high, *, shape):
+  """`clip_window` of a box that is known to reach into the image."""
+  window = clip_window(low, high, shape=shape)
+  assert window is not None, f'{low} to {high} is outside of {shape}'
+  return window
+
+
+def sample(image, positions_px, *, border=cv2.BORDER_CONSTANT):
+  """The image at float32 positions (h, w, 2), bilinear."""
+  # None: x and y are in one map. OpenCV's annotations miss that.
+  return cv2.remap(
+    image,
+    positions_px,
+    None,  # pyright: ignore[reportArgumentType, reportCallIssue]
+    cv2.INTER_LINEAR,
+    borderMode=border,
+  )
+
+
 def pixel_grid(window):
   """x (1, w) and y (h, 1) of the pixel centres of a window, float32."""
   x0, y0, x1, y1 = window

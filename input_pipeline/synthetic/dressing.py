@@ -84,7 +84,7 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   reach = profile[profile[:, 0] < garment.hem + 0.9, 1].max() + 0.12
   low = person.place(-reach, (-0.4, garment.hem + 0.3))
   high = person.place(reach, (-0.4, garment.hem + 0.3))
-  window = drawing.clip_window(low.min(0), high.max(0), shape=canvas.shape)
+  window = drawing.window_of(low.min(0), high.max(0), shape=canvas.shape)
   t, s = figure.torso_grid(person, window)
   wide = smooth_profile(profile, s).astype(np.float32)
   part = t / wide
@@ -104,7 +104,7 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   flat_x = flat_part * garment.half_width(flat_s)
   flat_xy = garment.pixels(flat_x, flat_s).astype(np.float32)
 
-  alpha = cv2.remap(flat.front, flat_xy, None, cv2.INTER_LINEAR)
+  alpha = drawing.sample(flat.front, flat_xy)
   # Rims are drawn here and not sampled, so they stay sharp; the neckline,
   # which is cut into the cloth, is sampled with it.
   rim = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
@@ -112,13 +112,7 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   rim = rim * np.clip((hem - s) * unit + 0.5, 0, 1)
   open_neck = _neck_window(garment, flat_part, flat_s)
   alpha = np.where(open_neck, np.minimum(alpha, rim), rim).astype(np.float32)
-  colour = cv2.remap(
-    flat.torso,
-    flat_xy,
-    None,
-    cv2.INTER_LINEAR,
-    borderMode=cv2.BORDER_REPLICATE,
-  )
+  colour = drawing.sample(flat.torso, flat_xy, border=cv2.BORDER_REPLICATE)
 
   lit = _torso_light(
     person, garment, part=inner, s=s, level=level, fold_seed=fold_seed
@@ -288,12 +282,8 @@ def dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   flat_along = np.clip((share - start) / (1 - start), 0, 1)
   flat_across = np.arcsin(part * np.sin(ARC)) / ARC
   flat_xy = garment.sleeve_point(side, along=flat_along, across=flat_across)
-  colour = cv2.remap(
-    flat.sleeves[side],
-    flat_xy,
-    None,
-    cv2.INTER_LINEAR,
-    borderMode=cv2.BORDER_REPLICATE,
+  colour = drawing.sample(
+    flat.sleeves[side], flat_xy, border=cv2.BORDER_REPLICATE
   )
   lit = field.lit(radius, roundness=0.88) + 0.02
   lit = lit + _sleeve_folds(

@@ -212,7 +212,7 @@ def _draw_skirt(canvas, person, *, window, t, s, rng):
 def draw_torso(canvas, person):
   """Bare torso and neck, as far as a garment may leave them open."""
   unit = person.unit
-  window = drawing.clip_window(
+  window = drawing.window_of(
     person.place(-1.0, -0.9), person.place(1.0, 2.1), shape=canvas.shape
   )
   t, s = torso_grid(person, window)

@@ -68,7 +68,7 @@ def draw_flat(garment):
   total = np.zeros((height, width), np.float32)
 
   outline = _torso_outline(garment)
-  window = drawing.clip_window(
+  window = drawing.window_of(
     outline.min(0) - 3, outline.max(0) + 3, shape=(height, width)
   )
   box = np.s_[window[1] : window[3], window[0] : window[2]]
@@ -81,6 +81,7 @@ def draw_flat(garment):
   )
   # Beside the line itself, its exact distance draws a smoother rim.
   rim = drawing.limb_field(line, 0.1 * unit, shape=(height, width))
+  assert rim is not None  # The neckline is within the photo.
   hole = _paste(hole, window, field=rim, values=np.clip(rim.across + 0.5, 0, 1))
   cover = body * (1 - hole)
   front = np.zeros((height, width), np.float32)
@@ -186,7 +187,7 @@ def _draw_sleeve(garment, side, *, photo, total, front, shade):
   along = np.linspace(0, 1, 25)
   outer, inner = garment.sleeve_edges(side, along)
   outline = garment.pixels(*np.concatenate([outer, inner[::-1]]).T)
-  window = drawing.clip_window(
+  window = drawing.window_of(
     outline.min(0) - 3, outline.max(0) + 3, shape=total.shape
   )
   box = np.s_[window[1] : window[3], window[0] : window[2]]
@@ -239,7 +240,7 @@ def _draw_inside(garment, photo, *, total, line):
   # A little lower than the opening, so that no white shows at the seam.
   low = line[::-1] + (0, 0.03 * unit)
   outline = np.concatenate([garment.pixels(*back.T), low])
-  window = drawing.clip_window(
+  window = drawing.window_of(
     outline.min(0) - 3, outline.max(0) + 3, shape=total.shape
   )
   box = np.s_[window[1] : window[3], window[0] : window[2]]

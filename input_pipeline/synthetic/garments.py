@@ -195,7 +195,8 @@ def make_garment(seed, index, *, height):
     profile=profile,
     weight=rng.uniform(0, 1),
     trim=np.zeros(3),
-    cloth=None,
+    # Drawn at the end, after the numbers that the fit draws.
+    cloth=None,  # pyright: ignore[reportArgumentType]
   )
   # Fit the cut into the photo with a margin, as shops do.
   reach = (

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from input_pipeline.formats import records
+from viton_jax.choices import Fidelity
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -28,7 +29,7 @@ class TryOnConfig(tfds.core.BuilderConfig):
 
   height: int = 256
   width: int = 192
-  fidelity: str = 'fixed'
+  fidelity: Fidelity = 'fixed'
 
 
 class TryOn(tfds.core.GeneratorBasedBuilder):
@@ -56,6 +57,7 @@ class TryOn(tfds.core.GeneratorBasedBuilder):
 
   def _info(self):
     config = self.builder_config
+    assert isinstance(config, TryOnConfig)  # See `__init__`.
     height, width = config.height, config.width
     shapes = records.array_shapes(height, width, fidelity=config.fidelity)
     image = tfds.features.Image

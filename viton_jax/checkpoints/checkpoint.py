@@ -4,6 +4,8 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from viton_jax.choices import Fidelity
+
 NETWORKS = ('encoder_decoder', 'refinement')
 
 
@@ -27,7 +29,7 @@ class Checkpoint:
   step: int
   network: str
   features: int
-  fidelity: str
+  fidelity: Fidelity
   size: tuple[int, int]
   variables: dict[str, Any]
   config: dict[str, Any]
@@ -50,7 +52,7 @@ def describe(
   network: str,
   *,
   features: int,
-  fidelity: str,
+  fidelity: Fidelity,
   size: tuple[int, int],
   step: int,
   config: dict[str, Any],

@@ -194,7 +194,7 @@ def restore_state(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
   return jax.tree_util.tree_map_with_path(find_leaf, like)
 
 
-def find(path: str | pathlib.Path) -> pathlib.Path:
+def find(path: str | os.PathLike) -> pathlib.Path:
   """The folder of one step: `path` itself, or the newest in a workdir.
 
   Raises:

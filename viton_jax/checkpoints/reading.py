@@ -8,6 +8,7 @@ which has such files; or the demo's, with workdirs stage1/ and stage2/.
 
 from collections.abc import Iterator
 import contextlib
+import operator
 import os
 import pathlib
 from typing import Any
@@ -21,6 +22,8 @@ from viton_jax.checkpoints.orbax_files import FOLDER, find, read_tree
 from viton_jax.errors import InputError
 
 _PORTABLE = '.safetensors'
+# Raises KeyError where one is missing.
+_required = operator.itemgetter('network', 'features', 'fidelity')
 _STAGES = {'encoder_decoder': 'stage1', 'refinement': 'stage2'}
 
 
@@ -89,7 +92,7 @@ def _naming(flag: str) -> Iterator[None]:
     raise InputError(f'{flag} {error}') from error
 
 
-def read_metadata(path: str | pathlib.Path) -> dict[str, Any]:
+def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
   """What `describe` wrote with a checkpoint of one network.
 
   Raises:
@@ -110,7 +113,7 @@ def read_metadata(path: str | pathlib.Path) -> dict[str, Any]:
     metadata = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(
       epath.Path(path / 'metadata')
     )
-    metadata['network'], metadata['features'], metadata['fidelity']
+    _required(metadata)
     return metadata
   except (KeyError, ValueError, TypeError, OSError) as error:
     raise InputError(

@@ -5,6 +5,7 @@ network, features, fidelity, size, step and the resolved training config.
 """
 
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -39,7 +40,7 @@ def write(checkpoint: Checkpoint, path: str | pathlib.Path) -> None:
   storage.write_file(pathlib.Path(path), save(tensors, metadata))
 
 
-def read(path: str | pathlib.Path) -> Checkpoint:
+def read(path: str | os.PathLike) -> Checkpoint:
   """Reads what `write` wrote.
 
   Raises:

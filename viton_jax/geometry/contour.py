@@ -72,7 +72,8 @@ def resize_area(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _resize_rows(values: np.ndarray, count: int) -> np.ndarray:
   every, rest = divmod(len(values), count)
   if every and not rest:  # Ten times faster than the product.
-    return sum(values[i::every] for i in range(every)) / np.float32(every)
+    total = sum(values[i::every] for i in range(every))
+    return np.asarray(total / np.float32(every))
   return _area_weights(len(values), count) @ values
 
 
@@ -270,8 +271,7 @@ def follow_borders(inside: np.ndarray) -> list[np.ndarray]:
     codes[1:-1, 1:-1] |= neighbour.view(np.uint8) << np.uint8(k)
   codes = codes.tobytes()
   flat = inside.ravel()
-  parts, _ = ndimage.label(inside, _EIGHT)
-  holes, _ = ndimage.label(~inside, _FOUR)
+  parts, holes = _labelled(inside, _EIGHT), _labelled(~inside, _FOUR)
   # The first pixel of a part has nothing on its left; that of a hole lies
   # right of the mask.
   starts = np.flatnonzero(flat[1:] & ~flat[:-1]) + 1
@@ -283,6 +283,13 @@ def follow_borders(inside: np.ndarray) -> list[np.ndarray]:
     np.stack(np.divmod(_walk(codes, w, *walk), w)[::-1], axis=1)
     for walk in walks
   ]
+
+
+def _labelled(region: np.ndarray, structure: np.ndarray) -> np.ndarray:
+  """The number of the part that each pixel is in; 0 outside."""
+  labels = np.empty(region.shape, np.int32)
+  ndimage.label(region, structure, output=labels)
+  return labels
 
 
 def _first_of_each(labels: np.ndarray, places: np.ndarray) -> list[int]:
@@ -333,10 +340,12 @@ def _turns() -> tuple[list[bytes], list[bytes]]:
       0,
     )
 
-  return tuple(
-    [bytes(first(code, k, turn) for k in range(8)) for code in range(256)]
-    for turn in (1, -1)
-  )
+  def table(turn: int) -> list[bytes]:
+    return [
+      bytes(first(code, k, turn) for k in range(8)) for code in range(256)
+    ]
+
+  return table(1), table(-1)
 
 
 def spread(

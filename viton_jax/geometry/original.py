@@ -142,6 +142,7 @@ def match_iteratively(
     tangents = np.arctan2(
       heads[:, 1] - points[:, 1], heads[:, 0] - points[:, 0]
     )
+  assert first is not None  # There are several iterations.
   return Matches(rows, spline, float(cost), *first)
 
 

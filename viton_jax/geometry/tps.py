@@ -106,10 +106,13 @@ def warp_tps(
   """
   if images.ndim != 4:
     raise InputError(f'images must have shape (b, h, w, c), not {images.shape}')
-  size = images.shape[1:3] if out_size is None else tuple(out_size)
+  if out_size is None:
+    out_size = images.shape[1], images.shape[2]
   # Else XLA's CPU compiler fuses the product into the four gathers, and
   # computes each position several times.
-  positions = lax.optimization_barrier(sampling_grid(control_points_norm, size))
+  positions = lax.optimization_barrier(
+    sampling_grid(control_points_norm, out_size)
+  )
   return sample_bilinear(images, positions)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from viton_jax import engine, networks
 from viton_jax.checkpoints import Checkpoint
+from viton_jax.choices import DType
 from viton_jax.representation import to_uint8
 from viton_jax.runtime import parallel
 
@@ -39,7 +40,7 @@ def make_steps(
   first: Checkpoint,
   second: Checkpoint,
   *,
-  dtype: str = 'float32',
+  dtype: DType = 'float32',
   png_round_trip: bool = False,
 ) -> DeviceSteps:
   """Puts both networks on all devices of this process.

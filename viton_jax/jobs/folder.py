@@ -229,7 +229,7 @@ def merge(out_dir: pathlib.Path, names: dict[str, int]) -> Merged:
         ok = line.get('status') == 'ok'
         if ok and not there.has(line):
           continue
-        rank = ranks.get(line.get('name'))
+        rank = ranks.get(line.get('name', ''))
         if rank is None:
           if ok:
             others[line['name']] = line

@@ -48,7 +48,7 @@ class Clock:
     self._running = 0
     self._busy = 0.0
     self.compiled_s = 0.0
-    self.waited = dict.fromkeys(WAITS, 0.0)
+    self.waited: dict[str, float] = dict.fromkeys(WAITS, 0.0)
     self._begin = self._since = time.monotonic()
 
   def restart(self) -> None:
@@ -188,7 +188,7 @@ def run(
       points = np.stack([points for points, _ in matches])
       points = parallel.pad({'control_points': points}, batch_size)
       clock.handed_over()
-      refined = steps.refine(one.batch, **points, predicted=one.predicted)
+      refined = steps.refine(one.batch, points['control_points'], one.predicted)
       fetched = fetcher.submit(
         _fetch, refined, one, matches, clock, with_steps=with_steps
       )

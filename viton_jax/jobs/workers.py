@@ -15,9 +15,10 @@ import multiprocessing
 
 import numpy as np
 
-from input_pipeline.layouts import Layout
+from input_pipeline.layouts.files import PairFolder
 from input_pipeline.sample import Sample, working_example
 from viton_jax.checkpoints import Checkpoint
+from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
 from viton_jax.io import images
@@ -37,9 +38,9 @@ class Work:
     fidelity: 'fixed' or 'original'.
   """
 
-  layout: Layout
+  layout: PairFolder
   size: tuple[int, int]
-  fidelity: str
+  fidelity: Fidelity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Loaded:
   Attributes:
     name: of its files, without suffix.
     pair: (person, garment) file names.
-    example: arrays of the working example.
+    example: arrays of the working example; {} where there is none.
     truth: the true image (h, w, 3) uint8 and the garment's region in it
       (h, w) bool, or None where nobody knows it.
     reason: why there is no example.
@@ -57,12 +58,12 @@ class Loaded:
 
   name: str
   pair: tuple[str, str]
-  example: dict[str, np.ndarray] | None = None
+  example: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   truth: tuple[np.ndarray, np.ndarray] | None = None
   reason: str | None = None
 
 
-def work_of(layout: Layout, checkpoint: Checkpoint) -> Work:
+def work_of(layout: PairFolder, checkpoint: Checkpoint) -> Work:
   """How to read a data set for a network."""
   return Work(
     dataclasses.replace(layout, pairs=()),
@@ -102,7 +103,7 @@ def truth_of(sample: Sample, size: tuple[int, int]):
 
 
 def match(
-  garment_mask: np.ndarray, predicted_mask: np.ndarray, fidelity: str
+  garment_mask: np.ndarray, predicted_mask: np.ndarray, fidelity: Fidelity
 ) -> tuple[np.ndarray, str | None]:
   """`prediction.match`, in which a defect costs one pair alone."""
   try:
@@ -186,4 +187,5 @@ def _start_worker(work: Work) -> None:
 
 
 def _read(name, pair) -> Loaded:
+  assert _work is not None  # `_start_worker` ran first.
   return read(_work, name, pair)

@@ -14,6 +14,7 @@ import contextlib
 import os
 import pathlib
 import re
+from typing import Any, Protocol
 import zlib
 
 import numpy as np
@@ -69,6 +70,18 @@ def place_of(name: str, column: str, *, kind: str, folders: int) -> str:
   return f'{folder}/{name}_{column}.jpg'
 
 
+class Writer(Protocol):
+  """What `writing` calls; `commit` takes a list of what `encode` returns."""
+
+  def encode(self, one: PairResult, /) -> Any: ...
+
+  def commit(self, encoded: list, /) -> None: ...
+
+  def close(self) -> None: ...
+
+  def abandon(self) -> None: ...
+
+
 class ImageWriter:
   """A file for each try-on, and for the steps to it if they come along."""
 
@@ -84,7 +97,7 @@ class ImageWriter:
     if one.reason:
       return failed_line(one)
     columns = [name for name in STEP_COLUMNS if name in one.images]
-    place = None
+    place = ''
     for column in (*columns, 'result'):
       place = place_of(
         one.name,
@@ -161,6 +174,7 @@ class RecordWriter:
     """A pair's manifest line and framed record; thread-safe."""
     if one.reason:
       return failed_line(one), None
+    assert one.control_points is not None  # Every try-on has them.
     result = one.images['result']
     height, width = result.shape[:2]
     features = {
@@ -225,7 +239,7 @@ def failed_line(one: PairResult) -> dict:
 
 def ok_line(one: PairResult, place: str) -> dict:
   """The manifest line of a pair whose try-on lies at `place`."""
-  line = {'name': one.name, 'status': 'ok', 'file': place}
+  line: dict[str, Any] = {'name': one.name, 'status': 'ok', 'file': place}
   if one.metrics:
     line['metrics'] = one.metrics
   return line
@@ -233,7 +247,7 @@ def ok_line(one: PairResult, place: str) -> dict:
 
 @contextlib.contextmanager
 def writing(
-  writer: ImageWriter | RecordWriter,
+  writer: Writer,
   out_dir: pathlib.Path,
   *,
   threads: int,

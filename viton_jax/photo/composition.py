@@ -8,6 +8,7 @@ photos are.
 import dataclasses
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
@@ -63,6 +64,7 @@ def compose(sample: Sample, try_on: engine.TryOn) -> Composition:
   tried = try_on(batch)
   if tried.failures[0]:
     raise InputError(f'{sample.name}: {tried.failures[0]}')
+  assert sample.garment_mask is not None  # Photos come with one.
   size = sample.parse.shape
   warped = warp_photo(
     spread_garment(sample.garment, sample.garment_mask),
@@ -100,6 +102,7 @@ def paste(sample: Sample) -> Composition:
   )
   if reason:
     raise InputError(f'{sample.name}: {reason}')
+  assert sample.garment_mask is not None  # Photos come with one.
   size = sample.parse.shape
   warped = warp_photo(
     spread_garment(sample.garment, sample.garment_mask),
@@ -139,7 +142,7 @@ def warp_photo(
     (H, W, 3) uint8; beyond the photo, its border repeated.
   """
   grid = np.asarray(
-    geometry.sampling_grid(control_points[None], tuple(working_size))
+    geometry.sampling_grid(jnp.asarray(control_points[None]), working_size)
   )[0]
   positions = cv2.resize(grid, out_size[::-1], interpolation=cv2.INTER_LINEAR)
   shrink = min(photo.shape[i] / out_size[i] for i in (0, 1))
@@ -154,8 +157,9 @@ def warp_photo(
   ):
     small_px = (positions[..., i] + 1) * (small - 1) / 2
     source.append(((small_px + 0.5) * side / small - 0.5).astype(np.float32))
+  x_px, y_px = source
   return cv2.remap(
-    photo, *source, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    photo, x_px, y_px, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
   )
 
 
@@ -179,9 +183,11 @@ def spread_garment(photo: np.ndarray, garment_mask: np.ndarray) -> np.ndarray:
     inner &= ~like_paper | _eroded(garment_mask, reach)
   if not inner.any():
     inner = garment_mask
-  rows, columns = ndimage.distance_transform_edt(
-    ~inner, return_distances=False, return_indices=True
+  nearest = np.empty((2, *inner.shape), np.int32)
+  ndimage.distance_transform_edt(
+    ~inner, return_distances=False, return_indices=True, indices=nearest
   )
+  rows, columns = nearest
   return photo[rows, columns]
 
 

@@ -182,7 +182,9 @@ def _watch(client, done: threading.Event) -> None:
       while not futures.wait([asking], timeout=2 * _ASK_EVERY_S).done:
         # The client's own lock is held while JAX aborts: a call that comes too
         # late never returns. Whether the coordinator is there shows without it.
-        if not _is_reachable(_state().coordinator_address):
+        address = _state().coordinator_address
+        assert address is not None  # `client` has connected to it.
+        if not _is_reachable(address):
           _explain_and_leave(done, EXIT_PEER_LOST)
       try:
         failed, counts = asking.result()

@@ -41,6 +41,7 @@ def initialize_worker() -> None:
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   # A killed parent cannot tell its workers, which would wait forever.
   parent = multiprocessing.parent_process()
+  assert parent is not None  # A worker was started by one.
 
   def end_with_parent():
     multiprocessing.connection.wait([parent.sentinel])

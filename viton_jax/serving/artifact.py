@@ -36,6 +36,7 @@ from safetensors import SafetensorError
 import safetensors.numpy
 
 from viton_jax import engine, errors
+from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 
 FORMAT = 'viton_jax try-on'
@@ -66,7 +67,7 @@ class TryOnArtifact:
     return self.programs.size
 
   @property
-  def fidelity(self) -> str:
+  def fidelity(self) -> Fidelity:
     """'fixed' or 'original'."""
     return self.programs.fidelity
 
@@ -290,7 +291,7 @@ def _from_parse(inputs, manifest):
     keypoints[..., :2] = np.trunc(keypoints[..., :2])
     keypoints[missing] = _OUTSIDE, _OUTSIDE, 1
     made['keypoints'] = keypoints
-    made['pose_limit'] = np.tile(np.float32([w, h]), (b, 1))
+    made['pose_limit'] = np.tile(np.array([w, h], np.float32), (b, 1))
   return made
 
 

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 
 from viton_jax import engine, networks
 from viton_jax.checkpoints import Checkpoint
+from viton_jax.choices import DType, Fidelity
 from viton_jax.representation import to_uint8
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
 def functions(
-  first: Checkpoint, second: Checkpoint, *, dtype: str
+  first: Checkpoint, second: Checkpoint, *, dtype: DType
 ) -> dict[str, Callable]:
   """The two halves of a try-on as pure functions of (variables, batch).
 
@@ -36,7 +37,9 @@ def functions(
   return {'coarse': coarse, 'refine': refine}
 
 
-def describe_inputs(size: tuple[int, int], fidelity: str) -> dict[str, dict]:
+def describe_inputs(
+  size: tuple[int, int], fidelity: Fidelity
+) -> dict[str, dict]:
   """Name -> shape (b: any batch size), dtype, range and meaning."""
   h, w = size
 

@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from viton_jax import engine
 from viton_jax.checkpoints import Checkpoint
+from viton_jax.choices import DType, Fidelity
 from viton_jax.serving import programs
 
 FOLDER = 'savedmodel'
@@ -43,11 +44,20 @@ max_enqueued_batches { value: 64 }
 """
 
 
+class _Module(tf.Module):
+  """What is saved: the networks' weights and the signatures."""
+
+  weights: list
+  coarse: Callable
+  refine: Callable
+  both: Callable
+
+
 def write(
   folder: pathlib.Path,
   networks: tuple[Checkpoint, Checkpoint],
   *,
-  dtype: str,
+  dtype: DType,
 ) -> None:
   """Writes savedmodel/1 and batching_parameters.txt into `folder`.
 
@@ -59,7 +69,7 @@ def write(
   first, _ = networks
   inputs = programs.describe_inputs(first.size, first.fidelity)
   specs = inputs | programs.describe_between(first.size)
-  module = tf.Module()
+  module = _Module()
   module.weights = [
     jax.tree.map(tf.Variable, programs.weights_of(network))
     for network in networks
@@ -104,7 +114,8 @@ def _convert(function, weights, specs, names) -> Callable:
   }
   converted = jax2tf.convert(
     function,
-    polymorphic_shapes=[None, shapes],
+    # A dict of shapes for a dict of arrays, as its documentation has it.
+    polymorphic_shapes=[None, shapes],  # pyright: ignore[reportArgumentType]
     with_gradient=False,
     native_serialization_platforms=programs.PLATFORMS,
   )
@@ -139,7 +150,7 @@ def _signature(function, specs, names):
 
 
 def load(
-  folder: pathlib.Path, size: tuple[int, int], fidelity: str
+  folder: pathlib.Path, size: tuple[int, int], fidelity: Fidelity
 ) -> engine.TryOn:
   """Loads the SavedModel; the try-on that a client of it makes.
 

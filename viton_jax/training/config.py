@@ -4,6 +4,8 @@ A config is an `ml_collections.ConfigDict` with the fields of
 configs/defaults.py. This is the one place that knows the names that fields had
 before: on the command line, in a config file of somebody's own, and in the
 config.json of an old workdir.
+
+In signatures a config is `Any`: type checkers do not know its fields.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +15,6 @@ import re
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from input_pipeline import batches
 from viton_jax.errors import InputError
@@ -35,7 +36,7 @@ def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
   return {_RENAMED.get(name, name): value for name, value in values.items()}
 
 
-def current(config: ConfigDict) -> ConfigDict:
+def current(config: Any) -> Any:
   """A locked copy of a config, old names of fields replaced.
 
   A config file of somebody's own that starts from configs/defaults.py and sets
@@ -97,7 +98,7 @@ def find(path_and_arg: str) -> str:
   )
 
 
-def check(config: ConfigDict, info: batches.RecordsInfo) -> None:
+def check(config: Any, info: batches.RecordsInfo) -> None:
   """Compares a config with the data and the devices.
 
   Raises:

@@ -131,7 +131,7 @@ def validation_batches(
     batch_size=batch_size,
     process_index=jax.process_index() if share else 0,
     process_count=jax.process_count() if share else 1,
-    **({'fmt': 'packed'} if config.data.format == 'packed' else {}),
+    fmt='packed' if config.data.format == 'packed' else 'records',
   )
 
 

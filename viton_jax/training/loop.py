@@ -11,7 +11,6 @@ import sys
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 import numpy as np
 
 from input_pipeline import batches
@@ -37,7 +36,7 @@ _STEPS_AHEAD = 8  # More would only fill the devices' memory with batches.
 
 
 def train_and_evaluate(
-  config: ConfigDict, workdir: str | pathlib.Path, *, dry_run: bool = False
+  config: Any, workdir: str | pathlib.Path, *, dry_run: bool = False
 ) -> TrainState:
   """Trains one of the two networks, or goes on where a workdir stopped.
 
@@ -311,7 +310,7 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
 
 
 def evaluate(
-  eval_step: Any, state: TrainState, frozen: Any, config: ConfigDict
+  eval_step: Any, state: TrainState, frozen: Any, config: Any
 ) -> dict[str, float]:
   """Mean loss and terms over the held-out pairs, each counted once."""
   batch_size = config.batch_size // jax.process_count()

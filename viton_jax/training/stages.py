@@ -18,13 +18,14 @@ these arrays lie on the devices once and are not constants of the program.
 
 from collections.abc import Callable, Mapping
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from viton_jax import checkpoints, losses
+from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets
 from viton_jax.models import EncoderDecoder, Refinement, compose, vgg19
@@ -61,7 +62,7 @@ class Stage1:
 
   model: EncoderDecoder
   weights: losses.Stage1Weights = losses.Stage1Weights()
-  fidelity: str = 'fixed'
+  fidelity: Fidelity = 'fixed'
   remat: bool = False
 
   network: ClassVar[str] = 'encoder_decoder'
@@ -105,6 +106,7 @@ class Stage1:
     inputs = network_inputs(batch, fidelity=self.fidelity)
     variables = {'params': params, 'batch_stats': batch_stats}
     if train:
+      assert rng is not None  # Training draws the dropout.
 
       def forward(variables, inputs):
         return self.model.apply(
@@ -121,7 +123,11 @@ class Stage1:
       )
       batch_stats = updated['batch_stats']
     else:
-      garment_mask, coarse = self.model.apply(variables, inputs, train=False)
+      # Without `mutable`, what the network returns and nothing else.
+      garment_mask, coarse = cast(
+        tuple[jax.Array, jax.Array],
+        self.model.apply(variables, inputs, train=False),
+      )
     total, terms = losses.stage1_loss(
       garment_mask,
       coarse,
@@ -171,7 +177,7 @@ class Stage2:
   model: Refinement
   coarse_model: EncoderDecoder
   weights: losses.Stage2Weights = losses.Stage2Weights()
-  fidelity: str = 'fixed'
+  fidelity: Fidelity = 'fixed'
   remat: bool = False
   coarse_train_mode: bool = False
 
@@ -215,6 +221,7 @@ class Stage2:
       Han et al., VITON, CVPR 2018, equation 4.
     """
     if train and self.coarse_train_mode:
+      assert rng is not None  # As in stage 1.
       (garment_mask, coarse), _ = self.coarse_model.apply(
         frozen['coarse'],
         network_inputs(batch, fidelity=self.fidelity),

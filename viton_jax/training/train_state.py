@@ -11,8 +11,7 @@ from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.representation import NUM_INPUT_CHANNELS
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
   """One network in training.
 
   Attributes:
@@ -159,14 +158,14 @@ def _scale_by_tf1_adam(b1, b2, *, eps):
       nu=jax.tree.map(jnp.zeros_like, params),
     )
 
-  def update(grads, state, params=None):
+  def update(updates, state, params=None):
     del params
     count = optax.safe_increment(state.count)
-    mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, grads)
+    mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
     nu = jax.tree.map(
-      lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, grads
+      lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, updates
     )
-    t = count.astype(jnp.float32)
+    t = jnp.asarray(count, jnp.float32)
     correction = jnp.sqrt(1 - b2**t) / (1 - b1**t)
     updates = jax.tree.map(
       lambda m, v: correction * m / (jnp.sqrt(v) + eps), mu, nu
