@@ -21,6 +21,8 @@ from viton_jax.representation import network_inputs, to_norm
 from viton_jax.runtime import environment, parallel
 
 Batch = Mapping[str, Array | np.ndarray]
+# (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
+ControlPointArray = Float[Array, 'b n 2'] | Float[np.ndarray, 'b n 2']
 
 # What each half of a try-on reads of a batch; 'original' alone has pose_limit.
 COARSE_INPUTS = (
@@ -57,7 +59,7 @@ def predict_coarse(
 def predict_refined(
   variables: Mapping[str, Any],
   batch: Batch,
-  control_points: Float[Array, 'b n 2'],
+  control_points: ControlPointArray,
   garment_mask: Float[Array, 'b h w 1'],
   coarse: Float[Array, 'b h w 3'],
   *,
@@ -92,11 +94,11 @@ def predict_refined(
 
 
 def warp_garment(
-  batch: Batch, control_points: Float[Array, 'b n 2']
+  batch: Batch, control_points: ControlPointArray
 ) -> Float[Array, 'b h w 3']:
   """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
   return geometry.warp_tps(
-    to_norm(batch['garment']), control_points.astype(jnp.float32)
+    to_norm(batch['garment']), jnp.asarray(control_points, jnp.float32)
   )
 
 
