@@ -11,8 +11,9 @@ runs ruff (rules, then format), import-linter (which part imports which),
 pyright (types) and pytest, a test process a core. Everything behind the options
 goes to pytest:
 
-  launch/test.sh                       all of it, about 10 minutes on 2 cores
-  launch/test.sh --fast                all linters, and the tests not marked slow
+  launch/test.sh                       all of it, about 12 minutes on 2 cores
+  launch/test.sh --fast                all linters, and the tests not marked slow:
+                                       3 minutes
   launch/test.sh tests/test_models.py -k golden
   launch/test.sh --dry_run             only shows the commands
 END

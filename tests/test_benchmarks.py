@@ -18,6 +18,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from benchmarks import problem, sweep  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 needs_torch = pytest.mark.skipif(
   importlib.util.find_spec('torch') is None, reason='torch is not installed'
 )
@@ -41,7 +43,7 @@ def case():
     for name, channels in (('inputs', 25), ('image', 3), ('garment', 3))
   }
   batch['region'] = (rng.uniform(size=(2, *SIZE, 1)) < 0.5).astype(np.float32)
-  grid = geometry.tps.regular_grid(10)
+  grid = geometry.regular_grid(10)
   batch['control_points'] = (
     grid + rng.normal(0, 0.05, (2, *grid.shape))
   ).astype(np.float32)

@@ -16,6 +16,8 @@ from viton_jax import checkpoints, convert
 from viton_jax.checkpoints import safetensors_files, tensorflow1
 from viton_jax.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 def tf1_values(*networks, features=2, seed=0):
   """Random values under TensorFlow's names."""

@@ -11,6 +11,8 @@ from viton_jax import checkpoints, networks
 from viton_jax.checkpoints import safetensors_files
 from viton_jax.models import EncoderDecoder
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_deeper_network_downsamples_once_more():
   """Its innermost picture is 1 x 2 pixels for 128 x 256; widths stay at 8."""

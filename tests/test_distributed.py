@@ -11,6 +11,8 @@ from viton_jax.errors import InputError
 from viton_jax.runtime import cluster
 from viton_jax.runtime.cluster import Plan
 
+pytestmark = pytest.mark.slow
+
 # What the launchers set, less what does not matter here.
 OPEN_MPI_4 = {
   'OMPI_MCA_orte_hnp_uri': '1531576320.0;tcp://10.96.0.1,10.148.0.1:34911',

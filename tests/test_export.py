@@ -28,6 +28,8 @@ from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.serving import artifact, programs
 
+pytestmark = pytest.mark.slow
+
 SIZE = (128, 64)
 PAIRS = 3
 

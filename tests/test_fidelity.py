@@ -30,6 +30,8 @@ from viton_jax.checkpoints import tensorflow1
 from viton_jax.geometry import contour, prediction
 from viton_jax.models import EncoderDecoder, Refinement, compose
 
+pytestmark = pytest.mark.slow
+
 RAW = goldens.FOLDER / 'raw_seed0'
 
 

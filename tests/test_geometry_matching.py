@@ -267,6 +267,7 @@ def test_deterministic(golden):
   assert (other != first).any()
 
 
+@pytest.mark.slow
 def test_batch_equals_one_by_one_and_survives_a_bad_pair(golden):
   garments = [golden[f'{p}_garment'] for p in _PAIRS]
   people = [golden[f'{p}_person'] for p in _PAIRS]
@@ -339,6 +340,7 @@ def _polygon(*corners):
   return mask > 0
 
 
+@pytest.mark.slow
 def test_a_wide_region_is_not_laid_on_the_torso_alone():
   """Arms that hang beside the body make one wide region of it and sleeves."""
   garment = _polygon(

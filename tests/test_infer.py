@@ -12,6 +12,8 @@ import pytest
 
 from viton_jax import metrics
 
+pytestmark = pytest.mark.slow
+
 PAIRS = 4
 
 

@@ -23,6 +23,8 @@ import pytest
 from viton_jax import errors, infer
 from viton_jax.io import tfrecords
 
+pytestmark = pytest.mark.slow
+
 PAIRS = 72
 # How often each job of the kill test is killed.
 KILLS = int(os.environ.get('VITON_JAX_TEST_KILLS', '2'))

@@ -237,6 +237,7 @@ def test_a_coat_over_a_top_stays(copy, drawn):
   np.testing.assert_array_equal(parse, labels)
 
 
+@pytest.mark.slow
 @every_layout
 def test_prepared_as_they_are_read(folders, tmp_path, name, capsys):
   code = prepare.prepare(
@@ -273,6 +274,7 @@ def test_prepared_as_they_are_read(folders, tmp_path, name, capsys):
     assert np.isfinite(batch['control_points'][row]).all()
 
 
+@pytest.mark.slow
 def test_prepared_at_512_x_384(tmp_path):
   drawn = layout_folders.draw(512)
   layout_folders.write_viton_hd(tmp_path / 'raw', drawn)

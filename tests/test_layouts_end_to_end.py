@@ -6,6 +6,8 @@ import entry_points
 import layout_folders
 import pytest
 
+pytestmark = pytest.mark.slow
+
 WRITERS = {
   'cp_vton': layout_folders.write_cp_vton,
   'viton_hd': layout_folders.write_viton_hd,

@@ -13,6 +13,8 @@ import pytest
 from input_pipeline import batches, layouts, prepare
 from input_pipeline.layouts import original_samples
 
+pytestmark = pytest.mark.slow
+
 GOLDENS = preprocess_goldens.GOLDENS
 
 

@@ -21,6 +21,8 @@ import yaml
 import viton_jax
 from viton_jax import commands
 
+pytestmark = pytest.mark.slow
+
 ROOT = entry_points.ROOT
 COMMANDS = ('convert', 'export', 'infer', 'inspect', 'train', 'try_on')
 

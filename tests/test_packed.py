@@ -322,6 +322,7 @@ def prepared(data_dir, tmp_path_factory):
   return folder
 
 
+@pytest.mark.slow
 def test_prepare_packs_what_it_records(prepared):
   seen = []
   for split in ('train', 'validation'):
@@ -449,6 +450,7 @@ except batches.InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_no_tensorflow_from_folder_to_batches(data_dir, prepared, tmp_path):
   (tmp_path / 'sitecustomize.py').write_text(_BLOCK)
   environment = entry_points.environment() | {

@@ -242,6 +242,7 @@ def slow_people(maps, openpose=False):
   return people
 
 
+@pytest.mark.slow
 def test_people_equal_a_slow_implementation():
   crowds = 0
   for seed in range(200):

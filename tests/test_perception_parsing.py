@@ -373,6 +373,7 @@ def test_the_colours_over_the_photo():
   np.testing.assert_array_equal(shown[1, 2], [200, 90, 35])
 
 
+@pytest.mark.slow
 def test_the_command_writes_labels_and_a_picture(tmp_path):
   matrix = np.random.default_rng(7).normal(size=(4, 3))
   onnx_files.save_linear(

@@ -169,6 +169,7 @@ def test_the_example_of_the_documentation(tmp_path):
     parsers.choose_parser(path)
 
 
+@pytest.mark.slow
 def test_list_shows_state_licence_source_and_place(tmp_path):
   spec = specs.known_specs()['schp_lip']
   path = tmp_path / spec.file

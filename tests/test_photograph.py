@@ -6,8 +6,11 @@ import cv2
 import entry_points
 import numpy as np
 import photograph
+import pytest
 
 from input_pipeline.layouts import open_layout
+
+pytestmark = pytest.mark.slow
 
 
 def infer(data_dir, networks, out_dir, *, pairs, expect=0):

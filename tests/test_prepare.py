@@ -257,6 +257,7 @@ def wait_for(condition):
     time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_kill_and_resume(synthetic_pair, tmp_path, monkeypatch, capsys):
   data_dir = tmp_path / 'data'
   shutil.copytree(synthetic_pair, data_dir)

@@ -18,6 +18,8 @@ from viton_jax.runtime import parallel
 from viton_jax.training import steps, train_state
 from viton_jax.training.stages import Stage1, Stage2
 
+pytestmark = pytest.mark.slow
+
 SIZE = (64, 64)
 NO_VGG = losses.Stage1Weights(perceptual=0.0)
 

@@ -32,6 +32,7 @@ def golden_inputs(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_five_steps_of_stage_1_equal_the_released_code(golden_inputs):
   theirs = goldens.arrays('stage1_ngf8_seed0')
   state = train_state.from_variables(goldens.networks()['encoder_decoder'])
@@ -70,6 +71,7 @@ def test_five_steps_of_stage_1_equal_the_released_code(golden_inputs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('quirk', [False, True])
 def test_five_steps_of_stage_2_equal_the_released_code(
   golden_inputs, monkeypatch, quirk
@@ -202,6 +204,7 @@ def assert_near(a, b, *, atol):
   )
 
 
+@pytest.mark.slow
 def test_stage_1_on_eight_devices_equals_one():
   def make_stage(axis_name):
     return Stage1(
@@ -225,6 +228,7 @@ def test_stage_1_on_eight_devices_equals_one():
   assert min(jax.tree.leaves(moved)) > 5e-5
 
 
+@pytest.mark.slow
 def test_stage_2_on_eight_devices_equals_one():
   coarse = EncoderDecoder(features=8)
   coarse_variables = jax.jit(coarse.init)(

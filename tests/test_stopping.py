@@ -13,6 +13,8 @@ import train_jobs
 from viton_jax.errors import EXIT_PEER_LOST, InputError
 from viton_jax.runtime import stopping
 
+pytestmark = pytest.mark.slow
+
 _LOST = [
   jax.errors.JaxRuntimeError('UNAVAILABLE: Socket closed'),
   jax.errors.JaxRuntimeError(

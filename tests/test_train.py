@@ -15,6 +15,8 @@ import train_jobs
 from viton_jax import checkpoints
 from viton_jax.training import metric_log
 
+pytestmark = pytest.mark.slow
+
 SMOKE = 'configs/stage1.py:smoke'
 
 

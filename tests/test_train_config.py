@@ -20,9 +20,10 @@ from viton_jax.training import loop, workdir
 
 ROOT = entry_points.ROOT
 # ml_collections reads config files in an old way.
-pytestmark = pytest.mark.filterwarnings(
-  'ignore:the load_module:DeprecationWarning'
-)
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning'),
+]
 
 
 @pytest.fixture(scope='module')

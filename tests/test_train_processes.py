@@ -13,6 +13,8 @@ from viton_jax import checkpoints
 from viton_jax.errors import EXIT_PEER_LOST
 from viton_jax.training import metric_log
 
+pytestmark = pytest.mark.slow
+
 
 def ends(processes) -> list[tuple[int, str, str]]:
   """(exit code, stdout, stderr) of each."""

@@ -21,6 +21,8 @@ from viton_jax import checkpoints
 from viton_jax.errors import EXIT_NOT_FINITE, InputError
 from viton_jax.training import loop, metric_log, schedules, workdir
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def averaged(packed, tmp_path_factory):

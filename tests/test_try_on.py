@@ -15,6 +15,8 @@ from input_pipeline.layouts import open_layout
 import viton_jax
 from viton_jax.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 _LEFT = 24  # Where the crop of tests/photograph.py begins.
 
 

@@ -19,6 +19,8 @@ from input_pipeline.formats import packed
 from viton_jax import checkpoints
 from viton_jax.serving import artifact
 
+pytestmark = pytest.mark.slow
+
 _ARCHIVE = pathlib.Path(__file__).parent / 'goldens' / 'written_by_0_1.tar.xz'
 
 

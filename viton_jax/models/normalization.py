@@ -8,6 +8,7 @@ from flax import linen as nn
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+import numpy as np
 
 
 class BatchNorm(nn.Module):
@@ -94,5 +95,7 @@ class ImageNorm(nn.Module):
     return (scaled + _to_image(bias)).astype(x.dtype)
 
 
-def _to_image(values: Float[Array, ' c']) -> Float[Array, '1 1 1 c']:
+def _to_image(
+  values: Float[Array, ' c'] | Float[np.ndarray, ' c'],
+) -> Float[Array, '1 1 1 c'] | Float[np.ndarray, '1 1 1 c']:
   return values[None, None, None]
