@@ -13,7 +13,7 @@ goes to pytest:
 
   launch/test.sh                       all of it, about 12 minutes on 2 cores
   launch/test.sh --fast                all linters, and the tests not marked slow:
-                                       3 minutes
+                                       2 minutes, 3 on a busy machine
   launch/test.sh tests/test_models.py -k golden
   launch/test.sh --dry_run             only shows the commands
 END
