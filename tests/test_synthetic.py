@@ -11,6 +11,20 @@ import scipy.io
 
 from input_pipeline.synthetic import dataset, garments, people, render_pair
 from viton_jax.errors import InputError
+from viton_jax.labels import (
+  L_ELBOW,
+  L_EYE,
+  L_HIP,
+  L_SHOULDER,
+  L_WRIST,
+  NECK,
+  NOSE,
+  R_ELBOW,
+  R_EYE,
+  R_HIP,
+  R_SHOULDER,
+  R_WRIST,
+)
 
 SEED, HEIGHT, WIDTH = 11, 192, 144
 TRAIN, TEST = 3, 3
@@ -174,7 +188,7 @@ def test_another_garment_leaves_face_and_backdrop_alone():
   backdrop = (own.parse == 0) & (other.parse == 0)
   backdrop = cv2.erode(backdrop.astype(np.uint8), np.ones((5, 5))) > 0
   head = np.isin(own.parse, (HAIR, FACE)) & np.isin(other.parse, (HAIR, FACE))
-  nose = people.make_person(SEED, 4, height=HEIGHT).joints[people.NOSE]
+  nose = people.make_person(SEED, 4, height=HEIGHT).joints[NOSE]
   head[int(nose[1]) + 5 :] = False
   same = own.person == other.person
   assert backdrop.sum() > 1000 and same[backdrop].all()
@@ -263,18 +277,18 @@ def test_stripes_follow_the_correspondence():
 def test_joints_lie_in_their_limbs():
   # Either the limb itself or what is drawn over it.
   allowed = {
-    people.NOSE: {FACE, 4},
-    people.R_EYE: {FACE, 4, HAIR},
-    people.L_EYE: {FACE, 4, HAIR},
-    people.NECK: {FACE, UPPER, HAIR, TORSO},
-    people.R_SHOULDER: {UPPER, RIGHT_ARM, FACE, HAIR, TORSO},
-    people.L_SHOULDER: {UPPER, LEFT_ARM, FACE, HAIR, TORSO},
-    people.R_ELBOW: {UPPER, RIGHT_ARM},
-    people.L_ELBOW: {UPPER, LEFT_ARM},
-    people.R_WRIST: {UPPER, RIGHT_ARM, LEFT_ARM},
-    people.L_WRIST: {UPPER, LEFT_ARM, RIGHT_ARM},
-    people.R_HIP: {UPPER, 9, 12, RIGHT_ARM, LEFT_ARM},
-    people.L_HIP: {UPPER, 9, 12, RIGHT_ARM, LEFT_ARM},
+    NOSE: {FACE, 4},
+    R_EYE: {FACE, 4, HAIR},
+    L_EYE: {FACE, 4, HAIR},
+    NECK: {FACE, UPPER, HAIR, TORSO},
+    R_SHOULDER: {UPPER, RIGHT_ARM, FACE, HAIR, TORSO},
+    L_SHOULDER: {UPPER, LEFT_ARM, FACE, HAIR, TORSO},
+    R_ELBOW: {UPPER, RIGHT_ARM},
+    L_ELBOW: {UPPER, LEFT_ARM},
+    R_WRIST: {UPPER, RIGHT_ARM, LEFT_ARM},
+    L_WRIST: {UPPER, LEFT_ARM, RIGHT_ARM},
+    R_HIP: {UPPER, 9, 12, RIGHT_ARM, LEFT_ARM},
+    L_HIP: {UPPER, 9, 12, RIGHT_ARM, LEFT_ARM},
   }
   seen = set()
   for index in range(1, 25):

@@ -3,11 +3,8 @@
 import numpy as np
 
 from input_pipeline.synthetic import drawing, figure
-from input_pipeline.synthetic.people import (
-  L_SHOULDER,
-  R_SHOULDER,
-  profile_at,
-)
+from input_pipeline.synthetic.people import profile_at
+from viton_jax.labels import L_SHOULDER, R_SHOULDER
 
 LEFT_ARM, RIGHT_ARM = 14, 15
 

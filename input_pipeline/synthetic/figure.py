@@ -4,12 +4,8 @@ import cv2
 import numpy as np
 
 from input_pipeline.synthetic import drawing
-from input_pipeline.synthetic.people import (
-  L_HIP,
-  R_HIP,
-  STREAM_SKIN,
-  profile_at,
-)
+from input_pipeline.synthetic.people import STREAM_SKIN, profile_at
+from viton_jax.labels import L_HIP, R_HIP
 
 PANTS, SKIRT, FACE, LEFT_LEG, RIGHT_LEG = 9, 12, 13, 16, 17
 # Bare chest and belly: LIP-20 has no label for them; as CIHP and our layouts.

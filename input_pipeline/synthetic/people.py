@@ -9,6 +9,19 @@ import dataclasses
 
 import numpy as np
 
+from viton_jax.labels import (
+  L_EAR,
+  L_EYE,
+  L_HIP,
+  L_SHOULDER,
+  NECK,
+  NOSE,
+  R_EAR,
+  R_EYE,
+  R_HIP,
+  R_SHOULDER,
+)
+
 # Streams of random numbers, so that one part never disturbs another.
 STREAM_PERSON, STREAM_GARMENT, STREAM_FOLDS, STREAM_SKIN = range(4)
 
@@ -77,28 +90,6 @@ BOTTOMS = (
   )
   / 255
 )
-
-# COCO-18 joints.
-(
-  NOSE,
-  NECK,
-  R_SHOULDER,
-  R_ELBOW,
-  R_WRIST,
-  L_SHOULDER,
-  L_ELBOW,
-  L_WRIST,
-  R_HIP,
-  R_KNEE,
-  R_ANKLE,
-  L_HIP,
-  L_KNEE,
-  L_ANKLE,
-  R_EYE,
-  L_EYE,
-  R_EAR,
-  L_EAR,
-) = range(18)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import Any
 import jax
 
 from input_pipeline import batches
+from viton_jax import choices
 from viton_jax.errors import InputError
-from viton_jax.training import feed
 
 # Old name -> the name now. All of them are leaves at the top.
 _RENAMED = {
@@ -146,11 +146,7 @@ def check(config: Any, info: batches.RecordsInfo) -> None:
       f'config.ema_decay: {config.ema_decay} is not within 0 and 1; set e.g. '
       '0.999.'
     )
-  if config.data.cache not in feed.CACHES:
-    raise InputError(
-      f'config.data.cache: {config.data.cache!r} is unknown; set one of '
-      f'{", ".join(feed.CACHES)}.'
-    )
+  choices.check('config.data.cache', config.data.cache, choices.Cache)
   if config.keep_best < 0 or (
     config.keep_best and not info.num_examples.get('validation')
   ):

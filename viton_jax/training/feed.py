@@ -19,7 +19,6 @@ from input_pipeline import batches
 from viton_jax.errors import InputError
 from viton_jax.runtime import parallel
 
-CACHES = ('none', 'host', 'device')
 _ROWS = 'rows'
 _LARGEST_SHARE = 0.7  # Of a device's memory that images may take.
 
