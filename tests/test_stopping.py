@@ -58,7 +58,7 @@ def test_no_lost_peer(error):
 
 
 def test_out_of_memory_beside_a_barrier_is_no_lost_peer():
-  """The real one: XLA names the operation in its message."""
+  """The real error, of this JAX."""
 
   def far_too_much(x):
     # 1 TiB. Of one long axis, or an iota of this shape, XLA itself dies.
