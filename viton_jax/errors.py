@@ -18,7 +18,24 @@ EXIT_INTERRUPTED = 130
 
 
 class InputError(ValueError):
-  """Bad input; the message is one sentence: file, value, remedy."""
+  """Bad input; the message is one sentence: file, value, remedy.
+
+  Attributes:
+    about: which of several inputs it is about, where somebody shows them side
+      by side: 'person', 'garment', 'pose', 'parse' or 'garment_mask'.
+  """
+
+  about: str | None = None
+
+
+@contextlib.contextmanager
+def concerning(what: str):
+  """Says of an InputError that leaves the context what it is about."""
+  try:
+    yield
+  except InputError as error:
+    error.about = error.about or what
+    raise
 
 
 def run(main: Callable[[], int | None]) -> None:

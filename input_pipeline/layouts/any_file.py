@@ -43,7 +43,7 @@ def read_people(
   _check_there(path)
   suffix = path.suffix.lower()
   if suffix == '.json':
-    return _people_of_json(path, frame)
+    return decode_people(files.read_file(path, 'pose'), str(path), frame)
   if suffix == '.mat':
     people = _candidates(files.read_mat(path), str(path))
     rule = 'VITON .mat (candidate, subset)'
@@ -73,14 +73,18 @@ def _check_there(path: pathlib.Path) -> None:
     ) from error
 
 
-def _people_of_json(path, frame):
-  if keypoint_files.is_dress_code(path):
-    joints = keypoint_files.read_dress_code(path, frame)
+def decode_people(
+  data: bytes, path: str, frame
+) -> tuple[list[np.ndarray], str]:
+  """As `read_people`, from the bytes of a JSON file and its name."""
+  content = keypoint_files.decode_json(data, path)
+  if keypoint_files.is_dress_code(content):
+    joints = keypoint_files.dress_code_joints(content, path, frame)
     return [joints], (
       'DressCode JSON, 18 joints scaled from 384 x 512 to '
       f'{frame[1]} x {frame[0]}'
     )
-  people, model = keypoint_files.read_openpose_people(path, frame)
+  people, model = keypoint_files.openpose_people(content, path, frame)
   if not people:
     raise InputError(
       f'{path}: nobody in it has a joint; estimate the pose again'
@@ -161,9 +165,21 @@ def read_labels(
         f'{labels} is said; use lip'
       )
     return _labels_of_mat(path, shape)
+  data = files.read_file(path, 'label map')
+  return decode_labels(data, str(path), shape, labels=labels)
+
+
+def decode_labels(
+  data: bytes, path: str, shape, *, labels: str = 'lip'
+) -> tuple[np.ndarray, str]:
+  """As `read_labels`, from the bytes of a PNG file and its name."""
+  if labels not in LABEL_SETS:
+    raise InputError(
+      f"labels '{labels}' are unknown; use {', '.join(LABEL_SETS)}"
+    )
   label_set = LABEL_SETS[labels]
-  found = label_maps.read_label_map(path, label_set, shape=shape)
-  kind = label_maps.png_kind(path)
+  found = label_maps.decode_label_map(data, path, label_set, shape=shape)
+  kind = label_maps.png_kind(data)
   if labels == 'lip' and kind != 'colours':
     return found, f'PNG of {kind}, taken for LIP'
   return found, f'PNG of {kind}, {label_set.name} to LIP'

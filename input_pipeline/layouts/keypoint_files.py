@@ -56,11 +56,12 @@ def read_openpose(
   return _there(joints, frame, path, coordinates_tell)
 
 
-def read_openpose_people(path: pathlib.Path, frame):
-  """Reads everybody in an OpenPose file.
+def openpose_people(content: dict, path, frame):
+  """Everybody in an OpenPose file.
 
   Args:
-    path: the JSON file.
+    content: of the JSON file.
+    path: its name, for errors.
     frame: (height, width) of the photo that the joints are in, in pixels.
 
   Returns:
@@ -71,7 +72,7 @@ def read_openpose_people(path: pathlib.Path, frame):
     InputError: as `read_openpose`.
   """
   found, people = 'COCO-18', []
-  for person in _people(_read_json(path), path):
+  for person in _people(content, path):
     found, joints = _person(person, path, None)
     people.append(_there(joints, frame, path, False))
   return [x for x in people if x.any()], found
@@ -130,10 +131,16 @@ def _there(joints, frame, path, coordinates_tell: bool):
 
 
 def read_dress_code(path: pathlib.Path, frame):
-  """Reads a file of DressCode: 18 joints in a frame of 384 x 512.
+  """Reads a file of DressCode; see `dress_code_joints`."""
+  return dress_code_joints(_read_json(path), path, frame)
+
+
+def dress_code_joints(content: dict, path, frame):
+  """The joints in a file of DressCode: 18 in a frame of 384 x 512.
 
   Args:
-    path: the JSON file, {'keypoints': 18 lists that begin with x, y}.
+    content: of the JSON file, {'keypoints': 18 lists that begin with x, y}.
+    path: its name, for errors.
     frame: (height, width) of the photo in pixels, to which they are scaled.
 
   Returns:
@@ -143,7 +150,7 @@ def read_dress_code(path: pathlib.Path, frame):
   Raises:
     InputError: no such file, or anything else in it.
   """
-  joints = _numbers(_read_json(path).get('keypoints', ()), path)
+  joints = _numbers(content.get('keypoints', ()), path)
   if (
     joints.ndim != 2
     or joints.shape[0] != NUM_KEYPOINTS
@@ -165,14 +172,17 @@ def read_dress_code(path: pathlib.Path, frame):
   )
 
 
-def is_dress_code(path: pathlib.Path) -> bool:
+def is_dress_code(content: dict) -> bool:
   """Whether a JSON file has DressCode's 'keypoints' and nobody else's."""
-  content = _read_json(path)
   return 'keypoints' in content and 'people' not in content
 
 
 def _read_json(path: pathlib.Path) -> dict:
-  data = files.read_file(path, 'pose')
+  return decode_json(files.read_file(path, 'pose'), path)
+
+
+def decode_json(data: bytes, path) -> dict:
+  """The object in a JSON file; `path` is its name, for errors."""
   try:
     content = json.loads(data)
   # Lists nested without end exhaust the parser.

@@ -42,13 +42,19 @@ def read_label_map(path: pathlib.Path, labels: LabelSet, *, shape):
       the set does not have.
   """
   data = files.read_file(path, 'label map')
-  indices = decode_indices(data, str(path), colours=labels.colours)
-  if indices.shape != tuple(shape):
+  return decode_label_map(data, str(path), labels, shape=shape)
+
+
+def decode_label_map(data: bytes, path: str, labels: LabelSet, *, shape):
+  """As `read_label_map`, from a file's bytes and its name."""
+  size = images.check_image(data, path)
+  if size != tuple(shape):
     raise InputError(
-      f'{path}: the label map is {indices.shape[1]} x {indices.shape[0]} '
+      f'{path}: the label map is {size[1]} x {size[0]} '
       f'pixels, its photo {shape[1]} x {shape[0]}; make both the same size '
       '(nearest neighbour for labels)'
     )
+  indices = decode_indices(data, path, colours=labels.colours)
   table = np.zeros(256, np.uint8)
   table[: len(labels.to_lip)] = labels.to_lip
   wrong = indices >= len(labels.to_lip)
@@ -62,11 +68,9 @@ def read_label_map(path: pathlib.Path, labels: LabelSet, *, shape):
   return table[indices]
 
 
-def png_kind(path: pathlib.Path) -> str:
+def png_kind(data: bytes) -> str:
   """'palette indices', 'grey levels' or 'colours', of a PNG that was read."""
-  with path.open('rb') as file:
-    header = file.read(26)
-  return {0: 'grey levels', 2: 'colours'}.get(header[25], 'palette indices')
+  return {0: 'grey levels', 2: 'colours'}.get(data[25], 'palette indices')
 
 
 def settle_garment(parse):

@@ -51,40 +51,68 @@ def compose(sample: Sample, try_on: engine.TryOn) -> Composition:
   Raises:
     InputError: the garment cannot be matched.
   """
-  working, fidelity = try_on.size, try_on.fidelity
-  height, width = working
+  example = network_example(sample, try_on)
+  batch = {name: value[None] for name, value in example.items()}
+  return compose_tried(sample, try_on(batch), 0, working_size=try_on.size)
+
+
+def network_example(
+  sample: Sample, try_on: engine.TryOn
+) -> dict[str, np.ndarray]:
+  """The arrays of a pair that `try_on` takes, without the batch axis."""
+  height, width = try_on.size
   example = working_example(
-    sample, height=height, width=width, fidelity=fidelity
+    sample, height=height, width=width, fidelity=try_on.fidelity
   )
-  batch = {
-    name: value[None]
+  return {
+    name: value
     for name, value in example.items()
     if isinstance(value, np.ndarray)
   }
-  tried = try_on(batch)
-  if tried.failures[0]:
-    raise InputError(f'{sample.name}: {tried.failures[0]}')
+
+
+def compose_tried(
+  sample: Sample,
+  tried: engine.TryOnBatch,
+  index: int,
+  *,
+  working_size: tuple[int, int],
+) -> Composition:
+  """One pair of the networks' batch, put together at the size of its photo.
+
+  Args:
+    sample: person and garment.
+    tried: the batch.
+    index: of the pair in the batch.
+    working_size: (h, w) of the networks' images.
+
+  Raises:
+    InputError: the garment cannot be matched.
+  """
+  reason = tried.failures[index]
+  if reason:
+    raise InputError(f'{sample.name}: {reason}')
   assert sample.garment_mask is not None  # Photos come with one.
   size = sample.parse.shape
   warped = warp_photo(
     spread_garment(sample.garment, sample.garment_mask),
-    tried.control_points[0],
-    working_size=working,
+    tried.control_points[index],
+    working_size=working_size,
     out_size=size,
   )
-  coarse = enlarge((tried.coarse[0] + 1) * 127.5, size).clip(0, 255)
-  alpha = enlarge(tried.alpha[0][..., 0], size).clip(0, 1)
-  mask = enlarge(tried.mask[0][..., 0], size)
+  coarse = enlarge((tried.coarse[index] + 1) * 127.5, size).clip(0, 255)
+  alpha = enlarge(tried.alpha[index][..., 0], size).clip(0, 1)
+  mask = enlarge(tried.mask[index][..., 0], size)
   image = coarse + alpha[..., None] * (warped - coarse)
   image = np.rint(image).astype(np.uint8)
   return Composition(
     image=image,
     changed=(sample.parse == GARMENT_LABEL) | (mask > 0.5),
     steps={
-      'coarse': to_uint8(tried.coarse[0]),
-      'mask': gray(tried.mask[0, ..., 0]),
+      'coarse': to_uint8(tried.coarse[index]),
+      'mask': gray(tried.mask[index, ..., 0]),
       'warped': warped,
-      'alpha': gray(tried.alpha[0, ..., 0]),
+      'alpha': gray(tried.alpha[index, ..., 0]),
       'composed': image,
     },
   )

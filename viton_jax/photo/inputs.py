@@ -1,6 +1,7 @@
 """Joints, labels and garment masks from the forms in which users have them.
 
-Each may be an array, a file, a model, or nothing: then the default finds it.
+Each may be an array, a file or its bytes, a model, or nothing: then the default
+finds it.
 Every function also says in words what it has used.
 """
 
@@ -12,28 +13,35 @@ import numpy as np
 
 from input_pipeline.layouts import any_file
 from viton_jax.errors import InputError
-from viton_jax.io.photos import read_photo
+from viton_jax.io.photos import decode_photo, read_photo
 from viton_jax.labels import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.perception import flat_garment
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose.estimation import choose_pose
-from viton_jax.perception.pose.estimator import largest_first
+from viton_jax.perception.pose.estimator import (
+  PoseEstimator,
+  largest_first,
+)
 
 _POSE_FILES = ('.json', '.mat', '.pkl', '.pickle')
 _LABEL_FILES = ('.png', '.jpg', '.jpeg', '.mat')
 Path = str | os.PathLike
-Given = np.ndarray | Path | None
+Given = np.ndarray | bytes | Path | None
 
 
 def people_of(
-  pose: Given, photo: np.ndarray, name: str, *, models_dir: Path | None = None
+  pose: Given | PoseEstimator,
+  photo: np.ndarray,
+  name: str,
+  *,
+  models_dir: Path | None = None,
 ) -> tuple[list[np.ndarray], str]:
   """The joints of the people in a photo.
 
   Args:
     pose: (18, 3) x, y in pixels of the photo and confidence; a file that
-      `any_file.read_people` knows; a pose model or its name; None: the default
-      model.
+      `any_file.read_people` knows; the bytes of a JSON file; a pose model or
+      its name; an open one; None: the default model.
     photo: (h, w, 3) uint8 RGB, upright.
     name: of the photo, for errors.
     models_dir: see `perception.estimate_pose`.
@@ -46,6 +54,13 @@ def people_of(
   """
   if isinstance(pose, np.ndarray):
     return [_joints(pose, name)], 'given'
+  if isinstance(pose, PoseEstimator):
+    return pose.find(photo), f'found by {pose.description}'
+  if isinstance(pose, bytes):
+    people, rule = any_file.decode_people(
+      pose, f'the joints of {name}', photo.shape[:2]
+    )
+    return largest_first([(one, 0.0) for one in people]), f'given, {rule}'
   path = pathlib.Path(pose) if pose is not None else None
   if path and path.suffix.lower() in _POSE_FILES:
     people, rule = any_file.read_people(
@@ -76,7 +91,7 @@ def _joints(pose: np.ndarray, name: str) -> np.ndarray:
 
 
 def labels_of(
-  parse: Given,
+  parse: Given | parsers.Parser,
   photo: np.ndarray,
   name: str,
   *,
@@ -88,8 +103,9 @@ def labels_of(
   """LIP-20 labels of the part of a photo that is dressed.
 
   Args:
-    parse: (h, w) uint8 LIP-20 labels of the whole photo; a PNG file of labels;
-      a parser's model file or name; None: the default parser.
+    parse: (h, w) uint8 LIP-20 labels of the whole photo; a PNG file of labels
+      or its bytes; a parser's model file or name; an open one; None: the
+      default parser.
     photo: (h, w, 3) uint8 RGB.
     name: of the photo, for errors.
     labels: what a file's numbers mean, of `labels.LABEL_SETS`.
@@ -115,6 +131,13 @@ def labels_of(
         f'{parse.max()}; give uint8 LIP-20 labels (0 to 19) of shape {frame}'
       )
     return cut(parse), 'given'
+  if isinstance(parse, parsers.Parser):
+    return parse.parse(cut(photo), keypoints), parse.description
+  if isinstance(parse, bytes):
+    found, rule = any_file.decode_labels(
+      parse, f'the labels of {name}', frame, labels=labels
+    )
+    return cut(found), f'given, {rule}'
   path = pathlib.Path(parse) if parse is not None else None
   if path and path.suffix.lower() in _LABEL_FILES:
     found, rule = any_file.read_labels(path, frame, labels=labels)
@@ -132,8 +155,8 @@ def garment_mask_of(
   """Which pixels of a garment's photo are the garment.
 
   Args:
-    mask: (h, w) bool, or a PNG file that is light where the garment is; None:
-      found in the photo.
+    mask: (h, w) bool, or a PNG file that is light where the garment is, or its
+      bytes; None: found in the photo.
     garment: (h, w, 3) uint8 RGB.
     opacity: (h, w) uint8 where the photo is a cut-out, else None.
     name: of the photo, for errors.
@@ -153,6 +176,13 @@ def garment_mask_of(
       raise InputError(f'{name}: {error}') from error
   elif isinstance(mask, np.ndarray):
     found, source = mask > 0, 'given'
+  elif isinstance(mask, bytes):
+    grey, _ = decode_photo(
+      mask,
+      f'the mask of {name}',
+      max_pixels=garment.shape[0] * garment.shape[1],
+    )
+    found, source = grey[..., 0] > 127, 'given'
   else:
     grey, _ = read_photo(mask, 'garment mask')
     found, source = grey[..., 0] > 127, f'of {mask}'

@@ -9,11 +9,12 @@ import numpy as np
 
 from input_pipeline.layouts.label_maps import settle_garment
 from input_pipeline.sample import Sample
-from viton_jax import networks
+from viton_jax import errors, networks
 from viton_jax.errors import InputError
 from viton_jax.io.photos import read_photo
 from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
 from viton_jax.perception.parsing import parsers
+from viton_jax.perception.pose.estimator import PoseEstimator
 from viton_jax.perception.pose.keypoints import draw_people
 from viton_jax.photo import composition, framing, inputs
 
@@ -116,29 +117,107 @@ def try_on(
         'workdir or an export), or --method paste, which needs none'
       )
     loaded = networks.load(checkpoint, refine_checkpoint, workers=1)
-  notes = []
-
-  def note(text):
-    notes.append(text)
-    say(text)
-
-  # ------------------------------------------------------------ the two photos
-  person_name, garment_name = (
+  names = tuple(
     os.fspath(x) if isinstance(x, str | os.PathLike) else f'the {what}'
     for what, x in (('person', person), ('garment', garment))
   )
   photo, _ = read_photo(person, 'person')
   cloth, opacity = read_photo(garment, 'garment')
-  mask, source = inputs.garment_mask_of(
-    garment_mask, cloth, opacity, garment_name
+  pair = prepare(
+    photo,
+    cloth,
+    opacity=opacity,
+    names=names,
+    size=loaded.size if loaded else composition.PASTE_SIZE,
+    pose=pose,
+    parse=parse,
+    labels=labels,
+    garment_mask=garment_mask,
+    person_index=person_index,
+    models_dir=models_dir,
+    say=say,
   )
+  if loaded:
+    return finish(pair, composition.compose(pair.sample, loaded))
+  return finish(pair, composition.paste(pair.sample))
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+  """Two photos, looked at and framed: what a try-on is computed from.
+
+  Attributes:
+    photo: (h, w, 3) uint8 RGB, the whole photo of the person.
+    sample: the part of it that is dressed, and the garment.
+    box: that part.
+    keypoints: (18, 3) float32 x, y in pixels of the photo, confidence.
+    notes: what was used and found, a sentence each.
+  """
+
+  photo: np.ndarray
+  sample: Sample
+  box: framing.Box
+  keypoints: np.ndarray
+  notes: tuple[str, ...]
+
+
+def prepare(
+  photo: np.ndarray,
+  cloth: np.ndarray,
+  *,
+  opacity: np.ndarray | None,
+  names: tuple[str, str],
+  size: tuple[int, int],
+  pose: inputs.Given | PoseEstimator = None,
+  parse: inputs.Given | parsers.Parser = None,
+  labels: str = 'lip',
+  garment_mask: inputs.Given = None,
+  person_index: int = 0,
+  models_dir: str | os.PathLike | None = None,
+  say: Callable[[str], None] = lambda note: None,
+) -> Pair:
+  """Finds the person, their labels and the garment, and frames them.
+
+  Args:
+    photo: (h, w, 3) uint8 RGB, the person.
+    cloth: (hg, wg, 3) uint8 RGB, the garment.
+    opacity: (hg, wg) uint8 of a garment that is cut out, else None.
+    names: of both photos, for errors.
+    size: (height, width) at which the networks work.
+    pose: see `try_on`; or the bytes of a JSON file, or an open pose model.
+    parse: see `try_on`; or the bytes of a PNG file, or an open parser.
+    labels: see `try_on`.
+    garment_mask: see `try_on`; or the bytes of an image file.
+    person_index: see `try_on`.
+    models_dir: see `try_on`.
+    say: is told each note as it comes.
+
+  Raises:
+    InputError: see `try_on`; its `about` says which of these it is about.
+  """
+  notes = []
+  person_name, garment_name = names
+
+  def note(text):
+    notes.append(text)
+    say(text)
+
+  given = garment_mask is not None
+  with errors.concerning('garment_mask' if given else 'garment'):
+    mask, source = inputs.garment_mask_of(
+      garment_mask, cloth, opacity, garment_name
+    )
   note(f'garment mask: {source}, {mask.mean():.0%} of {garment_name}')
 
   # ------------------------------------------------------- who is in the photo
-  people, source = inputs.people_of(
-    pose, photo, person_name, models_dir=models_dir
-  )
-  keypoints = framing.choose_person(people, person_index, person_name)
+  found_here = pose is None or isinstance(pose, PoseEstimator)
+  with errors.concerning('person' if found_here else 'pose'):
+    people, source = inputs.people_of(
+      pose, photo, person_name, models_dir=models_dir
+    )
+  with errors.concerning('person'):
+    keypoints = framing.choose_person(people, person_index, person_name)
+    framing.check_view(keypoints, photo.shape[:2], person_name)
   found = int((keypoints[:, 2] > 0).sum())
   note(
     f'joints: {source}, {found} of 18'
@@ -149,33 +228,32 @@ def try_on(
       else ''
     )
   )
-  framing.check_view(keypoints, photo.shape[:2], person_name)
 
   # ----------------------------------------------- the frame of the upper body
-  height, width = loaded.size if loaded else composition.PASTE_SIZE
+  height, width = size
   box = framing.upper_body(keypoints, photo.shape[:2], width / height)
   crop = framing.cut(photo, box, fill='edge')
   inside = keypoints.copy()
   inside[:, :2] -= (box.left, box.top)
   inside[keypoints[:, 2] <= 0] = 0
-  parsed, source = inputs.labels_of(
-    parse,
-    photo,
-    person_name,
-    labels=labels,
-    cut=lambda x: framing.cut(x, box, fill='edge' if x.ndim == 3 else 'zero'),
-    keypoints=inside,
-    models_dir=models_dir,
-  )
-  note(f'labels: {source}')
-  parsed = settle_garment(parsed)
-  if not (parsed == GARMENT_LABEL).any():
-    raise InputError(
-      f'{person_name}: no upper garment was found on the person; give the '
-      'labels with --parse FILE'
+  found_here = parse is None or isinstance(parse, parsers.Parser)
+  with errors.concerning('person' if found_here else 'parse'):
+    parsed, source = inputs.labels_of(
+      parse,
+      photo,
+      person_name,
+      labels=labels,
+      cut=lambda x: framing.cut(x, box, fill='edge' if x.ndim == 3 else 'zero'),
+      keypoints=inside,
+      models_dir=models_dir,
     )
-
-  # ------------------------------------------------------------- the try-on
+    note(f'labels: {source}')
+    parsed = settle_garment(parsed)
+    if not (parsed == GARMENT_LABEL).any():
+      raise InputError(
+        f'{person_name}: no upper garment was found on the person; give the '
+        'labels with --parse FILE'
+      )
   sample = Sample(
     person_id=pathlib.Path(person_name).name,
     garment_id=pathlib.Path(garment_name).name,
@@ -185,18 +263,23 @@ def try_on(
     parse=parsed,
     garment_mask=mask,
   )
-  if loaded:
-    composed = composition.compose(sample, loaded)
-  else:
-    composed = composition.paste(sample)
-  weight = framing.change_mask(composed.changed, np.isin(parsed, HEAD_LABELS))
-  image = framing.paste_back(photo, composed.image, weight, box)
+  return Pair(photo, sample, box, keypoints, tuple(notes))
+
+
+def finish(pair: Pair, composed: composition.Composition) -> TryOnResult:
+  """The dressed part, laid back into the photo."""
+  sample, box = pair.sample, pair.box
+  assert sample.garment_mask is not None  # `prepare` has found it.
+  weight = framing.change_mask(
+    composed.changed, np.isin(sample.parse, HEAD_LABELS)
+  )
+  image = framing.paste_back(pair.photo, composed.image, weight, box)
   steps = {
-    'person': crop,
-    'joints': draw_people(crop, [inside]),
-    'labels': parsers.colour_labels(crop, parsed),
-    'garment': cloth,
-    'garment mask': composition.gray(mask),
+    'person': sample.person,
+    'joints': draw_people(sample.person, [sample.keypoints]),
+    'labels': parsers.colour_labels(sample.person, sample.parse),
+    'garment': sample.garment,
+    'garment mask': composition.gray(sample.garment_mask),
     **composed.steps,
     'changed': composition.gray(weight),
     'result': framing.cut(image, box, fill='edge'),
@@ -204,9 +287,9 @@ def try_on(
   return TryOnResult(
     picture=image,
     box=box,
-    keypoints=keypoints,
-    parse=parsed,
-    garment_mask=mask,
+    keypoints=pair.keypoints,
+    parse=sample.parse,
+    garment_mask=sample.garment_mask,
     steps=steps,
-    notes=tuple(notes),
+    notes=pair.notes,
   )
