@@ -7,6 +7,9 @@ from viton_jax.errors import InputError
 # 'original' is VITON's released code to the digit, which the published weights
 # need; 'fixed' is without its defects.
 Fidelity = Literal['fixed', 'original']
+# How a try-on is put together: the photo stays where nothing changes, or the
+# networks' image is all of it.
+Composition = Literal['changes', 'whole']
 # Of convolutions; parameters are float32.
 DType = Literal['float32', 'bfloat16']
 # Prepared data; 'original_records' are those of VITON's own scripts.

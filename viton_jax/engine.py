@@ -31,6 +31,12 @@ RANGES = {
   'coarse': (-1, 1),
   'mask': (0, 1),
   'alpha': (0, 1),
+  'hidden': (0, 1),
+  'uncovered': (-1, 1),
+  'opacity': (0, 1),
+  'texture': (0, 1),
+  # 1 is a level of its own.
+  'shading': (0, 255 / 128),
 }
 
 
@@ -46,7 +52,10 @@ class TryOnBatch:
     warped: (b, h, w, 3), the garment warped to its place on the person.
     coarse: (b, h, w, 3), the encoder-decoder's image.
     mask: (b, h, w, 1), where the encoder-decoder puts the garment.
-    alpha: (b, h, w, 1), how much of `warped` shows.
+    alpha: (b, h, w, 1), how much of `warped` the refinement shows.
+    hidden: (b, h, w, 1), `uncovered` (b, h, w, 3), `opacity`, `texture` and
+      `shading` (b, h, w, 1): the layers that `output` is made of, see
+      `composition.Layers`.
     control_points: (b, 100, 2) float32 of the warp, see `geometry.warp_tps`.
     failures: a reason for each pair that could not be matched, else None; its
       `warped`, `alpha` and `output` mean nothing.
@@ -57,6 +66,11 @@ class TryOnBatch:
   coarse: Shaped[np.ndarray, 'b h w 3']
   mask: Shaped[np.ndarray, 'b h w 1']
   alpha: Shaped[np.ndarray, 'b h w 1']
+  hidden: Shaped[np.ndarray, 'b h w 1']
+  uncovered: Shaped[np.ndarray, 'b h w 3']
+  opacity: Shaped[np.ndarray, 'b h w 1']
+  texture: Shaped[np.ndarray, 'b h w 1']
+  shading: Shaped[np.ndarray, 'b h w 1']
   control_points: Float[np.ndarray, 'b n 2']
   failures: list[str | None]
 
@@ -69,8 +83,8 @@ class TryOn:
     size: (height, width) of all images.
     fidelity: 'fixed' or 'original'.
     coarse: batch -> `mask` (b, h, w, 1) and `coarse` (b, h, w, 3), float32.
-    refine: (`garment`, `control_points`, `mask` and `coarse` of a batch) -> the
-      images of `RANGES`. Both may be given more arrays than they read.
+    refine: (a batch with `control_points`, and `mask` and `coarse` of the first
+      half) -> the images of `RANGES`. Both ignore arrays that they do not read.
     workers: threads of the matching.
     max_batch: a power of two. Larger batches are cut into pieces of this size,
       smaller ones padded to a power of two, so that XLA compiles for few sizes.
@@ -115,7 +129,9 @@ class TryOn:
     if self.png_round_trip:
       predicted = png_round_trip(predicted)
     points = pad({'control_points': control_points}, size)
-    images = self.refine({**padded, **predicted, **points})
+    images = dict(self.refine({**padded, **predicted, **points}))
+    if 'opacity' not in images:  # Exported before there were layers.
+      images |= whole_layers(images)
     return TryOnBatch(
       **{name: np.asarray(images[name])[:count] for name in RANGES},
       control_points=control_points,
@@ -146,6 +162,22 @@ def match_masks(
     matches = list(pool.map(match, garment_masks, predicted_masks))
   points, failures = zip(*matches, strict=True)
   return np.stack(points), list(failures)
+
+
+def whole_layers(images: Mapping[str, Any]) -> dict[str, Any]:
+  """The layers of VITON's own image, see `composition.whole`.
+
+  Args:
+    images: `coarse` (b, h, w, 3) and `alpha` (b, h, w, 1), as uint8.
+  """
+  alpha = np.asarray(images['alpha'])
+  return {
+    'hidden': np.full_like(alpha, 255),
+    'uncovered': images['coarse'],
+    'opacity': np.full_like(alpha, 255),
+    'texture': alpha,
+    'shading': np.full_like(alpha, 128),
+  }
 
 
 def join(pieces: list[TryOnBatch]) -> TryOnBatch:

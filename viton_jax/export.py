@@ -30,9 +30,9 @@ import numpy as np
 from input_pipeline.sample import working_example
 from input_pipeline.synthetic.pairs import render_pair
 import viton_jax
-from viton_jax import checkpoints, engine, errors, networks
+from viton_jax import checkpoints, choices, engine, errors, networks
 from viton_jax.checkpoints import Checkpoint, safetensors_files
-from viton_jax.choices import DType, Fidelity
+from viton_jax.choices import Composition, DType, Fidelity
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.labels import HEAD_LABELS, NUM_LABELS
@@ -41,6 +41,9 @@ from viton_jax.serving.programs import PLATFORMS
 
 FORMATS = ('stablehlo', 'savedmodel')
 TOLERANCE = 2  # Grey levels of 255.
+# The share of values that may differ by more: a pixel where the predicted mask
+# is one half belongs to either region.
+_MANY = 1e-3
 _PAIRS = 3
 _LICENCE = (
   'Code: Apache-2.0. The weights carry the terms of the data and of the '
@@ -78,6 +81,12 @@ def parse_arguments() -> argparse.Namespace:
     help='of the convolutions; weights stay float32 (default: %(default)s)',
   )
   add(
+    '--composition',
+    choices=choices.values_of(Composition),
+    help="'changes': the photo stays where nothing changes; 'whole': VITON's "
+    "own image (default: whole for fidelity 'original', else changes)",
+  )
+  add(
     '--licence',
     default=_LICENCE,
     metavar='TEXT',
@@ -110,6 +119,9 @@ def main() -> int:
   pair = checkpoints.read_pair(
     arguments.checkpoint, arguments.refine_checkpoint
   )
+  composing = arguments.composition or networks.default_composition(
+    pair[0].fidelity
+  )
   try:
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
@@ -117,15 +129,23 @@ def main() -> int:
     ) as folder:
       partial = pathlib.Path(folder) / out_dir.name
       partial.mkdir()
-      write(partial, pair, dtype=arguments.dtype, licence=arguments.licence)
+      write(
+        partial,
+        pair,
+        dtype=arguments.dtype,
+        composing=composing,
+        licence=arguments.licence,
+      )
       written = time.monotonic()
       print(f'exported in {written - begin:.1f} s')
-      batch, live = try_on_live(arguments, pair[0])
+      batch, live = try_on_live(arguments, pair[0], composing)
       compare(live, run_fresh(partial, batch), 'stablehlo, fresh process')
       if 'savedmodel' in formats:
         from viton_jax.serving import saved_model  # Needs TensorFlow.
 
-        saved_model.write(partial, pair, dtype=arguments.dtype)
+        saved_model.write(
+          partial, pair, dtype=arguments.dtype, composing=composing
+        )
         tried = saved_model.check(partial, batch, pair[0])
         compare(live, tried, 'SavedModel, TensorFlow')
       write_manifest_files(partial)
@@ -145,6 +165,7 @@ def write(
   pair: tuple[Checkpoint, Checkpoint],
   *,
   dtype: DType,
+  composing: Composition,
   licence: str,
 ) -> None:
   """Writes programs, weights and a manifest that lacks the comparison.
@@ -153,18 +174,21 @@ def write(
     folder: an empty one.
     pair: encoder-decoder and refinement network.
     dtype: 'float32' or 'bfloat16', of the convolutions.
+    composing: see `networks.pure_steps`.
     licence: note for the manifest.
   """
   first, _ = pair
-  inputs = programs.describe_inputs(first.size, first.fidelity)
+  inputs = programs.describe_inputs(
+    first.size, first.fidelity, composing=composing
+  )
   specs = inputs | programs.describe_between(first.size)
   named = {}
   for (name, function), network in zip(
-    programs.functions(*pair, dtype=dtype).items(),
+    programs.functions(*pair, dtype=dtype, composing=composing).items(),
     pair,
     strict=True,
   ):
-    names = programs.input_names(name, inputs)
+    names = programs.input_names(name, composing, first.fidelity)
     variables = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
       programs.weights_of(network),
@@ -194,6 +218,7 @@ def write(
       'height': h,
       'width': w,
       'dtype': dtype,
+      'composition': composing,
       'platforms': list(PLATFORMS),
       'inputs': inputs,
       'from_parse': {
@@ -252,7 +277,9 @@ def write_manifest_files(folder: pathlib.Path) -> None:
   storage.write_json(folder / artifact.MANIFEST, manifest)
 
 
-def drawn_batch(size: tuple[int, int], fidelity: Fidelity) -> dict:
+def drawn_batch(
+  size: tuple[int, int], fidelity: Fidelity, *, composing: Composition
+) -> dict:
   """Working examples of drawn people in each other's garments."""
   height, width = size
   examples = []
@@ -262,17 +289,20 @@ def drawn_batch(size: tuple[int, int], fidelity: Fidelity) -> dict:
     examples.append(
       working_example(sample, height=height, width=width, fidelity=fidelity)
     )
-  names = programs.describe_inputs(size, fidelity)
+  names = programs.describe_inputs(size, fidelity, composing=composing)
   return {name: np.stack([x[name] for x in examples]) for name in names}
 
 
 def try_on_live(
-  arguments: argparse.Namespace, first: Checkpoint
+  arguments: argparse.Namespace, first: Checkpoint, composing: Composition
 ) -> tuple[dict, engine.TryOnBatch]:
   """The comparison's batch, and the live model's try-on of it as uint8."""
-  batch = drawn_batch(first.size, first.fidelity)
+  batch = drawn_batch(first.size, first.fidelity, composing=composing)
   try_on = networks.load(
-    arguments.checkpoint, arguments.refine_checkpoint, dtype=arguments.dtype
+    arguments.checkpoint,
+    arguments.refine_checkpoint,
+    dtype=arguments.dtype,
+    composing=composing,
   )
   return batch, engine.levels_of(try_on(batch))
 
@@ -314,19 +344,19 @@ def compare(
     f'{what}, against the live model ({len(live.failures)} drawn pairs, '
     f'{matched} matched), grey levels of 255:'
   )
-  worst = 0
+  worst = 0.0
   for name in engine.RANGES:
     values = (getattr(one, name).astype(int) for one in (live, tried))
     apart = np.abs(np.subtract(*values))
-    worst = max(worst, apart.max())
+    worst = max(worst, (apart > TOLERANCE).mean())
     print(
-      f'  {name:8} largest difference {apart.max()}, '
+      f'  {name:9} largest difference {apart.max()}, '
       f'{100 * (apart > 0).mean():.3f} % of values differ'
     )
-  if worst > TOLERANCE or live.failures != tried.failures:
+  if worst > _MANY or live.failures != tried.failures:
     raise RuntimeError(
-      f'{what}: differs from the live model by {worst} of 255, more than '
-      f'{TOLERANCE}; nothing was written.'
+      f'{what}: {100 * worst:.2f} % of values differ from the live model by '
+      f'more than {TOLERANCE} of 255; nothing was written.'
     )
 
 

@@ -25,7 +25,7 @@ some pairs failed and the manifest says why; 130 stopped by a signal.
 import argparse
 
 from input_pipeline.layouts import LAYOUTS
-from viton_jax import errors
+from viton_jax import choices, errors
 from viton_jax.jobs import run, writers
 from viton_jax.runtime import distributed, stopping
 
@@ -63,6 +63,12 @@ def parse_arguments() -> argparse.Namespace:
     choices=('float32', 'bfloat16'),
     help='of the convolutions; bfloat16 is faster on accelerators and within '
     'a grey level or two (default: %(default)s)',
+  )
+  add(
+    '--composition',
+    choices=choices.values_of(choices.Composition),
+    help="'changes': the photo stays where nothing changes; 'whole': VITON's "
+    "own image (default: whole for fidelity 'original', else changes)",
   )
   add(
     '--batch_size',

@@ -8,7 +8,9 @@ that sums and counts can be added up over batches. float32.
     paste    the warped garment pasted wherever the predicted mask is at least
              1/2, on the coarse image
     coarse   the encoder-decoder's image alone
-    result   the refined image
+    whole    VITON's image: coarse and warped garment, mixed by the refinement
+    result   what is shown: unless composed whole, the photo where nothing
+             changes
 """
 
 import functools
@@ -23,7 +25,7 @@ from viton_jax.representation import to_uint8
 
 # Plain arrays as well as those of a device.
 _Array = Array | np.ndarray
-METHODS = ('paste', 'coarse', 'result')
+METHODS = ('paste', 'coarse', 'whole', 'result')
 METRICS = ('l1', 'ssim', 'garment_l1', 'garment_ssim')
 _RADIUS_PX = 5
 _SIGMA_PX = 1.5
@@ -35,6 +37,7 @@ def compare_methods(
   coarse: Float[np.ndarray, 'b h w 3'],
   warped: Float[np.ndarray, 'b h w 3'],
   mask: Float[np.ndarray, 'b h w 1'],
+  alpha: Float[np.ndarray, 'b h w 1'],
   truth: UInt8[np.ndarray, 'b h w 3'],
   region: Bool[np.ndarray, 'b h w'],
 ) -> list[dict[str, dict[str, float]]]:
@@ -48,6 +51,7 @@ def compare_methods(
     coarse: (b, h, w, 3) in [-1, 1].
     warped: (b, h, w, 3) in [-1, 1].
     mask: (b, h, w, 1) in [0, 1].
+    alpha: (b, h, w, 1), how much of `warped` the refinement shows.
     truth: (b, h, w, 3) uint8, the true images.
     region: (b, h, w) bool, where the true images show the garment.
 
@@ -55,9 +59,11 @@ def compare_methods(
     b times method -> metric -> value; NaN where a region is empty.
   """
   pasted = np.where(mask >= 0.5, warped, coarse)
+  whole = coarse + alpha * (warped - coarse)
+  tried = pasted, coarse, whole, output
   values = {
     method: jax.tree.map(np.asarray, _compare(images, truth, region))
-    for method, images in zip(METHODS, (pasted, coarse, output), strict=True)
+    for method, images in zip(METHODS, tried, strict=True)
   }
   return [
     {

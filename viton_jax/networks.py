@@ -5,6 +5,7 @@ those of two checkpoints for `engine.TryOn`, which needs no Flax by itself.
 """
 
 from collections.abc import Callable, Mapping
+import dataclasses
 import functools
 import os
 from typing import Any, cast
@@ -13,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
 
-from viton_jax import checkpoints, engine, geometry
+from viton_jax import checkpoints, choices, composition, engine, geometry
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.choices import DType, Fidelity
+from viton_jax.choices import Composition, DType, Fidelity
 from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
 from viton_jax.runtime import environment, parallel
@@ -34,6 +35,8 @@ COARSE_INPUTS = (
   'pose_limit',
 )
 REFINE_INPUTS = ('garment', 'control_points', 'mask', 'coarse')
+# What composing changes reads besides.
+CHANGES_INPUTS = ('garment_mask', 'person', 'parse', 'keypoints')
 
 
 def predict_coarse(
@@ -114,8 +117,56 @@ def bounded_mask(
   return garment_mask if fidelity == 'original' else garment_mask.clip(0.0, 1.0)
 
 
+def compose_changes(
+  batch: Batch,
+  images: Mapping[str, Array],
+  *,
+  coarse: Float[Array, 'b h w 3'],
+  mask: Float[Array, 'b h w 1'],
+) -> tuple[Float[Array, 'b h w 3'], composition.Layers]:
+  """Lays the new garment into the photo, which stays where nothing changes.
+
+  Args:
+    batch: `person` (b, h, w, 3) in 0..255, `parse` (b, h, w) LIP-20 labels,
+      `keypoints` (b, 18, 3), `garment_mask` (b, h, w) 0 or 1, and
+      `control_points`, see `geometry.warp_tps`.
+    images: what `predict_refined` gives.
+    coarse: (b, h, w, 3) in [-1, 1].
+    mask: (b, h, w, 1) in 0..1.
+
+  Returns:
+    The try-on in [-1, 1], and its layers, in 0..1.
+  """
+  person = jnp.asarray(batch['person']).astype(jnp.float32) / 255.0
+  coarse, warped = (0.5 * (x + 1.0) for x in (coarse, images['warped']))
+  parse, garment_mask = batch['parse'], batch['garment_mask']
+  covered = geometry.warp_tps(
+    jnp.asarray(garment_mask).astype(jnp.float32)[..., None],
+    jnp.asarray(batch['control_points'], jnp.float32),
+  ).clip(0.0, 1.0)
+  warped = composition.spread(warped, covered)
+  layers = composition.make_layers(
+    person,
+    jnp.asarray(parse),
+    composition.find_regions(
+      parse, batch['keypoints'], mask=mask[..., 0], garment_mask=garment_mask
+    ),
+    coarse=coarse,
+    warped=warped,
+    covered=covered,
+    alpha=images['alpha'].clip(0.0, 1.0),
+    mask=mask,
+  )
+  output = composition.compose(person, coarse, warped, layers=layers)
+  return output.clip(0.0, 1.0) * 2.0 - 1.0, layers
+
+
 def pure_steps(
-  first: Checkpoint, second: Checkpoint, *, dtype: DType
+  first: Checkpoint,
+  second: Checkpoint,
+  *,
+  dtype: DType,
+  composing: Composition,
 ) -> tuple[Callable, Callable]:
   """Both halves of a try-on as pure functions of (variables, batch).
 
@@ -123,13 +174,16 @@ def pure_steps(
     first: the encoder-decoder.
     second: the refinement network.
     dtype: 'float32' or 'bfloat16', of the convolutions.
+    composing: 'changes': the photo stays where nothing changes; 'whole':
+      VITON's own image.
 
   Returns:
     A function from `COARSE_INPUTS` to `mask` (b, h, w, 1) and `coarse`
-    (b, h, w, 3), and one from `REFINE_INPUTS` to the images of
+    (b, h, w, 3), and one from `refine_inputs` to the images of
     `engine.RANGES`, float32.
   """
   fidelity = first.fidelity
+  choices.check('composition', composing, Composition)
   encoder_decoder = EncoderDecoder(
     features=first.features,
     dtype=jnp.dtype(dtype),
@@ -153,10 +207,33 @@ def pure_steps(
       model=refinement,
       fidelity=fidelity,
     )
-    mask = jnp.clip(batch['mask'], 0, 1)
-    return images | {'coarse': batch['coarse'], 'mask': mask}
+    coarse, mask = batch['coarse'], jnp.clip(batch['mask'], 0, 1)
+    if composing == 'whole':
+      layers = composition.whole(coarse, images['alpha'])
+      uncovered = layers.uncovered
+    else:
+      images['output'], layers = compose_changes(
+        batch, images, coarse=coarse, mask=mask
+      )
+      uncovered = layers.uncovered * 2.0 - 1.0
+    return (
+      images
+      | {'coarse': coarse, 'mask': mask}
+      | dataclasses.asdict(layers)
+      | {'uncovered': uncovered}
+    )
 
   return coarse, refine
+
+
+def default_composition(fidelity: Fidelity) -> Composition:
+  """'whole' in fidelity 'original', as VITON's code does, else 'changes'."""
+  return 'whole' if fidelity == 'original' else 'changes'
+
+
+def refine_inputs(composing: Composition) -> tuple[str, ...]:
+  """What the second half of a try-on reads of a batch."""
+  return REFINE_INPUTS + (CHANGES_INPUTS if composing == 'changes' else ())
 
 
 def load(
@@ -164,6 +241,7 @@ def load(
   refine_checkpoint: str | os.PathLike | None = None,
   *,
   dtype: DType = 'float32',
+  composing: Composition | None = None,
   workers: int | None = None,
   png_round_trip: bool = False,
 ) -> engine.TryOn:
@@ -173,6 +251,7 @@ def load(
     checkpoint: see `checkpoints.read_pair`.
     refine_checkpoint: see `checkpoints.read_pair`.
     dtype: 'float32' or 'bfloat16', of the convolutions.
+    composing: see `pure_steps`; None: `default_composition`.
     workers: threads of the matching; None: one a core.
     png_round_trip: see `engine.TryOn`.
 
@@ -180,12 +259,13 @@ def load(
     InputError: see `checkpoints.read_pair`.
   """
   first, second = checkpoints.read_pair(checkpoint, refine_checkpoint)
-  coarse, refine = pure_steps(first, second, dtype=dtype)
+  composing = composing or default_composition(first.fidelity)
+  coarse, refine = pure_steps(first, second, dtype=dtype, composing=composing)
   return engine.TryOn(
     size=first.size,
     fidelity=first.fidelity,
     coarse=_compiled(coarse, first.variables, COARSE_INPUTS),
-    refine=_compiled(refine, second.variables, REFINE_INPUTS),
+    refine=_compiled(refine, second.variables, refine_inputs(composing)),
     workers=workers or environment.cores(),
     png_round_trip=png_round_trip,
   )

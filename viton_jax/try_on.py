@@ -21,7 +21,7 @@ import argparse
 import pathlib
 import time
 
-from viton_jax import errors, labels
+from viton_jax import choices, errors, labels
 from viton_jax.photo.output import check_output, steps_sheet, write_image
 from viton_jax.photo.try_on import METHODS, try_on
 from viton_jax.runtime import compile_cache
@@ -52,6 +52,13 @@ def parse_arguments() -> argparse.Namespace:
     '`python -m viton_jax.convert` or `export` wrote, or stage 1',
   )
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
+  add(
+    '--composition',
+    choices=choices.values_of(choices.Composition),
+    help="'changes': the photo stays where nothing changes; 'whole': all of "
+    "the frame is the networks' image (default: whole for fidelity "
+    "'original', else changes)",
+  )
   add(
     '--pose',
     help='joints: a file (OpenPose JSON, VITON .mat ...), or a pose model',

@@ -8,11 +8,13 @@ from collections.abc import Callable
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from viton_jax import engine, networks
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.choices import DType
+from viton_jax.choices import Composition, DType
+from viton_jax.models import compose
 from viton_jax.representation import to_uint8
 from viton_jax.runtime import parallel
 
@@ -28,8 +30,8 @@ class DeviceSteps:
     coarse: split batch of working examples -> `mask` (d, b/d, h, w, 1) and
       `coarse` (d, b/d, h, w, 3), float32.
     refine: (split batch, control points (b, 100, 2), what `coarse` gave) ->
-      `values`, the float32 images of `engine.RANGES`, and `images`, the same as
-      uint8.
+      `values`, float32 images of `engine.RANGES`, and `images`, the steps
+      of a pair's page as uint8, see `pipeline.PairResult`.
   """
 
   coarse: Callable[[dict], dict]
@@ -40,7 +42,8 @@ def make_steps(
   first: Checkpoint,
   second: Checkpoint,
   *,
-  dtype: DType = 'float32',
+  dtype: DType,
+  composing: Composition,
   png_round_trip: bool = False,
 ) -> DeviceSteps:
   """Puts both networks on all devices of this process.
@@ -49,18 +52,26 @@ def make_steps(
     first: the encoder-decoder.
     second: the refinement network.
     dtype: 'float32' or 'bfloat16', of the convolutions.
+    composing: see `networks.pure_steps`.
     png_round_trip: see `engine.TryOn`.
   """
-  coarse_step, refine_step = networks.pure_steps(first, second, dtype=dtype)
+  coarse_step, refine_step = networks.pure_steps(
+    first, second, dtype=dtype, composing=composing
+  )
 
   def refine_both(variables, batch):
     values = refine_step(variables, batch)
     images = {
-      name: to_uint8(value, engine.RANGES[name])
-      for name, value in values.items()
+      name: to_uint8(values[name], engine.RANGES[name])
+      for name in ('output', 'warped', 'coarse', 'mask', 'alpha')
     }
+    # VITON's own image, and where the photo does not stay.
+    whole = compose(values['alpha'], values['warped'], values['coarse'])
+    changed = jnp.maximum(values['hidden'], values['opacity'])
+    images |= {'whole': to_uint8(whole), 'changed': to_uint8(changed, (0, 1))}
     return {'values': values, 'images': images}
 
+  refine_names = networks.refine_inputs(composing)
   run_coarse = parallel.predict_split(coarse_step)
   run_refine = parallel.predict_split(refine_both)
   coarse_variables = parallel.replicate(first.variables)
@@ -75,8 +86,9 @@ def make_steps(
       whole = jax.tree.map(parallel.unshard, predicted)
       predicted = parallel.shard(engine.png_round_trip(whole))
     points = parallel.shard({'control_points': control_points})
+    everything = {**batch, **points, **predicted}
     return run_refine(
-      refine_variables, {'garment': batch['garment'], **points, **predicted}
+      refine_variables, {x: everything[x] for x in refine_names}
     )
 
   return DeviceSteps(coarse, refine)

@@ -280,9 +280,7 @@ def stack_examples(
   """
   examples = [one.example for one in group]
   batch = {
-    key: np.stack([example[key] for example in examples])
-    for key in examples[0]
-    if key != 'garment_mask'  # The matching's.
+    key: np.stack([example[key] for example in examples]) for key in examples[0]
   }
   return parallel.pad(batch, batch_size)
 
@@ -349,6 +347,7 @@ def _compare(values, group: list[Loaded]) -> list[dict | None]:
     coarse=values['coarse'],
     warped=values['warped'],
     mask=values['mask'],
+    alpha=values['alpha'],
     truth=truth,
     region=region,
   )

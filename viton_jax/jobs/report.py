@@ -13,13 +13,15 @@ from viton_jax.metrics import METHODS, METRICS
 
 COLUMNS = (
   'person',
+  'result',
   'garment',
+  'truth',
   'coarse',
   'mask',
   'warped',
   'alpha',
-  'result',
-  'truth',
+  'whole',
+  'changed',
 )
 _SHEET_ROWS = 6
 _REASONS = 3
@@ -35,19 +37,24 @@ class Mean:
 
   def __init__(self):
     self.count = 0
-    self._sums = {method: dict.fromkeys(METRICS, 0.0) for method in METHODS}
+    self._methods = set()  # Earlier versions had fewer.
+    self._sums: dict[str, dict[str, float]] = {
+      method: dict.fromkeys(METRICS, 0.0) for method in METHODS
+    }
 
   def add(self, pair: dict[str, dict[str, float]]) -> None:
     self.count += 1
-    for method, row in self._sums.items():
-      for name in row:
-        row[name] += pair[method][name]
+    self._methods |= pair.keys()
+    for method, values in pair.items():
+      for name, value in values.items():
+        self._sums[method][name] += value
 
   def values(self) -> dict[str, dict[str, float]]:
     """Method -> metric -> mean; there must be a pair."""
     return {
       method: {name: total / self.count for name, total in row.items()}
       for method, row in self._sums.items()
+      if method in self._methods
     }
 
 

@@ -13,7 +13,7 @@ import jax
 
 from input_pipeline.layouts import open_layout
 from viton_jax import checkpoints, errors
-from viton_jax.choices import DType, ImageFormat
+from viton_jax.choices import Composition, DType, ImageFormat
 from viton_jax.errors import InputError
 from viton_jax.jobs import (
   device_steps,
@@ -24,6 +24,7 @@ from viton_jax.jobs import (
   workers,
   writers,
 )
+from viton_jax.networks import default_composition
 from viton_jax.runtime import compile_cache, environment, parallel, progress
 
 PROCESSES_FROM = 500  # Pairs; starting processes takes seconds.
@@ -43,6 +44,7 @@ class Options:
       merging may leave it out.
     refine_checkpoint: the refinement network's where it lies elsewhere.
     dtype: of the convolutions.
+    composition: see `networks.pure_steps`; None: by the checkpoint's fidelity.
     batch_size: over all devices of this process; None: by the platform.
     png_round_trip: see `engine.TryOn`.
     output: an image format, or 'tfrecord'.
@@ -64,6 +66,7 @@ class Options:
   checkpoint: str | None = None
   refine_checkpoint: str | None = None
   dtype: DType = 'float32'
+  composition: Composition | None = None
   batch_size: int | None = None
   png_round_trip: bool = False
   output: str = 'png'
@@ -127,6 +130,8 @@ def run(options: Options) -> int:
   )
   print(layout.found)
   names = folder.unique_pairs(layout.pairs)
+  composing = options.composition or default_composition(networks[0].fidelity)
+  options = dataclasses.replace(options, composition=composing)
   settings = settings_of(options, layout, names)
   if options.dry_run:
     return _dry_run(options, layout, networks, names, shard)
@@ -134,7 +139,10 @@ def run(options: Options) -> int:
   # Before the shard is claimed: from then on a signal waits for the pairs that
   # are begun, and this takes seconds.
   steps = device_steps.make_steps(
-    *networks, dtype=options.dtype, png_round_trip=options.png_round_trip
+    *networks,
+    dtype=options.dtype,
+    composing=composing,
+    png_round_trip=options.png_round_trip,
   )
   work = workers.work_of(layout, networks[0])
   with folder.claim(out_dir, settings, shard) as claim:
@@ -223,6 +231,7 @@ def settings_of(options, layout, names) -> dict:
     ),
     'png_round_trip': options.png_round_trip,
     'dtype': options.dtype,
+    'composition': options.composition,
     'output': options.output,
     'quality': options.quality,
     'record_format': options.record_format,

@@ -87,7 +87,7 @@ def read(work: Work, name: str, pair: tuple[str, str]) -> Loaded:
   arrays = {
     key: value
     for key, value in example.items()
-    if isinstance(value, np.ndarray) and key != 'parse'  # Not read here.
+    if isinstance(value, np.ndarray)
   }
   return Loaded(name, pair, arrays, truth_of(sample, work.size))
 

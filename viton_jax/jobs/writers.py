@@ -38,6 +38,8 @@ STEP_COLUMNS = (
   'mask',
   'warped',
   'alpha',
+  'whole',
+  'changed',
   'truth',
 )
 _RECORD_STEPS = ('coarse', 'mask', 'warped', 'alpha')

@@ -10,13 +10,14 @@ import numpy as np
 from input_pipeline.layouts.label_maps import settle_garment
 from input_pipeline.sample import Sample
 from viton_jax import errors, networks
+from viton_jax.choices import Composition
 from viton_jax.errors import InputError
 from viton_jax.io.photos import read_photo
-from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
+from viton_jax.labels import GARMENT_LABEL
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose.estimator import PoseEstimator
 from viton_jax.perception.pose.keypoints import draw_people
-from viton_jax.photo import composition, framing, inputs
+from viton_jax.photo import framing, full_size, inputs
 
 METHODS = ('viton', 'paste')
 Photo = np.ndarray | str | os.PathLike
@@ -67,6 +68,7 @@ def try_on(
   pose: Photo | None = None,
   parse: Photo | None = None,
   refine_checkpoint: str | os.PathLike | None = None,
+  composition: Composition | None = None,
   labels: str = 'lip',
   garment_mask: Photo | None = None,
   person_index: int = 0,
@@ -91,6 +93,8 @@ def try_on(
       .mat file; or a parser model; None: a known parser if its file is there,
       else GrabCut.
     refine_checkpoint: the refinement network where it lies elsewhere.
+    composition: 'changes': the photo stays where nothing changes; 'whole': all
+      of the frame is the networks' image; None: by the checkpoint.
     labels: what a parse file's numbers mean: 'lip', 'cihp' or 'atr'.
     garment_mask: (hg, wg) bool or an image file, light on the garment; None:
       found in the photo.
@@ -116,7 +120,9 @@ def try_on(
         "method 'viton' needs trained networks; give --checkpoint (a demo, a "
         'workdir or an export), or --method paste, which needs none'
       )
-    loaded = networks.load(checkpoint, refine_checkpoint, workers=1)
+    loaded = networks.load(
+      checkpoint, refine_checkpoint, composing=composition, workers=1
+    )
   names = tuple(
     os.fspath(x) if isinstance(x, str | os.PathLike) else f'the {what}'
     for what, x in (('person', person), ('garment', garment))
@@ -128,7 +134,7 @@ def try_on(
     cloth,
     opacity=opacity,
     names=names,
-    size=loaded.size if loaded else composition.PASTE_SIZE,
+    size=loaded.size if loaded else full_size.PASTE_SIZE,
     pose=pose,
     parse=parse,
     labels=labels,
@@ -138,8 +144,8 @@ def try_on(
     say=say,
   )
   if loaded:
-    return finish(pair, composition.compose(pair.sample, loaded))
-  return finish(pair, composition.paste(pair.sample))
+    return finish(pair, full_size.compose(pair.sample, loaded))
+  return finish(pair, full_size.paste(pair.sample))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,22 +272,20 @@ def prepare(
   return Pair(photo, sample, box, keypoints, tuple(notes))
 
 
-def finish(pair: Pair, composed: composition.Composition) -> TryOnResult:
+def finish(pair: Pair, composed: full_size.Composition) -> TryOnResult:
   """The dressed part, laid back into the photo."""
   sample, box = pair.sample, pair.box
   assert sample.garment_mask is not None  # `prepare` has found it.
-  weight = framing.change_mask(
-    composed.changed, np.isin(sample.parse, HEAD_LABELS)
-  )
+  weight = composed.changed.astype(np.float32)
   image = framing.paste_back(pair.photo, composed.image, weight, box)
   steps = {
     'person': sample.person,
     'joints': draw_people(sample.person, [sample.keypoints]),
     'labels': parsers.colour_labels(sample.person, sample.parse),
     'garment': sample.garment,
-    'garment mask': composition.gray(sample.garment_mask),
+    'garment mask': full_size.gray(sample.garment_mask),
     **composed.steps,
-    'changed': composition.gray(weight),
+    'changed': full_size.gray(weight),
     'result': framing.cut(image, box, fill='edge'),
   }
   return TryOnResult(

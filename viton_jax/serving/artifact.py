@@ -40,7 +40,8 @@ from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 
 FORMAT = 'viton_jax try-on'
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READ_VERSIONS = (1, 2)  # Version 1 knew VITON's own composition alone.
 MANIFEST = 'manifest.json'
 # A coordinate from which no pose box reaches the image; see `_from_parse`.
 _OUTSIDE = -1000.0
@@ -189,7 +190,7 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
   except ValueError as error:
     raise InputError(f'{file}: is not JSON ({error}); export again.') from error
   found = manifest.get('format') if isinstance(manifest, dict) else None
-  if found != FORMAT or manifest.get('format_version') != FORMAT_VERSION:
+  if found != FORMAT or manifest.get('format_version') not in _READ_VERSIONS:
     raise InputError(
       f'{file}: is not a {FORMAT} of version {FORMAT_VERSION}; export again '
       'with this version of viton_jax.'

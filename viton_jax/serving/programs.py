@@ -11,22 +11,29 @@ import jax.numpy as jnp
 
 from viton_jax import engine, networks
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.choices import DType, Fidelity
+from viton_jax.choices import Composition, DType, Fidelity
+from viton_jax.labels import NUM_LABELS
 from viton_jax.representation import to_uint8
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
 def functions(
-  first: Checkpoint, second: Checkpoint, *, dtype: DType
+  first: Checkpoint,
+  second: Checkpoint,
+  *,
+  dtype: DType,
+  composing: Composition,
 ) -> dict[str, Callable]:
   """The two halves of a try-on as pure functions of (variables, batch).
 
   Returns:
     name -> function; 'coarse' gives float32 `mask` and `coarse`, 'refine'
-    takes these, `garment` and `control_points`, and gives uint8 images.
+    takes these and `control_points`, and gives uint8 images.
   """
-  coarse, refine_values = networks.pure_steps(first, second, dtype=dtype)
+  coarse, refine_values = networks.pure_steps(
+    first, second, dtype=dtype, composing=composing
+  )
 
   def refine(variables, batch):
     values = refine_values(variables, batch)
@@ -38,7 +45,7 @@ def functions(
 
 
 def describe_inputs(
-  size: tuple[int, int], fidelity: Fidelity
+  size: tuple[int, int], fidelity: Fidelity, *, composing: Composition
 ) -> dict[str, dict]:
   """Name -> shape (b: any batch size), dtype, range and meaning."""
   h, w = size
@@ -82,6 +89,10 @@ def describe_inputs(
       'share of body without head in each cell of 16 x 16 pixels',
     ),
   }
+  if composing == 'changes':
+    specs['parse'] = spec(
+      (h, w), 'uint8', 0, NUM_LABELS - 1, 'LIP-20 labels of person'
+    )
   if fidelity == 'original':
     specs['pose_limit'] = spec(
       (2,), 'float32', 0, far, "x, y at which joints' boxes are cut off"
@@ -119,8 +130,14 @@ def weights_of(network: Checkpoint) -> dict:
   return {name: part for name, part in network.variables.items() if part}
 
 
-def input_names(program: str, inputs: dict[str, dict]) -> list[str]:
+def input_names(
+  program: str, composing: Composition, fidelity: Fidelity
+) -> list[str]:
   """What a program reads, in order."""
   if program == 'refine':
-    return list(networks.REFINE_INPUTS)
-  return [name for name in inputs if name != 'garment_mask']
+    return list(networks.refine_inputs(composing))
+  return [
+    name
+    for name in networks.COARSE_INPUTS
+    if name != 'pose_limit' or fidelity == 'original'
+  ]

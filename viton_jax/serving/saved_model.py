@@ -3,7 +3,7 @@
 The one file of serving that imports TensorFlow. Three signatures:
 
     coarse           photos, keypoints, masks -> mask and coarse, float32
-    refine           these, garment, control_points -> uint8 images
+    refine           these, control_points and inputs -> uint8 images
     serving_default  both at once, where control_points are known beforehand
 
 Between `coarse` and `refine` the client finds the control points, with
@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from viton_jax import engine
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.choices import DType, Fidelity
+from viton_jax.choices import Composition, DType, Fidelity
 from viton_jax.serving import programs
 
 FOLDER = 'savedmodel'
@@ -58,6 +58,7 @@ def write(
   networks: tuple[Checkpoint, Checkpoint],
   *,
   dtype: DType,
+  composing: Composition,
 ) -> None:
   """Writes savedmodel/1 and batching_parameters.txt into `folder`.
 
@@ -65,36 +66,37 @@ def write(
     folder: of the export.
     networks: encoder-decoder and refinement network.
     dtype: 'float32' or 'bfloat16', of the convolutions.
+    composing: see `networks.pure_steps`.
   """
   first, _ = networks
-  inputs = programs.describe_inputs(first.size, first.fidelity)
+  inputs = programs.describe_inputs(
+    first.size, first.fidelity, composing=composing
+  )
   specs = inputs | programs.describe_between(first.size)
   module = _Module()
   module.weights = [
     jax.tree.map(tf.Variable, programs.weights_of(network))
     for network in networks
   ]
+  names: dict[str, list[str]] = {}
   for (name, function), weights in zip(
-    programs.functions(*networks, dtype=dtype).items(),
+    programs.functions(*networks, dtype=dtype, composing=composing).items(),
     module.weights,
     strict=True,
   ):
-    names = programs.input_names(name, inputs)
-    converted = _convert(function, weights, specs, names)
+    names[name] = programs.input_names(name, composing, first.fidelity)
+    converted = _convert(function, weights, specs, names[name])
     with _without_shape_assertions():
-      setattr(module, name, _signature(converted, specs, names))
+      setattr(module, name, _signature(converted, specs, names[name]))
 
   def both(**arrays):
     # Calls the two signatures, so that their programs are stored once.
-    points = arrays.pop('control_points')
-    return module.refine(
-      garment=arrays['garment'],
-      control_points=points,
-      **module.coarse(**arrays),
-    )
+    predicted = module.coarse(**{x: arrays[x] for x in names['coarse']})
+    arrays |= predicted
+    return module.refine(**{x: arrays[x] for x in names['refine']})
 
-  names = programs.input_names('coarse', inputs)
-  module.both = _signature(both, specs, [*names, 'control_points'])
+  wanted = {*names['coarse'], *names['refine']} - {'mask', 'coarse'}
+  module.both = _signature(both, specs, sorted(wanted))
   tf.saved_model.save(
     module,
     str(folder / FOLDER / _VERSION),

@@ -8,18 +8,20 @@ photos are.
 import dataclasses
 
 import cv2
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
 from input_pipeline.sample import Sample, working_example
-from viton_jax import engine, geometry
+from viton_jax import composition, engine, geometry
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
-from viton_jax.labels import GARMENT_LABEL
+from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
 from viton_jax.representation import to_uint8
 
 PASTE_SIZE = (256, 192)
+LAYERS = tuple(field.name for field in dataclasses.fields(composition.Layers))
 # Grey levels within which a colour may be the background's, and how far from
 # the outline, as a part of the photo's shorter side, it is taken for that.
 _LIKE_PAPER = 25
@@ -32,7 +34,7 @@ class Composition:
 
   Attributes:
     image: (h, w, 3) uint8.
-    changed: (h, w) bool, where the old or the new garment is.
+    changed: (h, w) bool; everywhere else `image` is the photo itself.
     steps: images of each step, (h', w', 3) uint8, by name.
   """
 
@@ -53,7 +55,7 @@ def compose(sample: Sample, try_on: engine.TryOn) -> Composition:
   """
   example = network_example(sample, try_on)
   batch = {name: value[None] for name, value in example.items()}
-  return compose_tried(sample, try_on(batch), 0, working_size=try_on.size)
+  return compose_tried(sample, try_on(batch), 0)
 
 
 def network_example(
@@ -75,8 +77,6 @@ def compose_tried(
   sample: Sample,
   tried: engine.TryOnBatch,
   index: int,
-  *,
-  working_size: tuple[int, int],
 ) -> Composition:
   """One pair of the networks' batch, put together at the size of its photo.
 
@@ -84,7 +84,6 @@ def compose_tried(
     sample: person and garment.
     tried: the batch.
     index: of the pair in the batch.
-    working_size: (h, w) of the networks' images.
 
   Raises:
     InputError: the garment cannot be matched.
@@ -92,58 +91,133 @@ def compose_tried(
   reason = tried.failures[index]
   if reason:
     raise InputError(f'{sample.name}: {reason}')
-  assert sample.garment_mask is not None  # Photos come with one.
-  size = sample.parse.shape
-  warped = warp_photo(
-    spread_garment(sample.garment, sample.garment_mask),
-    tried.control_points[index],
-    working_size=working_size,
-    out_size=size,
+  layers = composition.Layers(
+    **{name: getattr(tried, name)[index] for name in LAYERS}
   )
-  coarse = enlarge((tried.coarse[index] + 1) * 127.5, size).clip(0, 255)
-  alpha = enlarge(tried.alpha[index][..., 0], size).clip(0, 1)
-  mask = enlarge(tried.mask[index][..., 0], size)
-  image = coarse + alpha[..., None] * (warped - coarse)
-  image = np.rint(image).astype(np.uint8)
-  return Composition(
-    image=image,
-    changed=(sample.parse == GARMENT_LABEL) | (mask > 0.5),
+  # As `Layers` has them: in 0..1, so that 0 is black.
+  layers = dataclasses.replace(layers, uncovered=(layers.uncovered + 1) / 2)
+  composed = put_together(
+    sample,
+    layers,
+    coarse=(tried.coarse[index] + 1) / 2,
+    control_points=tried.control_points[index],
+  )
+  return dataclasses.replace(
+    composed,
     steps={
       'coarse': to_uint8(tried.coarse[index]),
       'mask': gray(tried.mask[index, ..., 0]),
-      'warped': warped,
       'alpha': gray(tried.alpha[index, ..., 0]),
-      'composed': image,
+      **composed.steps,
     },
   )
 
 
 def paste(sample: Sample) -> Composition:
-  """The garment, warped onto the one that the person wears."""
+  """The garment, warped onto the one that the person wears.
+
+  With the sleeves of its own: where they are shorter, the arms are the
+  person's skin; where they are longer, they follow the arms.
+
+  Args:
+    sample: person and garment.
+
+  Raises:
+    InputError: the garment cannot be matched.
+  """
   height, width = PASTE_SIZE
   example = working_example(
     sample, height=height, width=width, fidelity='fixed'
   )
-  worn = (example['parse'] == GARMENT_LABEL).astype(np.float32)
+  batch = {
+    name: value[None]
+    for name, value in example.items()
+    if isinstance(value, np.ndarray)
+  }
+  person = batch['person'].astype(np.float32) / 255
+  regions, uncovered = _paste_regions(
+    person, *(batch[x] for x in ('parse', 'keypoints', 'garment_mask'))
+  )
+  worn = np.asarray(regions.garment)[0].astype(np.float32)
   points, reason = prediction.match(
     example['garment_mask'], worn, fidelity='fixed'
   )
   if reason:
     raise InputError(f'{sample.name}: {reason}')
+  ones = np.ones((*PASTE_SIZE, 1), np.float32)
+  layers = composition.Layers(
+    hidden=np.asarray(regions.hidden)[0, ..., None].astype(np.float32),
+    uncovered=np.asarray(uncovered)[0],
+    opacity=worn[..., None],
+    texture=ones,
+    shading=ones,
+  )
+  return put_together(sample, layers, coarse=None, control_points=points)
+
+
+@jax.jit
+def _paste_regions(person, parse, keypoints, garment_mask):
+  regions = composition.find_regions(
+    parse,
+    keypoints,
+    mask=(parse == GARMENT_LABEL).astype(jnp.float32),
+    garment_mask=garment_mask,
+    mask_shows_sleeves=False,
+  )
+  return regions, composition.uncover(person, parse, regions)
+
+
+def put_together(
+  sample: Sample,
+  layers: composition.Layers,
+  *,
+  coarse: np.ndarray | None,
+  control_points: np.ndarray,
+) -> Composition:
+  """The layers, enlarged, with the garment at its own sharpness.
+
+  Args:
+    sample: person and garment.
+    layers: (h, w, c) each, at the working size.
+    coarse: (h, w, 3) in 0..1; None where `layers.texture` is 1.
+    control_points: (n * n, 2), see `geometry.warp_tps`.
+  """
   assert sample.garment_mask is not None  # Photos come with one.
+  height, width = layers.opacity.shape[:2]
   size = sample.parse.shape
   warped = warp_photo(
     spread_garment(sample.garment, sample.garment_mask),
-    points,
-    working_size=PASTE_SIZE,
+    control_points,
+    working_size=(height, width),
     out_size=size,
   )
-  share = smooth_region(sample.parse, (GARMENT_LABEL,))[..., None]
-  image = sample.person + share * (warped.astype(np.float32) - sample.person)
+  large = {
+    field.name: enlarge(getattr(layers, field.name), size)
+    for field in dataclasses.fields(layers)
+  }
+  for name in ('hidden', 'opacity'):
+    # Enlarged masks are soft over several pixels: as steep as they were.
+    large[name] = steepened(large[name], size[0] / height)
+  layers = composition.Layers(
+    **{
+      name: value if value.ndim == 3 else value[..., None]
+      for name, value in large.items()
+    }
+  )
+  photo = sample.person.astype(np.float32) / 255
+  cloth = warped.astype(np.float32) / 255
+  base = cloth if coarse is None else enlarge(coarse, size)
+  image = composition.compose(photo, base, cloth, layers=layers)
+  image = to_uint8(image.astype(np.float32), (0, 1))
+  changed = np.maximum(layers.hidden, layers.opacity)[..., 0] > 0
+  if coarse is None or not changed.all():  # Not VITON's own, whole image.
+    front = np.isin(sample.parse, HEAD_LABELS)
+    changed &= ~front
+    image[~changed] = sample.person[~changed]
   return Composition(
-    image=np.rint(image).astype(np.uint8),
-    changed=sample.parse == GARMENT_LABEL,
-    steps={'warped': warped},
+    image=image,
+    changed=changed,
+    steps={'warped': warped, 'composed': image},
   )
 
 
@@ -236,7 +310,6 @@ def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   )
 
 
-def smooth_region(labels: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
-  """(h, w) labels -> (h, w) float32 in [0, 1], soft over about a pixel."""
-  region = np.isin(labels, wanted).astype(np.float32)
-  return cv2.GaussianBlur(region, (0, 0), max(labels.shape[0] / 400, 0.6))
+def steepened(mask: np.ndarray, factor: float) -> np.ndarray:
+  """A mask in 0..1 whose border falls `factor` times as fast, around 1/2."""
+  return np.clip((mask - 0.5) * factor + 0.5, 0, 1)

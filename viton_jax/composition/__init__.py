@@ -1,0 +1,30 @@
+"""Composes a try-on: only what changes is new, all else is the photo itself.
+
+VITON draws the whole image anew, and so blurs walls, trousers and hands that
+the photo shows. Here the networks say where the new garment lies and how it is
+lit; `regions` divides what changes by joints and labels, `layers` fills what
+the old garment hid and puts everything together.
+
+Pure functions of arrays with static shapes, for any device.
+"""
+
+from viton_jax.composition.layers import (
+  Layers,
+  compose,
+  make_layers,
+  spread,
+  uncover,
+  whole,
+)
+from viton_jax.composition.regions import Regions, find_regions
+
+__all__ = [
+  'Layers',
+  'Regions',
+  'compose',
+  'find_regions',
+  'make_layers',
+  'spread',
+  'uncover',
+  'whole',
+]

@@ -1,0 +1,241 @@
+"""The layers of a try-on, and the image that they make.
+
+    behind = (1 - hidden) person + hidden uncovered
+    cloth  = (1 - texture) coarse + texture shading warped
+    result = (1 - opacity) behind + opacity cloth
+
+Where `hidden` and `opacity` are 0 the photo's own pixels stay, exactly.
+"""
+
+import dataclasses
+from typing import TypeVar
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
+import numpy as np
+
+from viton_jax import labels
+from viton_jax.composition import regions as find
+from viton_jax.composition.regions import Regions
+
+Images = Float[Array, 'b h w c']
+Map = Float[Array, 'b h w 1']
+Kind = TypeVar('Kind', Array, np.ndarray)
+
+# A garment's border, softened over so many pixels of 256.
+_SOFT_PX = 0.7
+# The shading's, of folds and of light from one side.
+_SHADING_PX = 8.0
+_SHADING_RANGE = (0.6, 1.3)
+# How much of the warped garment shows at least. The refinement's alpha is near
+# one half on patterns that it never saw: prints would be ghosts.
+_TEXTURE = 0.85
+# The face's share where arms are seen: its light is another.
+_FACE_WEIGHT = 0.05
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601.
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Layers:
+  """What a try-on is made of beside photo, coarse image and warped garment.
+
+  Attributes:
+    hidden: (b, h, w, 1) in 0..1, where the photo shows the old garment.
+    uncovered: (b, h, w, 3), in the images' range, what lies behind it.
+    opacity: (b, h, w, 1) in 0..1, where the new garment lies.
+    texture: (b, h, w, 1) in 0..1, how much of it is the warped garment.
+    shading: (b, h, w, 1), what the warped garment is multiplied by, from black.
+  """
+
+  hidden: Array | np.ndarray
+  uncovered: Array | np.ndarray
+  opacity: Array | np.ndarray
+  texture: Array | np.ndarray
+  shading: Array | np.ndarray
+
+
+def compose(
+  person: Kind, coarse: Kind, warped: Kind, *, layers: Layers
+) -> Kind:
+  """The try-on, see the equations above.
+
+  Args:
+    person: (b, h, w, 3) in 0..1, or any range whose 0 is black.
+    coarse: the same, of the encoder-decoder.
+    warped: the same, the garment in the person's frame.
+    layers: of the same range and size.
+  """
+  behind = person + layers.hidden * (layers.uncovered - person)
+  cloth = coarse + layers.texture * (layers.shading * warped - coarse)
+  return behind + layers.opacity * (cloth - behind)
+
+
+def make_layers(
+  person: Num[Array, 'b h w 3'],
+  parse: Num[Array, 'b h w'],
+  regions: Regions,
+  *,
+  coarse: Images,
+  warped: Images,
+  covered: Map,
+  alpha: Map,
+  mask: Map,
+) -> Layers:
+  """Layers from regions, and from what the networks say of the garment.
+
+  Args:
+    person: in 0..1.
+    parse: LIP-20 labels of the photo.
+    regions: what lies where.
+    coarse: in 0..1.
+    warped: in 0..1, `spread` over the region.
+    covered: in 0..1, where the warp found the garment.
+    alpha: in 0..1, how much of `warped` the refinement shows.
+    mask: in 0..1, the predicted mask, which is a factor of `alpha`.
+  """
+  inside = regions.garment.astype(jnp.float32)[..., None]
+  # Soft outwards into what is hidden, and never over hair or hands.
+  opacity = (
+    _blur(inside, _SOFT_PX) * (regions.garment | regions.hidden)[..., None]
+  )
+  share = alpha / jnp.maximum(mask, 0.3)
+  return Layers(
+    hidden=regions.hidden.astype(jnp.float32)[..., None],
+    uncovered=uncover(person, parse, regions),
+    opacity=opacity,
+    texture=jnp.maximum(share, jnp.maximum(_TEXTURE, 1 - covered)).clip(0, 1),
+    shading=shading_of(coarse, warped, inside=inside),
+  )
+
+
+def whole(coarse: Images, alpha: Map) -> Layers:
+  """Layers that make VITON's own image, which shows nothing of the photo.
+
+  Args:
+    coarse: any range.
+    alpha: how much of the warped garment the refinement shows.
+  """
+  ones = jnp.ones_like(alpha)
+  return Layers(
+    hidden=ones, uncovered=coarse, opacity=ones, texture=alpha, shading=ones
+  )
+
+
+def shading_of(coarse: Images, warped: Images, *, inside: Map) -> Map:
+  """How light falls on the new garment: (b, h, w, 1), 1 as in its own photo.
+
+  The ratio of the lightness of the coarse image to the warped garment's, both
+  without detail: the encoder-decoder has learned where garments on people are
+  dark, but not how they look.
+
+  Args:
+    coarse: in 0..1.
+    warped: in 0..1.
+    inside: 0 or 1, where the garment lies.
+  """
+  _, h, w, _ = inside.shape
+  luma = jnp.array(_LUMA)
+  sums = jnp.concatenate(
+    [
+      (coarse * luma).sum(-1, keepdims=True) * inside,
+      (warped * luma).sum(-1, keepdims=True) * inside,
+    ],
+    axis=-1,
+  )
+  # Smooth, so that a quarter of the size is enough.
+  sums = _blur(_halve(_halve(sums)), _SHADING_PX / 4)
+  ratio = sums[..., :1] / jnp.maximum(sums[..., 1:], 0.01)
+  ratio = jax.image.resize(ratio, (len(ratio), h, w, 1), 'bilinear')
+  return ratio.clip(*_SHADING_RANGE)
+
+
+def spread(warped: Images, covered: Map) -> Images:
+  """Continues a warped garment beyond its outline with its own colours."""
+  return pull_push(warped, (covered > 0.9).astype(jnp.float32))
+
+
+def uncover(
+  person: Images, parse: Num[Array, 'b h w'], regions: Regions
+) -> Images:
+  """The photo, with what the old garment hides filled in.
+
+  Skin continues the arms' and the neck's, lower clothes the lower clothes,
+  background the background; what the photo does not show at all stays.
+
+  Args:
+    person: (b, h, w, 3), any range.
+    parse: LIP-20 labels of the photo.
+    regions: what lies where.
+  """
+  result = person
+  background = regions.hidden & ~regions.skin & ~regions.lower
+  face = jnp.where(parse == labels.FACE, _FACE_WEIGHT, 1.0)
+  for region, wanted, weight in (
+    (background, (0,), 1.0),
+    (regions.lower, find.LOWER, 1.0),
+    (regions.skin, find.BARE, face),
+  ):
+    sure = find.surely(find.is_any(parse, wanted), parse)
+    weights = jnp.where(sure, weight, 0.0)[..., None]
+    known = sure.any((1, 2))[:, None, None, None]
+    result = jnp.where(
+      region[..., None] & known, pull_push(person, weights), result
+    )
+  return result
+
+
+def pull_push(values: Images, weights: Float[Array, 'b h w 1']) -> Images:
+  """Fills an image smoothly where its weights are 0.
+
+  Averages of what is known go up a pyramid; where a level knows nothing it
+  takes the next coarser one. Known pixels stay as they are.
+
+  Args:
+    values: (b, h, w, c).
+    weights: (b, h, w, 1) in 0..1.
+
+  Returns:
+    (b, h, w, c); 0 where nothing at all is known.
+
+  References:
+    Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4.
+  """
+  _, h, w, _ = values.shape
+  if max(h, w) == 1:
+    return jnp.where(weights > 0, values, 0.0)
+  total = _halve(weights)
+  mean = _halve(values * weights) / jnp.maximum(total, 1e-6)
+  # Four pixels of a quarter's weight each know as much as one.
+  filled = pull_push(
+    jnp.where(total > 0, mean, 0.0), jnp.minimum(4 * total, 1.0)
+  )
+  b, h2, w2, c = filled.shape
+  wide = jax.image.resize(filled, (b, 2 * h2, 2 * w2, c), 'bilinear')
+  return weights * values + (1 - weights) * wide[:, :h, :w]
+
+
+def _halve(x: Images) -> Images:
+  """Means of 2 x 2 pixels; an odd side is filled up with zeros."""
+  b, h, w, c = x.shape
+  x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)))
+  return x.reshape(b, (h + 1) // 2, 2, (w + 1) // 2, 2, c).mean((2, 4))
+
+
+def _blur(x: Images, sigma: float) -> Images:
+  """Gaussian blur; borders repeated."""
+  reach = int(3 * sigma + 0.5)
+  weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+  weights = (weights / weights.sum()).astype(np.float32)
+  for axis in (1, 2):
+    pads = [(0, 0)] * 4
+    pads[axis] = (reach, reach)
+    padded = jnp.pad(x, pads, mode='edge')
+    # A few shifted copies: faster than a convolution of one channel.
+    x = sum(
+      weight * lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis)
+      for i, weight in enumerate(weights)
+    )
+  return x

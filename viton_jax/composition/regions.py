@@ -1,0 +1,116 @@
+"""What changes in a photo when its garment does, and what lies there then."""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num
+import numpy as np
+
+from viton_jax import labels
+from viton_jax.composition import body, cells, sleeves
+
+Region = Bool[Array, 'b h w']
+
+BARE = (labels.SKIN, labels.FACE, 14, 15)  # Neck and chest, face, arms.
+LOWER = (8, 9, 12, 16, 17, 18, 19)  # Lower clothes, legs and shoes.
+_ARM_LABELS = (3, 14, 15)  # Gloves, arms.
+_IN_FRONT = (*labels.HEAD_LABELS, 11)  # Head and scarf: before any garment.
+# In torso lengths: so near to a bare arm a predicted garment is wrong, and so
+# near to a clothed one it is missing where it is not predicted.
+_BARE_RADIUS = 0.17
+_SLEEVE_RADIUS = 0.08
+# An outline is mixed with what lies beside it, over so many pixels of 256.
+_RIM_PX = 2
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Regions:
+  """What lies where once the garment is changed; (b, h, w) bool each.
+
+  Attributes:
+    garment: the new garment.
+    hidden: where the photo shows the old garment, or is mixed with it, so that
+      it does not say what lies there.
+    skin: which of these pixels are bare skin, where no garment lies over them.
+    lower: which are lower clothes. The rest is background.
+  """
+
+  garment: Array
+  hidden: Array
+  skin: Array
+  lower: Array
+
+
+def find_regions(
+  parse: Num[Array | np.ndarray, 'b h w'],
+  keypoints: Float[Array | np.ndarray, 'b 18 3'],
+  *,
+  mask: Float[Array | np.ndarray, 'b h w'],
+  garment_mask: Num[Array | np.ndarray, 'b h w'],
+  mask_shows_sleeves: bool = True,
+) -> Regions:
+  """Divides the part of a photo that changes.
+
+  The predicted mask decides where the torso is covered; it and the flat
+  garment say together how long the sleeves are, and the joints then say where
+  they lie. So arms before the garment stay before it, whatever is predicted.
+
+  Args:
+    parse: LIP-20 labels of the photo.
+    keypoints: x, y in pixels and confidence.
+    mask: in 0..1, where the new garment is predicted.
+    garment_mask: 0 or 1, of the flat garment in its own photo.
+    mask_shows_sleeves: False: the mask is the old garment's, whose sleeves say
+      nothing about the new one's.
+  """
+  parse, keypoints = jnp.asarray(parse), jnp.asarray(keypoints)
+  height, width = parse.shape[1:]
+  size = height, width
+  old = parse == labels.GARMENT_LABEL
+  kept = is_any(parse, _IN_FRONT)
+  arm_label = is_any(parse, _ARM_LABELS)
+  torso = body.torso_of(keypoints, size)
+  predicted = jnp.asarray(mask) > 0.5
+  arms = [body.arm_of(keypoints, size, joints) for joints in body.ARMS]
+  end = sleeves.sleeve_end(
+    arms,
+    predicted,
+    evidence=~torso.whole & ~kept & mask_shows_sleeves,
+    expected=sleeves.expected_end(sleeves.sleeve_length(garment_mask)),
+  )[:, None, None]
+  bare, sleeve, skin = (jnp.zeros_like(old) for _ in range(3))
+  for arm in arms:
+    beyond = arm.along > end
+    skin |= beyond & (arm.distance < body.bare_radius(arm.along))
+    # Before the torso only what is labelled as an arm is surely one.
+    bare |= beyond & (arm.distance < _BARE_RADIUS) & (~torso.whole | arm_label)
+    sleeve |= (arm.along < end) & (arm.distance < _SLEEVE_RADIUS)
+  garment = cells.main_parts((predicted | sleeve) & ~bare & ~kept)
+  # Any upper garment covers the trunk, and has no holes before the torso.
+  garment |= old & torso.trunk
+  garment |= cells.without_holes(garment) & (old | torso.whole)
+  garment &= ~kept & ~bare
+  hidden = old | (cells.grown(old, _RIM_PX) & ~kept & ~arm_label)
+  skin = hidden & ((old & (skin | torso.chest)) | is_any(parse, BARE))
+  lower = hidden & ~skin & ((old & torso.below) | is_any(parse, LOWER))
+  return Regions(garment, hidden, skin, lower)
+
+
+def is_any(parse: Num[Array, 'b h w'], wanted: Sequence[int]) -> Region:
+  """Where a label map has one of some labels."""
+  return functools.reduce(jnp.logical_or, [parse == x for x in wanted])
+
+
+def surely(region: Region, parse: Num[Array, 'b h w']) -> Region:
+  """Pixels of a region that no outline is mixed into.
+
+  Args:
+    region: labels of one kind.
+    parse: LIP-20 labels of the photo.
+  """
+  near_old = cells.grown(parse == labels.GARMENT_LABEL, _RIM_PX)
+  return region & ~near_old & ~cells.grown(~region, 1)
