@@ -24,8 +24,8 @@ Images = Float[Array, 'b h w c']
 Map = Float[Array, 'b h w 1']
 Kind = TypeVar('Kind', Array, np.ndarray)
 
-# A garment's border, softened over so many pixels of 256.
-_SOFT_PX = 0.7
+# Borders are softened over so many pixels of 256.
+_SOFT_PX = 0.8
 # The shading's, of folds and of light from one side.
 _SHADING_PX = 8.0
 _SHADING_RANGE = (0.6, 1.3)
@@ -170,21 +170,25 @@ def uncover(
     parse: LIP-20 labels of the photo.
     regions: what lies where.
   """
-  result = person
-  background = regions.hidden & ~regions.skin & ~regions.lower
+  hidden = regions.hidden
+  background = hidden & ~regions.skin & ~regions.lower & ~regions.garment
   face = jnp.where(parse == labels.FACE, _FACE_WEIGHT, 1.0)
+  total, shares = jnp.zeros_like(person), jnp.zeros_like(person[..., :1])
   for region, wanted, weight in (
     (background, (0,), 1.0),
     (regions.lower, find.LOWER, 1.0),
     (regions.skin, find.BARE, face),
   ):
-    sure = find.surely(find.is_any(parse, wanted), parse)
-    weights = jnp.where(sure, weight, 0.0)[..., None]
+    of_kind = find.is_any(parse, wanted)
+    sure = find.surely(of_kind, parse)
+    filled = pull_push(person, jnp.where(sure, weight, 0.0)[..., None])
+    # Soft between the kinds, so that an arm's outline shows no steps.
+    kind = (region | (of_kind & ~hidden))[..., None].astype(jnp.float32)
     known = sure.any((1, 2))[:, None, None, None]
-    result = jnp.where(
-      region[..., None] & known, pull_push(person, weights), result
-    )
-  return result
+    share = jnp.where(known, _blur(kind, _SOFT_PX), 0.0)
+    total, shares = total + share * filled, shares + share
+  known = hidden[..., None] & (shares > 0)
+  return jnp.where(known, total / jnp.where(known, shares, 1.0), person)
 
 
 def pull_push(values: Images, weights: Float[Array, 'b h w 1']) -> Images:

@@ -96,7 +96,10 @@ def find_regions(
   garment &= ~kept & ~bare
   hidden = old | (cells.grown(old, _RIM_PX) & ~kept & ~arm_label)
   skin = hidden & ((old & (skin | torso.chest)) | is_any(parse, BARE))
-  lower = hidden & ~skin & ((old & torso.below) | is_any(parse, LOWER))
+  # What is free beside the hem, and not below it, is background.
+  over_garment = jax.lax.cummax(garment.astype(jnp.uint8), 1, reverse=True) > 0
+  below = old & torso.below & ~over_garment
+  lower = hidden & ~skin & (below | is_any(parse, LOWER))
   return Regions(garment, hidden, skin, lower)
 
 

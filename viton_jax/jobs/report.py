@@ -11,18 +11,20 @@ from viton_jax.jobs import html_report, writers
 from viton_jax.jobs.folder import MANIFEST, Merged
 from viton_jax.metrics import METHODS, METRICS
 
-COLUMNS = (
-  'person',
-  'result',
-  'garment',
-  'truth',
-  'coarse',
-  'mask',
-  'warped',
-  'alpha',
-  'whole',
-  'changed',
-)
+# The images of a pair, and what each shows.
+COLUMNS = {
+  'person': 'the photo',
+  'result': 'the try-on',
+  'garment': "the garment's photo",
+  'truth': 'the true image, where it is known',
+  'coarse': "the encoder-decoder's image",
+  'mask': 'where it puts the garment',
+  'warped': 'the garment, warped to that place',
+  'alpha': 'how much of the warped garment the refinement shows',
+  'whole': "VITON's own image: coarse and warped garment, mixed by alpha",
+  'changed': "white where the result is not the photo's own pixels",
+}
+_LARGE = ('person', 'result', 'garment', 'truth')
 _SHEET_ROWS = 6
 _REASONS = 3
 _HEADINGS = ('L1', 'SSIM', 'L1, garment', 'SSIM, garment')
@@ -103,7 +105,8 @@ def summarise(
     summary.append(
       f'Against the truth, mean over {means.count} pairs. L1 in grey levels '
       'of 255; SSIM Gaussian, 11 x 11, sigma 1.5, mean over RGB. paste: the '
-      'warped garment wherever the mask is at least 1/2.'
+      "warped garment wherever the mask is at least 1/2; whole: the networks' "
+      'image.'
     )
     storage.write_json(
       out_dir / 'metrics.json', {'pairs': means.count, 'mean': values}
@@ -117,6 +120,7 @@ def summarise(
       summary,
       metrics=values,
       columns=COLUMNS,
+      large=_LARGE,
       pairs=[page_entry(line, out_dir, settings) for line in shown],
     )
     storage.write_file(out_dir / 'index.html', rendered.encode())

@@ -21,6 +21,8 @@ from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
 from viton_jax.representation import to_uint8
 
 PASTE_SIZE = (256, 192)
+# Of masks at the working size, before they are enlarged.
+_SMOOTH_PX = 1.2
 LAYERS = tuple(field.name for field in dataclasses.fields(composition.Layers))
 # Grey levels within which a colour may be the background's, and how far from
 # the outline, as a part of the photo's shorter side, it is taken for that.
@@ -191,13 +193,14 @@ def put_together(
     working_size=(height, width),
     out_size=size,
   )
-  large = {
-    field.name: enlarge(getattr(layers, field.name), size)
-    for field in dataclasses.fields(layers)
-  }
-  for name in ('hidden', 'opacity'):
-    # Enlarged masks are soft over several pixels: as steep as they were.
-    large[name] = steepened(large[name], size[0] / height)
+  large = {}
+  for field in dataclasses.fields(layers):
+    value = np.asarray(getattr(layers, field.name), np.float32)
+    if field.name in ('hidden', 'opacity'):
+      value = sharpened(value[..., 0], size)
+    else:
+      value = enlarge(value, size)
+    large[field.name] = value
   layers = composition.Layers(
     **{
       name: value if value.ndim == 3 else value[..., None]
@@ -310,6 +313,17 @@ def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   )
 
 
-def steepened(mask: np.ndarray, factor: float) -> np.ndarray:
-  """A mask in 0..1 whose border falls `factor` times as fast, around 1/2."""
-  return np.clip((mask - 0.5) * factor + 0.5, 0, 1)
+def sharpened(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """A mask, enlarged, whose border is smooth along it and steep across.
+
+  Args:
+    mask: (h, w) float32 in 0..1.
+    size: (H, W).
+
+  Returns:
+    (H, W) float32 in 0..1, exactly 0 or 1 but near the border.
+  """
+  # Without the blur the border shows the small mask's pixels as steps.
+  large = enlarge(cv2.GaussianBlur(mask, (0, 0), _SMOOTH_PX), size)
+  steepness = 1.5 * size[0] / mask.shape[0]
+  return np.clip((large - 0.5) * steepness + 0.5, 0, 1)
