@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
+import multiprocessing
 import pathlib
 import threading
 from typing import Literal
@@ -133,8 +134,10 @@ def by_litert(data: bytes) -> Callable[[np.ndarray], list[np.ndarray]]:
   # Optional, and it loads 20 MB.
   from ai_edge_litert import interpreter as litert
 
+  # Worker processes have a core each.
+  alone = multiprocessing.parent_process() is None
   network = litert.Interpreter(
-    model_content=data, num_threads=environment.cores()
+    model_content=data, num_threads=environment.cores() if alone else 1
   )
   network.allocate_tensors()
   (source,) = network.get_input_details()
