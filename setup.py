@@ -17,7 +17,9 @@ _VERSION = re.search(
 _IMAGE = re.compile(r'!\[([^\]]*)\]\((?!https?:)([^)]+)\)')
 _CAPTION = r'\n+(?:\*[^*]+\*\n+)?'
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)')
-_COMMANDS = ('train', 'infer', 'try_on', 'export', 'convert', 'inspect')
+_COMMANDS = (
+  'train', 'infer', 'try_on', 'perceive', 'export', 'convert', 'inspect',
+)  # fmt: skip
 
 
 def long_description(text: str, repository_url: str) -> str:
@@ -124,6 +126,7 @@ setup(
     'beam': ['apache-beam>=2.65', 'protobuf<7'],
     'bench': ['torch>=2.5'],  # to be compared with
     'dev': [
+      'ai-edge-litert>=2.0',
       'beartype>=0.20',  # checks jaxtyping's shapes in tests
       'import-linter>=2.3',
       'mkdocs-material>=9.6',
@@ -142,6 +145,7 @@ setup(
     ],
     'gpu': ['jax[cuda13]>=0.10'],
     'onnx': ['onnxruntime>=1.20'],
+    'photos': ['ai-edge-litert>=2.0'],  # runs BlazePose fast on CPUs
     'tpu': ['jax[tpu]>=0.10'],
   },
 )

@@ -222,18 +222,16 @@ def prepare(
       pose, photo, person_name, models_dir=models_dir
     )
   with errors.concerning('person'):
-    keypoints = framing.choose_person(people, person_index, person_name)
+    chosen = framing.choose_person(people, person_index, person_name)
+    keypoints = chosen.keypoints
     framing.check_view(keypoints, photo.shape[:2], person_name)
   found = int((keypoints[:, 2] > 0).sum())
   note(
     f'joints: {source}, {found} of 18'
-    + (
-      f', of person {person_index} of {len(people)} (largest first; '
-      'person_index chooses)'
-      if len(people) > 1
-      else ''
-    )
+    + (f', of person {person_index} of {len(people)}' * (len(people) > 1))
   )
+  for warning in inputs.warnings(people, keypoints):
+    note(f'warning: {warning}')
 
   # ----------------------------------------------- the frame of the upper body
   height, width = size
@@ -249,8 +247,11 @@ def prepare(
       photo,
       person_name,
       labels=labels,
-      cut=lambda x: framing.cut(x, box, fill='edge' if x.ndim == 3 else 'zero'),
+      cut=lambda x: framing.cut(
+        x, box, fill='zero' if x.dtype == np.uint8 and x.ndim == 2 else 'edge'
+      ),
       keypoints=inside,
+      mask=chosen.mask,
       models_dir=models_dir,
     )
     note(f'labels: {source}')

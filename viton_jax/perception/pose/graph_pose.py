@@ -13,9 +13,15 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.perception import fitting, model_files
 from viton_jax.perception.pose import paf_decoder
-from viton_jax.perception.pose.estimator import PoseEstimator, largest_first
+from viton_jax.perception.pose.estimator import (
+  Person,
+  PoseEstimator,
+  largest_first,
+  one_by_one,
+)
 from viton_jax.perception.runners import frozen_graph, graphdef
 from viton_jax.perception.spec_types import HeatPaf, KeepHeight, Spec
+from viton_jax.perception.specs import known_specs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +48,8 @@ def load_pose_model(
   """Reads a frozen graph of tf-pose-estimation; again only if it changes.
 
   Args:
-    model: a '.pb' file, the name of a known model, or None for the default.
+    model: a '.pb' file, the name of a known model, or None: the first known
+      graph whose file is there.
     models_dir: where known models are; None: $VITON_JAX_MODELS, or
       ~/.cache/viton_jax/models.
 
@@ -52,6 +59,11 @@ def load_pose_model(
   Raises:
     InputError: the file is missing, damaged or no such graph.
   """
+  if model is None:
+    folder = model_files.models_folder(models_dir)
+    graphs = (x for x in known_specs().values() if x.backend == 'tf_graph')
+    there = (x.name for x in graphs if model_files.is_there(x, folder))
+    model = next(there, model_files.ANY_GRAPH)
   spec, path = model_files.find(model, models_dir, task='pose')
   if spec is None or spec.backend != 'tf_graph':
     raise InputError(
@@ -79,7 +91,7 @@ def open_graph(path: pathlib.Path, spec: Spec) -> PoseEstimator:
 
   known = path.stat().st_size == spec.size
   name = spec.name if known else 'a graph of tf-pose-estimation'
-  return PoseEstimator(f'{name} ({path}, in JAX)', find_people)
+  return PoseEstimator(f'{name} ({path}, in JAX)', one_by_one(find_people))
 
 
 def _load_file(path: pathlib.Path, spec: Spec) -> PoseModel:
@@ -158,7 +170,7 @@ def _content(spec: Spec) -> HeatPaf:
 
 def in_pixels(
   people: list[paf_decoder.Person], size: tuple[int, int]
-) -> list[np.ndarray]:
+) -> list[Person]:
   """Scales people to an image of (height, width), largest first."""
   scale = np.array([*size[::-1], 1], np.float32)
-  return largest_first([(x.keypoints * scale, x.score) for x in people])
+  return largest_first([(Person(x.keypoints * scale), x.score) for x in people])
