@@ -17,7 +17,17 @@ _VERSION = re.search(
 _IMAGE = re.compile(r'!\[([^\]]*)\]\((?!https?:)([^)]+)\)')
 _CAPTION = r'\n+(?:\*[^*]+\*\n+)?'
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)')
-_COMMANDS = ('train', 'infer', 'try_on', 'export', 'convert', 'inspect')
+_COMMANDS = (
+  *('train', 'infer', 'try_on', 'serve', 'export', 'convert', 'inspect'),
+)
+
+_SERVE = [
+  'fastapi>=0.115',
+  'granian>=2.7',
+  'prometheus-client>=0.20',
+  # Older ones take minutes for forms that are made for that.
+  'python-multipart>=0.0.34',
+]
 
 
 def long_description(text: str, repository_url: str) -> str:
@@ -84,6 +94,7 @@ setup(
     'input_pipeline': ['py.typed'],
     'viton_jax': ['py.typed'],
     'viton_jax.perception': ['specs/*.toml'],
+    'viton_jax.server': ['page/*'],
   },
   entry_points={
     'console_scripts': [
@@ -124,6 +135,7 @@ setup(
     'beam': ['apache-beam>=2.65', 'protobuf<7'],
     'bench': ['torch>=2.5'],  # to be compared with
     'dev': [
+      *_SERVE,
       'beartype>=0.20',  # checks jaxtyping's shapes in tests
       'import-linter>=2.3',
       'mkdocs-material>=9.6',
@@ -131,6 +143,7 @@ setup(
       'onnx>=1.17',  # to make small models in tests
       'onnxruntime>=1.20',
       'pillow>=10.0',  # to write photos as telephones and shops do
+      'playwright>=1.50',  # drives Debian's chromium, brings no browser
       'pre-commit>=4.0',
       'pyright[nodejs]>=1.1.400',  # with its own Node.js
       'pytest>=8.0',
@@ -142,6 +155,7 @@ setup(
     ],
     'gpu': ['jax[cuda13]>=0.10'],
     'onnx': ['onnxruntime>=1.20'],
+    'serve': _SERVE,
     'tpu': ['jax[tpu]>=0.10'],
   },
 )

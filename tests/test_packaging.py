@@ -24,7 +24,9 @@ from viton_jax import commands
 pytestmark = pytest.mark.slow
 
 ROOT = entry_points.ROOT
-COMMANDS = ('convert', 'export', 'infer', 'inspect', 'train', 'try_on')
+COMMANDS = (
+  *('convert', 'export', 'infer', 'inspect', 'serve', 'train', 'try_on'),
+)
 
 
 def project_files() -> list[str]:
@@ -117,7 +119,7 @@ def test_wheel_has_code_configs_and_specs_and_no_more(clone, wheel):
   expected = {
     str(x.relative_to(clone))
     for package in packages
-    for ending in ('*.py', '*.toml', 'py.typed')
+    for ending in ('*.py', '*.toml', 'py.typed', 'page/*')
     for x in (clone / package).rglob(ending)
   }
   assert {x for x in files(wheel) if '.dist-info/' not in x} == expected

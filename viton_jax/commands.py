@@ -19,6 +19,10 @@ def try_on() -> None:
   _run('try_on')
 
 
+def serve() -> None:
+  _run('serve')
+
+
 def export() -> None:
   _run('export')
 
