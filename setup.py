@@ -136,6 +136,7 @@ setup(
     'bench': ['torch>=2.5'],  # to be compared with
     'dev': [
       *_SERVE,
+      'axe-playwright-python>=0.1.4',  # axe-core: can everybody use the page?
       'beartype>=0.20',  # checks jaxtyping's shapes in tests
       'import-linter>=2.3',
       'mkdocs-material>=9.6',

@@ -55,6 +55,13 @@ def parse_arguments() -> argparse.Namespace:
     help='gallery: photos named NAME.png, .jpg or .webp; NAME of a-z 0-9 _ -',
   )
   add(
+    '--samples',
+    type=pathlib.Path,
+    metavar='DIR',
+    help='people to try the page with: NAME.png, NAME.json (joints) and '
+    'NAME.labels.png',
+  )
+  add(
     '--record',
     type=pathlib.Path,
     metavar='DIR',
@@ -141,10 +148,12 @@ def check(options: argparse.Namespace) -> None:
     path = getattr(options, name)
     if path and not pathlib.Path(path).exists():
       raise InputError(f'{path}: there is no such --{name}; check the name')
-  if options.garments and not options.garments.is_dir():
-    raise InputError(
-      f'{options.garments}: --garments is no folder; make it, or give another'
-    )
+  for name in ('garments', 'samples'):
+    path = getattr(options, name)
+    if path and not path.is_dir():
+      raise InputError(
+        f'{path}: --{name} is no folder; make it, or give another'
+      )
   if bool(options.tls_cert) != bool(options.tls_key):
     raise InputError('give both --tls_cert and --tls_key, or neither')
   for path in filter(None, (options.tls_cert, options.tls_key)):
@@ -189,6 +198,7 @@ def main() -> int:
     parser=options.parser,
     models_dir=options.models_dir,
     garments=options.garments,
+    samples=options.samples,
     record=options.record,
     keys=access.read_keys(options.api_keys) if options.api_keys else (),
     max_batch=options.max_batch,

@@ -16,13 +16,13 @@ import viton_jax
 from viton_jax.errors import InputError
 from viton_jax.io import images
 from viton_jax.labels import LABEL_SETS, LIP_COLOURS, LIP_NAMES
-from viton_jax.server import access, openapi, pages, problems
+from viton_jax.server import access, openapi, pages, problems, stores
 from viton_jax.server.guard import Guard, problem_of
 from viton_jax.server.job import Job
 from viton_jax.server.problems import Problem
 from viton_jax.server.service import Load, Service, Ticket, in_time
-from viton_jax.server.sessions import Garment
 from viton_jax.server.settings import Settings
+from viton_jax.server.stores import json_response
 from viton_jax.server.uploads import Form, read_form
 
 T = TypeVar('T')
@@ -89,8 +89,7 @@ def create_app(
   pages.add_routes(app)
   _add_health(app, service)
   _add_work(app, service, access.Rates(settings.rate_per_minute))
-  _add_garments(app, service)
-  _add_sessions(app, service)
+  stores.add_routes(app, service)
   return app
 
 
@@ -99,7 +98,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
   @app.get('/healthz/live', tags=['health'])
   async def live() -> Response:
     """200 while the server's loop turns."""
-    return _json({'status': 'live'})
+    return json_response({'status': 'live'})
 
   @app.get('/healthz/ready', tags=['health'])
   async def ready() -> Response:
@@ -107,7 +106,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
     if not service.ready:
       state = service.state if service.state != 'ready' else 'failing'
       raise Problem(503, f'the server is {state}', headers={'Retry-After': '2'})
-    return _json({'status': 'ready'})
+    return json_response({'status': 'ready'})
 
   @app.get('/metrics', tags=['health'])
   async def metrics() -> Response:
@@ -120,13 +119,15 @@ def _add_health(app: FastAPI, service: Service) -> None:
   async def info() -> Response:
     """What this server can do, and what its labels mean."""
     models = service.models
-    return _json(
+    return json_response(
       {
         'version': viton_jax.__version__,
         'state': service.state,
+        'ready': service.ready,
         'methods': list(models.methods) if models else [],
         'pose': bool(models and models.pose),
         'gallery': service.settings.garments is not None,
+        'records': service.settings.record is not None,
         'max_bytes': service.settings.max_body,
         'max_pixels': service.settings.max_pixels,
         'labels': [
@@ -152,7 +153,7 @@ def _add_work(app: FastAPI, service: Service, rates: access.Rates) -> None:
     form = await form_of(request, files)
     return Job(
       person=form.needed('person', 'person'),
-      garment=_garment_of(form, service, request) if garment else None,
+      garment=stores.garment_of(form, service, request) if garment else None,
       pose=form.content('pose'),
       parse=form.file('parse'),
       labels=form.choice('labels', tuple(LABEL_SETS), 'lip'),
@@ -182,7 +183,7 @@ def _add_work(app: FastAPI, service: Service, rates: access.Rates) -> None:
       return StreamingResponse(lines, media_type=kind)
     result = await _while_connected(request, work)
     if kind == 'application/json':
-      return _json(await asyncio.to_thread(_result_json, result))
+      return json_response(await asyncio.to_thread(_result_json, result))
     return await _picture(result.picture, kind)
 
   @app.post('/pose', tags=['perception'], **openapi.pose())
@@ -191,7 +192,7 @@ def _add_work(app: FastAPI, service: Service, rates: access.Rates) -> None:
     seconds = _timeout_of(request, service)
     job = await job_of(request, ('person',))
     work = in_time(service.people(job, Ticket()), seconds)
-    return _json(_openpose(await _while_connected(request, work)))
+    return json_response(_openpose(await _while_connected(request, work)))
 
   @app.post('/seg', tags=['perception'], **openapi.seg())
   async def seg(request: Request) -> Response:
@@ -215,31 +216,10 @@ def _add_work(app: FastAPI, service: Service, rates: access.Rates) -> None:
     """Which pixels of a garment's photo are the garment: a PNG, white there."""
     seconds = _timeout_of(request, service)
     form = await form_of(request, ('garment',), ('session',))
-    garment = _garment_of(form, service, request)
+    garment = stores.garment_of(form, service, request)
     job = Job(person=garment.photo)
     work = in_time(service.garment_mask(job, Ticket()), seconds)
     return await _picture(await _while_connected(request, work), 'image/png')
-
-
-def _garment_of(form: Form, service: Service, request: Request) -> Garment:
-  """Of the request, of the gallery by name, or of the session."""
-  mask = form.file('garment_mask')
-  if 'garment' in form.files:
-    return Garment(form.files['garment'], mask)
-  name = form.texts.get('garment', '').strip()
-  if name:
-    return Garment(service.gallery.photo(name), mask)
-  session = form.texts.get('session', '').strip()
-  if session:
-    chosen = service.sessions.get(session, request.state.owner).garment
-    if chosen is not None:
-      return Garment(chosen.photo, mask or chosen.mask)
-  raise Problem(
-    400,
-    'the garment is missing; send its photo as the file garment, the name of '
-    'one of the gallery as the text garment, or a session that has chosen one',
-    about='garment',
-  )
 
 
 def _timeout_of(request: Request, service: Service) -> float:
@@ -325,12 +305,6 @@ async def _progress(
 
 
 # ------------------------------------------------------------------ answers
-def _json(value: Any, status: int = 200) -> Response:
-  return Response(
-    json.dumps(value), status_code=status, media_type='application/json'
-  )
-
-
 def _openpose(people: list[np.ndarray]) -> dict[str, Any]:
   # Here, because it comes with JAX; see `service.Service`.
   from viton_jax.perception.pose import keypoints
@@ -365,75 +339,3 @@ def _result_json(result: Any) -> dict[str, Any]:
     'keypoints': result.keypoints.round(2).tolist(),
     'notes': list(result.notes),
   }
-
-
-# ------------------------------------------------------- gallery and sessions
-def _add_garments(app: FastAPI, service: Service) -> None:
-  gallery = service.gallery
-
-  @app.get('/garments', tags=['garments'])
-  async def list_garments() -> Response:
-    """The names in the gallery."""
-    names = await asyncio.to_thread(gallery.names)
-    return _json({'garments': [{'name': name} for name in names]})
-
-  @app.get('/garments/{name}', tags=['garments'], **openapi.garment())
-  async def get_garment(name: str, request: Request) -> Response:
-    """A garment's photo; `?height=` makes it a small JPEG."""
-    text = request.query_params.get('height', '')
-    height = Form({}, {'height': text}).number(
-      'height', low=16, high=1024, default=0
-    )
-    if height:
-      data = await asyncio.to_thread(gallery.thumbnail, name, height)
-    else:
-      data = await asyncio.to_thread(gallery.photo, name)
-    return Response(data, media_type=_kind(data))
-
-  @app.put('/garments/{name}', tags=['garments'], **openapi.put_garment())
-  async def put_garment(name: str, request: Request) -> Response:
-    """Adds or replaces a garment; it is kept as PNG, without metadata."""
-    form = await read_form(request, files=_GARMENT)
-    photo = form.needed('garment', 'garment')
-    mask = form.file('garment_mask')
-    await asyncio.to_thread(gallery.put, name, photo, mask)
-    return _json({'name': name}, status=201)
-
-  @app.delete('/garments/{name}', tags=['garments'], status_code=204)
-  async def delete_garment(name: str) -> Response:
-    """Takes a garment out of the gallery."""
-    await asyncio.to_thread(gallery.delete, name)
-    return Response(status_code=204)
-
-
-def _add_sessions(app: FastAPI, service: Service) -> None:
-  sessions = service.sessions
-
-  @app.post('/sessions', tags=['sessions'], status_code=201)
-  async def new_session(request: Request) -> Response:
-    """A session, which remembers one client's garment for a while."""
-    name = sessions.create(request.state.owner)
-    return _json({'session': name, 'seconds': sessions.ttl_s}, status=201)
-
-  @app.put(
-    '/sessions/{name}/garment', tags=['sessions'], **openapi.put_garment()
-  )
-  async def choose_garment(name: str, request: Request) -> Response:
-    """Chooses a garment: a photo, or a name of the gallery."""
-    sessions.get(name, request.state.owner)
-    form = await read_form(request, files=_GARMENT)
-    garment = _garment_of(form, service, request)
-    sessions.get(name, request.state.owner).garment = garment
-    return _json({'session': name})
-
-  @app.delete('/sessions/{name}', tags=['sessions'], status_code=204)
-  async def end_session(name: str, request: Request) -> Response:
-    """Forgets a session and its garment."""
-    sessions.delete(name, request.state.owner)
-    return Response(status_code=204)
-
-
-def _kind(data: bytes) -> str:
-  if data[:2] == b'\xff\xd8':
-    return 'image/jpeg'
-  return 'image/webp' if data[:4] == b'RIFF' else 'image/png'

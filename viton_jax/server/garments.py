@@ -1,4 +1,4 @@
-"""The gallery: garments' photos in a folder, by names that are no paths."""
+"""Photos in a folder, by names that are no paths: garments, sample people."""
 
 import pathlib
 import re
@@ -80,6 +80,17 @@ class Gallery:
       small = images.resize_area(photo, height, width)
       self._thumbnails[key] = images.encode_jpeg(small, quality=85)
     return self._thumbnails[key]
+
+  def beside(self, name: str, ending: str) -> bytes:
+    """What lies beside a photo, NAME and this ending.
+
+    Raises:
+      Problem: 404, there is no such photo or nothing beside it.
+    """
+    try:
+      return self._path(name).with_name(name + ending).read_bytes()
+    except FileNotFoundError:
+      raise Problem(404, 'there is nothing of this kind for it') from None
 
   def put(self, name: str, photo: bytes, mask: bytes | None) -> None:
     """Adds or replaces a garment, as an upright PNG without metadata.

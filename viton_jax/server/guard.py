@@ -25,7 +25,6 @@ _CSP = (
 )
 _HEADERS = {
   'Content-Security-Policy': _CSP,
-  'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Permissions-Policy': 'camera=(self), microphone=(), geolocation=()',
   'Referrer-Policy': 'no-referrer',
@@ -33,7 +32,7 @@ _HEADERS = {
 }
 # Open without a key: no work, nothing of anybody.
 _OPEN = re.compile(
-  r'/|/page/[^/]*|/docs|/openapi\.json|/favicon\.ico|/healthz/[a-z]+'
+  r'/|/page/[^/]*|/docs|/openapi\.json|/info|/healthz/[a-z]+'
   r'|/v2/health/[a-z]+'
 )
 

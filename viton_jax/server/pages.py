@@ -20,11 +20,8 @@ def add_routes(app: FastAPI) -> None:
     suffix = '.' + entry.name.rpartition('.')[2]
     if suffix not in _KINDS:
       continue
-    address = {
-      'index.html': '/',
-      'docs.html': '/docs',
-      'icon.svg': '/favicon.ico',
-    }.get(entry.name, f'/page/{entry.name}')
+    own = {'index.html': '/', 'docs.html': '/docs'}
+    address = own.get(entry.name, f'/page/{entry.name}')
     data = entry.read_bytes()
     app.add_api_route(
       address,

@@ -56,6 +56,7 @@ class Service:
     self.settings = settings
     self.metrics = Metrics()
     self.gallery = Gallery(settings.garments, max_pixels=settings.max_pixels)
+    self.samples = Gallery(settings.samples, max_pixels=settings.max_pixels)
     self.sessions = Sessions(
       ttl_s=settings.session_ttl_s, limit=settings.max_sessions
     )

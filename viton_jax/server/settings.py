@@ -15,6 +15,8 @@ class Settings:
     parser: see `perception.choose_parser`; None: the default.
     models_dir: where models' files are.
     garments: folder of the gallery, or None: there is none.
+    samples: folder of people to try the page with: NAME.jpg or .png, NAME.json
+      (joints) and NAME.labels.png; or None: there are none.
     record: folder for results, or None: nothing is written.
     keys: SHA-256 of each key that is accepted; empty: no key is asked for.
     max_batch: most pairs that the networks get at once, a power of two.
@@ -36,6 +38,7 @@ class Settings:
   parser: str | None = None
   models_dir: str | None = None
   garments: pathlib.Path | None = None
+  samples: pathlib.Path | None = None
   record: pathlib.Path | None = None
   keys: tuple[bytes, ...] = ()
   max_batch: int = 8
