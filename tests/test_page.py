@@ -243,9 +243,13 @@ def test_the_camera_counts_down(page, camera):
   page.wait_for_selector('#person .more:visible')
   assert not page.is_visible('#camera')
   pixels = shown(page, '#person .zone canvas')
-  # The whole picture, though brighter: the video's range is another.
+  # The whole picture, of any moment, and brighter: the video's range differs.
   assert pixels.shape == camera[1].shape
-  assert np.corrcoef(pixels.ravel(), camera[1].ravel())[0, 1] > 0.9
+  likeness = [
+    np.corrcoef(np.roll(pixels, shift, 1).ravel(), camera[1].ravel())[0, 1]
+    for shift in range(-26, 27, 2)
+  ]
+  assert max(likeness) > 0.97
 
 
 def test_an_insecure_origin_says_what_to_do(chromium, server):
