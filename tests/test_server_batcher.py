@@ -169,3 +169,25 @@ def test_one_batch_at_a_time_whatever_comes():
 
   run(scenario, work, delay_s=0.002)
   assert most == [1]
+
+
+def test_those_who_are_known_to_come_are_waited_for():
+  work, coming = Recorder(0.3), [0]
+
+  async def scenario(batcher):
+    await batcher.submit(0)  # A batch is known to take 0.3 s.
+    coming[0] = 2
+    first = asyncio.create_task(batcher.submit(1))
+    await asyncio.sleep(0.15)
+    second = asyncio.create_task(batcher.submit(2))
+    coming[0] = 0  # Nobody else comes: not waited for any longer.
+    begin = time.monotonic()
+    await asyncio.gather(first, second)
+    assert time.monotonic() - begin < 0.45
+    coming[0] = 9  # They never come: not longer than a batch takes.
+    begin = time.monotonic()
+    await batcher.submit(3)
+    assert 0.55 < time.monotonic() - begin < 1.5
+
+  run(scenario, work, delay_s=0.005, coming=lambda: coming[0])
+  assert work.batches == [[0], [1, 2], [3]]

@@ -2,18 +2,21 @@
 
 One task takes what waits, at most `max_batch`, and runs it in a thread. While
 that runs, the next requests gather; while nothing runs, the first one waits a
-few milliseconds for others.
+few milliseconds for others, and for those that are known to come as long as a
+batch takes.
 """
 
 import asyncio
 import collections
 from collections.abc import Callable
 from concurrent import futures
+import contextlib
 import dataclasses
 import math
 import time
 from typing import Any
 
+_LOOK_S = 0.02  # How often it is asked whether others are still to come.
 Run = Callable[[list[Any]], list[Any]]
 
 
@@ -40,6 +43,7 @@ class Batcher:
     max_batch: most items of a batch.
     max_queue: most items that wait.
     delay_s: how long an idle device waits for more items.
+    coming: how many items will be submitted soon; they are being prepared.
     observe: is told the size and the seconds of each batch.
   """
 
@@ -50,12 +54,14 @@ class Batcher:
     max_batch: int,
     max_queue: int,
     delay_s: float = 0.005,
+    coming: Callable[[], int] = lambda: 0,
     observe: Callable[[int, float], None] = lambda size, seconds: None,
   ):
     self._run = run
     self._max_batch = max_batch
     self._max_queue = max_queue
     self._delay_s = delay_s
+    self._coming = coming
     self._observe = observe
     self._waiting: collections.deque[_Job] = collections.deque()
     self._changed = asyncio.Event()
@@ -133,14 +139,19 @@ class Batcher:
     while not self._waiting:
       self._changed.clear()
       await self._changed.wait()
-    end = asyncio.get_running_loop().time() + self._delay_s
+    clock = asyncio.get_running_loop().time
+    begin = clock()
     while 0 < len(self._waiting) < self._max_batch:
-      self._changed.clear()
-      try:
-        async with asyncio.timeout_at(end):
-          await self._changed.wait()
-      except TimeoutError:
+      patience = self._delay_s
+      if self._coming():
+        patience = max(patience, self.batch_seconds)
+      left = begin + patience - clock()
+      if left <= 0:
         return
+      self._changed.clear()
+      with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(min(left, _LOOK_S)):
+          await self._changed.wait()
 
   def _results(self, items: list[Any]) -> list[Any]:
     """As `run`; where a batch fails as a whole each item is tried alone."""

@@ -39,9 +39,15 @@ _DECODES = 2  # At once: each may need some times its pixels.
 
 @dataclasses.dataclass(eq=False)
 class Ticket:
-  """A request that was accepted, and how far it has come."""
+  """A request that was accepted, and how far it has come.
+
+  Attributes:
+    stage: 'queued', 'decode', 'prepare', 'batch' or 'compose'.
+    for_networks: whether it will wait for a batch.
+  """
 
   stage: str = 'queued'
+  for_networks: bool = False
 
 
 class Service:
@@ -75,6 +81,7 @@ class Service:
       max_batch=settings.max_batch,
       max_queue=settings.max_queue + settings.max_batch,
       delay_s=settings.batch_delay_s,
+      coming=self._coming,
       observe=self._batch_done,
     )
     self.metrics.queue_depth.set_function(lambda: self.waiting)
@@ -141,6 +148,12 @@ class Service:
   @property
   def waiting(self) -> int:
     return sum(ticket.stage in ('queued', 'batch') for ticket in self._tickets)
+
+  def _coming(self) -> int:
+    return sum(
+      ticket.for_networks and ticket.stage in ('queued', 'decode', 'prepare')
+      for ticket in self._tickets
+    )
 
   def place(self, ticket: Ticket) -> int:
     """How many requests are before this one; 0: it is being worked on."""
@@ -240,6 +253,7 @@ class Service:
     with self._admitted(ticket):
       models = self._loaded()
       method = self.method_of(job)
+      ticket.for_networks = method == 'viton'
       assert job.garment is not None
       garment = job.garment
 
