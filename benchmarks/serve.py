@@ -255,11 +255,14 @@ def kill(options, folder) -> None:
       ]
       await asyncio.sleep(0.3)
       os.kill(server.worker, signal.SIGKILL)
+      begin = time.perf_counter()
+      await asyncio.to_thread(server.wait_until, '/healthz/live')
+      live = time.perf_counter() - begin
+      await asyncio.to_thread(server.wait_until, '/healthz/ready')
+      ready = time.perf_counter() - begin
       lost = await asyncio.gather(*load)
-      live = await asyncio.to_thread(server.wait_until, '/healthz/live')
-      ready = await asyncio.to_thread(server.wait_until, '/healthz/ready')
       after = await send(server, fields)
-      return live, live + ready, len(with_status(lost, 0)), after.status
+      return live, ready, len(with_status(lost, 0)), after.status
 
     found = [asyncio.run(once()) for _ in range(options.times)]
     live, ready, lost, after = zip(*found, strict=True)

@@ -14,7 +14,7 @@ import pytest
 from input_pipeline.synthetic import render_pair
 from viton_jax.io import images
 
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
 # In continuous integration it must be there: .ci/run installs it.
 needs_chromium = pytest.mark.skipif(
   not CHROMIUM and 'CI' not in os.environ,
