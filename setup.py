@@ -18,8 +18,17 @@ _IMAGE = re.compile(r'!\[([^\]]*)\]\((?!https?:)([^)]+)\)')
 _CAPTION = r'\n+(?:\*[^*]+\*\n+)?'
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)')
 _COMMANDS = (
-  'train', 'infer', 'try_on', 'perceive', 'export', 'convert', 'inspect',
+  'train', 'infer', 'try_on', 'perceive', 'serve', 'export', 'convert',
+  'inspect',
 )  # fmt: skip
+
+_SERVE = [
+  'fastapi>=0.115',
+  'granian>=2.7',
+  'prometheus-client>=0.20',
+  # Older ones take minutes for forms that are made for that.
+  'python-multipart>=0.0.34',
+]
 
 
 def long_description(text: str, repository_url: str) -> str:
@@ -86,6 +95,7 @@ setup(
     'input_pipeline': ['py.typed'],
     'viton_jax': ['py.typed'],
     'viton_jax.perception': ['specs/*.toml'],
+    'viton_jax.server': ['page/*'],
   },
   entry_points={
     'console_scripts': [
@@ -127,6 +137,8 @@ setup(
     'bench': ['torch>=2.5'],  # to be compared with
     'dev': [
       'ai-edge-litert>=2.0',
+      *_SERVE,
+      'axe-playwright-python>=0.1.4',  # axe-core: can everybody use the page?
       'beartype>=0.20',  # checks jaxtyping's shapes in tests
       'import-linter>=2.3',
       'mkdocs-material>=9.6',
@@ -134,6 +146,7 @@ setup(
       'onnx>=1.17',  # to make small models in tests
       'onnxruntime>=1.20',
       'pillow>=10.0',  # to write photos as telephones and shops do
+      'playwright>=1.50',  # drives Debian's chromium, brings no browser
       'pre-commit>=4.0',
       'pyright[nodejs]>=1.1.400',  # with its own Node.js
       'pytest>=8.0',
@@ -146,6 +159,7 @@ setup(
     'gpu': ['jax[cuda13]>=0.10'],
     'onnx': ['onnxruntime>=1.20'],
     'photos': ['ai-edge-litert>=2.0'],  # runs BlazePose fast on CPUs
+    'serve': _SERVE,
     'tpu': ['jax[tpu]>=0.10'],
   },
 )

@@ -13,13 +13,14 @@ import yaml
 FOLDER = entry_points.ROOT / 'launch'
 SCRIPTS = {
   'launch/demo.sh': 'usage: launch/demo.sh',
+  'launch/demo_web.sh': 'usage: launch/demo_web.sh',
   'launch/test.sh': 'usage: launch/test.sh',
   'launch/local.sh': 'usage: launch/local.sh',
   'launch/tpu_vm.sh': 'usage: launch/tpu_vm.sh',
   'launch/slurm_train.sbatch': 'usage: sbatch',
   'launch/slurm_infer.sbatch': 'usage: sbatch',
 }
-INSTALLING = ['launch/demo.sh', 'launch/test.sh']
+INSTALLING = ['launch/demo.sh', 'launch/demo_web.sh', 'launch/test.sh']
 TPU = ('launch/tpu_vm.sh', '--dry_run', '--name', 'n', '--zone', 'z')
 
 
@@ -73,6 +74,8 @@ def test_demo_of_two_photos_trains_nothing(tmp_path):
   [
     (['launch/demo.sh', '--nonsense'], '--nonsense'),
     (['launch/demo.sh', '--photos', 'no.jpg', 'no.png'], '--photos needs two'),
+    (['launch/demo_web.sh', 'nonsense'], 'nonsense'),
+    (['launch/demo_web.sh', '--port'], '--port needs a value'),
     (['launch/local.sh', '--nonsense'], '--nonsense'),
     (['launch/local.sh', '--processes', '2'], 'command'),
     (['launch/local.sh', '--processes', '0', '--', 'true'], 'one process'),

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = entry_points.ROOT
 COMMANDS = (
-    'convert', 'export', 'infer', 'inspect', 'perceive', 'train', 'try_on',
+  'convert', 'export', 'infer', 'inspect', 'perceive', 'serve', 'train',
+  'try_on',
 )  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def test_wheel_has_code_configs_and_specs_and_no_more(clone, wheel):
   expected = {
     str(x.relative_to(clone))
     for package in packages
-    for ending in ('*.py', '*.toml', 'py.typed')
+    for ending in ('*.py', '*.toml', 'py.typed', 'page/*')
     for x in (clone / package).rglob(ending)
   }
   assert {x for x in files(wheel) if '.dist-info/' not in x} == expected

@@ -23,6 +23,10 @@ def perceive() -> None:
   _run('perceive')
 
 
+def serve() -> None:
+  _run('serve')
+
+
 def export() -> None:
   _run('export')
 

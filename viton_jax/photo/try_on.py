@@ -123,17 +123,13 @@ def try_on(
     loaded = networks.load(
       checkpoint, refine_checkpoint, composing=composition, workers=1
     )
-  names = tuple(
-    os.fspath(x) if isinstance(x, str | os.PathLike) else f'the {what}'
-    for what, x in (('person', person), ('garment', garment))
-  )
   photo, _ = read_photo(person, 'person')
   cloth, opacity = read_photo(garment, 'garment')
   pair = prepare(
     photo,
     cloth,
     opacity=opacity,
-    names=names,
+    names=(_name(person, 'person'), _name(garment, 'garment')),
     size=loaded.size if loaded else full_size.PASTE_SIZE,
     pose=pose,
     parse=parse,
@@ -146,6 +142,13 @@ def try_on(
   if loaded:
     return finish(pair, full_size.compose(pair.sample, loaded))
   return finish(pair, full_size.paste(pair.sample))
+
+
+def _name(photo: Photo, what: str) -> str:
+  """A photo's name in messages."""
+  if isinstance(photo, str | os.PathLike):
+    return os.fspath(photo)
+  return f'the {what}'
 
 
 @dataclasses.dataclass(frozen=True)

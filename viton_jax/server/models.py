@@ -1,0 +1,237 @@
+"""The networks, the pose model and the parser of a server, and their warm-up.
+
+Imports JAX; `service` imports it once the server listens.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import time
+
+import jax
+import numpy as np
+
+from input_pipeline.synthetic import SyntheticPair, render_pair
+from viton_jax import engine, networks
+from viton_jax.errors import InputError, concerning
+from viton_jax.labels import NUM_KEYPOINTS
+from viton_jax.perception.parsing import parsers
+from viton_jax.perception.pose import estimation
+from viton_jax.perception.pose.estimator import PoseEstimator
+from viton_jax.photo import framing, full_size, inputs
+from viton_jax.photo.attach import attach
+from viton_jax.photo.try_on import Pair, TryOnResult, finish, prepare
+from viton_jax.runtime import compile_cache
+from viton_jax.server.job import Job
+from viton_jax.server.settings import Settings
+
+_COMPILED = '/jax/core/compile/backend_compile_duration'
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+  """What a server computes with.
+
+  Attributes:
+    networks: the try-on of a batch, or None: 'paste' alone.
+    pose: finds people, or None where no pose model is there.
+    parser: labels people.
+  """
+
+  networks: engine.TryOn | None
+  pose: PoseEstimator | None
+  parser: parsers.Parser
+
+  @property
+  def methods(self) -> tuple[str, ...]:
+    return ('viton', 'paste') if self.networks else ('paste',)
+
+  @property
+  def size(self) -> tuple[int, int]:
+    """(height, width) at which garments are matched."""
+    return self.networks.size if self.networks else full_size.PASTE_SIZE
+
+
+def load(settings: Settings) -> Models:
+  """Reads and opens everything.
+
+  Raises:
+    InputError: a file is missing, damaged or of another kind. A pose model that
+      nobody has named may be missing: joints come with the photos then.
+  """
+  compile_cache.use('auto')
+  loaded = None
+  if settings.checkpoint:
+    loaded = dataclasses.replace(
+      networks.load(settings.checkpoint, settings.refine_checkpoint),
+      max_batch=settings.max_batch,
+    )
+  pose = None
+  try:
+    pose = estimation.choose_pose(settings.pose_model, settings.models_dir)
+  except InputError:
+    if settings.pose_model:
+      raise
+  parser = parsers.choose_parser(settings.parser, settings.models_dir)
+  return Models(loaded, pose, parser)
+
+
+def warm_up(
+  models: Models, max_batch: int, say: Callable[[str], None] = lambda x: None
+) -> None:
+  """Computes everything once, so that no request has to wait for a compiler."""
+  pair = render_pair(0, 1, 512)
+
+  def step(what: str, work: Callable[[], object]) -> None:
+    begin = time.perf_counter()
+    work()
+    say(f'warm-up: {what}, {time.perf_counter() - begin:.1f} s')
+
+  if models.pose:
+    find = models.pose.find
+    step('pose', lambda: find(pair.person))
+  step('labels', lambda: models.parser.parse(pair.person, pair.keypoints))
+  ready = prepared(pair, models)
+  step('paste', lambda: finish(ready, full_size.paste(ready.sample)))
+  size = 1
+  while models.networks and size <= max_batch:
+    step(f'{size} pairs', lambda n=size: _try_on_once(models, [ready] * n))
+    size *= 2
+
+
+def _try_on_once(models: Models, pairs: list[Pair]) -> None:
+  # Also where the networks have learned too little to find the garment's place.
+  tried = dataclasses.replace(tried_on(models, pairs)[0], failures=[None])
+  finished(pairs[0], models, tried)
+
+
+def prepared(pair: SyntheticPair, models: Models) -> Pair:
+  return prepare(
+    pair.person,
+    pair.garment,
+    opacity=None,
+    names=('the person', 'the garment'),
+    size=models.size,
+    pose=pair.keypoints,
+    parse=pair.parse,
+    garment_mask=pair.garment_mask,
+  )
+
+
+def tried_on(models: Models, pairs: list[Pair]) -> list[engine.TryOnBatch]:
+  """The networks' answer for each pair: a batch of one."""
+  assert models.networks is not None
+  examples = [
+    composition.network_example(pair.sample, models.networks) for pair in pairs
+  ]
+  tried = models.networks(
+    {name: np.stack([x[name] for x in examples]) for name in examples[0]}
+  )
+  return [one_of(tried, i) for i in range(len(pairs))]
+
+
+def one_of(tried: engine.TryOnBatch, index: int) -> engine.TryOnBatch:
+  """One pair of a batch, as a batch of its own."""
+  arrays = {
+    name: getattr(tried, name)[index : index + 1]
+    for name in (*engine.RANGES, 'control_points')
+  }
+  return engine.TryOnBatch(**arrays, failures=[tried.failures[index]])
+
+
+def finished(
+  pair: Pair, models: Models, tried: engine.TryOnBatch | None
+) -> TryOnResult:
+  """The picture of a pair, by the networks' answer, or pasted without one.
+
+  Raises:
+    InputError: the garment cannot be matched.
+  """
+  if tried is None:
+    return finish(pair, full_size.paste(pair.sample))
+  assert models.networks is not None
+  composed = full_size.compose_tried(pair.sample, tried, 0)
+  return finish(pair, composed)
+
+
+def count_compilations(count: Callable[[], None]) -> None:
+  """Calls `count` for each program that XLA compiles from now on."""
+
+  def listen(event: str, duration_secs: float, **kwargs) -> None:
+    del duration_secs, kwargs
+    if event == _COMPILED:
+      count()
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+
+
+# What the other routes compute, as the commands of `viton_jax.perception` do.
+def people(models: Models, photo: np.ndarray) -> list[np.ndarray]:
+  """(18, 3) joints of each person in (h, w, 3) uint8, largest first.
+
+  Raises:
+    InputError: no pose model is there, or nobody was found.
+  """
+  with concerning('person'):
+    estimation.check_photo(photo)
+    found, _ = inputs.people_of(models.pose, photo, 'the person')
+    framing.choose_person(found, 0, 'the person')
+  return found
+
+
+def labels(models: Models, photo: np.ndarray, job: Job) -> np.ndarray:
+  """(h, w) uint8 LIP-20 labels of a whole photo.
+
+  Raises:
+    InputError: nobody was found, or the joints are not usable.
+  """
+  with concerning('person'):
+    estimation.check_photo(photo)
+  keypoints = None
+  if models.parser.needs_keypoints:
+    with concerning('person' if job.pose is None else 'pose'):
+      found, _ = inputs.people_of(
+        models.pose if job.pose is None else job.pose, photo, 'the person'
+      )
+      keypoints = framing.choose_person(found, job.person_index, 'the person')
+  with concerning('person'):
+    return models.parser.parse(photo, keypoints)
+
+
+def attached(
+  models: Models,
+  job: Job,
+  photo: np.ndarray,
+  cloth: np.ndarray,
+  opacity: np.ndarray | None,
+) -> np.ndarray:
+  """(h, w, 3) uint8, the garment laid flat over the clothes.
+
+  Raises:
+    InputError: nobody, no clothes or no garment was found.
+  """
+  assert job.garment is not None
+  with concerning('garment' if job.garment.mask is None else 'garment_mask'):
+    mask, _ = inputs.garment_mask_of(
+      job.garment.mask, cloth, opacity, 'the garment'
+    )
+  if job.parse is None:
+    parse = labels(models, photo, job)
+  else:
+    with concerning('parse'):
+      parse, _ = inputs.labels_of(
+        job.parse,
+        photo,
+        'the person',
+        labels=job.labels,
+        cut=lambda x: x,
+        keypoints=np.zeros((NUM_KEYPOINTS, 3), np.float32),
+      )
+  with concerning('person'):
+    return attach(photo, parse, garment=cloth, garment_mask=mask)
+
+
+def garment_mask(cloth: np.ndarray, opacity: np.ndarray | None) -> np.ndarray:
+  """(h, w) uint8, 255 on the garment; raises InputError: none was found."""
+  with concerning('garment'):
+    mask, _ = inputs.garment_mask_of(None, cloth, opacity, 'the garment')
+  return mask.astype(np.uint8) * 255
