@@ -8,6 +8,7 @@ Where `hidden` and `opacity` are 0 the photo's own pixels stay, exactly.
 """
 
 import dataclasses
+import functools
 from typing import TypeVar
 
 import jax
@@ -238,8 +239,9 @@ def _blur(x: Images, sigma: float) -> Images:
     pads[axis] = (reach, reach)
     padded = jnp.pad(x, pads, mode='edge')
     # A few shifted copies: faster than a convolution of one channel.
-    x = sum(
+    copies = [
       weight * lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis)
       for i, weight in enumerate(weights)
-    )
+    ]
+    x = functools.reduce(jnp.add, copies)
   return x

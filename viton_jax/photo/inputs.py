@@ -179,9 +179,11 @@ def labels_of(
   if path and path.suffix.lower() in _LABEL_FILES:
     found, rule = any_file.read_labels(path, frame, labels=labels)
     return cut(found), f'of {path}, {rule}'
-  parser = parse
-  if not isinstance(parser, parsers.Parser):
-    parser = parsers.choose_parser(parse, models_dir)
+  parser = (
+    parse
+    if isinstance(parse, parsers.Parser)
+    else parsers.choose_parser(parse, models_dir)
+  )
   if mask is not None:
     mask = cut(mask)
   return parser.parse(cut(photo), keypoints, mask), parser.description

@@ -89,7 +89,7 @@ def warm_up(
   if models.pose:
     find = models.pose.find
     step('pose', lambda: find(pair.person))
-  step('labels', lambda: models.parser.parse(pair.person, pair.keypoints))
+  step('labels', lambda: models.parser.parse(pair.person, pair.keypoints, None))
   ready = prepared(pair, models)
   step('paste', lambda: finish(ready, full_size.paste(ready.sample)))
   size = 1
@@ -121,7 +121,7 @@ def tried_on(models: Models, pairs: list[Pair]) -> list[engine.TryOnBatch]:
   """The networks' answer for each pair: a batch of one."""
   assert models.networks is not None
   examples = [
-    composition.network_example(pair.sample, models.networks) for pair in pairs
+    full_size.network_example(pair.sample, models.networks) for pair in pairs
   ]
   tried = models.networks(
     {name: np.stack([x[name] for x in examples]) for name in examples[0]}
