@@ -175,7 +175,7 @@ def people(models: Models, photo: np.ndarray) -> list[np.ndarray]:
     estimation.check_photo(photo)
     found, _ = inputs.people_of(models.pose, photo, 'the person')
     framing.choose_person(found, 0, 'the person')
-  return found
+  return [one.keypoints for one in found]
 
 
 def labels(models: Models, photo: np.ndarray, job: Job) -> np.ndarray:
@@ -186,15 +186,16 @@ def labels(models: Models, photo: np.ndarray, job: Job) -> np.ndarray:
   """
   with concerning('person'):
     estimation.check_photo(photo)
-  keypoints = None
+  keypoints = mask = None
   if models.parser.needs_keypoints:
     with concerning('person' if job.pose is None else 'pose'):
       found, _ = inputs.people_of(
         models.pose if job.pose is None else job.pose, photo, 'the person'
       )
-      keypoints = framing.choose_person(found, job.person_index, 'the person')
+      chosen = framing.choose_person(found, job.person_index, 'the person')
+      keypoints, mask = chosen.keypoints, chosen.mask
   with concerning('person'):
-    return models.parser.parse(photo, keypoints)
+    return models.parser.parse(photo, keypoints, mask)
 
 
 def attached(
