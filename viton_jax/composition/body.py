@@ -136,7 +136,7 @@ def torso_of(keypoints: Keypoints, size: tuple[int, int]) -> Torso:
   )
   hips = (points[:, labels.R_HIP] + points[:, labels.L_HIP]) / 2
   both = seen[:, labels.R_HIP] & seen[:, labels.L_HIP]
-  spine = jnp.where(both[:, None], hips - neck, jnp.array([0.0, 1.0]))
+  spine = jnp.where(both[:, None], hips - neck, jnp.array([[0.0, 1.0]]))
   spine /= jnp.maximum(jnp.linalg.norm(spine, axis=-1, keepdims=True), 1e-3)
   across = jnp.stack([-spine[:, 1], spine[:, 0]], axis=-1)
   offset = pixels(size)[None] - neck[:, None, None]

@@ -99,9 +99,8 @@ def make_layers(
   """
   inside = regions.garment.astype(jnp.float32)[..., None]
   # Soft outwards into what is hidden, and never over hair or hands.
-  opacity = (
-    _blur(inside, _SOFT_PX) * (regions.garment | regions.hidden)[..., None]
-  )
+  changed = (regions.garment | regions.hidden)[..., None]
+  opacity = jnp.where(changed, blur(inside, _SOFT_PX), 0.0)
   share = alpha / jnp.maximum(mask, 0.3)
   return Layers(
     hidden=regions.hidden.astype(jnp.float32)[..., None],
@@ -138,7 +137,7 @@ def shading_of(coarse: Images, warped: Images, *, inside: Map) -> Map:
     inside: 0 or 1, where the garment lies.
   """
   _, h, w, _ = inside.shape
-  luma = jnp.array(_LUMA)
+  luma = jnp.array(_LUMA).reshape(1, 1, 1, 3)
   sums = jnp.concatenate(
     [
       (coarse * luma).sum(-1, keepdims=True) * inside,
@@ -147,7 +146,7 @@ def shading_of(coarse: Images, warped: Images, *, inside: Map) -> Map:
     axis=-1,
   )
   # Smooth, so that a quarter of the size is enough.
-  sums = _blur(_halve(_halve(sums)), _SHADING_PX / 4)
+  sums = blur(_halve(_halve(sums)), _SHADING_PX / 4)
   ratio = sums[..., :1] / jnp.maximum(sums[..., 1:], 0.01)
   ratio = jax.image.resize(ratio, (len(ratio), h, w, 1), 'bilinear')
   return ratio.clip(*_SHADING_RANGE)
@@ -186,7 +185,7 @@ def uncover(
     # Soft between the kinds, so that an arm's outline shows no steps.
     kind = (region | (of_kind & ~hidden))[..., None].astype(jnp.float32)
     known = sure.any((1, 2))[:, None, None, None]
-    share = jnp.where(known, _blur(kind, _SOFT_PX), 0.0)
+    share = jnp.where(known, blur(kind, _SOFT_PX), 0.0)
     total, shares = total + share * filled, shares + share
   known = hidden[..., None] & (shares > 0)
   return jnp.where(known, total / jnp.where(known, shares, 1.0), person)
@@ -229,7 +228,7 @@ def _halve(x: Images) -> Images:
   return x.reshape(b, (h + 1) // 2, 2, (w + 1) // 2, 2, c).mean((2, 4))
 
 
-def _blur(x: Images, sigma: float) -> Images:
+def blur(x: Images, sigma: float) -> Images:
   """Gaussian blur; borders repeated."""
   reach = int(3 * sigma + 0.5)
   weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))

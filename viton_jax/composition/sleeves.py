@@ -39,15 +39,17 @@ def sleeve_length(
     garment_masks: 0 or 1, 1 where the photo shows the garment.
   """
   inside = cells_of(jnp.asarray(garment_masks) > 0, jnp.mean) > 0.5
-  depth = _distance(inside)
+  depth = distance_inside(inside)
   half_width = jnp.maximum(depth.max((1, 2), keepdims=True), 1.0)
   radius = 0.6 * half_width
   core = depth >= radius
   # How far beyond the disk, from the pixels that its centre may reach.
-  beyond = jnp.where(inside, _distance(~core) - radius, 0.0)
-  columns = jnp.arange(core.shape[2])
-  middle = (core * columns).sum((1, 2)) / jnp.maximum(core.sum((1, 2)), 1)
-  right = columns > middle[:, None]
+  beyond = jnp.where(inside, distance_inside(~core) - radius, 0.0)
+  columns = jnp.arange(core.shape[2], dtype=jnp.float32)
+  weight = core.astype(jnp.float32)
+  middle = (weight * columns[None, None]).sum((1, 2))
+  middle /= jnp.maximum(weight.sum((1, 2)), 1.0)
+  right = columns[None] > middle[:, None]
   tips = [
     jnp.where(side[:, None], beyond, 0.0).max((1, 2))
     for side in (right, ~right)
@@ -55,7 +57,7 @@ def sleeve_length(
   return (tips[0] + tips[1]) / 2 / half_width[:, 0, 0]
 
 
-def _distance(region: Region) -> Float[Array, 'b h w']:
+def distance_inside(region: Region) -> Float[Array, 'b h w']:
   """Distance of each cell of a region from the nearest cell beside it.
 
   All candidates of a row, then of a column: exact, for small images alone.
@@ -64,8 +66,9 @@ def _distance(region: Region) -> Float[Array, 'b h w']:
   far = jnp.float32(h * h + w * w)
 
   def nearest(squares, n):
-    apart = (jnp.arange(n)[:, None] - jnp.arange(n)) ** 2.0
-    return (squares[..., None, :] + apart).min(-1)
+    at = jnp.arange(n, dtype=jnp.float32)
+    apart = jnp.square(at[:, None] - at[None])
+    return (squares[..., None, :] + apart[None, None]).min(-1)
 
   in_rows = nearest(jnp.where(region, far, 0.0), w)
   return jnp.sqrt(nearest(in_rows.swapaxes(1, 2), h).swapaxes(1, 2))
@@ -108,7 +111,7 @@ def sleeve_end(
   wrong = jnp.concatenate([all_covered, before + after], axis=-1)
   wrong /= jnp.maximum(count.sum(-1, keepdims=True), 8.0)
   ends = jnp.linspace(0.0, 2.0, _ARM_BINS + 1)
-  cost = wrong + _PRIOR * jnp.abs(ends - expected[:, None])
+  cost = wrong + _PRIOR * jnp.abs(ends[None] - expected[:, None])
   return ends[jnp.argmin(cost, axis=-1)]
 
 
