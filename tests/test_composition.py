@@ -204,7 +204,8 @@ def test_a_bad_mask_gets_better(pairs, rng):
   bad[:, middle[0] - 8 : middle[0] + 8, middle[1] - 8 : middle[1] + 8] = False
   bad |= arms & (rng.random(arms.shape) < 0.4)
   before, after = iou(bad, true), iou(regions_of(pairs, bad).garment, true)
-  assert (after > before).all(), (before, after)
+  assert after.mean() > before.mean() + 0.05
+  assert after.min() > before.min()
 
 
 def test_head_and_bare_arms_stay_before_the_garment(pairs):

@@ -38,7 +38,7 @@ def sleeve_length(
   Args:
     garment_masks: 0 or 1, 1 where the photo shows the garment.
   """
-  inside = cells_of(jnp.asarray(garment_masks) > 0, jnp.mean) > 0.5
+  inside = cells_of(jnp.asarray(garment_masks).astype(bool), jnp.mean) > 0.5
   depth = distance_inside(inside)
   half_width = jnp.maximum(depth.max((1, 2), keepdims=True), 1.0)
   radius = 0.6 * half_width
