@@ -53,6 +53,7 @@ _LATER_SCORES = 0.5, 0.9
 # are searched, for somebody of whom the detector and the landmark network are
 # this sure; cats and cups are not far below.
 _PARTS, _PART_SCORES = (0.5, 0.3), (0.75, 0.95)
+_SLIM = 0.25
 _WORK_PX = 2048  # The longer side of larger photos, for this.
 _BLANK = 127  # What people are painted over with.
 
@@ -231,6 +232,8 @@ def find_people(
 def _search_parts(search: _Search, detector: TfliteModel) -> list[_Candidate]:
   """Searches the parts of a photo in which people may be too small."""
   h, w = search.photo.shape[:2]
+  if min(h, w) < _SLIM * max(h, w):  # It would have thousands of parts.
+    return []
   views, corners = [], []
   for share in _PARTS:
     side = min(max(round(share * max(h, w)), 16), h, w)
