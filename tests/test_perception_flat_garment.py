@@ -9,6 +9,7 @@ from input_pipeline.synthetic.pairs import render_pair
 from viton_jax.errors import InputError
 from viton_jax.perception import garment_ground, garment_outlines
 from viton_jax.perception.flat_garment import segment_garment
+from viton_jax.photo import inputs
 
 # Never looked at while the constants were chosen; the table of
 # `benchmarks.garment_masks` is of this seed too.
@@ -188,6 +189,17 @@ def test_people_are_no_garments():
     except InputError as error:
       seen += 'shows a person' in str(error)
   assert seen >= 10
+
+
+def test_transparency_that_cuts_nothing_out(garments):
+  photo, true = garments[2]
+  cut_out = np.where(true, 255, 0).astype(np.uint8)
+  found, source = inputs.garment_mask_of(None, photo, cut_out, 'a.png')
+  assert np.array_equal(found, true) and 'transparency' in source
+  corners = np.full(true.shape, 255, np.uint8)
+  corners[:4, :4] = 0
+  found, source = inputs.garment_mask_of(None, photo, corners, 'a.png')
+  assert overlap(found, true) > 0.97 and source == 'found in its photo'
 
 
 @pytest.mark.parametrize(

@@ -428,4 +428,6 @@ def _photograph(rng, picture, look: _Look) -> np.ndarray:
   image = np.ascontiguousarray(drawing.to_uint8(picture)[..., ::-1])
   quality = int(rng.integers(*look.quality, endpoint=True))
   data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-  return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+  decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+  assert decoded is not None  # It was encoded a line above.
+  return np.ascontiguousarray(decoded[..., ::-1])

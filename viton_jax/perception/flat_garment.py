@@ -115,7 +115,7 @@ def _crosses_often(mask: np.ndarray) -> bool:
   wide = np.ones((1, max(mask.shape) // 20), np.uint8)
   joined = cv2.morphologyEx(rim, cv2.MORPH_CLOSE, wide)
   counts = [np.count_nonzero(np.diff(x[0])) for x in (joined, rim)]
-  return counts[0] > _MAX_CROSSINGS or counts[1] > 5 * _MAX_CROSSINGS
+  return bool(counts[0] > _MAX_CROSSINGS or counts[1] > 5 * _MAX_CROSSINGS)
 
 
 def _without_noise(photo: np.ndarray) -> tuple[np.ndarray, float]:
@@ -183,7 +183,7 @@ def _solid(calm, ground: garment_ground.Ground, scale: float):
   field = np.maximum(ground.field, 1)
   grey = cv2.transform(calm * field, _GREY)
   grey /= cv2.transform(field * field, _GREY)
-  hue = garment_outlines.largest(cv2.absdiff(calm, grey[..., None] * field))
+  hue = garment_outlines.largest(np.abs(calm - grey[..., None] * field))
   own = np.maximum(
     _TINT_LEVELS + _TINT * garment_outlines.largest(field), _RINGING * wider
   )
@@ -208,7 +208,7 @@ def _solid(calm, ground: garment_ground.Ground, scale: float):
   keep = np.bincount(labels[strong], minlength=count) > 0.2 * areas
   keep &= areas >= max(6, 1e-4 * solid.size)
   keep[0] = False
-  return keep[labels], off / low, np.where(shade, grey, 0)
+  return keep[np.asarray(labels, int)], off / low, np.where(shade, grey, 0)
 
 
 def _enclosed(solid, off, level) -> np.ndarray:
@@ -349,7 +349,8 @@ def _by_colours(photo, calm, ground: garment_ground.Ground) -> np.ndarray:
   marks[rim] = cv2.GC_BGD
   models = np.zeros((1, 65)), np.zeros((1, 65))
   cv2.setRNGSeed(0)
-  cv2.grabCut(small, marks, None, *models, 6, cv2.GC_INIT_WITH_MASK)
+  # Without a rectangle: the marks say where to begin.
+  cv2.grabCut(small, marks, (0, 0, 1, 1), *models, 6, cv2.GC_INIT_WITH_MASK)
   found = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
   found = cv2.morphologyEx(
     found.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)

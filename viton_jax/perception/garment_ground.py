@@ -123,7 +123,8 @@ def _frequent(colours: np.ndarray, count: np.ndarray) -> np.ndarray:
   table = np.zeros((16, 16, 16))
   np.add.at(table, tuple(cells.T), count)
   # A colour at the edge of a cell counts for both.
-  table = sum(np.roll(table, s, axis=a) for a in range(3) for s in (0, 1))
+  shifts = [np.roll(table, s, axis=a) for a in range(3) for s in (0, 1)]
+  table = np.sum(shifts, axis=0)
   found = []
   for _ in range(_GUESSES):
     at = np.array(np.unravel_index(np.argmax(table), table.shape))
