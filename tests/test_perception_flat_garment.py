@@ -11,8 +11,7 @@ from viton_jax.perception import garment_ground, garment_outlines
 from viton_jax.perception.flat_garment import segment_garment
 from viton_jax.photo import inputs
 
-# Never looked at while the constants were chosen; the table of
-# `benchmarks.garment_masks` is of this seed too.
+# Not the drawings by which the constants were chosen.
 SEED = 9000
 
 
