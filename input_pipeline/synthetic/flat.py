@@ -17,6 +17,7 @@ class FlatGarment:
   Attributes:
     photo: float32 (h, w, 3), the shop photo, exactly 1 off the garment.
     mask: bool (h, w), the garment in it, with what shows of its inside.
+    cover: float32 (h, w), coverage by the garment, 0..1; `mask` is its half.
     front: float32 (h, w), coverage of the front panel (neckline cut out).
     torso: float32 (h, w, 3), colour of the torso's cloth, unshaded.
     sleeves: dict side -> float32 (h, w, 3), the same of the sleeves.
@@ -24,6 +25,7 @@ class FlatGarment:
 
   photo: np.ndarray
   mask: np.ndarray
+  cover: np.ndarray
   front: np.ndarray
   torso: np.ndarray
   sleeves: dict
@@ -109,7 +111,7 @@ def draw_flat(garment):
   # White cloth must still stand out from the paper, which alone is white.
   mask = total > 0.5
   np.minimum(photo, np.where(mask, np.float32(0.985), 1)[..., None], out=photo)
-  return FlatGarment(photo, mask, front, cloth, sleeves)
+  return FlatGarment(photo, mask, total, front, cloth, sleeves)
 
 
 def _paste(image, window, *, field, values):

@@ -38,6 +38,8 @@ from viton_jax.perception.pose.estimator import (
 _DRESSED = (R_ELBOW, R_WRIST, L_ELBOW, L_WRIST, R_HIP, L_HIP)
 _POSE_FILES = ('.json', '.mat', '.pkl', '.pickle')
 _LABEL_FILES = ('.png', '.jpg', '.jpeg', '.mat')
+# A larger opaque part of a photo is a photo with rounded corners or a frame.
+_MAX_OPAQUE = 0.93
 Path = str | os.PathLike
 Given = np.ndarray | bytes | Path | None
 
@@ -189,6 +191,11 @@ def labels_of(
   return parser.parse(cut(photo), keypoints, mask), parser.description
 
 
+def _is_cut_out(opacity: np.ndarray) -> bool:
+  """Whether transparency cuts a garment out, not merely the photo's corners."""
+  return float((opacity > 127).mean()) < _MAX_OPAQUE
+
+
 def garment_mask_of(
   mask: Given,
   garment: np.ndarray,
@@ -201,7 +208,8 @@ def garment_mask_of(
     mask: (h, w) bool, or a PNG file that is light where the garment is, or its
       bytes; None: found in the photo.
     garment: (h, w, 3) uint8 RGB.
-    opacity: (h, w) uint8 where the photo is a cut-out, else None.
+    opacity: (h, w) uint8 where the photo has transparency, else None; where
+      nearly all is opaque the garment is sought as in any photo.
     name: of the photo, for errors.
 
   Returns:
@@ -210,7 +218,7 @@ def garment_mask_of(
   Raises:
     InputError: no garment, or a mask of another size.
   """
-  if mask is None and opacity is not None:
+  if mask is None and opacity is not None and _is_cut_out(opacity):
     found, source = opacity > 127, "the photo's own transparency"
   elif mask is None:
     try:
