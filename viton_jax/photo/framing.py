@@ -5,12 +5,14 @@ hips at three quarters of the height, as the VITON data set frames people.
 """
 
 import dataclasses
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
 
+_Person = TypeVar('_Person')
 # COCO-18 joints.
 NOSE, NECK, R_SHOULDER, L_SHOULDER, R_HIP, L_HIP = 0, 1, 2, 5, 8, 11
 _FACE = (0, 14, 15)  # Nose and eyes.
@@ -45,13 +47,11 @@ class Box:
     return Box(left, top, right - left, bottom - top)
 
 
-def choose_person(
-  people: list[np.ndarray], index: int, name: str
-) -> np.ndarray:
+def choose_person(people: list[_Person], index: int, name: str) -> _Person:
   """One of the people that were found, or a sentence on why not.
 
   Args:
-    people: (18, 3) each, largest first.
+    people: largest first.
     index: which one.
     name: of the photo, for errors.
 

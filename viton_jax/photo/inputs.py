@@ -13,12 +13,24 @@ import numpy as np
 from input_pipeline.layouts import any_file
 from viton_jax.errors import InputError
 from viton_jax.io.photos import read_photo
-from viton_jax.labels import NUM_KEYPOINTS, NUM_LABELS
+from viton_jax.labels import (
+  KEYPOINT_NAMES,
+  L_ELBOW,
+  L_HIP,
+  L_WRIST,
+  NUM_KEYPOINTS,
+  NUM_LABELS,
+  R_ELBOW,
+  R_HIP,
+  R_WRIST,
+)
 from viton_jax.perception import flat_garment
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose.estimation import choose_pose
-from viton_jax.perception.pose.estimator import largest_first
+from viton_jax.perception.pose.estimator import Person, largest_first
 
+# Joints that an upper garment lies along.
+_DRESSED = (R_ELBOW, R_WRIST, L_ELBOW, L_WRIST, R_HIP, L_HIP)
 _POSE_FILES = ('.json', '.mat', '.pkl', '.pickle')
 _LABEL_FILES = ('.png', '.jpg', '.jpeg', '.mat')
 Path = str | os.PathLike
@@ -27,8 +39,8 @@ Given = np.ndarray | Path | None
 
 def people_of(
   pose: Given, photo: np.ndarray, name: str, *, models_dir: Path | None = None
-) -> tuple[list[np.ndarray], str]:
-  """The joints of the people in a photo.
+) -> tuple[list[Person], str]:
+  """The people in a photo: their joints and, of some models, their masks.
 
   Args:
     pose: (18, 3) x, y in pixels of the photo and confidence; a file that
@@ -39,20 +51,20 @@ def people_of(
     models_dir: see `perception.estimate_pose`.
 
   Returns:
-    (18, 3) float32 for each person, largest first; and where from.
+    the people, largest first; and where from.
 
   Raises:
     InputError: unusable, or joints that are not of this photo.
   """
   if isinstance(pose, np.ndarray):
-    return [_joints(pose, name)], 'given'
+    return [Person(_joints(pose, name))], 'given'
   path = pathlib.Path(pose) if pose is not None else None
   if path and path.suffix.lower() in _POSE_FILES:
     people, rule = any_file.read_people(
       path, photo.shape[:2], person=pathlib.Path(name).stem
     )
     return (
-      largest_first([(one, 0.0) for one in people]),
+      largest_first([(Person(one), 0.0) for one in people]),
       f'of {path}, {rule}',
     )
   try:
@@ -64,6 +76,29 @@ def people_of(
       f'{error}; or give the joints of {name} with --pose FILE (OpenPose JSON)'
     ) from error
   return finder.find(photo), f'found by {finder.description}'
+
+
+def warnings(people: list[Person], keypoints: np.ndarray) -> list[str]:
+  """What the user should know of the joints, a sentence each.
+
+  Args:
+    people: all who were found.
+    keypoints: (18, 3) of the one who is dressed.
+  """
+  said = []
+  if len(people) > 1:
+    said.append(
+      f'{len(people)} people were found; persons are numbered by size from 0, '
+      'and person_index chooses whom to dress'
+    )
+  missing = [KEYPOINT_NAMES[j] for j in _DRESSED if keypoints[j, 2] <= 0]
+  if missing:
+    names = ', '.join(x.replace('_', ' ') for x in missing)
+    said.append(
+      f'hidden or outside the photo: {names}; what the garment does there is '
+      'guessed'
+    )
+  return said
 
 
 def _joints(pose: np.ndarray, name: str) -> np.ndarray:
@@ -83,6 +118,7 @@ def labels_of(
   labels: str,
   cut: Callable[[np.ndarray], np.ndarray],
   keypoints: np.ndarray,
+  mask: np.ndarray | None = None,
   models_dir: Path | None = None,
 ) -> tuple[np.ndarray, str]:
   """LIP-20 labels of the part of a photo that is dressed.
@@ -95,6 +131,7 @@ def labels_of(
     labels: what a file's numbers mean, of `labels.LABEL_SETS`.
     cut: cuts the part out of an (h, w) map of the photo.
     keypoints: (18, 3) in pixels of that part.
+    mask: (h, w) float32 in 0..1 of the whole photo, the person's, if known.
     models_dir: where known models are.
 
   Returns:
@@ -120,7 +157,9 @@ def labels_of(
     found, rule = any_file.read_labels(path, frame, labels=labels)
     return cut(found), f'of {path}, {rule}'
   parser = parsers.choose_parser(parse, models_dir)
-  return parser.parse(cut(photo), keypoints), parser.description
+  if mask is not None:
+    mask = cut(mask)
+  return parser.parse(cut(photo), keypoints, mask), parser.description
 
 
 def garment_mask_of(

@@ -138,17 +138,15 @@ def try_on(
   people, source = inputs.people_of(
     pose, photo, person_name, models_dir=models_dir
   )
-  keypoints = framing.choose_person(people, person_index, person_name)
+  chosen = framing.choose_person(people, person_index, person_name)
+  keypoints = chosen.keypoints
   found = int((keypoints[:, 2] > 0).sum())
   note(
     f'joints: {source}, {found} of 18'
-    + (
-      f', of person {person_index} of {len(people)} (largest first; '
-      'person_index chooses)'
-      if len(people) > 1
-      else ''
-    )
+    + (f', of person {person_index} of {len(people)}' * (len(people) > 1))
   )
+  for warning in inputs.warnings(people, keypoints):
+    note(f'warning: {warning}')
   framing.check_view(keypoints, photo.shape[:2], person_name)
 
   # ----------------------------------------------- the frame of the upper body
@@ -163,8 +161,11 @@ def try_on(
     photo,
     person_name,
     labels=labels,
-    cut=lambda x: framing.cut(x, box, fill='edge' if x.ndim == 3 else 'zero'),
+    cut=lambda x: framing.cut(
+      x, box, fill='zero' if x.dtype == np.uint8 and x.ndim == 2 else 'edge'
+    ),
     keypoints=inside,
+    mask=chosen.mask,
     models_dir=models_dir,
   )
   note(f'labels: {source}')

@@ -42,7 +42,7 @@ _HAIR, _SKIN, _UPPER, _LOWER = range(4)
 
 
 def parse_person_grabcut(
-  image: np.ndarray, keypoints: np.ndarray
+  image: np.ndarray, keypoints: np.ndarray, *, mask: np.ndarray | None = None
 ) -> np.ndarray:
   """Labels the parts of one person by colour, guided by a pose.
 
@@ -50,6 +50,8 @@ def parse_person_grabcut(
     image: (h, w, 3) uint8 RGB.
     keypoints: (18, 3) float, COCO-18: x, y in pixels, confidence (0 is a
       missing joint). The neck or both shoulders must be there.
+    mask: (h, w) float32 in 0..1, how surely a pixel is the person; None:
+      GrabCut cuts the person out.
 
   Returns:
     (h, w) uint8 LIP-20: background 0, hair (and hats) 2, upper clothes 5,
@@ -76,7 +78,10 @@ def parse_person_grabcut(
   points = keypoints.copy()
   # Pixel centres lie at integers on both scales.
   points[:, :2] = (points[:, :2] - (x0, y0) + 0.5) * zoom - 0.5
-  labels = _parse(small, measure(points))
+  if mask is not None:
+    mask = mask[y0:y1, x0:x1].astype(np.float32)
+    mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 0.5
+  labels = _parse(small, measure(points), mask)
   if not (labels == UPPER).any():
     raise InputError(
       'no upper clothes were found at the joints of the pose; give a label '
@@ -116,11 +121,14 @@ def _frame(body: Body, shape) -> tuple[int, int, int, int]:
   return int(x0), int(y0), int(x1), int(y1)
 
 
-def _parse(image: np.ndarray, body: Body) -> np.ndarray:
+def _parse(
+  image: np.ndarray, body: Body, person: np.ndarray | None
+) -> np.ndarray:
   """`parse_person_grabcut` at working size."""
   pixels = grid(image.shape[:2])
   zones = Zones(body, pixels)
-  person = cut_person(image, zones)
+  if person is None:
+    person = cut_person(image, zones)
   lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
   return _label(image, lab, zones=zones, person=person)
 

@@ -33,13 +33,16 @@ class Parser:
 
   Attributes:
     description: which model, of which file; or GrabCut, and why.
-    parse: (h, w, 3) uint8 RGB and (18, 3) key points in its pixels, or None ->
-      (h, w) uint8 LIP-20 labels.
+    parse: (h, w, 3) uint8 RGB; (18, 3) key points in its pixels, or None; and
+      (h, w) float32 in 0..1, the person's mask, or None -> (h, w) uint8 LIP-20
+      labels.
     needs_keypoints: whether it cannot do without the key points.
   """
 
   description: str
-  parse: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+  parse: Callable[
+    [np.ndarray, np.ndarray | None, np.ndarray | None], np.ndarray
+  ]
   needs_keypoints: bool = False
 
 
@@ -49,6 +52,7 @@ def parse_person(
   model: str | os.PathLike | None = None,
   *,
   models_dir: str | os.PathLike | None = None,
+  mask: np.ndarray | None = None,
 ) -> np.ndarray:
   """Labels each pixel of a person's photo.
 
@@ -58,6 +62,8 @@ def parse_person(
     model: see `choose_parser`.
     models_dir: where known models are; None: $VITON_JAX_MODELS, or
       ~/.cache/viton_jax/models.
+    mask: (h, w) float32 in 0..1, how surely each pixel is the person, as
+      `find_people` gives it; makes GrabCut faster and better.
 
   Returns:
     (h, w) uint8 LIP-20 labels.
@@ -68,7 +74,7 @@ def parse_person(
   if not isinstance(image, np.ndarray):
     image = estimation.read_photo(image)
   estimation.check_photo(image)
-  return choose_parser(model, models_dir).parse(image, keypoints)
+  return choose_parser(model, models_dir).parse(image, keypoints, mask)
 
 
 def choose_parser(
@@ -110,12 +116,12 @@ def load_parser(
     network = ss_nan.load(path, spec)
     return Parser(
       f'{spec.name} ({path}, in JAX)',
-      lambda image, _: parse_by_ss_nan(network, spec, image),
+      lambda image, *_: parse_by_ss_nan(network, spec, image),
     )
   loaded = onnx_model.load(path, spec, task='parsing')
   return Parser(
     f'{loaded.spec.name} ({path}, onnxruntime on {loaded.device})',
-    lambda image, _: parse_by_onnx(loaded, image),
+    lambda image, *_: parse_by_onnx(loaded, image),
   )
 
 
@@ -139,13 +145,13 @@ def _why_none(folder: pathlib.Path) -> str:
 
 def _grabcut(description: str) -> Parser:
 
-  def parse(image, keypoints):
+  def parse(image, keypoints, mask):
     if keypoints is None:
       raise InputError(
         'parsing without a parser model (GrabCut) needs the key points of '
         'the person; give them, or a parser model'
       )
-    return grabcut.parse_person_grabcut(image, keypoints)
+    return grabcut.parse_person_grabcut(image, keypoints, mask=mask)
 
   return Parser(description, parse, needs_keypoints=True)
 

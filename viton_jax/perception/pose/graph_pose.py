@@ -13,7 +13,12 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.perception import fitting, model_files
 from viton_jax.perception.pose import paf_decoder
-from viton_jax.perception.pose.estimator import PoseEstimator, largest_first
+from viton_jax.perception.pose.estimator import (
+  Person,
+  PoseEstimator,
+  largest_first,
+  one_by_one,
+)
 from viton_jax.perception.runners import frozen_graph, graphdef
 from viton_jax.perception.spec_types import HeatPaf, KeepHeight, Spec
 
@@ -79,7 +84,7 @@ def open_graph(path: pathlib.Path, spec: Spec) -> PoseEstimator:
 
   known = path.stat().st_size == spec.size
   name = spec.name if known else 'a graph of tf-pose-estimation'
-  return PoseEstimator(f'{name} ({path}, in JAX)', find_people)
+  return PoseEstimator(f'{name} ({path}, in JAX)', one_by_one(find_people))
 
 
 def _load_file(path: pathlib.Path, spec: Spec) -> PoseModel:
@@ -158,7 +163,7 @@ def _content(spec: Spec) -> HeatPaf:
 
 def in_pixels(
   people: list[paf_decoder.Person], size: tuple[int, int]
-) -> list[np.ndarray]:
+) -> list[Person]:
   """Scales people to an image of (height, width), largest first."""
   scale = np.array([*size[::-1], 1], np.float32)
-  return largest_first([(x.keypoints * scale, x.score) for x in people])
+  return largest_first([(Person(x.keypoints * scale), x.score) for x in people])

@@ -16,9 +16,10 @@ from viton_jax.perception.pose import (
   simcc,
 )
 from viton_jax.perception.pose.estimator import (
-  People,
+  Person,
   PoseEstimator,
   largest_first,
+  one_by_one,
 )
 from viton_jax.perception.runners import onnx_model
 from viton_jax.perception.spec_types import (
@@ -30,6 +31,8 @@ from viton_jax.perception.spec_types import (
 )
 from viton_jax.perception.specs import known_specs
 
+# (18, 3) x, y in pixels of the photo, confidence; and a score.
+People = list[tuple[np.ndarray, float]]
 Box = tuple[float, float, float, float]
 
 
@@ -50,7 +53,9 @@ def open_network(
   find, how = _finder(model, models_dir)
   return PoseEstimator(
     f'{model.spec.name} ({path}, onnxruntime on {model.device}{how})',
-    lambda image: largest_first(find(image)),
+    one_by_one(
+      lambda image: largest_first((Person(x), s) for x, s in find(image))
+    ),
   )
 
 
@@ -114,7 +119,7 @@ def choose_boxes(
       find = graph_pose.open_graph(folder / other.file, other).find
 
       def around_people(image, find=find):
-        return [simcc.box_of_joints(x) for x in find(image)]
+        return [simcc.box_of_joints(x.keypoints) for x in find(image)]
 
       return (
         around_people,
