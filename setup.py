@@ -83,7 +83,7 @@ setup(
   package_data={
     'input_pipeline': ['py.typed'],
     'viton_jax': ['py.typed'],
-    'viton_jax.perception': ['specs/*.toml'],
+    'viton_jax.perception': ['specs/*.toml', 'parsing/weights/*'],
   },
   entry_points={
     'console_scripts': [

@@ -3,7 +3,7 @@
   python -m viton_jax.train_parser --workdir W
 
 The same command in the same folder goes on where it stopped. The weights are
-in W/body_parser.safetensors after every 200 steps.
+in W/body_parser.safetensors after every 100 steps.
 """
 
 import argparse
@@ -32,6 +32,12 @@ def parse_arguments() -> argparse.Namespace:
     help='how many people are drawn (default: %(default)s, 1 GB on disk)',
   )
   add('--steps', type=int, default=ParserSettings.steps, help='of training')
+  add(
+    '--small_steps',
+    type=int,
+    default=ParserSettings.small_steps,
+    help='the first of them, at half the size (default: %(default)s)',
+  )
   add('--batch', type=int, default=ParserSettings.batch, help='samples a step')
   add(
     '--learning_rate',
@@ -66,6 +72,7 @@ def main() -> None:
     seed=arguments.seed,
     people=arguments.people,
     steps=arguments.steps,
+    small_steps=arguments.small_steps,
     batch=arguments.batch,
     learning_rate=arguments.learning_rate,
   )

@@ -84,7 +84,7 @@ def render_outfit(seed: int, index: int) -> OutfitPicture:
   _draw_shoes(canvas, person, rng)
   sleeved = plan.top
   if plan.coat is not None:
-    _draw_coat(canvas, plan)
+    _draw_coat(canvas, plan, plan.coat)
     sleeved = plan.coat
   pieces: list[tuple[np.ndarray, int]] = []
   if rng.random() < 0.5:
@@ -295,9 +295,9 @@ def _draw_top(canvas, plan: _Plan) -> None:
     accessories.paint_shape(canvas, points, colour=colour * 0.9, label=UPPER)
 
 
-def _draw_coat(canvas, plan: _Plan) -> None:
+def _draw_coat(canvas, plan: _Plan, coat: garments.Garment) -> None:
   """A coat or jacket, open in front; its label is UPPER until it is done."""
-  person, rng, coat = plan.person, plan.rng, plan.coat
+  person, rng = plan.person, plan.rng
   canvas.parse[canvas.parse == UPPER] = INNER
   before = _copy(canvas)
   flat = draw_flat(coat)

@@ -173,8 +173,8 @@ def background(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
       )
     else:
       end = at + rng.normal(0, 80, 2)
-      ends = [tuple(int(x) for x in p) for p in (at, end)]
-      cv2.line(picture, *ends, tone, int(rng.integers(1, 14)))
+      first_end, last = ((int(x), int(y)) for x, y in (at, end))
+      cv2.line(picture, first_end, last, tone, int(rng.integers(1, 14)))
   if rng.random() < 0.7:
     picture = drawing.blur(picture, rng.uniform(0.5, 7))
   return picture

@@ -34,7 +34,7 @@ class BodyParser(nn.Module):
   """
 
   classes: int
-  features: tuple[int, ...] = (16, 32, 64, 128, 192)
+  features: tuple[int, ...] = (16, 32, 64, 96, 128)
 
   @nn.compact
   def __call__(
@@ -55,15 +55,15 @@ class BodyParser(nn.Module):
       (b, h / 2, w / 2, classes) float32.
     """
     first, *deeper = self.features
-    stem = _Block(first, 2, name='stem')(pixels)
-    x = _Block(deeper[0], 2, name='enter')(stem)
-    joints = joint_maps(keypoints, x.shape[1:3])
+    stem = _Block(first, stride=2, name='stem')(pixels)
+    x = _Block(deeper[0], kernel=1, name='enter')(_to_depth(stem))
+    joints = joint_maps(keypoints, (x.shape[1], x.shape[2]))
     x = x + nn.Conv(deeper[0], (1, 1), name='joints')(joints)
     x = _Block(deeper[0], name='join')(x)
     skips = []
     for k, features in enumerate(deeper[1:]):
       skips.append(x)
-      x = _Block(features, 2, name=f'down_{k}')(x)
+      x = _Block(features, kernel=1, name=f'down_{k}')(_to_depth(x))
       x = _Block(features, name=f'down_{k}_more')(x)
     x = x + _Block(deeper[-1], name='bottom')(x)
     for k, skip in reversed(list(enumerate(skips))):
@@ -75,16 +75,17 @@ class BodyParser(nn.Module):
 
 
 class _Block(nn.Module):
-  """3 x 3 convolution, group normalisation, ReLU."""
+  """Convolution, group normalisation, ReLU."""
 
   features: int
+  kernel: int = 3
   stride: int = 1
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b _ _ _']:
     """The block's output, at 1 / stride of the size."""
-    strides = (self.stride, self.stride)
-    x = nn.Conv(self.features, (3, 3), strides, use_bias=False)(x)
+    kernel, strides = (self.kernel,) * 2, (self.stride,) * 2
+    x = nn.Conv(self.features, kernel, strides, use_bias=False)(x)
     return nn.relu(nn.GroupNorm(_GROUPS)(x))
 
 

@@ -88,7 +88,7 @@ def try_on(
       (OpenPose JSON and others); or a pose model; None: the default model.
     parse: labels of the person's photo: (h, w) uint8 LIP-20; a PNG or
       .mat file; or a parser model; None: a known parser if its file is there,
-      else GrabCut.
+      else the body parser that comes with the project.
     refine_checkpoint: the refinement network where it lies elsewhere.
     labels: what a parse file's numbers mean: 'lip', 'cihp' or 'atr'.
     garment_mask: (hg, wg) bool or an image file, light on the garment; None:

@@ -13,21 +13,21 @@ import multiprocessing
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import drawing
-from input_pipeline.synthetic.outfits import (
-  HEIGHT as DRAWN_HEIGHT,
-)
-from input_pipeline.synthetic.outfits import (
-  MIRRORED,
-  OutfitPicture,
-  mirror_labels,
-  render_outfit,
-)
-from input_pipeline.synthetic.outfits import (
-  WIDTH as DRAWN_WIDTH,
-)
+from input_pipeline.synthetic import drawing, outfits
+from input_pipeline.synthetic.accessories import BAG
+from input_pipeline.synthetic.outfits import OutfitPicture, mirror_labels
 from input_pipeline.synthetic.retexture import relight, retexture
-from viton_jax.labels import L_HIP, L_KNEE, L_SHOULDER, NECK, R_KNEE, R_SHOULDER
+from viton_jax.labels import (
+  L_HIP,
+  L_KNEE,
+  L_SHOULDER,
+  L_WRIST,
+  NECK,
+  R_HIP,
+  R_KNEE,
+  R_SHOULDER,
+  R_WRIST,
+)
 from viton_jax.models.body_parser import HEIGHT, WIDTH
 from viton_jax.perception.parsing.body_frame import frame_person, head_height
 
@@ -40,11 +40,11 @@ class ParserSample:
   """An example as the network sees a photo.
 
   Attributes:
-    image: (256, 192, 3) uint8 RGB, 0 beyond the photo's border.
-    inside: (256, 192) bool, where there is a photo.
-    mask: (256, 192) float32 probability of the person, or None.
+    image: (h, w, 3) uint8 RGB, 0 beyond the photo's border.
+    inside: (h, w) bool, where there is a photo.
+    mask: (h, w) float32 probability of the person, or None.
     keypoints: (18, 3) float32, pixels of `image`, confidence 0: missing.
-    labels: (256, 192) uint8, LIP-20; what lies beyond the border is 0.
+    labels: (h, w) uint8, LIP-20; what lies beyond the border is 0.
   """
 
   image: np.ndarray
@@ -61,14 +61,20 @@ def draw_pool(seed: int, count: int, *, workers: int) -> list[OutfitPicture]:
     workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
   ) as pool:
     return list(
-      pool.map(render_outfit, [seed] * count, range(1, count + 1), chunksize=16)
+      pool.map(
+        outfits.render_outfit, [seed] * count, range(1, count + 1), chunksize=16
+      )
     )
 
 
 def make_sample(
-  pool: list[OutfitPicture], seed: int, index: int
+  pool: list[OutfitPicture],
+  seed: int,
+  index: int,
+  *,
+  size: tuple[int, int] = (HEIGHT, WIDTH),
 ) -> ParserSample:
-  """Sample `index`; a function of the arguments alone."""
+  """Sample `index` at a size of 4 : 3; a function of the arguments alone."""
   rng = np.random.default_rng([seed, index, _STREAM])
   drawn = pool[int(rng.integers(len(pool)))]
   labels, pieces, points = drawn.labels, drawn.pieces, drawn.keypoints
@@ -76,22 +82,26 @@ def make_sample(
   if rng.random() < 0.5:
     rgb = rgb[:, ::-1]
     labels, pieces = (mirror_labels(x[:, ::-1]) for x in (labels, pieces))
-    points = points[list(MIRRORED)]
+    points = points[list(outfits.MIRRORED)]
     points = np.where(
-      points[:, 2:] > 0, np.abs(points - [DRAWN_WIDTH - 1, 0, 0]), 0
+      points[:, 2:] > 0, np.abs(points - [outfits.WIDTH - 1, 0, 0]), 0
     )
   if rng.random() < 0.04:  # Bald.
     bald = (labels == _HAIR) & (_rows(labels) < points[NECK, 1])
     labels, pieces = (np.where(bald, _FACE, x) for x in (labels, pieces))
 
+  if rng.random() < 0.15:
+    labels, pieces = _hold_something(labels, pieces, points, rng=rng)
+
   turn, points = _turned(points.astype(np.float32), rng)
   photo = _photo_rectangle(points, rng)
   points = _as_found(points, photo, rng)
   left, top, scale = _frame(points, photo, rng)
+  scale *= size[0] / HEIGHT
   # From the input's pixels to those of the drawing.
   back = turn @ np.array([[1 / scale, 0, left], [0, 1 / scale, top], [0, 0, 1]])
   x, y = np.meshgrid(
-    np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32)
+    np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32)
   )
   where = np.stack([x, y], -1) @ back[:2, :2].T + back[:2, 2]
   where = where.astype(np.float32)
@@ -142,6 +152,26 @@ def _rows(labels: np.ndarray) -> np.ndarray:
   return np.arange(labels.shape[0])[:, None]
 
 
+def _hold_something(
+  labels: np.ndarray,
+  pieces: np.ndarray,
+  points: np.ndarray,
+  *,
+  rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+  """A thing before the person, which is background: a phone, a box, a dog."""
+  joint = rng.choice([R_WRIST, L_WRIST, R_HIP, L_HIP])
+  at = points[joint, :2] + rng.normal(0, 15, 2)
+  size = np.exp(rng.uniform(np.log(10), np.log(110), 2))
+  box = (tuple(at), tuple(size), rng.uniform(0, 180))
+  thing = np.zeros(labels.shape, np.uint8)
+  if rng.random() < 0.5:
+    cv2.ellipse(thing, box, 1, -1)
+  else:
+    cv2.fillConvexPoly(thing, cv2.boxPoints(box).astype(np.int32), 1)
+  return np.where(thing, 0, labels), np.where(thing, BAG, pieces)
+
+
 def _turned(
   points: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +180,7 @@ def _turned(
   wide = np.exp(rng.uniform(np.log(0.68), np.log(1.22)))
   cos, sin = np.cos(angle), np.sin(angle)
   linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([wide, 1.0])
-  middle = np.array([DRAWN_WIDTH, DRAWN_HEIGHT]) / 2
+  middle = np.array([outfits.WIDTH, outfits.HEIGHT]) / 2
   forth = np.eye(3)
   forth[:2, :2], forth[:2, 2] = linear, middle - linear @ middle
   moved = points.copy()
@@ -170,9 +200,9 @@ def _photo_rectangle(
     'whole': points[:, 1].max() + rng.uniform(0.3, 1.5) * unit,
     'knees': points[[R_KNEE, L_KNEE], 1].mean() + rng.normal(0, 0.6) * unit,
     'hips': points[L_HIP, 1] + rng.uniform(-0.3, 1.0) * unit,
-    'bust': neck[1] + rng.uniform(0.5, 2.0) * unit,
+    'bust': neck[1] + rng.uniform(0.4, 2.0) * unit,
   }
-  kind = rng.choice(list(low), p=(0.2, 0.3, 0.33, 0.17))
+  kind = rng.choice(list(low), p=(0.18, 0.28, 0.32, 0.22))
   top = crown - rng.uniform(0.1, 1.6) * unit
   if rng.random() < 0.2:  # The head is cut off, up to the nose or the chin.
     top = crown + rng.uniform(0.0, 1.1) * unit

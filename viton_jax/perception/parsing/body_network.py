@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from viton_jax.errors import InputError
+from viton_jax.labels import GARMENT_LABEL
 from viton_jax.models.body_parser import LABEL_STRIDE, BodyParser
 from viton_jax.perception.parsing.body_classes import (
   CLASS_LABELS,
@@ -27,7 +28,9 @@ from viton_jax.perception.parsing.body_frame import BodyFrame, frame_person
 
 WEIGHTS = pathlib.Path(__file__).parent / 'weights' / 'body_parser.safetensors'
 # Of the file that belongs to this version.
-WEIGHTS_SHA256 = ''
+WEIGHTS_SHA256 = (
+  'a95d88c530807975b89769cc27b584e6ab069fbff1bc58c4377f420b76d31d4c'
+)
 # The probabilities follow the photo's edges within this many of their cells.
 _EDGE_RADIUS = 3
 # Contrast below which an edge is none; levels of grey as parts of 1.
@@ -104,8 +107,8 @@ def _probabilities(
 
 def label_body(
   image: UInt8[np.ndarray, 'h w 3'],
-  keypoints: Float[np.ndarray, '18 3'] | None = None,
-  mask: Float[np.ndarray, 'h w'] | None = None,
+  keypoints: np.ndarray | None = None,
+  mask: np.ndarray | None = None,
   *,
   weights: pathlib.Path = WEIGHTS,
 ) -> UInt8[np.ndarray, 'h w']:
@@ -113,22 +116,63 @@ def label_body(
 
   Args:
     image: RGB.
-    keypoints: x, y in pixels, confidence (0: missing); None: none is known.
-    mask: the probability of the person in [0, 1]; None: not known.
+    keypoints: (18, 3) COCO-18: x, y in pixels, confidence (0: missing); None:
+      none is known, and the person fills the photo.
+    mask: (h, w) the probability of the person in [0, 1]; None: not known.
     weights: another file of weights.
 
   Returns:
     LIP-20 labels: background 0, hair and hats 2, upper clothes 5, trousers 9
     or a skirt 12, skin of the torso 10, face and neck 13, arms 14 (left) and
     15, legs 16 and 17, shoes 18 and 19.
+
+  Raises:
+    InputError: key points or a mask of another shape, joints outside the
+      photo, or no upper clothes.
   """
   size = image.shape[:2]
+  keypoints = _checked_keypoints(keypoints, size)
+  if mask is not None and mask.shape != size:
+    raise InputError(
+      f'the person mask has shape {mask.shape}, the photo {size}; give the '
+      'mask at the size of the photo'
+    )
   frame = frame_person(keypoints, size, mask)
   pixels, points = network_inputs(image, keypoints, mask, frame=frame)
   shares = np.asarray(
     _probabilities(load_weights(weights), pixels[None], points[None])[0]
   )
-  return _labels_in_photo(shares, image, frame)
+  labels = _labels_in_photo(shares, image, frame)
+  if not (labels == GARMENT_LABEL).any():
+    raise InputError(
+      'no upper clothes were found in the photo; give one of a person from '
+      'the front, better joints by --pose FILE, or a label map by --parse FILE'
+    )
+  return labels
+
+
+def _checked_keypoints(
+  keypoints: np.ndarray | None, size: tuple[int, int]
+) -> np.ndarray | None:
+  """The key points as float32, or None where no joint is known."""
+  if keypoints is None:
+    return None
+  keypoints = np.asarray(keypoints, np.float32)
+  if keypoints.shape != (18, 3) or not np.isfinite(keypoints).all():
+    raise InputError(
+      f'key points to parse a person must be 18 rows of finite x, y, '
+      f'confidence, not {keypoints.shape}; give the pose by --pose FILE'
+    )
+  seen = keypoints[:, 2] > 0
+  if not seen.any():
+    return None
+  x, y = keypoints[seen, :2].T
+  if ((x < 0) | (x >= size[1]) | (y < 0) | (y >= size[0])).all():
+    raise InputError(
+      f'the joints lie outside the photo of {size[1]} x {size[0]} pixels; give '
+      'the pose of this photo by --pose FILE or a label map by --parse FILE'
+    )
+  return keypoints
 
 
 def network_inputs(
