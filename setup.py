@@ -17,7 +17,9 @@ _VERSION = re.search(
 _IMAGE = re.compile(r'!\[([^\]]*)\]\((?!https?:)([^)]+)\)')
 _CAPTION = r'\n+(?:\*[^*]+\*\n+)?'
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)')
-_COMMANDS = ('train', 'infer', 'try_on', 'export', 'convert', 'inspect')
+_COMMANDS = (
+  'train', 'infer', 'try_on', 'perceive', 'export', 'convert', 'inspect',
+)  # fmt: skip
 
 
 def long_description(text: str, repository_url: str) -> str:

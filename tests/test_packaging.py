@@ -24,7 +24,9 @@ from viton_jax import commands
 pytestmark = pytest.mark.slow
 
 ROOT = entry_points.ROOT
-COMMANDS = ('convert', 'export', 'infer', 'inspect', 'train', 'try_on')
+COMMANDS = (
+    'convert', 'export', 'infer', 'inspect', 'perceive', 'train', 'try_on',
+)  # fmt: skip
 
 
 def project_files() -> list[str]:

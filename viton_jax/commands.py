@@ -19,6 +19,10 @@ def try_on() -> None:
   _run('try_on')
 
 
+def perceive() -> None:
+  _run('perceive')
+
+
 def export() -> None:
   _run('export')
 

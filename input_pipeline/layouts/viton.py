@@ -5,6 +5,8 @@
       pose.pkl                    '000001_0' -> {'candidate', 'subset'}
       pose/000001_0.mat           the same, one file a person
       segment/000001_0.mat        'segment', square, transposed, LIP-20 labels
+      garment_mask/000001_1.png   white on the garment; the folder is optional,
+                                  for photos whose masks were found before
       tps/000001_0.mat            'control_points' (2, 10, 10); optional
       truth/000001_0_000002_1.png the true result, ..._parse.png its labels;
                                   optional, for data whose truth is known
@@ -42,10 +44,12 @@ class VitonLayout(files.PairFolder):
   Attributes:
     poses: person stem -> (candidate, subset) arrays, from pose.pkl.
     tps: whether to read control points from tps/ where it has them.
+    masks: whether garment_mask/ is there.
   """
 
   poses: dict
   tps: bool
+  masks: bool = False
 
   def load(self, index: int) -> Sample:
     """Reads one pair; raises InputError if something in it is wrong."""
@@ -55,17 +59,26 @@ class VitonLayout(files.PairFolder):
     height, width = person.shape[:2]
     parse = read_segment(self.folder / 'segment' / f'{stem}.mat', height, width)
     truth, truth_parse = self._truth(person_id, garment_id, person, parse)
+    garment = self.photo(self.folder / 'women_top' / garment_id)
     return Sample(
       person_id=person_id,
       garment_id=garment_id,
       person=person,
-      garment=self.photo(self.folder / 'women_top' / garment_id),
+      garment=garment,
       keypoints=self._keypoints(stem),
       parse=parse,
+      garment_mask=self._mask(garment_id, garment.shape[:2]),
       control_points=self._control_points(person_id, garment_id),
       truth=truth,
       truth_parse=truth_parse,
     )
+
+  def _mask(self, garment_id: str, shape):
+    if not self.masks:
+      return None
+    stem = pathlib.PurePath(garment_id).stem
+    path = self.folder / 'garment_mask' / f'{stem}.png'
+    return files.read_mask(path, shape=shape)
 
   def _keypoints(self, stem: str):
     if stem in self.poses:
@@ -151,11 +164,13 @@ def open_viton(
     found = {stem: every[stem] for stem in stems if stem in every}
   elif not (data_dir / 'pose').is_dir():
     raise InputError(f'{path}: there is no such file, nor a folder pose/')
+  masks = (data_dir / 'garment_mask').is_dir()
   text = (
     f'{NAME}: {len(pair_list)} pairs of {list_path.name} in {data_dir}; '
     'labels segment (LIP); joints '
     + (f'of {len(found)} persons in pose.pkl, else ' if found else '')
-    + 'pose (COCO-18); garment masks from the photos'
+    + 'pose (COCO-18); garment masks '
+    + ('garment_mask' if masks else 'from the photos')
   )
   return VitonLayout(
     name=NAME,
@@ -165,6 +180,7 @@ def open_viton(
     decode=decode,
     poses=found,
     tps=tps,
+    masks=masks,
   )
 
 

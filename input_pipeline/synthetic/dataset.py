@@ -6,7 +6,6 @@ exists is whole; a second run over the same folder adds only what is missing.
 
 import concurrent.futures
 import contextlib
-import io
 import json
 import multiprocessing
 import os
@@ -15,8 +14,8 @@ import pickle
 
 import cv2
 import numpy as np
-import scipy.io
 
+from input_pipeline.layouts import viton_files
 from input_pipeline.synthetic.pairs import render_pair
 from input_pipeline.synthetic.people import make_person, visible_keypoints
 from viton_jax.errors import InputError
@@ -26,8 +25,6 @@ from viton_jax.runtime import progress as progress_lib
 MARKER = 'synthetic.json'
 VERSION = 2  # Of the drawings; grows when the same seed gives other images.
 JPEG_QUALITY = 95
-SEGMENT_SIZE = 641
-SEGMENT_LONG_SIDE = 640
 
 
 def person_stem(index):
@@ -55,46 +52,6 @@ def test_garments(seed, num_pairs, num_test_pairs):
   return [(first + k, first + taker[k]) for k in range(num_test_pairs)]
 
 
-def pose_arrays(keypoints):
-  """OpenPose's arrays for one person.
-
-  Args:
-    keypoints: float32 (18, 3), confidence 0 for a missing joint.
-
-  Returns:
-    dict of 'candidate' float64 (K, 4): x, y, score, id; and 'subset' float64
-    (1, 20): an index into candidate or -1 per joint, total score, count.
-  """
-  found = np.flatnonzero(keypoints[:, 2] > 0)
-  candidate = np.column_stack(
-    [keypoints[found].astype(np.float64), np.arange(len(found))]
-  )
-  subset = np.full((1, 20), -1.0)
-  subset[0, found] = np.arange(len(found))
-  subset[0, 18] = candidate[:, 2].sum() + 0.9 * len(found)
-  subset[0, 19] = len(found)
-  return {'candidate': candidate, 'subset': subset}
-
-
-def segment_array(parse):
-  """Labels as VITON stores them.
-
-  Args:
-    parse: uint8 (h, w).
-
-  Returns:
-    float32 (641, 641), indexed [x, y]: the image with its longer side
-    scaled to 640 (nearest) in the corner, the rest 0.
-  """
-  height, width = parse.shape
-  scale = SEGMENT_LONG_SIDE / max(height, width)
-  size = (round(width * scale), round(height * scale))
-  small = cv2.resize(parse, size, interpolation=cv2.INTER_NEAREST_EXACT)
-  square = np.zeros((SEGMENT_SIZE, SEGMENT_SIZE), np.float32)
-  square[: size[1], : size[0]] = small
-  return np.ascontiguousarray(square.T)
-
-
 def write_atomically(path, data):
   """Writes bytes under a temporary name, then renames."""
   # Always the same name: what a killed run leaves, the next run replaces.
@@ -117,14 +74,6 @@ def _png(image):
   if image.ndim == 3:
     image = image[..., ::-1]
   return cv2.imencode('.png', image)[1].tobytes()
-
-
-def _mat(arrays):
-  buffer = io.BytesIO()
-  scipy.io.savemat(buffer, arrays, do_compression=True)
-  # The header's text holds the time of writing; ours must not.
-  text = b'MATLAB 5.0 MAT-file, synthetic try-on data'.ljust(116)
-  return text + buffer.getvalue()[116:]
 
 
 def _poses_pickle(poses):
@@ -162,8 +111,8 @@ def _write_item(task):
     contents = (
       _jpeg(pair.person),
       _jpeg(pair.garment),
-      _mat(pose_arrays(pair.keypoints)),
-      _mat({'segment': segment_array(pair.parse)}),
+      viton_files.pose_file(pair.keypoints),
+      viton_files.segment_file(pair.parse),
     )
     paths = _pair_paths(out_dir, person)
   else:
@@ -294,7 +243,7 @@ def write_dataset(
         bar.update(1)
 
   poses = {
-    person_stem(k): pose_arrays(
+    person_stem(k): viton_files.pose_arrays(
       visible_keypoints(make_person(seed, k, height=height))
     )
     for k in range(1, total + 1)

@@ -104,7 +104,13 @@ class Claim:
     return self.out_dir / _JOBS / f'{self.shard.tag}.partial'
 
 
-def claim(out_dir: pathlib.Path, settings: dict, shard: Shard) -> Claim:
+def claim(
+  out_dir: pathlib.Path,
+  settings: dict,
+  shard: Shard,
+  *,
+  folders: tuple[str, ...] = ('results',),
+) -> Claim:
   """Locks a shard, and deletes the partial files of killed jobs.
 
   Args:
@@ -112,6 +118,7 @@ def claim(out_dir: pathlib.Path, settings: dict, shard: Shard) -> Claim:
     settings: what the job is. `pairs` and `list` (where the list is, and its
       `digest`) may be others than before, unless other shards are at work.
     shard: which one.
+    folders: in the job's folder, to be made.
 
   Raises:
     InputError: the folder is of another job or cannot be written, or another
@@ -137,7 +144,8 @@ def claim(out_dir: pathlib.Path, settings: dict, shard: Shard) -> Claim:
         _clear(out_dir, tag)
       (jobs / f'{shard.tag}.done').unlink(missing_ok=True)
       (jobs / f'{shard.tag}.partial').mkdir(exist_ok=True)
-      (out_dir / 'results').mkdir(exist_ok=True)
+      for name in folders:
+        (out_dir / name).mkdir(exist_ok=True)
       manifest = storage.Manifest(_part(out_dir, shard.tag))
       on_error.pop_all()
   except OSError as error:

@@ -177,3 +177,9 @@ class Spec:
   sha256: str | None = None
   to_lip20: tuple[int, ...] = ()
   to_coco18: tuple[tuple[int, ...], ...] = ()
+
+
+def fixed_size(spec: Spec) -> FixedSize:
+  """The fit of a spec that has one of these."""
+  assert isinstance(spec.input.fit, FixedSize)  # The spec was checked.
+  return spec.input.fit

@@ -126,7 +126,7 @@ def _padding(attributes) -> str:
   return padding
 
 
-def _conv(attributes, x, kernel):
+def conv(attributes, x, kernel):
   _check_layout(attributes)
   return lax.conv_general_dilated(
     x,
@@ -140,7 +140,7 @@ def _conv(attributes, x, kernel):
   )
 
 
-def _depthwise_conv(attributes, x, kernel):
+def depthwise_conv(attributes, x, kernel):
   """(kh, kw, c, m) kernels: output channel c * m + i comes from channel c."""
   _check_layout(attributes)
   return _shifted_products(
@@ -189,7 +189,7 @@ def _batch_norm(attributes, x, scale, offset, mean, variance):
   return (x - mean) * factor + offset
 
 
-def _max_pool(attributes, x):
+def max_pool(attributes, x):
   _check_layout(attributes)
   return lax.reduce_window(
     x,
@@ -219,7 +219,7 @@ def _resize_matrix(source: int, target: int, attributes) -> np.ndarray:
   return matrix
 
 
-def _resize_bilinear(attributes, x, size):
+def resize_bilinear(attributes, x, size):
   height, width = (int(n) for n in np.asarray(size))
   rows = _resize_matrix(x.shape[1], height, attributes)
   columns = _resize_matrix(x.shape[2], width, attributes)
@@ -249,18 +249,18 @@ _OPERATIONS: dict[str, Callable] = {
   'AddV2': lambda _, x, y: x + y,
   'BiasAdd': lambda _, x, y: x + y,
   'ConcatV2': _concat,
-  'Conv2D': _conv,
-  'DepthwiseConv2dNative': _depthwise_conv,
+  'Conv2D': conv,
+  'DepthwiseConv2dNative': depthwise_conv,
   'FusedBatchNorm': _batch_norm,
   'FusedBatchNormV2': _batch_norm,
   'FusedBatchNormV3': _batch_norm,
   'Identity': lambda _, x: x,
-  'MaxPool': _max_pool,
+  'MaxPool': max_pool,
   'Mul': lambda _, x, y: x * y,
   'RealDiv': lambda _, x, y: x / y,
   'Relu': lambda _, x: jnp.maximum(x, 0),
   'Relu6': lambda _, x: jnp.clip(x, 0, 6),
-  'ResizeBilinear': _resize_bilinear,
+  'ResizeBilinear': resize_bilinear,
   'Shape': lambda _, x: np.array(x.shape, np.int32),
   'StridedSlice': _strided_slice,
   'Sub': lambda _, x, y: x - y,

@@ -1,27 +1,35 @@
 """Networks in TensorFlow Lite's files, and what runs them.
 
-LiteRT (package ai-edge-litert) is the faster on a CPU.
+On a CPU LiteRT does (package ai-edge-litert), which is the faster there; JAX
+does on accelerators, in batches, and where LiteRT is not installed.
 """
 
 from collections.abc import Callable
 import dataclasses
 import functools
+import hashlib
 import importlib.util
-import os
+import multiprocessing
 import pathlib
 import threading
+from typing import Literal
 
+import jax
 import numpy as np
 
 from viton_jax.errors import InputError
-from viton_jax.perception import model_files
-from viton_jax.perception.spec_types import FixedSize, Spec
+from viton_jax.perception.runners import tflite_file, tflite_graph
+from viton_jax.perception.runners.graphdef import GraphError
+from viton_jax.perception.spec_types import Spec, fixed_size
 from viton_jax.runtime import environment
 
+Runner = Literal['litert', 'jax']
 _MAX_BYTES = 256 << 20
+# Each size of a batch is compiled once; what is between is filled up.
+_BATCHES = (1, 8, 32)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TfliteModel:
   """A network that is ready to run.
 
@@ -38,12 +46,20 @@ class TfliteModel:
   run: Callable[[np.ndarray], list[np.ndarray]]
 
 
-def load(path: pathlib.Path, spec: Spec) -> TfliteModel:
+def load(
+  path: pathlib.Path,
+  spec: Spec,
+  *,
+  outputs: list[tuple[int, ...]],
+  runner: Runner | None = None,
+) -> TfliteModel:
   """Reads a file; again only if it changes.
 
   Args:
     path: the '.tflite' file.
     spec: of the backend 'tflite'.
+    outputs: shapes of the outputs that the spec names, for one image.
+    runner: 'litert' or 'jax'; None: the faster one here.
 
   Raises:
     InputError: the file is missing, damaged or another network.
@@ -59,52 +75,73 @@ def load(path: pathlib.Path, spec: Spec) -> TfliteModel:
       f'{path}: has {stat.st_size} bytes, and networks up to {_MAX_BYTES} are '
       'read; give another file'
     )
-  return _load(path.resolve(), spec, stat.st_mtime_ns, stat.st_size)
+  return _load(
+    path.resolve(),
+    spec,
+    tuple(outputs),
+    runner or default_runner(),
+    # They make a changed file another key of the cache.
+    stat.st_mtime_ns,
+    stat.st_size,
+  )
+
+
+def default_runner() -> Runner:
+  """LiteRT on a CPU, if it is installed; else JAX."""
+  installed = importlib.util.find_spec('ai_edge_litert') is not None
+  return 'litert' if installed and jax.default_backend() == 'cpu' else 'jax'
 
 
 @functools.lru_cache(maxsize=8)
-def _load(path: pathlib.Path, spec: Spec, mtime: int, size: int) -> TfliteModel:
-  del mtime, size  # They make a changed file another key of the cache.
+def _load(
+  path: pathlib.Path, spec: Spec, outputs, runner: Runner, *version: int
+) -> TfliteModel:
+  del version
+  shape = (*fixed_size(spec).size, 3)
   try:
     data = path.read_bytes()
+    known = hashlib.sha256(data).hexdigest() == spec.sha256
+    if runner == 'litert' and known:
+      return TfliteModel(path, spec, 'LiteRT', by_litert(data))
+    # LiteRT is written in C++: no file gets there that was not checked here.
+    network = tflite_file.read_network(data)
+    weights, function = tflite_graph.build(network)
+    given = [network.shapes[x] for x in network.inputs]
+    if given != [(1, *shape)]:
+      raise GraphError(f'it takes {given} instead of {(1, *shape)}')
+    made = tflite_graph.output_shapes(weights, function, shape)
+    tensors = spec.output.tensors
+    if not all(isinstance(k, int) and k < len(made) for k in tensors) or (
+      [made[int(k)] for k in tensors] != list(outputs)
+    ):
+      raise GraphError(f'it gives {made} instead of {list(outputs)}')
+  except GraphError as error:
+    raise InputError(
+      f'{path}: not a usable {spec.name}, because {error}; get it again: '
+      f'{spec.source}'
+    ) from error
   except OSError as error:
     raise InputError(
       f'{path}: cannot be read ({error.strerror}); check its permissions'
     ) from error
-  if not importlib.util.find_spec('ai_edge_litert'):
-    raise InputError(
-      f'{path}: ai-edge-litert is missing; {model_files.INSTALL_PHOTOS}'
-    )
-  return TfliteModel(path, spec, 'LiteRT', _by_litert(data, path, spec))
+  if runner == 'litert':
+    return TfliteModel(path, spec, 'LiteRT', by_litert(data))
+  place = f'JAX on {jax.devices()[0].device_kind}'
+  return TfliteModel(path, spec, place, by_jax(weights, function))
 
 
-def input_shape(spec: Spec) -> tuple[int, int, int, int]:
-  """Of one image."""
-  assert isinstance(spec.input.fit, FixedSize)  # The spec was checked.
-  return (1, *spec.input.fit.size, 3)
-
-
-def _by_litert(
-  data: bytes, path: pathlib.Path, spec: Spec
-) -> Callable[[np.ndarray], list[np.ndarray]]:
+def by_litert(data: bytes) -> Callable[[np.ndarray], list[np.ndarray]]:
   # Optional, and it loads 20 MB.
   from ai_edge_litert import interpreter as litert
 
-  try:
-    network = litert.Interpreter(
-      model_content=data, num_threads=environment.cores()
-    )
-    network.allocate_tensors()
-  except (RuntimeError, ValueError) as error:
-    raise InputError(
-      f'{path}: not a network that LiteRT can run '
-      f'({" ".join(str(error).split())}); get it again: {spec.source}'
-    ) from error
-  (source, *others), outputs = (
-    network.get_input_details(),
-    network.get_output_details(),
+  # Worker processes have a core each.
+  alone = multiprocessing.parent_process() is None
+  network = litert.Interpreter(
+    model_content=data, num_threads=environment.cores() if alone else 1
   )
-  check_input(path, spec, [tuple(x['shape']) for x in (source, *others)])
+  network.allocate_tensors()
+  (source,) = network.get_input_details()
+  outputs = network.get_output_details()
   lock = threading.Lock()  # An interpreter has one set of tensors.
 
   def run(images: np.ndarray) -> list[np.ndarray]:
@@ -119,11 +156,28 @@ def _by_litert(
   return run
 
 
-def check_input(path, spec: Spec, shapes: list[tuple[int, ...]]) -> None:
-  """Raises InputError unless a network takes what its spec says."""
-  wanted = input_shape(spec)
-  if [tuple(int(n) for n in x) for x in shapes] != [wanted]:
-    raise InputError(
-      f'{path}: takes {shapes} instead of {wanted}, so it is no {spec.name}; '
-      f'get {os.path.basename(spec.file)} again: {spec.source}'
-    )
+def by_jax(
+  weights: dict[str, np.ndarray], function: Callable[..., list[jax.Array]]
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+  # One transfer for hundreds of small arrays.
+  on_device = jax.device_put(weights)
+  batched = jax.jit(jax.vmap(function, in_axes=(None, 0)))
+
+  def run(images: np.ndarray) -> list[np.ndarray]:
+    parts, start = [], 0
+    while start < len(images):
+      left = len(images) - start
+      size = next((n for n in _BATCHES if n >= left), _BATCHES[-1])
+      part = images[start : start + size]
+      filled = np.resize(part, (size, *part.shape[1:]))
+      outputs = jax.device_get(batched(on_device, filled))
+      parts.append([x[: len(part)] for x in outputs])
+      start += size
+    return [np.concatenate(x) for x in zip(*parts, strict=True)]
+
+  return run
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+  """Of what networks leave as logits; no overflow."""
+  return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
