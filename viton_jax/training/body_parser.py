@@ -59,8 +59,8 @@ class ParserSettings:
 
   seed: int = 0
   people: int = 1200
-  steps: int = 1500
-  small_steps: int = 1000
+  steps: int = 2100
+  small_steps: int = 1600
   batch: int = 16
   learning_rate: float = 2e-3
 

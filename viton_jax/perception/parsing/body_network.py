@@ -28,8 +28,8 @@ from viton_jax.perception.parsing.body_frame import BodyFrame, frame_person
 
 WEIGHTS = pathlib.Path(__file__).parent / 'weights' / 'body_parser.safetensors'
 # Of the file that belongs to this version.
-WEIGHTS_SHA256 = (
-  'a95d88c530807975b89769cc27b584e6ab069fbff1bc58c4377f420b76d31d4c'
+WEIGHTS_SHA256 = '61b1297894c72f74721557268767025a44c446a01206fe26c17044c491656866'
+  '61b1297894c72f74721557268767025a44c446a01206fe26c17044c491656866'
 )
 # The probabilities follow the photo's edges within this many of their cells.
 _EDGE_RADIUS = 3
