@@ -6,6 +6,7 @@ usage() {
   cat <<'EOF'
 usage: launch/demo.sh [--dry_run] [--gpu] [--dir DIR] [--pairs N]
                       [--test_pairs M]
+       launch/demo.sh [--dry_run] [--gpu] [--dir DIR] --photos PERSON GARMENT
 
 Makes .venv if there is none and installs viton_jax; draws N synthetic people
 in garments; prepares them as training records; trains both networks; dresses
@@ -19,12 +20,16 @@ cores (docs/benchmarks.md), of which training takes 16.
   --dir DIR         where everything goes             (default: demo)
   --pairs N         pairs to train on                 (default: 1200)
   --test_pairs M    pairs to try on                   (default: 96)
+  --photos PERSON GARMENT
+                    put the garment of one photo on the person of another
+                    instead, without training anything: fetches the pose
+                    network BlazePose (36 MB, Apache-2.0) and pastes
   --dry_run         only show the commands
 
 EOF
 }
 
-dir=demo pairs=1200 test_pairs=96 gpu=''
+dir=demo pairs=1200 test_pairs=96 gpu='' photos=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;
@@ -37,6 +42,14 @@ while [ $# -gt 0 ]; do
       fi
       printf -v "${1#--}" '%s' "$2"
       shift 2 ;;
+    --photos)
+      if [ $# -lt 3 ] || [ ! -f "$2" ] || [ ! -f "$3" ]; then
+        echo "error: --photos needs two files that are there, a person's photo" \
+          "and a garment's; see --help" >&2
+        exit 2
+      fi
+      photos=("$(realpath "$2")" "$(realpath "$3")")
+      shift 3 ;;
     *) echo "error: unknown option $1; see --help" >&2; exit 2 ;;
   esac
 done
@@ -62,10 +75,19 @@ step() {
 
 python() { run "$VENV/bin/python" "$@"; }
 
-step 'install' install_project "${gpu:+gpu}"
+extras=${gpu:+gpu}
+[ ${#photos[@]} -eq 0 ] || extras="${gpu:+gpu,}photos"
+step 'install' install_project "$extras"
 case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
 cd "$ROOT"
 
+if [ ${#photos[@]} -gt 0 ]; then
+  step 'fetch the pose network' python -m viton_jax.perception fetch blazepose
+  step 'try on' python -m viton_jax.try_on --method paste --show_steps \
+    --person "${photos[0]}" --garment "${photos[1]}" --out "$dir/result.png"
+  [ -n "${DRY_RUN:-}" ] || say "look at $dir/result.png"
+  exit 0
+fi
 step 'draw people and garments' python -m input_pipeline.synthetic \
   --out_dir "$dir/raw" --num_pairs "$pairs" --num_test_pairs "$test_pairs" \
   --height 512 --seed 0
@@ -87,3 +109,4 @@ say 'where the time went (minutes:seconds)'
 printf '%s\n' "${report[@]}"
 printf '%-28s %3d:%02d\n' 'in all' $((SECONDS / 60)) $((SECONDS % 60))
 say "open $dir/results/index.html"
+say "your own photos: launch/demo.sh --photos me.jpg shirt.jpg"

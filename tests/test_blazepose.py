@@ -217,7 +217,7 @@ def test_jax_equals_litert(models, file):
     [regions.cut(photo, region, size), photo[:size, 80:][:, :size]]
   )
   images = images.astype(np.float32) / 255
-  run = tflite_model.by_jax(weights, function)
+  run = tflite_model.by_jax(weights, function, (8,))
   ours, theirs = run(images), tflite_model.by_litert(data)(images)
   for mine, its in zip(ours, theirs, strict=True):
     assert mine.shape == its.shape

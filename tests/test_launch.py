@@ -58,10 +58,21 @@ def test_demo_runs_every_part():
   assert '--num_pairs 7' in lines
 
 
+def test_demo_of_two_photos_trains_nothing(tmp_path):
+  for name in ('me.jpg', 'shirt.jpg'):
+    (tmp_path / name).write_bytes(b'')
+  photos = [str(tmp_path / x) for x in ('me.jpg', 'shirt.jpg')]
+  lines = shell('launch/demo.sh', '--dry_run', '--photos', *photos).stdout
+  places = [lines.find(x) for x in ('[photos]', ' fetch blazepose', '.try_on ')]
+  assert -1 not in places and sorted(places) == places
+  assert '.train ' not in lines and photos[0] in lines
+
+
 @pytest.mark.parametrize(
   'command, words',
   [
     (['launch/demo.sh', '--nonsense'], '--nonsense'),
+    (['launch/demo.sh', '--photos', 'no.jpg', 'no.png'], '--photos needs two'),
     (['launch/local.sh', '--nonsense'], '--nonsense'),
     (['launch/local.sh', '--processes', '2'], 'command'),
     (['launch/local.sh', '--processes', '0', '--', 'true'], 'one process'),

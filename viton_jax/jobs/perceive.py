@@ -9,7 +9,7 @@ been done before, and the lists and the manifest at the end.
     overlays/                                  some of them, to look at
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 import contextlib
@@ -30,7 +30,7 @@ _WAITING = 4  # Tasks for each worker, so that none has to wait.
 
 # Photos -> a line of the manifest each; and what makes such a function, in the
 # process that runs it.
-Work = Callable[[list[Item]], list[dict]]
+Work = Callable[[Sequence[Item]], list[dict]]
 Open = Callable[[], Work]
 
 

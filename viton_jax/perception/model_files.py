@@ -16,7 +16,7 @@ INSTALL_ONNX = "pip install -e '.[onnx]'"
 INSTALL_PHOTOS = "pip install -e '.[photos]'"
 
 # The spec of a frozen graph from anywhere.
-_ANY_GRAPH = 'tf_pose_mobilenet_v2_small'
+ANY_GRAPH = 'tf_pose_mobilenet_v2_small'
 _VARIABLE = 'VITON_JAX_MODELS'
 # Weights in these files are Python objects, and reading those can run code.
 _PICKLES = ('.pth', '.pt', '.pkl', '.pickle', '.ckpt', '.bin', '.pth.tar')
@@ -172,9 +172,7 @@ def _of_file(
   backend = _SUFFIXES.get(suffix, 'tf_graph' if task == 'pose' else None)
   for spec in specs.values():
     if spec.backend == backend:
-      return specs.get(
-        _ANY_GRAPH, spec
-      ) if backend == 'tf_graph' else spec, path
+      return specs.get(ANY_GRAPH, spec) if backend == 'tf_graph' else spec, path
   known = {'pose': '.onnx, .pb or .tflite', 'parsing': '.onnx or .h5'}
   raise InputError(
     f'{path}: not a kind of file that a {task} model has; give '

@@ -352,8 +352,10 @@ def _check_together(spec: Spec) -> None:
       "the backend 'tflite' and the kinds 'landmarks' and 'anchors' need one "
       'another'
     )
-  turned = isinstance(fit, FixedSize) and fit.name == 'turned_box'
-  if turned != (kind == 'landmarks') or (turned and not fit.detector):
+  turned = (
+    fit if isinstance(fit, FixedSize) and fit.name == 'turned_box' else None
+  )
+  if bool(turned) != (kind == 'landmarks') or (turned and not turned.detector):
     raise SpecError(
       "the kind 'landmarks' and the fit 'turned_box', with a detector, need "
       'each other'

@@ -4,6 +4,7 @@ People are framed as VITON has them, upper body in 3 : 4; garments are laid on
 white. What cannot be used is refused with a reason.
 """
 
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import os
@@ -81,7 +82,7 @@ class Perceiver:
     self.pose = estimation.choose_pose(settings.pose, settings.models_dir)
     self.parser = parsers.choose_parser(settings.parse, settings.models_dir)
 
-  def __call__(self, items: list[Item]) -> list[dict]:
+  def __call__(self, items: Sequence[Item]) -> list[dict]:
     lines: dict[str, dict] = {}
     people: list[tuple[Item, np.ndarray]] = []
     for item in items:

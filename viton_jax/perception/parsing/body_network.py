@@ -28,7 +28,7 @@ from viton_jax.perception.parsing.body_frame import BodyFrame, frame_person
 
 WEIGHTS = pathlib.Path(__file__).parent / 'weights' / 'body_parser.safetensors'
 # Of the file that belongs to this version.
-WEIGHTS_SHA256 = '61b1297894c72f74721557268767025a44c446a01206fe26c17044c491656866'
+WEIGHTS_SHA256 = (
   '61b1297894c72f74721557268767025a44c446a01206fe26c17044c491656866'
 )
 # The probabilities follow the photo's edges within this many of their cells.

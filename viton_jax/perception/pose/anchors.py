@@ -48,8 +48,7 @@ def detect(
   content = spec.output.content
   assert isinstance(content, Anchors)  # The spec was checked.
   tensors = [fitting.to_tensor(view, spec.input) for view, _ in views]
-  outputs = detector.run(np.concatenate(tensors))
-  values, logits = (outputs[k] for k in spec.output.tensors)
+  values, logits = detector.run(np.concatenate(tensors))
   size = fixed_size(spec).size[0]
   found = []
   for (_, place), row, logit in zip(views, values, logits, strict=True):

@@ -21,6 +21,7 @@ from viton_jax.perception.pose.estimator import (
 )
 from viton_jax.perception.runners import frozen_graph, graphdef
 from viton_jax.perception.spec_types import HeatPaf, KeepHeight, Spec
+from viton_jax.perception.specs import known_specs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,8 @@ def load_pose_model(
   """Reads a frozen graph of tf-pose-estimation; again only if it changes.
 
   Args:
-    model: a '.pb' file, the name of a known model, or None for the default.
+    model: a '.pb' file, the name of a known model, or None: the first known
+      graph whose file is there.
     models_dir: where known models are; None: $VITON_JAX_MODELS, or
       ~/.cache/viton_jax/models.
 
@@ -57,6 +59,11 @@ def load_pose_model(
   Raises:
     InputError: the file is missing, damaged or no such graph.
   """
+  if model is None:
+    folder = model_files.models_folder(models_dir)
+    graphs = (x for x in known_specs().values() if x.backend == 'tf_graph')
+    there = (x.name for x in graphs if model_files.is_there(x, folder))
+    model = next(there, model_files.ANY_GRAPH)
   spec, path = model_files.find(model, models_dir, task='pose')
   if spec is None or spec.backend != 'tf_graph':
     raise InputError(

@@ -66,8 +66,7 @@ def look(
       for photo, region in where
     ]
   )
-  outputs = landmarks.run(tensors)
-  values, flags, masks, heat = (outputs[k] for k in spec.output.tensors)
+  values, flags, masks, heat = landmarks.run(tensors)
   values = values.reshape(len(where), -1, _VALUES)
   points = refine(values[..., :2], heat, size)
   return [

@@ -193,7 +193,8 @@ def _constant(tensor: Table, raw, shape: tuple[int, ...]) -> np.ndarray:
   kind = tensor.int8(1)
   if kind not in _TYPES:
     raise GraphError(f'it holds numbers of the type {kind}')
-  if tensor.table(4) and len(tensor.table(4).array(2, np.float32)):
+  quantization = tensor.table(4)
+  if quantization and len(quantization.array(2, np.float32)):
     raise GraphError('its weights are quantised to whole numbers')
   values = np.frombuffer(raw, _TYPES[kind])
   sparsity = tensor.table(6)

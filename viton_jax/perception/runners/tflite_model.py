@@ -24,9 +24,12 @@ from viton_jax.perception.spec_types import Spec, fixed_size
 from viton_jax.runtime import environment
 
 Runner = Literal['litert', 'jax']
+Run = Callable[[np.ndarray], list[np.ndarray]]
 _MAX_BYTES = 256 << 20
-# Each size of a batch is compiled once; what is between is filled up.
+# Each size of a batch is compiled once; what is between is filled up. A CPU is
+# slower in batches.
 _BATCHES = (1, 8, 32)
+_CPU_BATCHES = (1,)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,13 +40,14 @@ class TfliteModel:
     path: its file.
     spec: how it is fed.
     runner: what runs it, in words.
-    run: (b, h, w, 3) float32 -> its outputs, (b, ...) float32 each.
+    run: (b, h, w, 3) float32 -> the outputs that the spec names, (b, ...)
+      float32 each.
   """
 
   path: pathlib.Path
   spec: Spec
   runner: str
-  run: Callable[[np.ndarray], list[np.ndarray]]
+  run: Run
 
 
 def load(
@@ -102,7 +106,7 @@ def _load(
     data = path.read_bytes()
     known = hashlib.sha256(data).hexdigest() == spec.sha256
     if runner == 'litert' and known:
-      return TfliteModel(path, spec, 'LiteRT', by_litert(data))
+      return _model(path, spec, 'LiteRT', by_litert(data))
     # LiteRT is written in C++: no file gets there that was not checked here.
     network = tflite_file.read_network(data)
     weights, function = tflite_graph.build(network)
@@ -125,12 +129,33 @@ def _load(
       f'{path}: cannot be read ({error.strerror}); check its permissions'
     ) from error
   if runner == 'litert':
-    return TfliteModel(path, spec, 'LiteRT', by_litert(data))
+    try:
+      return _model(path, spec, 'LiteRT', by_litert(data))
+    except (RuntimeError, ValueError) as error:
+      raise InputError(
+        f'{path}: LiteRT cannot run it ({" ".join(str(error).split())}); get '
+        f'it again: {spec.source}'
+      ) from error
   place = f'JAX on {jax.devices()[0].device_kind}'
-  return TfliteModel(path, spec, place, by_jax(weights, function))
+  on_cpu = jax.default_backend() == 'cpu'
+  run = by_jax(weights, function, _CPU_BATCHES if on_cpu else _BATCHES)
+  return _model(path, spec, place, run)
 
 
-def by_litert(data: bytes) -> Callable[[np.ndarray], list[np.ndarray]]:
+def _model(
+  path: pathlib.Path, spec: Spec, runner: str, run: Run
+) -> TfliteModel:
+  """A model that gives the outputs of its spec, in their order."""
+
+  def named(images: np.ndarray) -> list[np.ndarray]:
+    outputs = run(images)
+    return [outputs[int(k)] for k in spec.output.tensors]
+
+  return TfliteModel(path, spec, runner, named)
+
+
+def by_litert(data: bytes) -> Run:
+  """A network's function, run by LiteRT one image after the other."""
   # Optional, and it loads 20 MB.
   from ai_edge_litert import interpreter as litert
 
@@ -157,8 +182,11 @@ def by_litert(data: bytes) -> Callable[[np.ndarray], list[np.ndarray]]:
 
 
 def by_jax(
-  weights: dict[str, np.ndarray], function: Callable[..., list[jax.Array]]
-) -> Callable[[np.ndarray], list[np.ndarray]]:
+  weights: dict[str, np.ndarray],
+  function: Callable[..., list[jax.Array]],
+  batches: tuple[int, ...],
+) -> Run:
+  """A network's function, compiled for batches of some sizes."""
   # One transfer for hundreds of small arrays.
   on_device = jax.device_put(weights)
   batched = jax.jit(jax.vmap(function, in_axes=(None, 0)))
@@ -167,7 +195,7 @@ def by_jax(
     parts, start = [], 0
     while start < len(images):
       left = len(images) - start
-      size = next((n for n in _BATCHES if n >= left), _BATCHES[-1])
+      size = next((n for n in batches if n >= left), batches[-1])
       part = images[start : start + size]
       filled = np.resize(part, (size, *part.shape[1:]))
       outputs = jax.device_get(batched(on_device, filled))
