@@ -22,7 +22,11 @@ from viton_jax.labels import (
 )
 from viton_jax.models.body_parser import BodyParser, joint_maps
 from viton_jax.perception import parse_person
-from viton_jax.perception.parsing import body_classes, body_network
+from viton_jax.perception.parsing import (
+  body_classes,
+  body_colours,
+  body_network,
+)
 from viton_jax.perception.parsing.body_frame import frame_person, head_height
 from viton_jax.perception.parsing.body_network import label_body
 
@@ -267,3 +271,39 @@ def test_nothing_crashes():
       assert '--parse' in str(error)
     else:
       assert labels.shape == (h, w) and (labels == 5).any()
+
+
+def test_colours_move_a_hem_to_where_they_change():
+  """A network that puts a hem too high gives way to the colours."""
+  top, lower, background = (
+    body_classes.CLASS_LABELS.index(x) for x in (5, 9, 0)
+  )
+  image = np.full((64, 48, 3), 240, np.uint8)
+  image[4:40, 12:36] = 200, 40, 40
+  image[40:60, 12:36] = 40, 60, 160
+  shares = np.full((64, 48, body_classes.NUM_CLASSES), 1e-3, np.float32)
+  shares[..., background] = 0.9
+  shares[4:60, 12:36, background] = 1e-3
+  shares[4:34, 12:36, top] = 0.9  # The hem is at 40.
+  shares[34:40, 12:36, top] = 0.3
+  shares[34:60, 12:36, lower] = 0.65
+  shares /= shares.sum(axis=-1, keepdims=True)
+  weighed = body_colours.weigh_colours(shares, image)
+  np.testing.assert_allclose(weighed.sum(axis=-1), 1, atol=1e-4)
+  found = weighed.argmax(axis=-1)
+  assert (found[34:40, 12:36] == top).all()
+  assert (found[40:60, 12:36] == lower).all()
+  assert (found[:, :12] == background).all()
+
+
+def test_colours_leave_kinds_of_skin_to_the_network():
+  rng = np.random.default_rng(0)
+  shares = rng.dirichlet(np.ones(body_classes.NUM_CLASSES), (32, 24))
+  image = rng.integers(0, 256, (32, 24, 3)).astype(np.uint8)
+  weighed = body_colours.weigh_colours(shares.astype(np.float32), image)
+  left, right = (body_classes.CLASS_LABELS.index(x) for x in (14, 15))
+  np.testing.assert_allclose(
+    weighed[..., left] * shares[..., right],
+    weighed[..., right] * shares[..., left],
+    atol=1e-5,
+  )

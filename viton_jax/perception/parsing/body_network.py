@@ -24,6 +24,7 @@ from viton_jax.perception.parsing.body_classes import (
   SKIRT,
   TROUSERS,
 )
+from viton_jax.perception.parsing.body_colours import weigh_colours
 from viton_jax.perception.parsing.body_frame import BodyFrame, frame_person
 
 WEIGHTS = pathlib.Path(__file__).parent / 'weights' / 'body_parser.safetensors'
@@ -200,13 +201,16 @@ def _labels_in_photo(
   shares: np.ndarray, image: np.ndarray, frame: BodyFrame
 ) -> np.ndarray:
   """The likeliest label of each pixel, with outlines on the photo's edges."""
+  small = cv2.resize(
+    frame.cut(image), shares.shape[1::-1], interpolation=cv2.INTER_AREA
+  )
+  shares = weigh_colours(shares, small)
   # One kind of lower clothes for the whole person: the one seen more of.
   kept, other = (
     (TROUSERS, SKIRT)
     if shares[..., TROUSERS].sum() >= shares[..., SKIRT].sum()
     else (SKIRT, TROUSERS)
   )
-  shares = shares.copy()
   shares[..., kept] += shares[..., other]
   shares[..., other] = 0
   h, w = image.shape[:2]
@@ -220,11 +224,7 @@ def _labels_in_photo(
   size = (x1 - x0, y1 - y0)
   part = cv2.cvtColor(image[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
   guide = part.astype(np.float32) / 255
-  small = cv2.resize(
-    frame.cut(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)),
-    shares.shape[1::-1],
-    interpolation=cv2.INTER_AREA,
-  ).astype(np.float32)
+  small = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
   def enlarge(values):
     return cv2.warpAffine(
