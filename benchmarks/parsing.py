@@ -138,7 +138,8 @@ def hard_photo(
   # One in seven photos ends at the forehead, three in ten at an arm.
   top = round(y[NECK] - rng.uniform(0.9, 1.3) * head)
   top = max(top, 0) if rng.random() < 0.15 else 0
-  left, right = x[[R_SHOULDER, L_SHOULDER]] + (-0.3 * head, 0.3 * head)
+  shoulders = x[[R_SHOULDER, L_SHOULDER]]
+  left, right = shoulders.min() - 0.3 * head, shoulders.max() + 0.3 * head
   left = max(0, round(left)) if rng.random() < 0.3 else 0
   right = min(w, round(right)) if rng.random() < 0.3 else w
   joints[:, :2] += rng.normal(0, 0.03 * head, (18, 2)) - (left, top)
@@ -157,7 +158,7 @@ def score_people(arguments) -> None:
   refused = {(kind, name): 0 for kind in KINDS for name in PARSERS}
   for index in tqdm(range(1, arguments.count + 1), desc='people', leave=False):
     pair = render_pair(arguments.seed, index, arguments.height)
-    cases = {
+    cases = {  # Photo, joints, labels.
       'as drawn': (pair.person, pair.keypoints, pair.parse),
       'uneven': (uneven(pair.person, rng), pair.keypoints, pair.parse),
       'hard': hard_photo(arguments.seed, index),

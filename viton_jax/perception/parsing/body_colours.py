@@ -21,7 +21,7 @@ _BACKGROUND, _HAIR, _SKIN, _UPPER, _LOWER, _SHOES = range(6)
 _KIND_OF_LABEL = {0: _BACKGROUND, 2: _HAIR, 5: _UPPER, 9: _LOWER, 12: _LOWER,
                   18: _SHOES, 19: _SHOES}  # fmt: skip
 _KIND = np.array([_KIND_OF_LABEL.get(label, _SKIN) for label in CLASS_LABELS])
-_KINDS = 6
+_KINDS, _FACE = 6, CLASS_LABELS.index(13)
 # Of a histogram of L*a*b*: 16 steps a channel, blurred by this many steps.
 _BINS, _BLUR = 16, 0.7
 # A kind with fewer cells has no colours of its own.
@@ -53,9 +53,15 @@ def weigh_colours(
   )
   prior = (kinds + 1e-6) ** _POWER
   prior /= prior.sum(axis=0)
+  # Skin is learnt from the face, where there is enough of it: sleeves that the
+  # network takes for bare arms would else teach it their colour.
+  seen = np.ones_like(kinds)
+  face = shares[..., _FACE].ravel()
+  if face.sum() >= _LEAST_CELLS:
+    seen[_SKIN] = face / (kinds[_SKIN] + 1e-9)
   belief = prior
   for _ in range(_ROUNDS):
-    belief = prior * np.exp(_evidence(belief, bins))
+    belief = prior * np.exp(_evidence(belief * seen, bins))
     belief /= belief.sum(axis=0)
   within = shares / (kinds + 1e-9).T.reshape(*shares.shape[:2], -1)[..., _KIND]
   belief = belief.T.reshape(*shares.shape[:2], -1)
@@ -74,7 +80,15 @@ def _colour_bins(image: np.ndarray) -> np.ndarray:
 
 
 def _evidence(belief: np.ndarray, bins: np.ndarray) -> np.ndarray:
-  """How much a pixel's colour speaks for each kind, in nats: as `belief`."""
+  """How much a pixel's colour speaks for each kind, in nats.
+
+  Args:
+    belief: (kinds, h w), how much each pixel teaches each kind.
+    bins: see `_colour_bins`.
+
+  Returns:
+    (kinds, h w).
+  """
   evidence = np.zeros_like(belief)
   known, densities = [], []
   for kind, weights in enumerate(belief):

@@ -30,8 +30,10 @@ from viton_jax.perception.parsing.body_frame import BodyFrame, frame_person
 WEIGHTS = pathlib.Path(__file__).parent / 'weights' / 'body_parser.safetensors'
 # Of the file that belongs to this version.
 WEIGHTS_SHA256 = (
-  '61b1297894c72f74721557268767025a44c446a01206fe26c17044c491656866'
+  'bfd0eda4329bdb797f084709eb05d14771d116bfba58ab894815e6c074402270'
 )
+# Less than this is no photo.
+_LEAST_PX = 8
 # The probabilities follow the photo's edges within this many of their cells.
 _EDGE_RADIUS = 3
 # Contrast below which an edge is none; levels of grey as parts of 1.
@@ -138,18 +140,41 @@ def label_body(
       f'the person mask has shape {mask.shape}, the photo {size}; give the '
       'mask at the size of the photo'
     )
-  frame = frame_person(keypoints, size, mask)
-  pixels, points = network_inputs(image, keypoints, mask, frame=frame)
-  shares = np.asarray(
-    _probabilities(load_weights(weights), pixels[None], points[None])[0]
-  )
-  labels = _labels_in_photo(shares, image, frame)
+  labels = np.zeros(size, np.uint8)
+  rows, columns = _without_repeated_border(image)
+  part = np.ascontiguousarray(image[rows, columns])
+  if keypoints is not None:
+    keypoints = keypoints - np.float32([columns.start, rows.start, 0])
+  if mask is not None:
+    mask = mask[rows, columns]
+  if min(part.shape[:2]) >= _LEAST_PX:
+    frame = frame_person(keypoints, part.shape[:2], mask)
+    pixels, points = network_inputs(part, keypoints, mask, frame=frame)
+    shares = np.asarray(
+      _probabilities(load_weights(weights), pixels[None], points[None])[0]
+    )
+    labels[rows, columns] = _labels_in_photo(shares, part, frame)
   if not (labels == GARMENT_LABEL).any():
     raise InputError(
       'no upper clothes were found in the photo; give one of a person from '
       'the front, better joints by --pose FILE, or a label map by --parse FILE'
     )
   return labels
+
+
+def _without_repeated_border(image: np.ndarray) -> tuple[slice, slice]:
+  """The rows and columns without those that repeat the image's border.
+
+  Where a photo was enlarged by repeating its last pixels, hair would go on as a
+  hat up to the edge. A plain wall that is cut off so is no loss.
+  """
+  found = []
+  for axis in (0, 1):
+    lines = np.moveaxis(image, axis, 0)
+    changes = np.flatnonzero((lines[1:] != lines[:-1]).any(axis=(1, 2)))
+    first, last = (changes[0], changes[-1] + 2) if len(changes) else (0, 1)
+    found.append(slice(int(first), int(last)))
+  return found[0], found[1]
 
 
 def _checked_keypoints(
