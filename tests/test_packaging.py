@@ -120,7 +120,7 @@ def test_wheel_has_code_configs_and_specs_and_no_more(clone, wheel):
   expected = {
     str(x.relative_to(clone))
     for package in packages
-    for ending in ('*.py', '*.toml', 'py.typed', 'page/*')
+    for ending in ('*.py', '*.toml', 'py.typed', 'page/*', 'weights/*')
     for x in (clone / package).rglob(ending)
   }
   assert {x for x in files(wheel) if '.dist-info/' not in x} == expected

@@ -311,9 +311,9 @@ def test_without_onnxruntime(tmp_path, monkeypatch):
 
 def test_which_parser_is_taken(tmp_path, monkeypatch):
   chosen = parsers.choose_parser(None, tmp_path)
-  assert chosen.needs_keypoints and 'no parser in' in chosen.description
-  with pytest.raises(InputError, match='GrabCut.*needs the key points'):
-    parse_person(photo(90, 60), models_dir=tmp_path)
+  assert chosen.needs_keypoints and 'comes with' in chosen.description
+  with pytest.raises(InputError, match='GrabCut needs the key points'):
+    parse_person(photo(90, 60), model='grabcut', models_dir=tmp_path)
   for name, classes, size in (('atr', 18, 512), ('lip', 20, 473)):
     (tmp_path / 'schp').mkdir(exist_ok=True)
     onnx_files.save_linear(
@@ -331,7 +331,8 @@ def test_which_parser_is_taken(tmp_path, monkeypatch):
     model_files, 'can_run', lambda spec: spec.backend != 'onnx'
   )
   chosen = parsers.choose_parser(None, tmp_path)
-  assert chosen.needs_keypoints and 'onnxruntime' in chosen.description
+  assert 'body_parser' in chosen.description
+  assert 'onnxruntime' in chosen.description
 
 
 def test_the_cuda_provider_comes_first_where_there_is_one(

@@ -65,8 +65,8 @@ def parse_arguments() -> argparse.Namespace:
   )
   add(
     '--parse',
-    help='labels: a PNG or .mat file for the photo, or a '
-    'parser model; default: a parser if there is one, else GrabCut',
+    help="labels: a PNG or .mat file for the photo, a parser model, 'grabcut', "
+    "or (default) a parser of yours if there is one, else the project's own",
   )
   add(
     '--labels',

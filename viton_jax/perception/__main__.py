@@ -115,20 +115,20 @@ def parse_arguments() -> argparse.Namespace:
   add(
     '--model',
     help="model file (.onnx, SS-NAN's .h5), a spec (.toml), the "
-    "name of a known model, or 'grabcut', which needs no model but joints "
-    '(default: the first of `list` that is found, else grabcut)',
+    "name of a known model, 'body_parser', which comes with the project, or "
+    "'grabcut' (default: the first of `list` that is found, else body_parser)",
   )
   add('--models_dir', help=_MODELS_DIR)
   add(
     '--pose',
-    help='joints for grabcut: a file (OpenPose JSON, VITON .mat or '
+    help='joints for the two last: a file (OpenPose JSON, VITON .mat or '
     '.pkl), or a pose model (default: the first of `list`)',
   )
   add(
     '--person_index',
     type=int,
     default=0,
-    help='which of several people grabcut labels, 0 the largest (default)',
+    help='which of several people these label, 0 the largest (default)',
   )
   add('--out', required=True, help='PNG file to write: the label numbers')
   add('--show', help='PNG file to write: the labels in colours over the photo')
@@ -156,7 +156,7 @@ def list_models(arguments: argparse.Namespace) -> None:
     )
   defaults: tuple[tuple[Task, str], ...] = (
     ('pose', 'none; give --model or key points'),
-    ('parsing', 'grabcut'),
+    ('parsing', parsers.BODY_PARSER),
   )
   for task, otherwise in defaults:
     first = model_files.first_found(task, folder)
@@ -233,7 +233,7 @@ def label_person(arguments: argparse.Namespace) -> None:
 def _person_for_parsing(
   arguments: argparse.Namespace, image: np.ndarray
 ) -> Person:
-  """Whom GrabCut starts from."""
+  """Whose labels are wanted: joints, and a mask if the model gives one."""
   path = pathlib.Path(arguments.pose or '')
   if path.suffix.lower() in ('.json', '.mat', '.pkl'):
     given, rule = any_file.read_people(

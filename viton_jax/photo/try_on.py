@@ -91,7 +91,7 @@ def try_on(
       (OpenPose JSON and others); or a pose model; None: the default model.
     parse: labels of the person's photo: (h, w) uint8 LIP-20; a PNG or
       .mat file; or a parser model; None: a known parser if its file is there,
-      else GrabCut.
+      else the body parser that comes with the project.
     refine_checkpoint: the refinement network where it lies elsewhere.
     composition: 'changes': the photo stays where nothing changes; 'whole': all
       of the frame is the networks' image; None: by the checkpoint.

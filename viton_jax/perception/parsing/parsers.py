@@ -12,7 +12,7 @@ from viton_jax.errors import InputError
 from viton_jax.geometry import interpolation
 from viton_jax.labels import LIP_COLOURS
 from viton_jax.perception import fitting, model_files
-from viton_jax.perception.parsing import grabcut, ss_nan
+from viton_jax.perception.parsing import body_network, grabcut, ss_nan
 from viton_jax.perception.pose import estimation
 from viton_jax.perception.runners import onnx_model
 from viton_jax.perception.spec_types import (
@@ -24,7 +24,7 @@ from viton_jax.perception.spec_types import (
 )
 from viton_jax.perception.specs import known_specs
 
-GRABCUT = 'grabcut'
+BODY_PARSER, GRABCUT = 'body_parser', 'grabcut'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Parser:
   """A parser of any kind.
 
   Attributes:
-    description: which model, of which file; or GrabCut, and why.
+    description: which model, of which file.
     parse: (h, w, 3) uint8 RGB; (18, 3) key points in its pixels, or None; and
       (h, w) float32 in 0..1, the person's mask, or None -> (h, w) uint8 LIP-20
       labels.
-    needs_keypoints: whether it cannot do without the key points.
+    needs_keypoints: whether it looks at the key points.
   """
 
   description: str
@@ -58,12 +58,13 @@ def parse_person(
 
   Args:
     image: (h, w, 3) uint8 RGB, or a file.
-    keypoints: (18, 3) COCO-18 key points in its pixels; GrabCut needs them.
+    keypoints: (18, 3) COCO-18 key points in its pixels: the parser that comes
+      with the project is better with them, GrabCut needs them.
     model: see `choose_parser`.
     models_dir: where known models are; None: $VITON_JAX_MODELS, or
       ~/.cache/viton_jax/models.
     mask: (h, w) float32 in 0..1, how surely each pixel is the person, as
-      `find_people` gives it; makes GrabCut faster and better.
+      `find_people` gives it; makes both faster or better.
 
   Returns:
     (h, w) uint8 LIP-20 labels.
@@ -85,9 +86,10 @@ def choose_parser(
 
   Args:
     model: an '.onnx' file, SS-NAN's '.h5' weights, a spec of the user's own
-      ('.toml'), the name of a known model, or 'grabcut'. None: the first known
-      parser whose file is in the models folder (`python -m viton_jax.perception
-      list` shows the order), else GrabCut.
+      ('.toml'), the name of a known model, 'body_parser', which comes with the
+      project, or 'grabcut'. None: the first known parser whose file is in the
+      models folder (`python -m viton_jax.perception list` shows the order),
+      else 'body_parser'.
     models_dir: where known models are.
 
   Returns:
@@ -100,17 +102,19 @@ def choose_parser(
     folder = model_files.models_folder(models_dir)
     found = model_files.first_found('parsing', folder)
     if found is None:
-      return _grabcut(f'GrabCut, because {_why_none(folder)}')
+      return _body_parser(_why_not_others(folder))
     model = found.name
+  if os.fspath(model) == BODY_PARSER:
+    return _body_parser()
   if os.fspath(model) == GRABCUT:
-    return _grabcut('GrabCut, as asked')
+    return _grabcut()
   return load_parser(model, models_dir)
 
 
 def load_parser(
   model: str | os.PathLike, models_dir: str | os.PathLike | None = None
 ) -> Parser:
-  """Opens a parser's file; `choose_parser` without GrabCut."""
+  """Opens a user's file of a parser; see `choose_parser`."""
   spec, path = model_files.find(model, models_dir, task='parsing')
   if spec is not None and spec.backend == 'ss_nan':
     network = ss_nan.load(path, spec)
@@ -125,35 +129,36 @@ def load_parser(
   )
 
 
-def _why_none(folder: pathlib.Path) -> str:
-  """Why no parser is used, in words."""
-  there = [
-    x.file
-    for x in known_specs().values()
-    if x.task == 'parsing' and (folder / x.file).is_file()
-  ]
-  if there:
-    return (
-      f'{there[0]} needs onnxruntime, which is not installed: '
-      f'{model_files.INSTALL_ONNX}'
-    )
-  return (
-    f'there is no parser in {folder} (`python -m viton_jax.perception list` '
-    'tells where to get one)'
+def _why_not_others(folder: pathlib.Path) -> str:
+  """Why a parser that is there is not used, in words; '' if none is there."""
+  for spec in known_specs().values():
+    if spec.task == 'parsing' and (folder / spec.file).is_file():
+      return (
+        f', because {spec.file} needs onnxruntime, which is not installed: '
+        f'{model_files.INSTALL_ONNX}'
+      )
+  return ''
+
+
+def _body_parser(why: str = '') -> Parser:
+  return Parser(
+    f'body_parser, which comes with viton_jax{why}',
+    body_network.label_body,
+    needs_keypoints=True,
   )
 
 
-def _grabcut(description: str) -> Parser:
+def _grabcut() -> Parser:
 
   def parse(image, keypoints, mask):
     if keypoints is None:
       raise InputError(
-        'parsing without a parser model (GrabCut) needs the key points of '
-        'the person; give them, or a parser model'
+        'GrabCut needs the key points of the person; give them, or another '
+        'parser'
       )
     return grabcut.parse_person_grabcut(image, keypoints, mask=mask)
 
-  return Parser(description, parse, needs_keypoints=True)
+  return Parser('GrabCut, as asked', parse, needs_keypoints=True)
 
 
 def parse_by_onnx(model: onnx_model.OnnxModel, image: np.ndarray) -> np.ndarray:
