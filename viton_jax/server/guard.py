@@ -131,6 +131,7 @@ class Guard:
       await self._app(scope, body.receive, answer)
     except (Problem, InputError) as error:
       problem = problem_of(error)
+      problem.for_kserve = '/v2/' in scope['path']
       if problem.reason:
         self._metrics.rejections.labels(problem.reason).inc()
       if not status:

@@ -3,13 +3,14 @@
 Imports JAX; `service` imports it once the server listens.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import time
 
 import jax
 import numpy as np
 
+from input_pipeline.sample import Sample
 from input_pipeline.synthetic import SyntheticPair, render_pair
 from viton_jax import engine, networks
 from viton_jax.errors import InputError, concerning
@@ -25,6 +26,13 @@ from viton_jax.server.job import Job
 from viton_jax.server.settings import Settings
 
 _COMPILED = '/jax/core/compile/backend_compile_duration'
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallPair:
+  """A pair at the working size, with nothing to be composed."""
+
+  sample: Sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +125,9 @@ def prepared(pair: SyntheticPair, models: Models) -> Pair:
   )
 
 
-def tried_on(models: Models, pairs: list[Pair]) -> list[engine.TryOnBatch]:
+def tried_on(
+  models: Models, pairs: Sequence[Pair | SmallPair]
+) -> list[engine.TryOnBatch]:
   """The networks' answer for each pair: a batch of one."""
   assert models.networks is not None
   examples = [
@@ -153,6 +163,42 @@ def finished(
     pair.sample, tried, 0, working_size=models.networks.size
   )
   return finish(pair, composed)
+
+
+def samples_of(arrays: dict[str, np.ndarray]) -> list[SmallPair]:
+  """The pairs in arrays at the working size, see `kserve.INPUTS`.
+
+  Raises:
+    InputError: a label or a joint is none.
+  """
+  return [
+    SmallPair(
+      Sample(
+        person_id=f'pair {i}',
+        garment_id='',
+        person=np.ascontiguousarray(arrays['person'][i]),
+        garment=np.ascontiguousarray(arrays['garment'][i]),
+        keypoints=arrays['keypoints'][i],
+        parse=arrays['parse'][i],
+        garment_mask=arrays['garment_mask'][i] > 0,
+      )
+    )
+    for i in range(len(arrays['person']))
+  ]
+
+
+def arrays_of(tried: Sequence[engine.TryOnBatch]) -> dict[str, np.ndarray]:
+  """Several answers as arrays, images as levels.
+
+  Raises:
+    InputError: one of the pairs could not be matched.
+  """
+  joined = engine.levels_of(engine.join(list(tried)))
+  for i, reason in enumerate(joined.failures):
+    if reason:
+      raise InputError(f'pair {i}: {reason}')
+  names = (*engine.RANGES, 'control_points')
+  return {name: getattr(joined, name) for name in names}
 
 
 def count_compilations(count: Callable[[], None]) -> None:
