@@ -16,15 +16,16 @@ import entry_points
 import numpy as np
 from PIL import Image
 import pytest
-from server_process import form, serving, together
+from server_process import form, free_port, serving, together
 
 from input_pipeline.sample import working_example
 from input_pipeline.synthetic import render_pair
 import viton_jax
 from viton_jax import engine
 from viton_jax import networks as viton_networks
+from viton_jax.errors import InputError, NoAnswer
 from viton_jax.io import images
-from viton_jax.perception import openpose_json
+from viton_jax.perception import openpose_json, remote
 
 
 @pytest.fixture(scope='module')
@@ -510,6 +511,32 @@ def test_a_model_that_cannot_be_read_ends_the_server(tmp_path):
   assert 'pose.pb' in sentence
 
 
+def test_servers_that_the_environment_names(
+  server, tmp_path, fields, monkeypatch
+):
+  address = f'127.0.0.1:{server.port}'
+  variables = {'SEG_SERVER': address, 'POSE_SERVER': f'http://{address}/'}
+  body = {k: fields[k] for k in ('person', 'pose')}
+  with serving(tmp_path, **variables) as other:
+    asked = server.metric('viton_requests_total', route='/seg', status='200')
+    assert other.post('/seg', body).body == server.post('/seg', body).body
+    now = server.metric('viton_requests_total', route='/seg', status='200')
+    assert now == asked + 2
+    # That one has no pose model; its sentence is passed on.
+    sentence = problem(
+      other.post('/pose', {'person': fields['person']}), 422, about='person'
+    )
+    assert '--pose FILE' in sentence
+  # Where nothing runs: the fault is not the client's.
+  monkeypatch.setenv('SEG_SERVER', f'127.0.0.1:{free_port()}')
+  parser = remote.seg_server()
+  with pytest.raises(NoAnswer, match='does not answer .*unset SEG_SERVER'):
+    parser.parse(np.zeros((32, 32, 3), np.uint8), None)
+  monkeypatch.setenv('POSE_SERVER', 'ftp://x')
+  with pytest.raises(InputError, match="POSE_SERVER is 'ftp://x'"):
+    remote.pose_server()
+
+
 @pytest.mark.slow
 def test_it_listens_at_once_drains_and_comes_back(tmp_path, fields, expected):
   picture = images.encode_png(expected.picture)
@@ -598,6 +625,15 @@ def check_kserve(server, pair, shirt, stages):
   length = int(answer.headers['inference-header-content-length'])
   second = np.frombuffer(answer.body[length:], np.uint8).reshape(first.shape)
   assert np.abs(first.astype(int) - second).max() <= 2
+  # What `parse` stands for at the working size.
+  small = dataclasses.replace(
+    sample,
+    **{k: inputs[k][0] for k in ('person', 'garment', 'keypoints', 'parse')},
+    garment_mask=inputs['garment_mask'][0] > 0,
+  )
+  example = working_example(
+    small, height=height, width=width, fidelity=loaded.fidelity
+  )
   batch = {
     k: np.stack([v] * 2)
     for k, v in example.items()

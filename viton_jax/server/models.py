@@ -15,6 +15,7 @@ from input_pipeline.synthetic import SyntheticPair, render_pair
 from viton_jax import engine, networks
 from viton_jax.errors import InputError, concerning
 from viton_jax.labels import NUM_KEYPOINTS
+from viton_jax.perception import remote
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose import estimation
 from viton_jax.perception.pose.estimator import PoseEstimator
@@ -62,6 +63,8 @@ class Models:
 def load(settings: Settings) -> Models:
   """Reads and opens everything.
 
+  POSE_SERVER and SEG_SERVER name servers to ask where no model is named.
+
   Raises:
     InputError: a file is missing, damaged or of another kind. A pose model that
       nobody has named may be missing: joints come with the photos then.
@@ -73,13 +76,16 @@ def load(settings: Settings) -> Models:
       networks.load(settings.checkpoint, settings.refine_checkpoint),
       max_batch=settings.max_batch,
     )
-  pose = None
+  pose = None if settings.pose_model else remote.pose_server()
   try:
-    pose = estimation.choose_pose(settings.pose_model, settings.models_dir)
+    pose = pose or estimation.choose_pose(
+      settings.pose_model, settings.models_dir
+    )
   except InputError:
     if settings.pose_model:
       raise
-  parser = parsers.choose_parser(settings.parser, settings.models_dir)
+  parser = None if settings.parser else remote.seg_server()
+  parser = parser or parsers.choose_parser(settings.parser, settings.models_dir)
   return Models(loaded, pose, parser)
 
 
