@@ -120,7 +120,11 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serving(
-  folder: pathlib.Path, *arguments, module: str = 'viton_jax.serve', ready=True
+  folder: pathlib.Path,
+  *arguments,
+  module: str = 'viton_jax.serve',
+  ready=True,
+  **variables: str,
 ) -> Iterator[Server]:
   """A server with these options; it has ended when the context has.
 
@@ -129,6 +133,7 @@ def serving(
     arguments: of the command.
     module: the command.
     ready: whether to wait for the warm-up, or until it listens.
+    variables: more of the environment.
   """
   port, log = free_port(), folder / f'serve_{secrets.token_hex(4)}.log'
   with log.open('wb') as file:
@@ -138,7 +143,9 @@ def serving(
         *('--port', port, '--models_dir', folder / 'no_models', *arguments),
       ),
       cwd=entry_points.ROOT,
-      env=entry_points.environment() | {'PYTHONPATH': str(entry_points.ROOT)},
+      env=entry_points.environment()
+      | {'PYTHONPATH': str(entry_points.ROOT)}
+      | variables,
       stdout=file,
       stderr=subprocess.STDOUT,
     )

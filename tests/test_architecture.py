@@ -45,6 +45,7 @@ def test_contracts_hold():
     ('viton_jax/jobs/report.py', 'import viton_jax.photo.framing', 'layers'),
     ('viton_jax/export.py', 'import viton_jax.infer', 'entry'),
     ('viton_jax/jobs/report.py', 'import viton_jax.infer', 'entry'),
+    ('viton_jax/photo/inputs.py', 'import viton_jax.server.app', 'layers'),
     ('viton_jax/jobs/report.py', 'import tensorflow', 'TensorFlow'),
     ('viton_jax/labels.py', 'import viton_jax.errors', None),
     ('viton_jax/io/images.py', 'import viton_jax.io.photos', 'no'),
@@ -78,6 +79,13 @@ def test_contracts_bite(module, line, contract, tmp_path):
       'cv2 tensorflow flax optax orbax ml_collections absl',
     ),
     ('input_pipeline.formats.packed', 'tensorflow flax'),
+    # A server listens before it imports what computes.
+    (
+      'viton_jax.server.app viton_jax.server.process',
+      'jax scipy tensorflow flax orbax',
+    ),
+    # What it computes with needs no TensorFlow.
+    ('viton_jax.server.models', 'tensorflow tensorflow_datasets'),
   ],
 )
 def test_a_fresh_process_loads_only_what_it_needs(modules, absent):

@@ -28,6 +28,10 @@ class InputError(ValueError):
   about: str | None = None
 
 
+class NoAnswer(InputError):
+  """A server that is asked cannot be reached, or answers as none of ours."""
+
+
 @contextlib.contextmanager
 def concerning(what: str):
   """Says of an InputError that leaves the context what it is about."""

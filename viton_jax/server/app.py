@@ -16,7 +16,7 @@ import viton_jax
 from viton_jax.errors import InputError
 from viton_jax.io import images
 from viton_jax.labels import LABEL_SETS, LIP_COLOURS, LIP_NAMES
-from viton_jax.server import access, openapi, pages, problems, stores
+from viton_jax.server import access, kserve, openapi, pages, problems, stores
 from viton_jax.server.guard import Guard, problem_of
 from viton_jax.server.job import Job
 from viton_jax.server.problems import Problem
@@ -90,6 +90,7 @@ def create_app(
   _add_health(app, service)
   _add_work(app, service, access.Rates(settings.rate_per_minute))
   stores.add_routes(app, service)
+  kserve.add_routes(app, service)
   return app
 
 

@@ -8,7 +8,7 @@ import time
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, NoAnswer
 from viton_jax.server import access, logs, problems
 from viton_jax.server.metrics import Metrics
 from viton_jax.server.problems import Problem
@@ -131,6 +131,7 @@ class Guard:
       await self._app(scope, body.receive, answer)
     except (Problem, InputError) as error:
       problem = problem_of(error)
+      problem.for_kserve = '/v2/' in scope['path']
       if problem.reason:
         self._metrics.rejections.labels(problem.reason).inc()
       if not status:
@@ -179,6 +180,8 @@ def problem_of(error: Problem | InputError) -> Problem:
   """What a client may put right, as an answer with status 422."""
   if isinstance(error, Problem):
     return error
+  if isinstance(error, NoAnswer):
+    return Problem(502, str(error), reason='other server')
   return Problem(422, str(error), about=error.about)
 
 

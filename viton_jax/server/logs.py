@@ -43,6 +43,7 @@ CONFIG: dict[str, Any] = {
       (LOGGER.name, 'INFO'),
       ('_granian', 'WARNING'),
       ('granian.access', 'WARNING'),
+      ('python_multipart', 'ERROR'),  # Says which bytes are wrong.
     )
   },
 }

@@ -3,17 +3,19 @@
 Imports JAX; `service` imports it once the server listens.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import time
 
 import jax
 import numpy as np
 
+from input_pipeline.sample import Sample
 from input_pipeline.synthetic import SyntheticPair, render_pair
 from viton_jax import engine, networks
 from viton_jax.errors import InputError, concerning
 from viton_jax.labels import NUM_KEYPOINTS
+from viton_jax.perception import remote
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose import estimation
 from viton_jax.perception.pose.estimator import PoseEstimator
@@ -25,6 +27,13 @@ from viton_jax.server.job import Job
 from viton_jax.server.settings import Settings
 
 _COMPILED = '/jax/core/compile/backend_compile_duration'
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallPair:
+  """A pair at the working size, with nothing to be composed."""
+
+  sample: Sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +63,8 @@ class Models:
 def load(settings: Settings) -> Models:
   """Reads and opens everything.
 
+  POSE_SERVER and SEG_SERVER name servers to ask where no model is named.
+
   Raises:
     InputError: a file is missing, damaged or of another kind. A pose model that
       nobody has named may be missing: joints come with the photos then.
@@ -65,13 +76,16 @@ def load(settings: Settings) -> Models:
       networks.load(settings.checkpoint, settings.refine_checkpoint),
       max_batch=settings.max_batch,
     )
-  pose = None
+  pose = None if settings.pose_model else remote.pose_server()
   try:
-    pose = estimation.choose_pose(settings.pose_model, settings.models_dir)
+    pose = pose or estimation.choose_pose(
+      settings.pose_model, settings.models_dir
+    )
   except InputError:
     if settings.pose_model:
       raise
-  parser = parsers.choose_parser(settings.parser, settings.models_dir)
+  parser = None if settings.parser else remote.seg_server()
+  parser = parser or parsers.choose_parser(settings.parser, settings.models_dir)
   return Models(loaded, pose, parser)
 
 
@@ -117,7 +131,9 @@ def prepared(pair: SyntheticPair, models: Models) -> Pair:
   )
 
 
-def tried_on(models: Models, pairs: list[Pair]) -> list[engine.TryOnBatch]:
+def tried_on(
+  models: Models, pairs: Sequence[Pair | SmallPair]
+) -> list[engine.TryOnBatch]:
   """The networks' answer for each pair: a batch of one."""
   assert models.networks is not None
   examples = [
@@ -151,6 +167,42 @@ def finished(
   assert models.networks is not None
   composed = full_size.compose_tried(pair.sample, tried, 0)
   return finish(pair, composed)
+
+
+def samples_of(arrays: dict[str, np.ndarray]) -> list[SmallPair]:
+  """The pairs in arrays at the working size, see `kserve.INPUTS`.
+
+  Raises:
+    InputError: a label or a joint is none.
+  """
+  return [
+    SmallPair(
+      Sample(
+        person_id=f'pair {i}',
+        garment_id='',
+        person=np.ascontiguousarray(arrays['person'][i]),
+        garment=np.ascontiguousarray(arrays['garment'][i]),
+        keypoints=arrays['keypoints'][i],
+        parse=arrays['parse'][i],
+        garment_mask=arrays['garment_mask'][i] > 0,
+      )
+    )
+    for i in range(len(arrays['person']))
+  ]
+
+
+def arrays_of(tried: Sequence[engine.TryOnBatch]) -> dict[str, np.ndarray]:
+  """Several answers as arrays, images as levels.
+
+  Raises:
+    InputError: one of the pairs could not be matched.
+  """
+  joined = engine.levels_of(engine.join(list(tried)))
+  for i, reason in enumerate(joined.failures):
+    if reason:
+      raise InputError(f'pair {i}: {reason}')
+  names = (*engine.RANGES, 'control_points')
+  return {name: getattr(joined, name) for name in names}
 
 
 def count_compilations(count: Callable[[], None]) -> None:

@@ -115,6 +115,10 @@ def garment() -> dict[str, Any]:
   }
 
 
+def refusals() -> dict[str, Any]:
+  return {'responses': {'4XX': _PROBLEM, '5XX': _PROBLEM}}
+
+
 def _png(description: str) -> dict[str, Any]:
   return {
     'description': description,

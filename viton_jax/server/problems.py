@@ -18,6 +18,7 @@ class Problem(Exception):
     about: the field of the request that it is about, if one.
     reason: a word for the metrics, where the request was turned away.
     headers: more headers.
+    for_kserve: whether the client looks for the sentence as KServe has it.
   """
 
   def __init__(
@@ -35,6 +36,7 @@ class Problem(Exception):
     self.about = about
     self.reason = reason
     self.headers = dict(headers or {})
+    self.for_kserve = False
 
 
 def content(problem: Problem, request_id: str) -> dict[str, str | int]:
@@ -48,6 +50,8 @@ def content(problem: Problem, request_id: str) -> dict[str, str | int]:
   }
   if problem.about:
     body['about'] = problem.about
+  if problem.for_kserve:
+    body['error'] = problem.detail
   return body
 
 

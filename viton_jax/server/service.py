@@ -103,6 +103,9 @@ class Service:
     slots = min(max(os.cpu_count() or 1, _DECODES), self.settings.max_queue)
     self._slots = asyncio.Semaphore(slots)
     self._decodes = asyncio.Semaphore(_DECODES)
+    # Pairs between their decoding and the networks: those of the batch that
+    # runs, and of the next. Whoever waits longer waits as a file.
+    self._ahead = asyncio.Semaphore(2 * self.settings.max_batch)
     self.batcher.start()
     begin = time.perf_counter()
     try:
@@ -272,12 +275,15 @@ class Service:
           models_dir=self.settings.models_dir,
         )
 
-      pair = await self._with_photos(job, ticket, prepare)
       tried = None
       if method == 'viton':
-        ticket.stage = 'batch'
-        with self.metrics.stage_seconds.labels('batch').time():
-          tried = await self._batched(pair)
+        async with self._ahead:
+          pair = await self._with_photos(job, ticket, prepare)
+          ticket.stage = 'batch'
+          with self.metrics.stage_seconds.labels('batch').time():
+            tried = await self._batched(pair)
+      else:
+        pair = await self._with_photos(job, ticket, prepare)
       ticket.stage = 'compose'
       with concerning('garment'):
         result = await self._in_thread(
@@ -327,6 +333,23 @@ class Service:
         return await self._in_thread(
           'prepare', lambda: self._tools.garment_mask(cloth, opacity)
         )
+
+  async def networks_of(
+    self, arrays: dict[str, np.ndarray]
+  ) -> dict[str, np.ndarray]:
+    """The networks' arrays of b pairs at the working size, see `kserve`.
+
+    Raises:
+      InputError: an array is not usable, or a pair cannot be matched.
+      Problem: 503, no place to wait.
+    """
+    ticket = Ticket(stage='batch')
+    with self._admitted(ticket):
+      samples = self._tools.samples_of(arrays)
+      tried = await asyncio.gather(*map(self._batched, samples))
+      return await self._in_thread(
+        'compose', lambda: self._tools.arrays_of(tried)
+      )
 
   def method_of(self, job: Job) -> str:
     """Raises Problem (400) where the server lacks the networks."""

@@ -14,6 +14,8 @@ from viton_jax.server.sessions import Garment
 from viton_jax.server.uploads import Form, read_form
 
 _GARMENT = ('garment', 'garment_mask')
+_REFUSALS = openapi.refusals()
+_PUT = openapi.put_garment()
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -52,7 +54,7 @@ def json_response(value: Any, status: int = 200) -> Response:
 def _add_garments(app: FastAPI, service: Service) -> None:
   gallery = service.gallery
 
-  @app.get('/garments', tags=['garments'])
+  @app.get('/garments', tags=['garments'], **_REFUSALS)
   async def list_garments() -> Response:
     """The names in the gallery."""
     names = await asyncio.to_thread(gallery.names)
@@ -63,7 +65,12 @@ def _add_garments(app: FastAPI, service: Service) -> None:
     """A garment's photo; `?height=` makes it a small JPEG."""
     return await _photo(gallery, name, request)
 
-  @app.put('/garments/{name}', tags=['garments'], **openapi.put_garment())
+  @app.put(
+    '/garments/{name}',
+    tags=['garments'],
+    status_code=201,
+    **_PUT,
+  )
   async def put_garment(name: str, request: Request) -> Response:
     """Adds or replaces a garment; it is kept as PNG, without metadata."""
     form = await read_form(request, files=_GARMENT)
@@ -72,7 +79,9 @@ def _add_garments(app: FastAPI, service: Service) -> None:
     await asyncio.to_thread(gallery.put, name, photo, mask)
     return json_response({'name': name}, status=201)
 
-  @app.delete('/garments/{name}', tags=['garments'], status_code=204)
+  @app.delete(
+    '/garments/{name}', tags=['garments'], status_code=204, **_REFUSALS
+  )
   async def delete_garment(name: str) -> Response:
     """Takes a garment out of the gallery."""
     await asyncio.to_thread(gallery.delete, name)
@@ -94,7 +103,7 @@ async def _photo(gallery: Gallery, name: str, request: Request) -> Response:
 def _add_samples(app: FastAPI, service: Service) -> None:
   samples = service.samples
 
-  @app.get('/samples', tags=['samples'])
+  @app.get('/samples', tags=['samples'], **_REFUSALS)
   async def list_samples() -> Response:
     """The names of people to try the page with."""
     names = await asyncio.to_thread(samples.names)
@@ -105,13 +114,13 @@ def _add_samples(app: FastAPI, service: Service) -> None:
     """A person's photo; `?height=` makes it a small JPEG."""
     return await _photo(samples, name, request)
 
-  @app.get('/samples/{name}/pose', tags=['samples'])
+  @app.get('/samples/{name}/pose', tags=['samples'], **_REFUSALS)
   async def sample_pose(name: str) -> Response:
     """Their joints (OpenPose JSON)."""
     data = await asyncio.to_thread(samples.beside, name, '.json')
     return Response(data, media_type='application/json')
 
-  @app.get('/samples/{name}/parse', tags=['samples'])
+  @app.get('/samples/{name}/parse', tags=['samples'], **_REFUSALS)
   async def sample_labels(name: str) -> Response:
     """Their labels (PNG)."""
     data = await asyncio.to_thread(samples.beside, name, '.labels.png')
@@ -121,7 +130,7 @@ def _add_samples(app: FastAPI, service: Service) -> None:
 def _add_sessions(app: FastAPI, service: Service) -> None:
   sessions = service.sessions
 
-  @app.post('/sessions', tags=['sessions'], status_code=201)
+  @app.post('/sessions', tags=['sessions'], status_code=201, **_REFUSALS)
   async def new_session(request: Request) -> Response:
     """A session, which remembers one client's garment for a while."""
     name = sessions.create(request.state.owner)
@@ -129,9 +138,7 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
       {'session': name, 'seconds': sessions.ttl_s}, status=201
     )
 
-  @app.put(
-    '/sessions/{name}/garment', tags=['sessions'], **openapi.put_garment()
-  )
+  @app.put('/sessions/{name}/garment', tags=['sessions'], **_PUT)
   async def choose_garment(name: str, request: Request) -> Response:
     """Chooses a garment: a photo, or a name of the gallery."""
     sessions.get(name, request.state.owner)
@@ -140,7 +147,9 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
     sessions.get(name, request.state.owner).garment = garment
     return json_response({'session': name})
 
-  @app.delete('/sessions/{name}', tags=['sessions'], status_code=204)
+  @app.delete(
+    '/sessions/{name}', tags=['sessions'], status_code=204, **_REFUSALS
+  )
   async def end_session(name: str, request: Request) -> Response:
     """Forgets a session and its garment."""
     sessions.delete(name, request.state.owner)
