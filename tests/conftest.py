@@ -23,6 +23,7 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # `geometry.tps` and `geometry.sampling` check their arguments in production too
 # and raise errors of their own, so only tests/test_shapes.py wraps them.
 CHECKED = (
+  'viton_jax.composition',
   'viton_jax.engine',
   'viton_jax.geometry.prediction',
   'viton_jax.losses',

@@ -24,6 +24,8 @@ COLUMNS = {
   'whole': "VITON's own image: coarse and warped garment, mixed by alpha",
   'changed': "white where the result is not the photo's own pixels",
 }
+# At a glance: what went in, what came out, and VITON's own image beside it.
+_SHEET = ('person', 'garment', 'result', 'truth', 'whole')
 _LARGE = ('person', 'result', 'garment', 'truth')
 _SHEET_ROWS = 6
 _REASONS = 3
@@ -163,7 +165,7 @@ def write_sheet(
     if len(rows) == _SHEET_ROWS:
       break
   # A sheet has one set of columns: those that all its rows have.
-  columns = [c for c in COLUMNS if rows and all(c in row for row in rows)]
+  columns = [c for c in _SHEET if rows and all(c in row for row in rows)]
   if columns:
     sheet = contact_sheets.contact_sheet(
       {column: np.stack([row[column] for row in rows]) for column in columns}
