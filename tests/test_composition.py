@@ -13,7 +13,7 @@ from input_pipeline.sample import working_example
 from input_pipeline.synthetic import garments
 from input_pipeline.synthetic.pairs import render_pair
 from viton_jax import composition, labels, networks
-from viton_jax.composition import body, cells, layers, sleeves
+from viton_jax.composition import blurring, body, cells, layers, sleeves
 
 SIZE = (256, 192)
 CELL = 4
@@ -141,7 +141,7 @@ def test_blur_against_scipy(rng):
   expected = ndimage.gaussian_filter(
     image, (0, 2, 2, 0), mode='nearest', truncate=3.0
   )
-  blurred = layers.blur(jnp.asarray(image), 2.0)
+  blurred = blurring.blur(jnp.asarray(image), 2.0)
   np.testing.assert_allclose(blurred, expected, atol=1e-5)
 
 

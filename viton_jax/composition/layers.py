@@ -8,17 +8,16 @@ Where `hidden` and `opacity` are 0 the photo's own pixels stay, exactly.
 """
 
 import dataclasses
-import functools
 from typing import TypeVar
 
 import jax
-from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 import numpy as np
 
 from viton_jax import labels
 from viton_jax.composition import regions as find
+from viton_jax.composition.blurring import blur
 from viton_jax.composition.regions import Regions
 
 Images = Float[Array, 'b h w c']
@@ -226,21 +225,3 @@ def _halve(x: Images) -> Images:
   b, h, w, c = x.shape
   x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)))
   return x.reshape(b, (h + 1) // 2, 2, (w + 1) // 2, 2, c).mean((2, 4))
-
-
-def blur(x: Images, sigma: float) -> Images:
-  """Gaussian blur; borders repeated."""
-  reach = int(3 * sigma + 0.5)
-  weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
-  weights = (weights / weights.sum()).astype(np.float32)
-  for axis in (1, 2):
-    pads = [(0, 0)] * 4
-    pads[axis] = (reach, reach)
-    padded = jnp.pad(x, pads, mode='edge')
-    # A few shifted copies: faster than a convolution of one channel.
-    copies = [
-      weight * lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis)
-      for i, weight in enumerate(weights)
-    ]
-    x = functools.reduce(jnp.add, copies)
-  return x

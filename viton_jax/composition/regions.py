@@ -11,6 +11,7 @@ import numpy as np
 
 from viton_jax import labels
 from viton_jax.composition import body, cells, sleeves
+from viton_jax.composition.blurring import blur
 
 Region = Bool[Array, 'b h w']
 
@@ -24,6 +25,8 @@ _BARE_RADIUS = 0.17
 _SLEEVE_RADIUS = 0.08
 # An outline is mixed with what lies beside it, over so many pixels of 256.
 _RIM_PX = 2
+# Of 256: wobbles of a border that are shorter are errors.
+_SMOOTH_PX = 2.0
 
 
 @jax.tree_util.register_dataclass
@@ -93,7 +96,7 @@ def find_regions(
   # Any upper garment covers the trunk, and has no holes before the torso.
   garment |= old & torso.trunk
   garment |= cells.without_holes(garment) & (old | torso.whole)
-  garment &= ~kept & ~bare
+  garment = _smooth(garment) & ~kept & ~bare
   hidden = old | (cells.grown(old, _RIM_PX) & ~kept & ~arm_label)
   skin = hidden & ((old & (skin | torso.chest)) | is_any(parse, BARE))
   # What is free beside the hem, and not below it, is background.
@@ -101,6 +104,12 @@ def find_regions(
   below = old & torso.below & ~over_garment
   lower = hidden & ~skin & (below | is_any(parse, LOWER))
   return Regions(garment, hidden, skin, lower)
+
+
+def _smooth(region: Region) -> Region:
+  """A region without the wobble of a predicted border."""
+  share = blur(region.astype(jnp.float32)[..., None], _SMOOTH_PX)
+  return share[..., 0] > 0.5
 
 
 def is_any(parse: Num[Array, 'b h w'], wanted: Sequence[int]) -> Region:
