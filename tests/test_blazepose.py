@@ -217,8 +217,16 @@ def test_jax_equals_litert(models, file):
     [regions.cut(photo, region, size), photo[:size, 80:][:, :size]]
   )
   images = images.astype(np.float32) / 255
-  run = tflite_model.by_jax(weights, function, (8,))
-  ours, theirs = run(images), tflite_model.by_litert(data)(images)
+  theirs = tflite_model.by_litert(data)(images)
+  spec = {x.file: x for x in known_specs().values()}.get(file)
+  if spec:  # Compiled for the tests below as well.
+    outputs = tflite_graph.output_shapes(weights, function, (size, size, 3))
+    theirs = [theirs[int(k)] for k in spec.output.tensors]
+    ours = tflite_model.load(
+      models / file, spec, outputs=outputs[: len(theirs)], runner='jax'
+    ).run(images)
+  else:
+    ours = tflite_model.by_jax(weights, function, (8,))(images)
   for mine, its in zip(ours, theirs, strict=True):
     assert mine.shape == its.shape
     if mine.shape[1:] == (256, 256, 1):
@@ -287,19 +295,20 @@ def test_a_photo_of_half_a_person(models, zoom):
 
 @pytest.mark.slow
 def test_several_people_and_nobody(models):
-  astronaut, camera = photo_of('astronaut'), photo_of('camera')
+  astronaut = photo_of('astronaut')
   photos = [
-    np.concatenate([astronaut, camera], axis=1),
+    np.concatenate([astronaut, astronaut[:, ::-1]], axis=1),
     photo_of('chelsea'),
     photo_of('coffee'),
     np.full((40, 30, 3), 127, np.uint8),
+    np.full((16, 9000, 3), 127, np.uint8),
     astronaut,
   ]
   estimator = opened(models)
   found = estimator.find_many(photos)
-  assert [len(x) for x in found] == [2, 0, 0, 0, 1]
+  assert [len(x) for x in found] == [2, 0, 0, 0, 0, 1]
   noses = sorted(person.keypoints[NOSE, 0] for person in found[0])
-  assert abs(noses[0] - 221) < 25 and abs(noses[1] - 512 - 245) < 35
+  assert abs(noses[0] - 221) < 10 and abs(1023 - noses[1] - 221) < 10
   first, second = found[0]
   assert overlap(first.mask > 0.5, second.mask > 0.5) < 0.02
 
@@ -307,10 +316,13 @@ def test_several_people_and_nobody(models):
     seen = person.keypoints[person.keypoints[:, 2] > 0, :2]
     return np.prod(np.ptp(seen, axis=0))
 
-  assert extent(first) > extent(second)
+  assert extent(first) >= extent(second)
+  # Too small for the detector in the whole photo.
+  many = np.tile(cv2.resize(astronaut, (300, 300)), (3, 4, 1))
+  assert len(estimator.find(many)) >= 5
   # In the company of others as alone.
   (alone,) = estimator.find(astronaut)
-  np.testing.assert_allclose(found[4][0].keypoints, alone.keypoints, atol=0.1)
+  np.testing.assert_allclose(found[5][0].keypoints, alone.keypoints, atol=0.1)
 
 
 @pytest.mark.slow
@@ -341,7 +353,8 @@ def test_the_functions_take_it_by_default(models, tmp_path):
 
 @pytest.mark.slow
 def test_two_photos_need_nothing_else(models, tmp_path):
-  two = np.concatenate([photo_of('astronaut'), photo_of('camera')], axis=1)
+  two = photo_of('astronaut')
+  two = np.concatenate([two, two[:, ::-1]], axis=1)
   cv2.imwrite(str(tmp_path / 'two.png'), two[..., ::-1])
   shirt = np.full((300, 240, 3), 250, np.uint8)
   cv2.rectangle(shirt, (60, 40), (180, 260), (200, 90, 40), -1)

@@ -22,7 +22,7 @@ from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.jobs import folder, shards
 from viton_jax.jobs.photo_list import Item, PhotoList
-from viton_jax.runtime import progress, worker_processes
+from viton_jax.runtime import compile_cache, progress, worker_processes
 
 FOLDERS = ('women_top', 'pose', 'segment', 'garment_mask', 'overlays')
 _LISTS = {'train': 'viton_train_pairs.txt', 'test': 'viton_test_pairs.txt'}
@@ -187,6 +187,7 @@ _do: Work | None = None  # Of this worker process.
 def _start_worker(open_work: Open) -> None:
   global _do
   worker_processes.initialize_worker()
+  compile_cache.use('auto')
   _do = open_work()
 
 

@@ -30,6 +30,7 @@ from viton_jax.perception.pose import estimation, keypoints
 from viton_jax.perception.pose.estimator import Person, PoseEstimator
 from viton_jax.perception.spec_types import Task
 from viton_jax.perception.specs import known_specs
+from viton_jax.runtime import compile_cache
 
 _NAMES = (
     'background', 'hat', 'hair', 'glove', 'sunglasses', 'upper clothes',
@@ -268,6 +269,8 @@ def main() -> None:
     'pose': find_pose,
     'parse': label_person,
   }
+  if arguments.command in ('pose', 'parse'):
+    compile_cache.use('auto')
   commands[arguments.command](arguments)
 
 

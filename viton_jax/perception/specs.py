@@ -18,7 +18,8 @@ and gives that instead (docs/perception.md has an example).
   licence    of the file
   source     where users get it
   summary    one line on what it is and how good it is
-  rank       which of a task's models comes first where none is named, 1 first
+  rank       which of a task's models comes first where none is named, lowest
+             first
 
 `[input]` says how an image becomes its input:
 
@@ -264,12 +265,9 @@ def _parse_output(table: '_Table') -> Output:
     content = SimCC(table.number('split'), table.number('min_score'))
   elif kind == 'logits':
     content = Logits(table.choice('align', Align))
-  elif kind == 'boxes':
-    content = Boxes(table.number('min_score'))
-  elif kind == 'landmarks':
-    content = Landmarks(table.number('min_score'))
-  elif kind == 'anchors':
-    content = Anchors(table.number('min_score'))
+  elif kind in ('boxes', 'landmarks', 'anchors'):
+    make = {'boxes': Boxes, 'landmarks': Landmarks, 'anchors': Anchors}[kind]
+    content = make(table.number('min_score'))
   else:
     content = LabelMap()
   tensors = table.take('tensors', [0])

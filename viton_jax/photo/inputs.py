@@ -88,8 +88,8 @@ def warnings(people: list[Person], keypoints: np.ndarray) -> list[str]:
   said = []
   if len(people) > 1:
     said.append(
-      f'{len(people)} people were found; persons are numbered by size from 0, '
-      'and person_index chooses whom to dress'
+      f'{len(people)} people were found, and there may be more; they are '
+      'numbered by size from 0, and person_index chooses whom to dress'
     )
   missing = [KEYPOINT_NAMES[j] for j in _DRESSED if keypoints[j, 2] <= 0]
   if missing:

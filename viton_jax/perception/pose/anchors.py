@@ -27,12 +27,10 @@ class Found:
   Attributes:
     regions: where bodies seem to be, surest first.
     scores: of these, 0..1.
-    best: the highest score of all anchors, whether it is enough or not.
   """
 
   regions: list[regions.Region]
   scores: list[float]
-  best: float
 
 
 def detect(
@@ -57,7 +55,7 @@ def detect(
     )
     in_photo = place.to_photo(points - 0.5)
     around = [regions.around(x[0], x[1], _PADDING) for x in in_photo]
-    found.append(Found(around, scores.tolist(), float(sigmoid(logit.max()))))
+    found.append(Found(around, scores.tolist()))
   return found
 
 

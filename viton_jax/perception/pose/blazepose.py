@@ -46,9 +46,15 @@ _SAME_CENTRE = 0.08
 _SAME_MASK = 0.5
 # Somebody is small whose box, with a margin, is below this part of the photo.
 _SMALL, _MARGIN = 0.85, 0.15
-# What the detector must be sure of, in the mean over the photo and the part
-# around, of whom it finds once others are painted over.
-_LATER_SCORE = 0.47
+# How sure the detector and the landmark network must be of somebody whom they
+# see once others are painted over: what is left looks a little like people.
+_LATER_SCORES = 0.5, 0.9
+# Of a photo in which nobody is found, parts of these shares of the longer side
+# are searched, for somebody of whom the detector and the landmark network are
+# this sure; cats and cups are not far below.
+_PARTS, _PART_SCORES = (0.5, 0.3), (0.75, 0.95)
+_SLIM = 0.25
+_WORK_PX = 2048  # The longer side of larger photos, for this.
 _BLANK = 127  # What people are painted over with.
 
 
@@ -89,9 +95,23 @@ def open_network(
 
 
 class _Search:
-  """One photo: what the detector is shown of it, and whom it has found."""
+  """One photo: what the detector is shown of it, and whom it has found.
+
+  Attributes:
+    shape: (height, width) of the photo.
+    zoom: by which it was reduced.
+    photo: (h, w, 3) uint8 RGB, reduced; all places are in its pixels.
+    bodies: those who were found.
+    view: what the detector is shown.
+    place: where the photo lies in it.
+  """
 
   def __init__(self, photo: np.ndarray, spec: Spec):
+    self.shape = photo.shape[:2]
+    self.zoom = min(1.0, _WORK_PX / max(self.shape))
+    if self.zoom < 1:
+      size = [max(round(n * self.zoom), 1) for n in self.shape[::-1]]
+      photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     self.photo = photo
     self.bodies: list[Body] = []
     self._masks: list[np.ndarray] = []  # In the detector's frame.
@@ -103,8 +123,9 @@ class _Search:
     if self.bodies and self._covered is self.photo:
       self._covered = self.photo.copy()
       for body in self.bodies:
-        mask = regions.paste(body.mask, body.region, self.photo.shape[:2])
-        self._covered[_grown(mask, 0.02 * body.region.side)] = _BLANK
+        grown = _grown(body.mask, 5).astype(np.float32)
+        there = regions.paste(grown, body.region, self.photo.shape[:2]) > 0.5
+        self._covered[there] = _BLANK
     return self._covered
 
   def small_mask(self, body: Body) -> np.ndarray:
@@ -156,12 +177,14 @@ class _Candidate:
     search: of the photo.
     region: where.
     score: of the detector, 0..1.
+    least: that the landmark network's score must be.
     body: what the landmark network sees there.
   """
 
   search: _Search
   region: regions.Region
   score: float
+  least: float = 0.0
   body: Body | None = None
 
   def same(self, other: '_Candidate') -> bool:
@@ -191,16 +214,51 @@ def find_people(
   while active:
     found = anchors.detect([(x.view, x.place) for x in active], detector)
     seen = [
-      _Candidate(search, region, score)
+      _Candidate(search, region, score, _LATER_SCORES[1] * bool(search.bodies))
       for search, its in zip(active, found, strict=True)
       for region, score in zip(its.regions, its.scores, strict=True)
-      if not search.bodies or score >= _LATER_SCORE
+      if not search.bodies or score >= _LATER_SCORES[0]
     ]
+    for search, its in zip(active, found, strict=True):
+      if not search.bodies and not its.regions:
+        seen += _search_parts(search, detector)
     seen = _look_closer(_look(seen, network), network, detector)
     # Who found somebody looks again.
     again = [x.search for x in seen if x.body and x.search.add(x.body)]
     active = list(dict.fromkeys(again))
   return [_people(search, network.spec) for search in searches]
+
+
+def _search_parts(search: _Search, detector: TfliteModel) -> list[_Candidate]:
+  """Searches the parts of a photo in which people may be too small."""
+  h, w = search.photo.shape[:2]
+  if min(h, w) < _SLIM * max(h, w):  # It would have thousands of parts.
+    return []
+  views, corners = [], []
+  for share in _PARTS:
+    side = min(max(round(share * max(h, w)), 16), h, w)
+    tops, lefts = (
+      np.linspace(0, n - side, max(int(np.ceil(2 * n / side)) - 1, 1))
+      for n in (h, w)
+    )
+    for top, left in ((int(y), int(x)) for y in tops for x in lefts):
+      part = search.photo[top : top + side, left : left + side]
+      part = np.ascontiguousarray(part)
+      views.append(fitting.fit_photo(part, detector.spec.input))
+      corners.append(np.array([left, top]))
+  return [
+    _Candidate(
+      search,
+      dataclasses.replace(region, centre=region.centre + corner),
+      score,
+      _PART_SCORES[1],
+    )
+    for its, corner in zip(
+      anchors.detect(views, detector), corners, strict=True
+    )
+    for region, score in zip(its.regions, its.scores, strict=True)
+    if score >= _PART_SCORES[0]
+  ]
 
 
 def _look(seen: list[_Candidate], network: TfliteModel) -> list[_Candidate]:
@@ -221,7 +279,8 @@ def _look(seen: list[_Candidate], network: TfliteModel) -> list[_Candidate]:
       )
       for one, body in zip(seen, bodies, strict=True)
     ]
-  return [x for x in seen if x.body and x.body.score >= content.min_score]
+  least = content.min_score
+  return [x for x in seen if x.body and x.body.score >= max(least, x.least)]
 
 
 def _look_closer(
@@ -232,31 +291,28 @@ def _look_closer(
   Of somebody who is cut off by the photo's border and small in it, the detector
   misjudges where the body ends; it sees that where the body fills its view.
   """
-  boxes = [x.search.box(x.body) if x.body else None for x in seen]
-  small = [x for x, box in zip(seen, boxes, strict=True) if box]
+  small = [
+    (one, box) for one in seen if one.body and (box := one.search.box(one.body))
+  ]
   if not small:
     return seen
-  kept = [x for x, box in zip(seen, boxes, strict=True) if not box]
-  views, corners = [], []
-  for one, (x0, y0, x1, y1) in zip(small, filter(None, boxes), strict=True):
+  views = []
+  for one, (x0, y0, x1, y1) in small:
     part = np.ascontiguousarray(one.search.covered()[y0:y1, x0:x1])
     views.append(fitting.fit_photo(part, detector.spec.input))
-    corners.append(np.array([x0, y0]))
   closer = []
-  for one, corner, its in zip(
-    small, corners, anchors.detect(views, detector), strict=True
+  for (one, box), its in zip(
+    small, anchors.detect(views, detector), strict=True
   ):
-    if one.search.bodies and (one.score + its.best) / 2 < _LATER_SCORE:
-      continue
-    kept.append(one)
     for region in its.regions[:1]:
-      moved = dataclasses.replace(region, centre=region.centre + corner)
+      moved = dataclasses.replace(region, centre=region.centre + box[:2])
       closer.append(dataclasses.replace(one, region=moved))
+  result = list(seen)
   for better in _look(closer, network):
-    for k, one in enumerate(kept):
+    for k, one in enumerate(result):
       if one.search is better.search and one.same(better):
-        kept[k] = better
-  return kept
+        result[k] = better
+  return result
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
@@ -264,19 +320,15 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _people(search: _Search, spec: Spec) -> list[Person]:
-  shape = search.photo.shape[:2]
-  return largest_first(
-    (
-      Person(
-        landmarks.coco18(body, spec, shape),
-        np.clip(regions.paste(body.mask, body.region, shape), 0, 1),
-      ),
-      body.score,
-    )
-    for body in search.bodies
-  )
+  people = []
+  for body in search.bodies:
+    body = landmarks.enlarge(body, search.zoom)
+    mask = regions.paste(body.mask, body.region, search.shape)
+    joints = landmarks.coco18(body, spec, search.shape)
+    people.append((Person(joints, np.clip(mask, 0, 1)), body.score))
+  return largest_first(people)
 
 
-def _grown(mask: np.ndarray, reach: float) -> np.ndarray:
-  kernel = np.ones((2 * round(reach) + 1,) * 2, np.uint8)
+def _grown(mask: np.ndarray, reach: int) -> np.ndarray:
+  kernel = np.ones((2 * reach + 1,) * 2, np.uint8)
   return cv2.dilate((mask > 0.3).astype(np.uint8), kernel) > 0

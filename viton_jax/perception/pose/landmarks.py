@@ -82,6 +82,17 @@ def look(
   ]
 
 
+def enlarge(body: Body, zoom: float) -> Body:
+  """A body that was found in a photo reduced by `zoom`, in the photo itself."""
+  region = regions.Region(
+    (body.region.centre + 0.5) / zoom - 0.5,
+    body.region.side / zoom,
+    body.region.angle,
+  )
+  points = (body.points + 0.5) / zoom - 0.5
+  return dataclasses.replace(body, region=region, points=points)
+
+
 def refine(points: np.ndarray, heat: np.ndarray, size: int) -> np.ndarray:
   """Moves landmarks to the mean of the heat around them, where it is sure.
 
