@@ -78,15 +78,16 @@ class Overlap:
     self.sums = {}
 
   def add(self, name: str, found: np.ndarray, true: np.ndarray) -> None:
-    both, either = self.sums.get(name, (0, 0))
+    both, either, due = self.sums.get(name, (0, 0, 0))
     self.sums[name] = (
       both + int((found & true).sum()),
       either + int((found | true).sum()),
+      due + int(true.sum()),
     )
 
   def __getitem__(self, name: str) -> float:
-    both, either = self.sums[name]
-    return both / either if either else float('nan')
+    both, either, due = self.sums[name]
+    return both / either if due else float('nan')
 
 
 def uneven(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -256,7 +256,8 @@ def _step(
   updates, new = optimizer.update(gradient, state.optimizer, state.params)
   params = optax.apply_updates(state.params, updates)
   # The average starts where training does; at first it moves faster.
-  keep = jnp.minimum(_EMA, (state.step + 1.0) / (state.step + 10.0))
+  step = jnp.asarray(state.step, jnp.float32)
+  keep = jnp.minimum(_EMA, (step + 1.0) / (step + 10.0))
   average = jax.tree.map(
     lambda old, x: keep * old + (1 - keep) * x, state.average, params
   )

@@ -144,7 +144,7 @@ def label_body(
   rows, columns = _without_repeated_border(image)
   part = np.ascontiguousarray(image[rows, columns])
   if keypoints is not None:
-    keypoints = keypoints - np.float32([columns.start, rows.start, 0])
+    keypoints = keypoints - np.array([columns.start, rows.start, 0], np.float32)
   if mask is not None:
     mask = mask[rows, columns]
   if min(part.shape[:2]) >= _LEAST_PX:
