@@ -346,7 +346,11 @@ class Service:
     ticket = Ticket(stage='batch')
     with self._admitted(ticket):
       samples = self._tools.samples_of(arrays)
-      tried = await asyncio.gather(*map(self._batched, samples))
+      tried, step = [], self.settings.max_batch
+      for i in range(0, len(samples), step):  # Others get their turn between.
+        tried += await asyncio.gather(
+          *map(self._batched, samples[i : i + step])
+        )
       return await self._in_thread(
         'compose', lambda: self._tools.arrays_of(tried)
       )
@@ -376,6 +380,8 @@ class Service:
   def _run_batch(self, pairs: list[Any]) -> list[Any]:
     try:
       results = self._tools.tried_on(self._loaded(), pairs)
+    except InputError:
+      raise  # One of the pairs; the device has not been asked.
     except Exception:
       self._device_ok = False
       raise
