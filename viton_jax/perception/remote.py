@@ -18,7 +18,12 @@ from input_pipeline.layouts import any_file
 from viton_jax.errors import InputError, NoAnswer
 from viton_jax.io import images
 from viton_jax.perception.parsing.parsers import Parser
-from viton_jax.perception.pose.estimator import PoseEstimator, largest_first
+from viton_jax.perception.pose.estimator import (
+  Person,
+  PoseEstimator,
+  largest_first,
+  one_by_one,
+)
 from viton_jax.perception.pose.keypoints import openpose_json
 
 _TIMEOUT_S = 30.0
@@ -36,12 +41,12 @@ def pose_server() -> PoseEstimator | None:
   if address is None:
     return None
 
-  def find(photo: np.ndarray) -> list[np.ndarray]:
+  def find(photo: np.ndarray) -> list[Person]:
     data = _ask('POSE_SERVER', f'{address}/pose', {'files': _png(photo)})
     people, _ = any_file.decode_people(data, address, photo.shape[:2])
-    return largest_first([(one, 0.0) for one in people])
+    return largest_first([(Person(one), 0.0) for one in people])
 
-  return PoseEstimator(f'the server {address}', find)
+  return PoseEstimator(f'the server {address}', one_by_one(find))
 
 
 def seg_server() -> Parser | None:
@@ -54,7 +59,10 @@ def seg_server() -> Parser | None:
   if address is None:
     return None
 
-  def parse(photo: np.ndarray, keypoints: np.ndarray | None) -> np.ndarray:
+  def parse(
+    photo: np.ndarray, keypoints: np.ndarray | None, mask: np.ndarray | None
+  ) -> np.ndarray:
+    del mask  # The server finds its own.
     fields = {'files': _png(photo)}
     if keypoints is not None:
       fields['pose'] = json.dumps(openpose_json([keypoints])).encode()

@@ -137,7 +137,7 @@ class Perceiver:
     keypoints[keypoints[:, 2] <= 0] = 0
     mask = person.mask
     if mask is not None:
-      mask = framing.cut(mask, box, fill='edge')
+      mask = framing.cut(mask, box, fill='zero')
     parse = self.parser.parse(crop, keypoints, mask)
     parse = settle_garment(parse * inside)
     if not (parse == GARMENT_LABEL).any():

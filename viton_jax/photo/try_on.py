@@ -250,9 +250,7 @@ def prepare(
       photo,
       person_name,
       labels=labels,
-      cut=lambda x: framing.cut(
-        x, box, fill='zero' if x.dtype == np.uint8 and x.ndim == 2 else 'edge'
-      ),
+      cut=lambda x: framing.cut(x, box, fill='edge' if x.ndim == 3 else 'zero'),
       keypoints=inside,
       mask=chosen.mask,
       models_dir=models_dir,
