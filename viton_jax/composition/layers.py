@@ -147,7 +147,7 @@ def shading_of(coarse: Images, warped: Images, *, inside: Map) -> Map:
   # Smooth, so that a quarter of the size is enough.
   sums = blur(_halve(_halve(sums)), _SHADING_PX / 4)
   ratio = sums[..., :1] / jnp.maximum(sums[..., 1:], 0.01)
-  ratio = jax.image.resize(ratio, (len(ratio), h, w, 1), 'bilinear')
+  ratio = jax.image.resize(ratio, (ratio.shape[0], h, w, 1), 'bilinear')
   return ratio.clip(*_SHADING_RANGE)
 
 

@@ -92,7 +92,7 @@ def sleeve_end(
     evidence: pixels that count.
     expected: of the flat garment, see `expected_end`.
   """
-  b = len(mask)
+  b = mask.shape[0]
   count = covered = jnp.zeros((b, _ARM_BINS))
   for arm in arms:
     core = (evidence & (arm.distance < _ARM_CORE)).reshape(b, -1)
