@@ -125,7 +125,8 @@ def test_pull_push_continues_the_nearest():
   values[:, :, 32:] = 1.0
   known = np.zeros((1, 64, 64, 1), np.float32)
   known[:, :, :8] = known[:, :, -8:] = 1.0
-  filled = np.asarray(layers.pull_push(values, known))[0, 32, :, 0]
+  filled = layers.pull_push(jnp.asarray(values), jnp.asarray(known))
+  filled = np.asarray(filled)[0, 32, :, 0]
   assert (np.diff(filled) >= -1e-6).all()
   assert filled[12] < 0.2
   assert filled[52] > 0.8
@@ -151,7 +152,7 @@ def drawn_lengths() -> dict[str, list[float]]:
   found = {'none': [], 'short': [], 'long': []}
   for index in range(1, 25):
     kind = garments.make_garment(77, index, height=SIZE[0]).sleeves
-    mask = render_pair(77, index, SIZE[0]).garment_mask[None]
+    mask = render_pair(77, index, SIZE[0]).garment_mask[None].astype(np.uint8)
     found[kind].append(float(sleeves.sleeve_length(mask)[0]))
   return found
 
@@ -243,8 +244,10 @@ def test_only_what_changes_changes(pairs):
 
 
 def test_whole_is_the_networks_image(rng):
-  coarse, warped, person = rng.random((3, 2, 16, 12, 3)).astype(np.float32)
-  alpha = rng.random((2, 16, 12, 1)).astype(np.float32)
+  coarse, warped, person = jnp.asarray(
+    rng.random((3, 2, 16, 12, 3)), jnp.float32
+  )
+  alpha = jnp.asarray(rng.random((2, 16, 12, 1)), jnp.float32)
   made = composition.compose(
     person, coarse, warped, layers=composition.whole(coarse, alpha)
   )

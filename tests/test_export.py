@@ -19,7 +19,7 @@ import safetensors.numpy
 
 from input_pipeline.layouts import open_layout
 from input_pipeline.sample import Sample, working_example
-from viton_jax import export
+from viton_jax import engine, export
 from viton_jax import networks as try_on_networks
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.checkpoints.safetensors_files import write as write_portable
@@ -70,7 +70,7 @@ def batch(raw_dir):
   ]
   return {
     name: np.stack([example[name] for example in examples])
-    for name in programs.describe_inputs(SIZE, 'fixed')
+    for name in programs.describe_inputs(SIZE, 'fixed', composing='changes')
   }
 
 
@@ -88,7 +88,7 @@ def test_the_export_says_how_close_it_is(exported):
   for what in ('stablehlo, fresh process', 'SavedModel, TensorFlow'):
     assert f'{what}, against the live model' in log
   apart = [int(x) for x in re.findall(r'largest difference (\d+)', log)]
-  assert len(apart) == 2 * 5 and max(apart) <= 2
+  assert len(apart) == 2 * len(engine.RANGES) and max(apart) <= 2
   assert sorted(os.listdir(out_dir.parent)) == ['exported']
 
 
@@ -227,7 +227,9 @@ def test_parse_stands_for_what_is_made_of_it(exported, fidelity):
     sample, height=SIZE[0], width=SIZE[1], fidelity=fidelity
   )
   manifest = artifact.read_manifest(exported[0])
-  specs = programs.describe_inputs(SIZE, fidelity)
+  specs = programs.describe_inputs(
+    SIZE, fidelity, composing='whole' if fidelity == 'original' else 'changes'
+  )
   manifest |= {'fidelity': fidelity, 'inputs': specs}
   given = {
     'person': sample.person[None],

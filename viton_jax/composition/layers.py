@@ -96,7 +96,7 @@ def make_layers(
     alpha: in 0..1, how much of `warped` the refinement shows.
     mask: in 0..1, the predicted mask, which is a factor of `alpha`.
   """
-  inside = regions.garment.astype(jnp.float32)[..., None]
+  inside = jnp.asarray(regions.garment, jnp.float32)[..., None]
   # Soft outwards into what is hidden, and never over hair or hands.
   changed = (regions.garment | regions.hidden)[..., None]
   opacity = jnp.where(changed, blur(inside, _SOFT_PX), 0.0)
@@ -169,7 +169,7 @@ def uncover(
     parse: LIP-20 labels of the photo.
     regions: what lies where.
   """
-  hidden = regions.hidden
+  hidden = jnp.asarray(regions.hidden)
   background = hidden & ~regions.skin & ~regions.lower & ~regions.garment
   face = jnp.where(parse == labels.FACE, _FACE_WEIGHT, 1.0)
   total, shares = jnp.zeros_like(person), jnp.zeros_like(person[..., :1])
@@ -182,7 +182,7 @@ def uncover(
     sure = find.surely(of_kind, parse)
     filled = pull_push(person, jnp.where(sure, weight, 0.0)[..., None])
     # Soft between the kinds, so that an arm's outline shows no steps.
-    kind = (region | (of_kind & ~hidden))[..., None].astype(jnp.float32)
+    kind = jnp.asarray(region | (of_kind & ~hidden), jnp.float32)[..., None]
     known = sure.any((1, 2))[:, None, None, None]
     share = jnp.where(known, blur(kind, _SOFT_PX), 0.0)
     total, shares = total + share * filled, shares + share
@@ -220,7 +220,7 @@ def pull_push(values: Images, weights: Float[Array, 'b h w 1']) -> Images:
   return weights * values + (1 - weights) * wide[:, :h, :w]
 
 
-def _halve(x: Images) -> Images:
+def _halve(x: Images) -> Float[Array, 'b h2 w2 c']:
   """Means of 2 x 2 pixels; an odd side is filled up with zeros."""
   b, h, w, c = x.shape
   x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)))

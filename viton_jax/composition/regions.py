@@ -42,10 +42,10 @@ class Regions:
     lower: which are lower clothes. The rest is background.
   """
 
-  garment: Array
-  hidden: Array
-  skin: Array
-  lower: Array
+  garment: Array | np.ndarray
+  hidden: Array | np.ndarray
+  skin: Array | np.ndarray
+  lower: Array | np.ndarray
 
 
 def find_regions(

@@ -235,7 +235,10 @@ def checked_inputs(
   specs = manifest['inputs']
   instead = manifest['from_parse']
   inputs = {name: np.asarray(value) for name, value in inputs.items()}
-  if 'parse' in inputs and not any(n in inputs for n in instead['replaces']):
+  from_parse = 'parse' in inputs and not any(
+    name in inputs for name in instead['replaces']
+  )
+  if from_parse:
     names = [name for name in specs if name not in instead['replaces']]
     specs = {name: specs[name] for name in names} | {'parse': instead}
   count = None
@@ -264,7 +267,7 @@ def checked_inputs(
         f'{name} goes from {value.min()} to {value.max()}; it must lie '
         f'within {low:g} and {high:g}: {spec["what"]}.'
       )
-  if 'parse' in specs:
+  if from_parse:
     inputs |= _from_parse(inputs, manifest)
   return {name: inputs[name] for name in manifest['inputs']}
 
