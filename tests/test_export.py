@@ -345,18 +345,23 @@ def test_saved_model_in_tensorflow(exported, batch, live):
   loaded = tf.saved_model.load(str(exported[0] / 'savedmodel' / '1'))
   assert sorted(loaded.signatures) == ['coarse', 'refine', 'serving_default']
   given = {name: tf.constant(x) for name, x in batch.items()}
-  masks = given.pop('garment_mask').numpy()
-  predicted = loaded.signatures['coarse'](**given)
+  masks = given['garment_mask'].numpy()
+  coarse = {x: given[x] for x in ('person', 'garment', 'head_mask', 'body')}
+  predicted = loaded.signatures['coarse'](
+    **coarse, keypoints=given['keypoints']
+  )
   points = np.stack(
     [
       match(garment, mask[..., 0], fidelity='fixed')[0]
       for garment, mask in zip(masks, predicted['mask'].numpy(), strict=True)
     ]
   )
-  refined = loaded.signatures['refine'](
-    garment=given['garment'], control_points=tf.constant(points), **predicted
-  )
   given['control_points'] = tf.constant(points)
+  refined = loaded.signatures['refine'](
+    **{x: given[x] for x in ('garment', 'garment_mask', 'person', 'parse')},
+    **{x: given[x] for x in ('keypoints', 'control_points')},
+    **predicted,
+  )
   one = {name: value[1:2] for name, value in given.items()}
   for pictures, rows in (
     (refined, slice(None)),

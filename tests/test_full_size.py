@@ -6,7 +6,7 @@ from scipy import interpolate
 import skimage.data
 
 from viton_jax import geometry
-from viton_jax.photo import composition
+from viton_jax.photo import full_size
 
 
 def bent_points():
@@ -18,7 +18,7 @@ def bent_points():
 def test_is_the_networks_warp_where_sizes_are_equal():
   photo = cv2.GaussianBlur(skimage.data.astronaut()[:256, :192], (0, 0), 2)
   points = bent_points()
-  got = composition.warp_photo(
+  got = full_size.warp_photo(
     photo, points, working_size=(256, 192), out_size=(256, 192)
   )
   expected = np.asarray(
@@ -49,7 +49,7 @@ def test_is_the_same_map_at_any_size_of_garment_and_person():
     cv2.INTER_CUBIC,
     borderMode=cv2.BORDER_REPLICATE,
   )
-  got = composition.warp_photo(
+  got = full_size.warp_photo(
     photo, points, working_size=(256, 192), out_size=(h, w)
   )
   difference = np.abs(got.astype(int) - expected)[8:-8, 8:-8]
@@ -59,7 +59,7 @@ def test_is_the_same_map_at_any_size_of_garment_and_person():
 def test_a_much_larger_photo_is_averaged_not_skipped():
   stripes = np.zeros((2048, 1536, 3), np.uint8)
   stripes[::2] = 255  # Finer than the output can show: grey.
-  got = composition.warp_photo(
+  got = full_size.warp_photo(
     stripes,
     geometry.regular_grid(10).astype(np.float32),
     working_size=(256, 192),
@@ -74,7 +74,7 @@ def test_background_takes_the_colour_of_the_nearest_cloth():
   mask[20:40, 20:60] = True
   photo[20:40, 20:40] = (200, 0, 0)
   photo[20:40, 40:60] = (0, 0, 200)
-  got = composition.spread_garment(photo, mask)
+  got = full_size.spread_garment(photo, mask)
   assert (got[:, :35] == (200, 0, 0)).all()
   assert (got[:, 45:] == (0, 0, 200)).all()
 
@@ -86,6 +86,6 @@ def test_a_gap_that_the_mask_has_bridged_becomes_cloth():
   photo[mask] = (200, 0, 0)
   photo[150:160, 90:96] = 250  # Paper seen between a sleeve and the body.
   photo[90:110, 90:110] = 250  # A white print, far within: it stays.
-  got = composition.spread_garment(photo, mask)
+  got = full_size.spread_garment(photo, mask)
   assert (got[150:160, 90:96] == (200, 0, 0)).all()
   assert (got[95:105, 95:105] == 250).all()

@@ -204,7 +204,7 @@ def test_every_photo_has_a_line_with_a_reason(made):
     ('nobody.png', 'nobody was found'),
     ('notes.txt', 'neither a JPEG nor a PNG'),
     ('torn.jpg', 'torn.jpg'),
-    ('person.png', 'background'),
+    ('person.png', 'shows a person'),
   ):
     assert name in refused[name] and reason in refused[name]
   assert 'photos/s' in said and '4 photos refused' in said

@@ -319,6 +319,7 @@ def test_the_largest_person_comes_first():
   first, second = graph_pose.in_pixels(
     paf_decoder.decode_people(maps), (400, 440)
   )
+  first, second = first.keypoints, second.keypoints
   assert first[1, 0] > 250 > 150 > second[1, 0]
   assert np.ptp(first[:, 1]) > np.ptp(second[:, 1])
   assert first.dtype == np.float32

@@ -139,6 +139,11 @@ def test_arrays_of_another_pair_are_refused_in_a_result():
       coarse=image,
       mask=mask[..., 0],
       alpha=mask,
+      hidden=mask,
+      uncovered=image,
+      opacity=mask,
+      texture=mask,
+      shading=mask,
       control_points=points,
       failures=[None] * B,
     )

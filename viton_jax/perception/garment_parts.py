@@ -19,6 +19,8 @@ _MOSTLY = 0.65
 _CR, _CB = (134, 178), (77, 128)
 # A face's height over its width; its share of the head; and the standard
 # deviation down a column of it, levels.
+# Hair and all, as a multiple of the face's width.
+_HEAD_OVER_FACE = 1.9
 _FACE_TALL, _FACE_SHARE, _FEATURES = 0.8, 0.3, 9.0
 
 
@@ -124,6 +126,10 @@ def is_person(photo: np.ndarray, mask: np.ndarray, *, busy: bool) -> bool:
     face = int(widths[np.argmax(np.arange(tall) >= 0.9 * widths)])
     middle = x + int(np.median(np.nonzero(rows[:face])[1]))
     if tall < _FACE_TALL * face or face < 8:
+      continue
+    # Above a face there is hair at most, no wider than a head.
+    above = mask[: y + face // 2].sum(axis=1).max(initial=0)
+    if above > _HEAD_OVER_FACE * face and not busy:
       continue
     tall = min(tall, int(1.4 * face))
     left, right = max(0, middle - face // 2), middle + face // 2
