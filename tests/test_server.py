@@ -180,7 +180,7 @@ def test_labels_are_those_of_the_command(server, fields, tmp_path):
   (tmp_path / 'me.json').write_text(fields['pose'])
   entry_points.run(
     'viton_jax.perception',
-    *('parse', '--image', tmp_path / 'me.png', '--model', 'grabcut'),
+    *('parse', '--image', tmp_path / 'me.png'),
     *('--pose', tmp_path / 'me.json', '--out', tmp_path / 'labels.png'),
   )
   assert answer.body == (tmp_path / 'labels.png').read_bytes()
@@ -544,7 +544,7 @@ def test_servers_that_the_environment_names(
   monkeypatch.setenv('SEG_SERVER', f'127.0.0.1:{free_port()}')
   parser = remote.seg_server()
   with pytest.raises(NoAnswer, match='does not answer .*unset SEG_SERVER'):
-    parser.parse(np.zeros((32, 32, 3), np.uint8), None)
+    parser.parse(np.zeros((32, 32, 3), np.uint8), None, None)
   monkeypatch.setenv('POSE_SERVER', 'ftp://x')
   with pytest.raises(InputError, match="POSE_SERVER is 'ftp://x'"):
     remote.pose_server()

@@ -44,11 +44,13 @@ class Models:
     networks: the try-on of a batch, or None: 'paste' alone.
     pose: finds people, or None where no pose model is there.
     parser: labels people.
+    models_dir: where models' files are, see `perception.estimate_pose`.
   """
 
   networks: engine.TryOn | None
   pose: PoseEstimator | None
   parser: parsers.Parser
+  models_dir: str | None = None
 
   @property
   def methods(self) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ def load(settings: Settings) -> Models:
       raise
   parser = None if settings.parser else remote.seg_server()
   parser = parser or parsers.choose_parser(settings.parser, settings.models_dir)
-  return Models(loaded, pose, parser)
+  return Models(loaded, pose, parser, settings.models_dir)
 
 
 def warm_up(
@@ -225,7 +227,9 @@ def people(models: Models, photo: np.ndarray) -> list[np.ndarray]:
   """
   with concerning('person'):
     estimation.check_photo(photo)
-    found, _ = inputs.people_of(models.pose, photo, 'the person')
+    found, _ = inputs.people_of(
+      models.pose, photo, 'the person', models_dir=models.models_dir
+    )
     framing.choose_person(found, 0, 'the person')
   return [one.keypoints for one in found]
 
@@ -242,7 +246,10 @@ def labels(models: Models, photo: np.ndarray, job: Job) -> np.ndarray:
   if models.parser.needs_keypoints:
     with concerning('person' if job.pose is None else 'pose'):
       found, _ = inputs.people_of(
-        models.pose if job.pose is None else job.pose, photo, 'the person'
+        models.pose if job.pose is None else job.pose,
+        photo,
+        'the person',
+        models_dir=models.models_dir,
       )
       chosen = framing.choose_person(found, job.person_index, 'the person')
       keypoints, mask = chosen.keypoints, chosen.mask
