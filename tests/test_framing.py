@@ -82,20 +82,6 @@ def test_pasting_changes_no_pixel_where_the_weight_is_nought():
   np.testing.assert_array_equal(result, expected)
 
 
-def test_change_mask_is_full_inside_nought_far_away_and_spares_the_head():
-  changed = np.zeros((400, 300), bool)
-  changed[150:380, 60:240] = True
-  head = np.zeros_like(changed)
-  head[40:170, 110:190] = True
-  weight = framing.change_mask(changed, head)
-  assert weight[250, 150] == pytest.approx(1)
-  assert weight[250, 20] == 0 and weight[100, 20] == 0
-  assert weight[100, 150] < 1e-3 and weight[160, 150] < 0.02
-  edge = weight[250, 45:75]
-  assert ((edge > 0.1) & (edge < 0.9)).sum() >= 3  # It is feathered.
-  assert (np.diff(edge) >= 0).all()
-
-
 def test_people_are_chosen_by_number():
   people = [joints(), joints()]
   assert framing.choose_person(people, 1, 'me.jpg') is people[1]

@@ -1,11 +1,15 @@
 """Garments at the size of the photo against the networks' own warp."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 from scipy import interpolate
 import skimage.data
 
+from input_pipeline.synthetic.pairs import render_pair
 from viton_jax import geometry
+from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
 from viton_jax.photo import full_size
 
 
@@ -89,3 +93,33 @@ def test_a_gap_that_the_mask_has_bridged_becomes_cloth():
   got = full_size.spread_garment(photo, mask)
   assert (got[150:160, 90:96] == (200, 0, 0)).all()
   assert (got[95:105, 95:105] == 250).all()
+
+
+def test_enlarged_masks_have_steep_borders_without_steps():
+  rows, columns = np.mgrid[:256, :192]
+  slope = columns > 60 + 0.3 * rows  # In steps of pixels, on the small mask.
+  large = full_size.sharpened(slope.astype(np.float32), (1024, 768))
+  rows, columns = np.mgrid[:1024, :768] / 4
+  beyond = (columns - 60 - 0.3 * rows) / np.hypot(1, 0.3)
+  assert (large[beyond > 2] == 1).all()
+  assert (large[beyond < -2] == 0).all()
+  # Where it crosses one half the border is straight to a quarter of a pixel.
+  crossing = (large[40:-40] > 0.5).argmax(axis=1) / 4
+  fit = np.polynomial.Polynomial.fit(np.arange(len(crossing)), crossing, 1)
+  assert np.abs(crossing - fit(np.arange(len(crossing)))).max() < 0.6
+
+
+def test_what_stays_is_the_photo_and_the_head_always():
+  pair = render_pair(3, 4, 512)
+  other = render_pair(3, 4, 512, garment_index=9)
+  sample = dataclasses.replace(
+    pair.sample('me.png', 'shirt.png'),
+    garment=other.garment,
+    garment_mask=other.garment_mask,
+  )
+  done = full_size.paste(sample)
+  kept = ~done.changed
+  assert 0.5 < kept.mean() < 0.95
+  np.testing.assert_array_equal(done.image[kept], sample.person[kept])
+  assert not done.changed[np.isin(sample.parse, HEAD_LABELS)].any()
+  assert done.changed[sample.parse == GARMENT_LABEL].mean() > 0.97

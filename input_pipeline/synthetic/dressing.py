@@ -242,6 +242,42 @@ def _fold(part, s, *, start, end, width):
   return -2.0 * off * np.exp(-off * off) * fade
 
 
+def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
+  """Draws both arms, each with its sleeve.
+
+  Args:
+    canvas: is drawn on.
+    person: whose arms.
+    garment: what they wear.
+    flat: the garment's photo, see `flat.draw_flat`.
+    fold_seed: of the folds.
+    sides: -1 the right arm, 1 the left; the last lies before the other.
+  """
+  seam = seam_of(person, garment)
+  for side in sides:
+    arm = arms.arm_field(person, side, shape=canvas.shape)
+    if arm is None:
+      continue
+    arms.draw_arm(
+      canvas,
+      person,
+      side=side,
+      arm=arm,
+      seam=seam,
+      covered=covered_arm(garment),
+    )
+    if garment.sleeve:
+      dress_arm(
+        canvas,
+        person,
+        garment=garment,
+        flat=flat,
+        side=side,
+        arm=arm,
+        fold_seed=fold_seed,
+      )
+
+
 def dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   """Draws one worn sleeve over its arm.
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from input_pipeline.synthetic import (
   accessories,
-  arms,
   drawing,
   dressing,
   figure,
@@ -322,31 +321,14 @@ def _draw_coat(canvas, plan: _Plan, coat: garments.Garment) -> None:
 def _draw_arms(canvas, plan: _Plan, garment) -> None:
   """Both arms with the sleeves of a garment, the nearer one last."""
   person = plan.person
-  flat = draw_flat(garment)
-  sides = (-1, 1) if plan.rng.random() < 0.5 else (1, -1)
-  seam = dressing.seam_of(person, garment)
-  for side in sides:
-    arm = arms.arm_field(person, side, shape=canvas.shape)
-    if arm is None:
-      continue
-    arms.draw_arm(
-      canvas,
-      person,
-      side=side,
-      arm=arm,
-      seam=seam,
-      covered=dressing.covered_arm(garment),
-    )
-    if garment.sleeve:
-      dressing.dress_arm(
-        canvas,
-        person,
-        garment=garment,
-        flat=flat,
-        side=side,
-        arm=arm,
-        fold_seed=(person.seed, person.index, garment.index),
-      )
+  dressing.draw_arms(
+    canvas,
+    person,
+    garment=garment,
+    flat=draw_flat(garment),
+    fold_seed=(person.seed, person.index, garment.index),
+    sides=(-1, 1) if plan.rng.random() < 0.5 else (1, -1),
+  )
 
 
 def _draw_shoes(canvas, person: Person, rng: np.random.Generator) -> None:

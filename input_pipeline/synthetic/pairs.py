@@ -6,7 +6,6 @@ import numpy as np
 
 from input_pipeline.sample import Sample
 from input_pipeline.synthetic import (
-  arms,
   drawing,
   dressing,
   figure,
@@ -93,29 +92,9 @@ def _draw(person, garment, flat):
   dressing.dress_torso(
     canvas, person, garment=garment, flat=flat, fold_seed=fold_seed
   )
-  for side in (-1, 1):
-    arm = arms.arm_field(person, side, shape=canvas.shape)
-    if arm is None:
-      continue
-    seam = dressing.seam_of(person, garment)
-    arms.draw_arm(
-      canvas,
-      person,
-      side=side,
-      arm=arm,
-      seam=seam,
-      covered=dressing.covered_arm(garment),
-    )
-    if garment.sleeve:
-      dressing.dress_arm(
-        canvas,
-        person,
-        garment=garment,
-        flat=flat,
-        side=side,
-        arm=arm,
-        fold_seed=fold_seed,
-      )
+  dressing.draw_arms(
+    canvas, person, garment=garment, flat=flat, fold_seed=fold_seed
+  )
   head.draw_head(canvas, person)
   hair.draw_front_hair(canvas, person)
   return canvas

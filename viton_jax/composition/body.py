@@ -16,9 +16,10 @@ ARMS = (
   (labels.R_SHOULDER, labels.R_ELBOW, labels.R_WRIST),
   (labels.L_SHOULDER, labels.L_ELBOW, labels.L_WRIST),
 )
-# Shoulder width to torso length where the hips are missing: medians of drawn
-# people.
-_SHOULDERS = 0.258 / 0.427
+# Medians of the drawn people: neck to the middle of the hips, and the width of
+# the shoulders, as parts of the height of VITON's frame.
+TORSO = 0.427
+SHOULDERS = 0.258
 # In torso lengths: how far the torso reaches beyond the line of the shoulders.
 _TORSO_MARGIN = 0.06
 # Half the thickness of a bare arm at shoulder, elbow and wrist, in torso
@@ -72,7 +73,9 @@ def torso_length(keypoints: Keypoints) -> Float[Array, ' b']:
     points[:, labels.R_SHOULDER] - points[:, labels.L_SHOULDER], axis=-1
   )
   known = seen[:, [labels.NECK, labels.R_HIP, labels.L_HIP]].all(axis=-1)
-  return jnp.maximum(jnp.where(known, length, shoulders / _SHOULDERS), 1.0)
+  return jnp.maximum(
+    jnp.where(known, length, shoulders * TORSO / SHOULDERS), 1.0
+  )
 
 
 def pixels(size: tuple[int, int]) -> Float[Array, 'h w 2']:

@@ -18,6 +18,9 @@ from viton_jax.models import compose
 from viton_jax.representation import to_uint8
 from viton_jax.runtime import parallel
 
+# What metrics and pages are made of; layers stay on the device.
+_SHOWN = ('output', 'warped', 'coarse', 'mask', 'alpha')
+
 
 @dataclasses.dataclass(frozen=True)
 class DeviceSteps:
@@ -61,15 +64,16 @@ def make_steps(
 
   def refine_both(variables, batch):
     values = refine_step(variables, batch)
+    shown = {name: values[name] for name in _SHOWN}
     images = {
-      name: to_uint8(values[name], engine.RANGES[name])
-      for name in ('output', 'warped', 'coarse', 'mask', 'alpha')
+      name: to_uint8(value, engine.RANGES[name])
+      for name, value in shown.items()
     }
     # VITON's own image, and where the photo does not stay.
     whole = compose(values['alpha'], values['warped'], values['coarse'])
     changed = jnp.maximum(values['hidden'], values['opacity'])
     images |= {'whole': to_uint8(whole), 'changed': to_uint8(changed, (0, 1))}
-    return {'values': values, 'images': images}
+    return {'values': shown, 'images': images}
 
   refine_names = networks.refine_inputs(composing)
   run_coarse = parallel.predict_split(coarse_step)

@@ -7,27 +7,33 @@ hips at three quarters of the height, as the VITON data set frames people.
 import dataclasses
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
+from viton_jax.composition.body import SHOULDERS, TORSO
 from viton_jax.errors import InputError
+from viton_jax.labels import (
+  L_EYE,
+  L_HIP,
+  L_SHOULDER,
+  NECK,
+  NOSE,
+  R_EYE,
+  R_HIP,
+  R_SHOULDER,
+)
 
 _Person = TypeVar('_Person')
-# COCO-18 joints.
-NOSE, NECK, R_SHOULDER, L_SHOULDER, R_HIP, L_HIP = 0, 1, 2, 5, 8, 11
-_FACE = (0, 14, 15)  # Nose and eyes.
-# Medians of the drawn people, which are framed as VITON's: parts of the
-# frame's height from its upper border, and of shoulder width to height.
+_FACE = (NOSE, R_EYE, L_EYE)
+# Of the frame's height from its upper border: the median of the drawn people,
+# which are framed as VITON's.
 _NECK_Y = 0.35
-_TORSO = 0.427
-_SHOULDERS = 0.258
 # A photo whose own frame is nearly that one is taken whole.
 _NEARLY = 0.15
 # By how much of its height the frame gives way to the photo's borders.
 _NUDGE = 0.06
-# Of the crop's height. Wide enough for a soft rim, narrow enough not to show
-# the background that the networks make up beside the person.
-_FEATHER = 0.004
+# Of the box's height: over so much a change fades where the box ends within
+# the photo.
+_FADE = 0.008
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,14 +141,14 @@ def upper_body(
   points = keypoints[:, :2].astype(np.float64)
   neck = points[NECK]
   heights = [
-    np.linalg.norm(points[R_SHOULDER] - points[L_SHOULDER]) / _SHOULDERS
+    np.linalg.norm(points[R_SHOULDER] - points[L_SHOULDER]) / SHOULDERS
   ]
   hips = points[[j for j in (R_HIP, L_HIP) if keypoints[j, 2] > 0]]
   centre = neck[0]
   if len(hips):
     # The larger of both: a turned person has narrow shoulders, one who
     # leans forward a short torso.
-    heights.append(np.linalg.norm(hips.mean(axis=0) - neck) / _TORSO)
+    heights.append(np.linalg.norm(hips.mean(axis=0) - neck) / TORSO)
     centre = (neck[0] + hips[:, 0].mean()) / 2
   height = max(heights)
   whole = Box(0, 0, frame[1], frame[0])
@@ -187,27 +193,6 @@ def cut(image: np.ndarray, box: Box, *, fill: str) -> np.ndarray:
   return np.pad(part, margins, mode='edge' if fill == 'edge' else 'constant')
 
 
-def change_mask(changed: np.ndarray, kept: np.ndarray) -> np.ndarray:
-  """How much of the new image shows: 1 where it changes, soft at the rim.
-
-  Args:
-    changed: (h, w) bool, what is dressed or undressed.
-    kept: (h, w) bool, what stays whatever the networks say: head and hair.
-
-  Returns:
-    (h, w) float32 in [0, 1].
-  """
-  sigma = max(_FEATHER * changed.shape[0], 0.8)
-  reach = 2 * round(sigma / 2) + 1
-  grown = cv2.dilate(
-    (changed & ~kept).astype(np.uint8),
-    cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)),
-  )
-  soft = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), sigma)
-  stays = cv2.GaussianBlur(kept.astype(np.float32), (0, 0), sigma / 2)
-  return soft * (1 - stays)
-
-
 def paste_back(
   photo: np.ndarray, crop: np.ndarray, weight: np.ndarray, box: Box
 ) -> np.ndarray:
@@ -238,7 +223,7 @@ def paste_back(
 
 def _fade(inner: Box, frame: tuple[int, int]) -> np.ndarray:
   """1 within a box, falling to 0 at sides that run through the photo."""
-  reach = max(2 * _FEATHER * inner.height, 1.0)
+  reach = max(_FADE * inner.height, 1.0)
   sides = []
   for start, length, end in (
     (inner.top, inner.height, frame[0]),

@@ -129,23 +129,8 @@ def _check_shapes(spec: Spec, weights, function) -> None:
   """Evaluates the graph on shapes alone, which costs no arithmetic."""
   size, stride = _fit(spec).height, _content(spec).stride
   image = jax.ShapeDtypeStruct((size, size, 3), np.float32)
-  try:
+  with graphdef.operations_fit():
     shape = jax.eval_shape(function, weights, image).shape
-  except graphdef.GraphError:
-    raise
-  # Whatever a wrong attribute or shape makes JAX or NumPy raise.
-  except (
-    TypeError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    ZeroDivisionError,
-    NotImplementedError,
-  ) as error:
-    raise graphdef.GraphError(
-      'its operations do not fit one another'
-    ) from error
   wanted = (size // stride, size // stride, paf_decoder.NUM_CHANNELS)
   if shape != wanted:
     raise graphdef.GraphError(

@@ -6,6 +6,7 @@ AttrValue, TensorProto and TensorShapeProto. Everything else is skipped.
 """
 
 from collections.abc import Iterator
+import contextlib
 import dataclasses
 import math
 import struct
@@ -28,6 +29,30 @@ _DTYPES = {
 
 class GraphError(ValueError):
   """The bytes are no frozen graph; the message completes a sentence."""
+
+
+@contextlib.contextmanager
+def operations_fit() -> Iterator[None]:
+  """Whatever a wrong attribute or shape makes JAX or NumPy raise: a GraphError.
+
+  Raises:
+    GraphError: the operations do not fit one another, or one raised inside.
+  """
+  try:
+    yield
+  except GraphError:
+    raise
+  except (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    struct.error,
+  ) as error:
+    raise GraphError('its operations do not fit one another') from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,6 @@ is read; the arithmetic is in float32.
 """
 
 from collections.abc import Callable
-import struct
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from viton_jax.perception.runners import frozen_graph, tflite_file
-from viton_jax.perception.runners.graphdef import GraphError
+from viton_jax.perception.runners.graphdef import GraphError, operations_fit
 from viton_jax.perception.runners.tflite_file import (
   MAX_NUMBERS,
   Network,
@@ -105,23 +104,8 @@ def output_shapes(
     GraphError: the operations do not fit one another.
   """
   image = jax.ShapeDtypeStruct(shape, np.float32)
-  try:
+  with operations_fit():
     return [x.shape for x in jax.eval_shape(function, weights, image)]
-  except GraphError:
-    raise
-  # Whatever a wrong shape or number makes JAX or NumPy raise.
-  except (
-    TypeError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    ZeroDivisionError,
-    NotImplementedError,
-    OverflowError,
-    struct.error,
-  ) as error:
-    raise GraphError('its operations do not fit one another') from error
 
 
 # ------------------------------------------------------------ the operations
