@@ -2,7 +2,7 @@
 
 import hashlib
 
-import cv2
+import drawn_labels
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,6 @@ import photograph
 import pytest
 import skimage.data
 
-from input_pipeline.synthetic.pairs import render_pair
 from viton_jax.errors import InputError
 from viton_jax.labels import (
   L_EYE,
@@ -39,12 +38,6 @@ FLOORS = {
   'arms': ([14, 15], 0.75),
   'trousers or skirt': ([9, 12], 0.88),
 }
-
-
-def overlap(found, true, labels):
-  """Intersection over union of some labels."""
-  found, true = np.isin(found, labels), np.isin(true, labels)
-  return (found & true).sum() / max((found | true).sum(), 1)
 
 
 # ------------------------------------------------------------------ network
@@ -150,36 +143,26 @@ def test_each_lip_label_has_its_class():
 
 @pytest.fixture(scope='module')
 def people():
-  pairs = [render_pair(31, index, 320) for index in range(1, 6)]
-  found = [label_body(p.person, p.keypoints) for p in pairs]
-  return pairs, found
+  return drawn_labels.people(label_body)
 
 
 @pytest.mark.parametrize('name', FLOORS)
 def test_labels_of_drawn_people(people, name):
-  pairs, found = people
   labels, floor = FLOORS[name]
-  true = np.stack([pair.parse for pair in pairs])
-  found = np.stack(found)
-  assert overlap(found, true, labels) > floor
-  # The floor is high enough to notice labels that are 3 % of a person off.
-  assert overlap(np.roll(found, 10, axis=1), true, labels) < floor
+  drawn_labels.check_floor(*people, labels=labels, floor=floor)
 
 
 def test_left_is_the_persons_left(people):
-  pairs, found = people
-  for pair, labels in zip(pairs, found, strict=True):
-    both = np.isin(labels, (14, 15)) & np.isin(pair.parse, (14, 15))
-    assert (labels == pair.parse)[both].mean() > 0.9
+  drawn_labels.check_left_and_right(*people)
 
 
 def test_a_mask_helps_and_no_joints_are_needed(people):
   pair = people[0][1]
   mask = (pair.parse > 0).astype(np.float32)
   masked = label_body(pair.person, pair.keypoints, mask)
-  assert overlap(masked, pair.parse, [0]) > 0.97
+  assert drawn_labels.overlap(masked, pair.parse, [0]) > 0.97
   alone = parse_person(pair.person, model='body_parser')
-  assert overlap(alone, pair.parse, [5]) > 0.7
+  assert drawn_labels.overlap(alone, pair.parse, [5]) > 0.7
   # Joints that are all missing are none.
   nothing = label_body(pair.person, np.zeros((18, 3)))
   np.testing.assert_array_equal(nothing, alone)
@@ -190,10 +173,10 @@ def test_missing_joints(people):
   joints = pair.keypoints.copy()
   joints[[4, 7, 8, 11]] = 0  # Wrists and hips.
   labels = label_body(pair.person, joints)
-  assert overlap(labels, pair.parse, [5]) > 0.85
+  assert drawn_labels.overlap(labels, pair.parse, [5]) > 0.85
   joints[2:] = 0
   labels = label_body(pair.person, joints)
-  assert overlap(labels, pair.parse, [0]) > 0.9
+  assert drawn_labels.overlap(labels, pair.parse, [0]) > 0.9
 
 
 def test_a_photo_that_ends_at_the_forehead(people):
@@ -210,25 +193,16 @@ def test_a_photo_that_ends_at_the_forehead(people):
   assert not labels[:60].any()
   # The rows below are labelled as without them.
   np.testing.assert_array_equal(labels[60:], label_body(photo, joints))
-  assert overlap(labels[60:], pair.parse[brow:], [5]) > 0.85
+  assert drawn_labels.overlap(labels[60:], pair.parse[brow:], [5]) > 0.85
 
 
 @pytest.mark.parametrize('height,width', [(96, 72), (701, 333), (900, 1400)])
 def test_any_size(people, height, width):
-  pair = people[0][1]
-  size = (width, height) if height > width else (round(height * 0.75), height)
-  photo = cv2.resize(pair.person, size, interpolation=cv2.INTER_AREA)
-  true = cv2.resize(pair.parse, size, interpolation=cv2.INTER_NEAREST_EXACT)
-  joints = pair.keypoints.copy()
-  joints[:, :2] *= np.array(size) / pair.person.shape[1::-1]
-  # In a wide photo the person stands on the right.
-  wide = ((0, 0), (width - size[0], 0))
-  photo = np.pad(photo, (*wide, (0, 0)), mode='edge')
-  joints[joints[:, 2] > 0, 0] += width - size[0]
+  photo, true, joints = drawn_labels.resized(people[0][1], height, width)
   labels = label_body(photo, joints)
   assert labels.shape == (height, width) and labels.dtype == np.uint8
-  assert overlap(labels, np.pad(true, wide), [5]) > 0.8
-  assert overlap(labels, np.pad(true, wide), [0]) > 0.9
+  assert drawn_labels.overlap(labels, true, [5]) > 0.8
+  assert drawn_labels.overlap(labels, true, [0]) > 0.9
 
 
 def test_a_photograph():

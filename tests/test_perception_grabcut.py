@@ -1,13 +1,13 @@
 """Parsing without a network: drawn people with known labels, a photograph."""
 
 import cv2
+import drawn_labels
 import numpy as np
 import photograph
 import pytest
 import scipy.stats
 import skimage.data
 
-from input_pipeline.synthetic.pairs import render_pair
 from viton_jax.errors import InputError
 from viton_jax.labels import (
   L_EYE,
@@ -33,35 +33,19 @@ FLOORS = {
 }
 
 
-def overlap(found, true, labels):
-  """Intersection over union of some labels."""
-  found, true = np.isin(found, labels), np.isin(true, labels)
-  return (found & true).sum() / max((found | true).sum(), 1)
-
-
 @pytest.fixture(scope='module')
 def people():
-  pairs = [render_pair(31, index, 320) for index in range(1, 6)]
-  found = [parse_person_grabcut(p.person, p.keypoints) for p in pairs]
-  return pairs, found
+  return drawn_labels.people(parse_person_grabcut)
 
 
 @pytest.mark.parametrize('name', FLOORS)
 def test_labels_of_drawn_people(people, name):
-  pairs, found = people
   labels, floor = FLOORS[name]
-  true = np.stack([pair.parse for pair in pairs])
-  found = np.stack(found)
-  assert overlap(found, true, labels) > floor
-  # The floor is high enough to notice labels that are 3 % of a person off.
-  assert overlap(np.roll(found, 10, axis=1), true, labels) < floor
+  drawn_labels.check_floor(*people, labels=labels, floor=floor)
 
 
 def test_left_is_the_persons_left(people):
-  pairs, found = people
-  for pair, labels in zip(pairs, found, strict=True):
-    both = np.isin(labels, (14, 15)) & np.isin(pair.parse, (14, 15))
-    assert (labels == pair.parse)[both].mean() > 0.9
+  drawn_labels.check_left_and_right(*people)
 
 
 @pytest.fixture(scope='module')
@@ -104,20 +88,11 @@ def test_the_same_photo_gives_the_same_labels(people):
 
 @pytest.mark.parametrize('height,width', [(96, 72), (701, 333), (900, 1400)])
 def test_any_size(people, height, width):
-  pair = people[0][1]
-  size = (width, height) if height > width else (round(height * 0.75), height)
-  photo = cv2.resize(pair.person, size, interpolation=cv2.INTER_AREA)
-  true = cv2.resize(pair.parse, size, interpolation=cv2.INTER_NEAREST_EXACT)
-  joints = pair.keypoints.copy()
-  joints[:, :2] *= np.array(size) / pair.person.shape[1::-1]
-  # In a wide photo the person stands on the right.
-  wide = ((0, 0), (width - size[0], 0))
-  photo = np.pad(photo, (*wide, (0, 0)), mode='edge')
-  joints[joints[:, 2] > 0, 0] += width - size[0]
+  photo, true, joints = drawn_labels.resized(people[0][1], height, width)
   labels = parse_person_grabcut(photo, joints)
   assert labels.shape == (height, width)
-  assert overlap(labels, np.pad(true, wide), [5]) > 0.8
-  assert overlap(labels, np.pad(true, wide), [0]) > 0.9
+  assert drawn_labels.overlap(labels, true, [5]) > 0.8
+  assert drawn_labels.overlap(labels, true, [0]) > 0.9
 
 
 def test_from_behind(people):
@@ -134,8 +109,8 @@ def test_from_behind(people):
   photo[face] = hair[chosen]
   true = np.where(face, 2, pair.parse)
   labels = parse_person_grabcut(photo, joints)
-  assert overlap(labels, true, [1, 2]) > 0.8
-  assert overlap(labels, true, [5]) > 0.9
+  assert drawn_labels.overlap(labels, true, [1, 2]) > 0.8
+  assert drawn_labels.overlap(labels, true, [5]) > 0.9
 
 
 def test_half_a_person(people):
@@ -146,7 +121,7 @@ def test_half_a_person(people):
   joints[joints[:, 1] > end] = 0
   labels = parse_person_grabcut(pair.person[:end], joints)
   assert not np.isin(labels, (9, 12, 16, 17)).any()
-  assert overlap(labels, pair.parse[:end], [5]) > 0.9
+  assert drawn_labels.overlap(labels, pair.parse[:end], [5]) > 0.9
 
 
 def test_too_few_joints(people):
