@@ -18,7 +18,7 @@ Bare photos, without anybody's preprocessing: people in PHOTOS/people, garments
 in PHOTOS/garments; --pairs is a .csv or .tsv of two columns then.
 
   python -m viton_jax.infer --layout photos --data_dir PHOTOS \\
-      --checkpoint demo --out_dir RESULTS
+      --out_dir RESULTS
 
 The same command goes on where it stopped, whatever stopped it, also with
 another number of shards: every pair is written exactly once. docs/inference.md
@@ -87,7 +87,8 @@ def parse_arguments() -> argparse.Namespace:
     help="a folder with both networks (the demo's, or what "
     '`python -m viton_jax.convert` or `export` wrote), or stage 1: its '
     'workdir, one step of it, or a .safetensors file; averaged parameters are '
-    'taken where training kept them',
+    'taken where training kept them (default: the networks that come with '
+    'viton_jax)',
   )
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
   add(

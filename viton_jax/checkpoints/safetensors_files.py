@@ -23,9 +23,23 @@ from viton_jax.models.shapes import abstract_variables
 _FORMAT = 'viton_jax'
 
 
-def write(checkpoint: Checkpoint, path: str | pathlib.Path) -> None:
-  """Writes a network; the file is there whole or not at all."""
+def write(
+  checkpoint: Checkpoint, path: str | pathlib.Path, *, half: bool = False
+) -> None:
+  """Writes a network; the file is there whole or not at all.
+
+  Args:
+    checkpoint: the network.
+    path: of the file.
+    half: write kernels as float16, half as large; they are float32 again when
+      read.
+  """
   flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
+  if half:
+    flat = {
+      name: value.astype(np.float16) if value.ndim > 1 else value
+      for name, value in flat.items()
+    }
   tensors = {name: np.ascontiguousarray(value) for name, value in flat.items()}
   metadata = {
     'format': _FORMAT,
@@ -38,6 +52,10 @@ def write(checkpoint: Checkpoint, path: str | pathlib.Path) -> None:
     'config': json.dumps(checkpoint.config, sort_keys=True),
   }
   storage.write_file(pathlib.Path(path), save(tensors, metadata))
+
+
+def _float32(value: np.ndarray) -> np.ndarray:
+  return value.astype(np.float32) if value.dtype == np.float16 else value
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
@@ -55,7 +73,7 @@ def read(path: str | os.PathLike) -> Checkpoint:
   try:
     with safe_open(path, 'np') as file:
       metadata = file.metadata() or {}
-      flat = {name: file.get_tensor(name) for name in file.keys()}
+      flat = {name: _float32(file.get_tensor(name)) for name in file.keys()}
   except (SafetensorError, OSError) as error:
     raise InputError(
       f'{path}: cannot be read as safetensors ({error}); copy or convert it '
