@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
   from viton_jax.geometry.control_points import ControlPoints, MatchingError
-  from viton_jax.geometry.device import fit_control_points_batch
+  from viton_jax.geometry.device import match_batch
   from viton_jax.geometry.matching import fit_control_points
   from viton_jax.geometry.sampling import sample_bilinear
   from viton_jax.geometry.spline import regular_grid
@@ -20,7 +20,7 @@ __all__ = [
   'ControlPoints',
   'MatchingError',
   'fit_control_points',
-  'fit_control_points_batch',
+  'match_batch',
   'regular_grid',
   'sample_bilinear',
   'sampling_grid',
@@ -31,7 +31,7 @@ _MODULES = {
   'ControlPoints': 'control_points',
   'MatchingError': 'control_points',
   'fit_control_points': 'matching',
-  'fit_control_points_batch': 'device',
+  'match_batch': 'device',
   'regular_grid': 'spline',
   'sample_bilinear': 'sampling',
   'sampling_grid': 'tps',
