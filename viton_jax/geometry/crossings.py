@@ -18,8 +18,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 import numpy as np
 
+from viton_jax.geometry import interpolation
+
 # Of all contours of a map; noise of 128 x 96 pixels has 7,100.
-CROSSINGS = 8192
+CROSSINGS = 4096
 _ROUNDS = CROSSINGS.bit_length() - 1
 CONTOURS = 32  # The longest are kept.
 _MIN_LENGTH = 12.0
@@ -34,6 +36,7 @@ class Contours(NamedTuple):
     places: (CROSSINGS,) arc length from the start of the first contour, rising;
       infinite behind the last point.
     following: (CROSSINGS,) the index of the next point on the same contour.
+    begins: (CONTOURS,) the index of the first point of each contour.
     lengths: (CONTOURS,) falling, 0 where there is none.
     complete: whether the map had no more than `CROSSINGS`.
   """
@@ -41,6 +44,7 @@ class Contours(NamedTuple):
   points: Float[Array, 'n 2']
   places: Float[Array, ' n']
   following: Int[Array, ' n']
+  begins: Int[Array, ' c']
   lengths: Float[Array, ' c']
   complete: Bool[Array, '']
 
@@ -56,7 +60,8 @@ def trace(values: Float[Array, 'h w'], level: float = 0.5) -> Contours:
   # Outside the image it is -1 if the inside is about 1, whatever the range.
   values = values / jnp.maximum(values.max(), 1e-6)
   values = jnp.pad(values, _PAD, constant_values=-1.0)
-  crossing, following = _link(values >= 0)
+  inside = values >= 0
+  crossing, following = _link(inside)
   # Numbers the crossings; the others share a number that is never read.
   number = jnp.cumsum(crossing.astype(jnp.int32)) - 1
   count = number[-1] + 1
@@ -68,7 +73,7 @@ def trace(values: Float[Array, 'h w'], level: float = 0.5) -> Contours:
   real = here < count
   following = number[following[edges]]
   following = jnp.where(real & (following < CROSSINGS), following, here)
-  points = _positions(values, edges)
+  points = _on_contour(values, inside, edges)
   step = points[following] - points
   return _order(points, following, _length(step), real, count)
 
@@ -137,19 +142,35 @@ def _link(inside: Bool[Array, 'h w']) -> tuple[jax.Array, jax.Array]:
   )
 
 
-def _positions(values: jax.Array, edges: jax.Array) -> jax.Array:
-  """(n, 2) x, y where the map is 0 on each edge, by linear interpolation."""
+def _on_contour(values: jax.Array, inside: jax.Array, edges: jax.Array):
+  """(n, 2) x, y on the contour, from the pixel inside of each edge."""
   h, w = values.shape
   is_below = edges >= h * w
   first = jnp.where(is_below, edges - h * w, edges)
   second = jnp.where(is_below, first + w, first + 1)
-  flat = values.ravel()
-  a, b = flat[first], flat[jnp.minimum(second, h * w - 1)]
-  share = a / jnp.where(a == b, 1.0, a - b)
-  x, y = (first % w).astype(values.dtype), (first // w).astype(values.dtype)
-  x = jnp.where(is_below, x, x + share)
-  y = jnp.where(is_below, y + share, y)
-  return jnp.stack([x, y], axis=1) - _PAD
+  pixel = jnp.where(inside.ravel()[first], first, second).clip(0, h * w - 1)
+  x, y = ((part).astype(values.dtype) for part in (pixel % w, pixel // w))
+  # Central differences, which nobody asks for along the edges.
+  gradient_x, gradient_y = (
+    (jnp.roll(values, -1, axis) - jnp.roll(values, 1, axis)) / 2
+    for axis in (1, 0)
+  )
+  maps = jnp.stack([values, gradient_x, gradient_y], axis=-1).reshape(-1, 3)
+
+  def newton(_: jax.Array, points: jax.Array) -> jax.Array:
+    x, y = points[:, 0], points[:, 1]
+    column, row = x.astype(jnp.int32), y.astype(jnp.int32)
+    at = (row * w + column).clip(0, h * w - w - 2)
+    v, gx, gy = interpolation.blend(
+      (maps[at], maps[at + 1], maps[at + w], maps[at + w + 1]),
+      (x - column.astype(x.dtype))[:, None],
+      (y - row.astype(y.dtype))[:, None],
+    ).T
+    step = -v / jnp.maximum(gx * gx + gy * gy, 1e-3)
+    return points + (jnp.stack([gx, gy], 1) * step[:, None]).clip(-0.5, 0.5)
+
+  points = jax.lax.fori_loop(0, 3, newton, jnp.stack([x, y], axis=1))
+  return points - _PAD
 
 
 def _length(steps: jax.Array) -> jax.Array:
@@ -173,27 +194,34 @@ def _order(
   first, _ = jax.lax.fori_loop(0, _ROUNDS, smallest, (here, following))
 
   def behind(_: jax.Array, state: tuple) -> tuple:
-    rest, jump = state
     # The start of a contour is where its way ends; nothing lies behind it.
-    return rest + jnp.where(jump == first, 0.0, rest[jump]), jnp.where(
-      jump == first, first, jump[jump]
+    length, number, jump = state
+    ended = jump == first
+    return (
+      length + jnp.where(ended, 0.0, length[jump]),
+      number + jnp.where(ended, 0, number[jump]),
+      jnp.where(ended, first, jump[jump]),
     )
 
-  rest, _ = jax.lax.fori_loop(0, _ROUNDS, behind, (steps, following))
-  length = rest[first]
-  place = jnp.where(here == first, 0.0, length - rest)
+  state = (steps, jnp.ones_like(here), following)
+  length, number, _ = jax.lax.fori_loop(0, _ROUNDS, behind, state)
   is_first = real & (here == first) & (length >= _MIN_LENGTH)
   lengths, firsts = jax.lax.top_k(jnp.where(is_first, length, 0.0), CONTOURS)
-  offsets = jnp.cumsum(lengths) - lengths
-  offset = jnp.full(CROSSINGS, jnp.inf, points.dtype)
-  offset = offset.at[firsts].set(jnp.where(lengths > 0, offsets, jnp.inf))
-  places = jnp.where(real, place + offset[first], jnp.inf)
-  order = jnp.argsort(places)
-  rank = jnp.zeros(CROSSINGS, jnp.int32).at[order].set(here)
+  numbers = jnp.where(lengths > 0, number[firsts], 0)
+  begins = jnp.cumsum(numbers) - numbers
+  begin = jnp.full(CROSSINGS, CROSSINGS, here.dtype)
+  begin = begin.at[firsts].set(jnp.where(lengths > 0, begins, CROSSINGS))
+  # What is left out goes behind the end.
+  rank = begin[first] + jnp.where(here == first, 0, number[first] - number)
+  rank = jnp.where(real, rank, CROSSINGS).clip(0, CROSSINGS)
+  order = jnp.zeros(CROSSINGS + 1, here.dtype).at[rank].set(here)[:CROSSINGS]
+  kept = here < numbers.sum()
+  ends = jnp.cumsum(jnp.where(kept, steps[order], 0.0))
   return Contours(
     points=points[order],
-    places=places[order],
-    following=rank[following[order]],
+    places=jnp.where(kept, ends - steps[order], jnp.inf),
+    following=rank[following[order]].clip(0, CROSSINGS - 1),
+    begins=begins.clip(0, CROSSINGS - 1),
     lengths=lengths,
     complete=count <= CROSSINGS,
   )
@@ -224,17 +252,17 @@ def spread(
   which = jnp.arange(count, dtype=jnp.int32)
   on = jnp.sum(which[:, None] >= ends[None], axis=1).clip(0, CONTOURS - 1)
   length = jnp.maximum(contours.lengths[on], 1e-6)
-  begin = (jnp.cumsum(contours.lengths) - contours.lengths)[on]
+  begin = contours.begins[on]
   spacing = length / jnp.maximum(share[on], 1).astype(length.dtype)
   nth = (which - (ends - share)[on]).astype(length.dtype)
 
   def at(ahead: float) -> jax.Array:
-    place = begin + jnp.mod(nth * spacing + ahead, length)
+    place = contours.places[begin] + jnp.mod(ahead - nth * spacing, length)
     index = jnp.searchsorted(contours.places, place, side='right') - 1
-    index = index.clip(0, CROSSINGS - 1)
+    index = jnp.maximum(index, begin)  # Two contours meet to the last bit.
     a, b = contours.points[index], contours.points[contours.following[index]]
     part = (place - contours.places[index]) / jnp.maximum(_length(b - a), 1e-6)
     return a + part.clip(0, 1)[:, None] * (b - a)
 
-  step = at(1.5) - at(-1.5)
+  step = at(-1.5) - at(1.5)
   return at(0.0), jnp.arctan2(step[:, 1], step[:, 0])
