@@ -21,7 +21,7 @@ import ipaddress
 import pathlib
 import sys
 
-from viton_jax import errors
+from viton_jax import choices, errors
 from viton_jax.errors import InputError
 
 _PACKAGES = ('fastapi', 'granian', 'prometheus_client', 'python_multipart')
@@ -41,6 +41,14 @@ def parse_arguments() -> argparse.Namespace:
     'none; garments are pasted)',
   )
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
+  add(
+    '--matching',
+    default='auto',
+    choices=choices.values_of(choices.Matching),
+    help="where garments are matched: 'host': the processors, between the "
+    "networks; 'device': in one program with them; 'auto': the host, which is "
+    'faster on every platform measured so far (default: %(default)s)',
+  )
   add('--pose_model', help='a pose model; default: the first that is found')
   add('--parser', help="a parser's model, or grabcut; default: the first found")
   add(
@@ -194,6 +202,7 @@ def main() -> int:
   settings = Settings(
     checkpoint=options.checkpoint,
     refine_checkpoint=options.refine_checkpoint,
+    matching=options.matching,
     pose_model=options.pose_model,
     parser=options.parser,
     models_dir=options.models_dir,

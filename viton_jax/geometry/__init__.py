@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
   from viton_jax.geometry.control_points import ControlPoints, MatchingError
-  from viton_jax.geometry.device import match_batch
+  from viton_jax.geometry.device import (
+    REASONS,
+    match_batch,
+    match_with_reasons,
+  )
   from viton_jax.geometry.matching import fit_control_points
   from viton_jax.geometry.sampling import sample_bilinear
   from viton_jax.geometry.spline import regular_grid
@@ -19,8 +23,10 @@ if TYPE_CHECKING:
 __all__ = [
   'ControlPoints',
   'MatchingError',
+  'REASONS',
   'fit_control_points',
   'match_batch',
+  'match_with_reasons',
   'regular_grid',
   'sample_bilinear',
   'sampling_grid',
@@ -31,7 +37,9 @@ _MODULES = {
   'ControlPoints': 'control_points',
   'MatchingError': 'control_points',
   'fit_control_points': 'matching',
+  'REASONS': 'device',
   'match_batch': 'device',
+  'match_with_reasons': 'device',
   'regular_grid': 'spline',
   'sample_bilinear': 'sampling',
   'sampling_grid': 'tps',

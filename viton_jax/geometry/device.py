@@ -109,7 +109,8 @@ def _match_one(
   garment: jax.Array, person: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   image_size = garment.shape
-  traced = [_trace(garment), _trace(person)]
+  both = jax.vmap(_trace)(jnp.stack([garment, person]))
+  traced = [jax.tree.map(lambda x, i=i: x[i], both) for i in (0, 1)]
   pair = _prepare(*traced)
   start = matching.start_from_shape_contexts(
     pair.contexts,
