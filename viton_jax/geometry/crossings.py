@@ -206,7 +206,10 @@ def _order(
   state = (steps, jnp.ones_like(here), following)
   length, number, _ = jax.lax.fori_loop(0, _ROUNDS, behind, state)
   is_first = real & (here == first) & (length >= _MIN_LENGTH)
-  lengths, firsts = jax.lax.top_k(jnp.where(is_first, length, 0.0), CONTOURS)
+  length = jnp.where(is_first, length, 0.0)
+  # Sorted, since TensorFlow cannot read `top_k` from JAX.
+  firsts = jnp.argsort(length, descending=True)[:CONTOURS]
+  lengths = length[firsts]
   numbers = jnp.where(lengths > 0, number[firsts], 0)
   begins = jnp.cumsum(numbers) - numbers
   begin = jnp.full(CROSSINGS, CROSSINGS, here.dtype)
