@@ -6,8 +6,8 @@ From uint8 working examples in host memory to images in host memory: the
 person representation and the first network on the device, matching on the host
 (all cores), warp and second network on the device; and all of it in one program
 on the device. Weights are random, so the matching gets the drawn person's true
-region in place of what an untrained network predicts. The twins run the networks and the warp alone, on inputs that
-are ready on the device.
+region in place of what an untrained network predicts. The twins run the
+networks and the warp alone, on inputs that are ready on the device.
 """
 
 from collections.abc import Callable
