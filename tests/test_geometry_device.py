@@ -162,7 +162,7 @@ def _unlike():
 
 @pytest.fixture(scope='module')
 def matched(golden):
-  """Golden pairs, behind them bad garments, bad people, unlike shapes; alone."""
+  """Golden pairs before bad garments, bad people and unlike shapes; alone."""
   run = jax.jit(match_with_reasons)
   bad = np.stack([mask for mask, _ in _BAD])
   unlike = [mask[None] for mask in _unlike()]
