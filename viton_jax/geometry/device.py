@@ -108,7 +108,7 @@ def match_with_reasons(
 def _match_one(
   garment: jax.Array, person: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  image_size = garment.shape
+  h, w = garment.shape
   both = jax.vmap(_trace)(jnp.stack([garment, person]))
   traced = [jax.tree.map(lambda x, i=i: x[i], both) for i in (0, 1)]
   pair = _prepare(*traced)
@@ -148,7 +148,7 @@ def _match_one(
   reason = jnp.where(faults[0] > 0, faults[0], faults[1])
   unlike = jnp.where(enough, 0, len(REASONS) - 1)
   reason = jnp.where(reason > 0, reason, unlike).astype(jnp.int32)
-  modes, scale, offset = matching.image_modes(image_size)
+  modes, scale, offset = matching.image_modes((h, w))
   points = matmul(jnp, jnp.asarray(modes, jnp.float32), warp)
   points = points * jnp.asarray(scale, jnp.float32)[None]
   points = points + jnp.asarray(offset, jnp.float32)[None]
