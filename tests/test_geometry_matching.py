@@ -17,6 +17,7 @@ from viton_jax.geometry import (
   match_batch,
   original,
   shape_context,
+  starts,
   tps,
   warp_tps,
 )
@@ -269,7 +270,7 @@ def test_deterministic(golden):
 
 def test_modes_span_the_affine_maps():
   points = np.random.default_rng(0).uniform(0, 90, (20, 2))
-  warp = alignment.affine_start(scale=1.3, shift=(4.0, -7.0), size=(128, 96))
+  warp = starts.affine_start(scale=1.3, shift=(4.0, -7.0), size=(128, 96))
   mapped = alignment.point_modes(points, (128, 96)) @ warp
   np.testing.assert_allclose(mapped, 1.3 * points + (4, -7), atol=1e-8)
 

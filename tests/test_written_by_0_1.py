@@ -107,5 +107,5 @@ def test_exported_folder(old):
   b, h, w, _ = inputs['person'].shape
   given = {x: y for x, y in inputs.items() if x not in ('head_mask', 'body')}
   made = try_on.checked({**given, 'parse': np.ones((b, h, w), np.uint8)})
-  assert sorted(made) == sorted(inputs)
+  assert sorted(made) == sorted(try_on.manifest['inputs'])
   assert (made['head_mask'] == 255).all() and (made['body'] == 0).all()

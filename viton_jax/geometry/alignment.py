@@ -25,7 +25,7 @@ from viton_jax.geometry import backends, spline
 from viton_jax.geometry.backends import matmul
 
 GRID = 10
-_MODES = 60
+MODES = 60
 _RIDGE = 1e-6
 
 Array = Any  # np.ndarray or jax.Array, as the array module says.
@@ -116,7 +116,6 @@ FINISH = Schedule(
 # difference in direction counts as a distance of this many pixels.
 MIN_COSINE = 0.8
 TURN_PX = 8.0
-INITIAL_STIFFNESS = 3000.0
 # Starts whose coarse warp scores at least this share of the best are refined
 # before they are compared: which is right often shows in the details.
 NEAR_BEST = 0.9
@@ -130,7 +129,7 @@ def warp_modes() -> np.ndarray:
   kernel = spline.radial(spline.squared_distances(grid, grid))
   energy = coefficients[3:].T @ kernel @ coefficients[3:]
   values, vectors = np.linalg.eigh((energy + energy.T) / 2)
-  bending = slice(3, _MODES)
+  bending = slice(3, MODES)
   # Scaled so that the bending energy of every mode is one.
   bent = vectors[:, bending] / np.sqrt(values[bending])
   return np.concatenate([np.ones((len(grid), 1)), grid, bent], axis=1)
@@ -158,7 +157,7 @@ def point_modes(
 
 def _penalty(stiffness: Array, dtype: Any, xp: ModuleType) -> Array:
   """(k,) diagonal of the smoothness term."""
-  bends = np.ones(_MODES)
+  bends = np.ones(MODES)
   bends[:3] = 0
   bends = xp.asarray(bends, dtype)
   return bends * (stiffness * 1e-3) + _RIDGE
@@ -373,61 +372,6 @@ def finish(
   """From the better warp after FINE to the final (k, 2) mode weights."""
   warp = follow_sleeves(warp, outlines, size, xp)
   return align(warp, outlines, FINISH, xp)
-
-
-def affine_start(
-  *,
-  scale: Array,
-  shift: tuple[Array, Array],
-  size: tuple[int, int],
-  xp: ModuleType = np,
-) -> Array:
-  """(k, 2) mode weights of x -> scale * x + shift, in pixels."""
-  half_x, half_y = (float(side - 1) / 2 for side in size[::-1])
-  nothing = 0 * scale
-  rows = [
-    xp.stack([scale * half_x + shift[0], scale * half_y + shift[1]]),
-    xp.stack([scale * half_x, nothing]),
-    xp.stack([nothing, scale * half_y]),
-  ]
-  return xp.concatenate(
-    [xp.stack(rows), xp.zeros((_MODES - 3, 2), rows[0].dtype)]
-  )
-
-
-def start_weights(in_neck: Array, matched: Array, xp: ModuleType = np) -> Array:
-  """Weights of matches for a start: few for the neckline, none for dummies."""
-  return xp.where(matched, xp.where(in_neck, COARSE.neck[0], 1.0), 0.0)
-
-
-def start_from_matches(
-  modes: Array, target_px: Array, weights: Array, xp: ModuleType = np
-) -> Array:
-  """A stiff warp through matches of which many may be wrong.
-
-  Args:
-    modes: (m, k) person's points.
-    target_px: (m, 2) their matches.
-    weights: (m,), 0 for points without a match.
-    xp: array module.
-
-  Returns:
-    (k, 2) mode weights.
-  """
-
-  def step(state: tuple, _: Any) -> tuple:
-    robust, _ = state
-    warp = solve(modes, target_px, robust, INITIAL_STIFFNESS, xp)
-    offset = matmul(xp, modes, warp) - target_px
-    squared = xp.sum(offset**2, axis=1)
-    order = xp.sort(xp.where(weights > 0, squared, np.inf))
-    count = xp.sum(weights > 0)
-    median = order[xp.maximum(count // 2, 0)]
-    scale = xp.maximum(4 * median, 9.0)
-    return weights / (1 + squared / scale) ** 2, warp
-
-  first = xp.zeros((modes.shape[1], 2), modes.dtype)
-  return backends.repeat(xp, step, (weights, first), [(0.0,)] * 4)[1]
 
 
 def score(

@@ -25,6 +25,7 @@ from viton_jax.geometry import (
   shape_context,
   sinkhorn,
   spline,
+  starts,
 )
 from viton_jax.geometry.backends import matmul
 from viton_jax.geometry.control_points import GARMENT, PERSON, POINTS
@@ -112,7 +113,7 @@ def _match_one(
   both = jax.vmap(_trace)(jnp.stack([garment, person]))
   traced = [jax.tree.map(lambda x, i=i: x[i], both) for i in (0, 1)]
   pair = _prepare(*traced)
-  start = matching.start_from_shape_contexts(
+  start = starts.start_from_shape_contexts(
     pair.contexts,
     pair.context_modes,
     pair.context_in_neck,
@@ -121,7 +122,7 @@ def _match_one(
     ),
     xp=jnp,
   )
-  starts = jnp.stack([start, pair.torso_start])
+  both_starts = jnp.stack([start, pair.torso_start])
   outlines = pair.outlines
 
   def coarse(start: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -132,7 +133,7 @@ def _match_one(
     warp = alignment.align(warp, outlines, alignment.FINE, jnp)
     return warp, alignment.score(warp, outlines, jnp, cut=True)
 
-  warps, scores = jax.vmap(coarse)(starts)
+  warps, scores = jax.vmap(coarse)(both_starts)
   scores = jnp.where(pair.has_start & jnp.isfinite(scores), scores, -1.0)
   near = scores >= scores.max() * alignment.NEAR_BEST
   warps, scores = jax.vmap(fine)(warps)
@@ -285,7 +286,7 @@ def _prepare(garment: _Traced, person: _Traced) -> _Pair:
   lengths = [one.contours.lengths.sum() for one in (garment, person)]
   found = garment.torso.found & person.torso.found
   ratio = garment.torso.width / jnp.maximum(person.torso.width, 1)
-  start = alignment.affine_start(
+  start = starts.affine_start(
     scale=ratio,
     shift=(
       garment.torso.middle - ratio * person.torso.middle,

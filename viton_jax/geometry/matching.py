@@ -1,6 +1,5 @@
 """Control points of the warp from two masks: garment and person's region."""
 
-from collections.abc import Callable
 import dataclasses
 from types import ModuleType
 
@@ -15,6 +14,7 @@ from viton_jax.geometry import (
   original,
   shape_context,
   spline,
+  starts,
 )
 from viton_jax.geometry.control_points import (
   GARMENT,
@@ -148,8 +148,8 @@ def _fit_fixed(
   image_size: tuple[int, int],
 ) -> ControlPoints:
   prepared = prepare_fixed(garment, person, level=level)
-  starts = [
-    start_from_shape_contexts(
+  begin = [
+    starts.start_from_shape_contexts(
       prepared.contexts,
       prepared.context_modes,
       prepared.context_in_neck,
@@ -157,10 +157,10 @@ def _fit_fixed(
     )
   ]
   if prepared.torso_start is not None:
-    starts.append(prepared.torso_start)
+    begin.append(prepared.torso_start)
   outlines = prepared.outlines
   warps = [
-    alignment.align(start, outlines, alignment.COARSE) for start in starts
+    alignment.align(start, outlines, alignment.COARSE) for start in begin
   ]
   scores = [alignment.score(warp, outlines) for warp in warps]
   near = max(scores) * alignment.NEAR_BEST
@@ -251,7 +251,7 @@ def prepare_fixed(
     (width_g, x_g, hem_g), (width_p, x_p, hem_p) = torsos
     # The width is at least 1: the run holds the middle column.
     scale = width_g / width_p
-    start = alignment.affine_start(
+    start = starts.affine_start(
       scale=np.float64(scale),
       shift=(x_g - scale * x_p, hem_g - scale * hem_p),
       size=MATCHING_SIZE,
@@ -343,40 +343,6 @@ def place_points(
     ),
     in_neck=(share[:, 1] < 0.22) & (xp.abs(share[:, 0] - 0.5) < 0.2),
     in_sleeve=in_sleeve,
-  )
-
-
-def start_from_shape_contexts(
-  contexts: tuple,
-  context_modes: alignment.Array,
-  context_in_neck: alignment.Array,
-  *,
-  assign: Callable[[alignment.Array], alignment.Array],
-  xp: ModuleType = np,
-) -> alignment.Array:
-  """A start from one round of shape contexts; more rounds start no better.
-
-  Args:
-    contexts, context_modes, context_in_neck: of `Prepared`.
-    assign: from costs (100, 100) to the row of each column, -1 for none.
-    xp: array module.
-
-  Returns:
-    (k, 2) mode weights.
-  """
-  garment_px, garment_angle, person_px, person_angle = contexts
-  cost = shape_context.matching_cost(
-    shape_context.histograms(garment_px, xp=xp)[0],
-    shape_context.histograms(person_px, xp=xp)[0],
-    garment_angle,
-    person_angle,
-    xp=xp,
-  )
-  rows = assign(cost)
-  # Row -1 of a dummy reads the last point, with weight 0.
-  weights = alignment.start_weights(context_in_neck[rows], rows >= 0, xp)
-  return alignment.start_from_matches(
-    context_modes, garment_px[rows], weights.astype(cost.dtype), xp
   )
 
 
