@@ -147,7 +147,7 @@ def main() -> int:
         saved_model.write(
           partial, pair, dtype=arguments.dtype, composing=composing
         )
-        tried = saved_model.load(partial)(batch)
+        tried = saved_model.check(partial, batch)
         compare(live, tried, 'SavedModel, TensorFlow')
       write_manifest_files(partial)
       os.replace(partial, out_dir)

@@ -124,8 +124,34 @@ def _signature(function, specs):
   )
 
 
+def check(
+  folder: pathlib.Path, batch: Mapping[str, np.ndarray]
+) -> engine.TryOnBatch:
+  """Loads the SavedModel and calls both signatures.
+
+  Args:
+    folder: of the export.
+    batch: the arrays of the manifest's inputs.
+
+  Returns:
+    The try-on of `batch` by `images`.
+
+  Raises:
+    InputError: see `load`.
+    RuntimeError: `serving_default` gives another picture.
+  """
+  tried = load(folder)(batch)
+  answer = _read(folder).signatures['serving_default'](
+    **{name: tf.constant(value) for name, value in batch.items()}
+  )
+  apart = answer['output'].numpy().astype(int) - tried.output.astype(int)
+  if np.abs(apart).max() > 1:
+    raise RuntimeError('serving_default and images differ')
+  return tried
+
+
 def load(folder: pathlib.Path) -> engine.TryOn:
-  """Loads the SavedModel; the try-on that a client of it makes.
+  """Loads the SavedModel; the try-on that its signature `images` makes.
 
   Args:
     folder: of the export.
@@ -137,23 +163,25 @@ def load(folder: pathlib.Path) -> engine.TryOn:
   for name in manifest['files']:
     if name.startswith(f'{FOLDER}/'):
       artifact.read_checked(folder, name, manifest)
-  try:
-    loaded = tf.saved_model.load(str(folder / FOLDER / _VERSION))
-  except (OSError, tf.errors.OpError) as error:
-    raise InputError(
-      f'{folder / FOLDER}: TensorFlow cannot read it '
-      f'({str(error).splitlines()[0]}); export again.'
-    ) from error
+  loaded = _read(folder)
 
   def whole(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     given = {name: tf.constant(batch[name]) for name in manifest['inputs']}
     images = loaded.signatures['images'](**given)
-    # The other signature is what most clients call.
-    chosen = loaded.signatures['serving_default'](**given)
-    return {x: value.numpy() for x, value in {**images, **chosen}.items()}
+    return {x: value.numpy() for x, value in images.items()}
 
   return engine.TryOn(
     size=(manifest['height'], manifest['width']),
     fidelity=manifest['fidelity'],
     run=engine.match_on_device(whole, manifest['reasons']),
   )
+
+
+def _read(folder):
+  try:
+    return tf.saved_model.load(str(folder / FOLDER / _VERSION))
+  except (OSError, tf.errors.OpError) as error:
+    raise InputError(
+      f'{folder / FOLDER}: TensorFlow cannot read it '
+      f'({str(error).splitlines()[0]}); export again.'
+    ) from error
