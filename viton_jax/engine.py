@@ -198,12 +198,12 @@ def match_on_device(
 
 
 def matching_of(matching: Matching) -> Literal['host', 'device']:
-  """Where to match: 'auto' is the host, the only one measured to be faster.
+  """Where to match: 'auto' is the host, on every platform.
 
-  On two CPU cores the host matches more pairs a second than the program does,
-  whatever the batch (docs/geometry.md has the figures). No accelerator has been
-  measured: there 'auto' stays with the host as well, the reference, until
-  `python -m benchmarks.geometry --part matching` has shown what is faster.
+  On a CPU both cost about the same, but the program takes 15 s more to compile
+  (docs/geometry.md has the figures). No accelerator has been measured: there
+  'auto' stays with the host, the reference, until `python -m
+  benchmarks.geometry --part matching` has shown what is faster.
 
   Args:
     matching: 'host', 'device' or 'auto'.
