@@ -263,7 +263,7 @@ def test_wrong_arrays(exported, batch):
     person=batch['person'].astype(np.float32)
   )
   assert 'shape (0, 128, 64, 3)' in refused(person=batch['person'][:0])
-  assert 'garment is for 1 pairs' in refused(garment=batch['garment'][:1])
+  assert 'person is for 1 pairs' in refused(person=batch['person'][:1])
   assert 'within 0 and 1' in refused(garment_mask=batch['garment_mask'] * 255)
   broken = batch['keypoints'].copy()
   broken[0, 0, 0] = np.nan
