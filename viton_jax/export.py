@@ -34,7 +34,7 @@ from viton_jax import checkpoints, choices, engine, errors, networks
 from viton_jax.checkpoints import Checkpoint, safetensors_files
 from viton_jax.choices import Composition, DType
 from viton_jax.errors import InputError
-from viton_jax.geometry import REASONS
+from viton_jax.geometry.device import REASONS
 from viton_jax.io import storage
 from viton_jax.representation import from_labels
 from viton_jax.serving import artifact, programs

@@ -19,6 +19,7 @@ from viton_jax import checkpoints, choices, composition, engine, geometry
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.choices import Composition, DType, Fidelity, Matching
 from viton_jax.errors import InputError
+from viton_jax.geometry.device import REASONS
 from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
 from viton_jax.runtime import parallel
@@ -246,7 +247,7 @@ def pure_whole(
   Returns:
     A function from `whole_inputs` to the images of `engine.RANGES`, float32,
     `control_points` (b, 100, 2) float32 and `reason` (b,) int32, an index into
-    `geometry.REASONS`.
+    `geometry.device.REASONS`.
   """
   coarse, refine = pure_steps(first, second, dtype=dtype, composing=composing)
 
@@ -335,7 +336,7 @@ def load(
         (first.variables, second.variables),
         whole_inputs(composing),
       ),
-      geometry.REASONS,
+      REASONS,
     )
   else:
     coarse, refine = pure_steps(first, second, dtype=dtype, composing=composing)

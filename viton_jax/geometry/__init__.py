@@ -1,8 +1,7 @@
 """Shape-context matching and the thin-plate-spline warp: arrays in, arrays out.
 
-Names are loaded when they are first used: matching needs neither JAX, which
-workers that prepare data do without, nor Optax, which an exported try-on does
-without.
+Names are loaded when they are first used: matching on the host needs no JAX,
+which workers that prepare data do without.
 """
 
 import importlib
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
   from viton_jax.geometry.control_points import ControlPoints, MatchingError
   from viton_jax.geometry.device import (
-    REASONS,
     match_batch,
     match_with_reasons,
   )
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
   'ControlPoints',
   'MatchingError',
-  'REASONS',
   'fit_control_points',
   'match_batch',
   'match_with_reasons',
@@ -37,7 +34,6 @@ _MODULES = {
   'ControlPoints': 'control_points',
   'MatchingError': 'control_points',
   'fit_control_points': 'matching',
-  'REASONS': 'device',
   'match_batch': 'device',
   'match_with_reasons': 'device',
   'regular_grid': 'spline',

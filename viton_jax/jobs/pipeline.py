@@ -18,8 +18,9 @@ import time
 import jax
 import numpy as np
 
-from viton_jax import geometry, metrics
+from viton_jax import metrics
 from viton_jax.geometry import prediction
+from viton_jax.geometry.device import REASONS
 from viton_jax.jobs.device_steps import DeviceSteps
 from viton_jax.jobs.workers import Loaded, Pool
 from viton_jax.runtime import parallel
@@ -334,9 +335,7 @@ def _fetch(
     points, reasons = (
       parallel.unshard(refined[name]) for name in ('control_points', 'reason')
     )
-    matches = [
-      (x, geometry.REASONS[i]) for x, i in zip(points, reasons, strict=True)
-    ]
+    matches = [(x, REASONS[i]) for x, i in zip(points, reasons, strict=True)]
   images = dict(refined['images'])
   images['result'] = images.pop('output')
   if not with_steps:
