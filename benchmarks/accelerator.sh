@@ -8,7 +8,7 @@ usage() {
 usage: benchmarks/accelerator.sh [--smoke] [FOLDER]
 
 Times training steps and try-ons beside PyTorch (left out where it is not
-installed), then the published schedule from drawn pictures to both trained
+installed), the matching on host and device, then the published schedule from drawn pictures to both trained
 networks. Needs jax for the device, flax, optax, orbax and OpenCV; about 3 GB in
 FOLDER (bench_out), where results.txt gets everything printed. A part that fails
 is named at the end, and does not stop the others.
@@ -45,6 +45,7 @@ for stage in 1 2; do
 done
 part benchmarks.try_on --batch "$try_on_batches" --dtype float32,bfloat16 \
   --against torch,torch_compile "${networks[@]}"
+part benchmarks.geometry --part matching
 
 training+=(--config.data.dir="$folder/packed" --config.data.format=packed
   --config.data.cache=device --config.dtype=bfloat16

@@ -1,4 +1,4 @@
-"""An exported try-on against the live model, and against its SavedModel.
+"""An exported try-on against live models, and against its SavedModel.
 
   python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 \\
       --out_dir E --format stablehlo,savedmodel
@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks import timing
 from viton_jax import networks
 from viton_jax.export import drawn_batch
+from viton_jax.representation import from_labels
 from viton_jax.serving import artifact
 
 
@@ -43,27 +44,32 @@ def main() -> None:
   begin = time.perf_counter()
   loaded = artifact.load(arguments.artifact)
   print(f'loading the artifact: {time.perf_counter() - begin:.2f} s')
-  live = networks.load(
-    arguments.checkpoint,
-    arguments.refine_checkpoint,
-    dtype=loaded.manifest['dtype'],
-  )
-  calls = {'live model': live, 'artifact': loaded}
+  calls = {}
+  for matching in ('host', 'device'):
+    calls[f'live, {matching}'] = networks.load(
+      arguments.checkpoint,
+      arguments.refine_checkpoint,
+      dtype=loaded.manifest['dtype'],
+      matching=matching,
+    )
+  calls['artifact'] = loaded
   if importlib.util.find_spec('tensorflow'):
     from viton_jax.serving import saved_model
 
     if (arguments.artifact / saved_model.FOLDER).exists():
-      calls['SavedModel'] = saved_model.load(
-        arguments.artifact, loaded.size, loaded.fidelity
-      )
-  drawn = drawn_batch(loaded.size, loaded.fidelity)
+      calls['SavedModel'] = saved_model.load(arguments.artifact)
+  drawn = drawn_batch(loaded.size)
+  made = from_labels(
+    drawn['parse'], drawn['keypoints'], fidelity=loaded.fidelity
+  )
+  made = {name: np.asarray(value) for name, value in made.items()}
   h, w = loaded.size
   print(f'{timing.device()}, {h} x {w}, {loaded.manifest["dtype"]}; ms a batch')
   for count in arguments.batch_sizes:
-    batch = batch_of(drawn, count)
+    inputs = batch_of(drawn, count), batch_of(drawn | made, count)
     for name, call in calls.items():
       begin = time.perf_counter()
-      call(batch)
+      call(inputs[name.startswith('live')])
       print(
         f'  batch {count}, {name}: first call '
         f'{time.perf_counter() - begin:.1f} s'
@@ -72,7 +78,7 @@ def main() -> None:
     for _ in range(arguments.repeats):
       for name, call in calls.items():
         begin = time.perf_counter()
-        call(batch)
+        call(inputs[name.startswith('live')])
         times[name].append(1e3 * (time.perf_counter() - begin))
     for name, taken in times.items():
       print(

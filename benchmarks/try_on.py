@@ -4,10 +4,10 @@
 
 From uint8 working examples in host memory to images in host memory: the
 person representation and the first network on the device, matching on the host
-(all cores), warp and second network on the device. Weights are random, so the
-matching gets the drawn person's true region in place of what an untrained
-network predicts. The twins run the networks and the warp alone, on inputs that
-are ready on the device.
+(all cores), warp and second network on the device; and all of it in one program
+on the device. Weights are random, so the matching gets the drawn person's true
+region in place of what an untrained network predicts. The twins run the
+networks and the warp alone, on inputs that are ready on the device.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import problem, sweep, timing
-from viton_jax import engine, errors, networks
+from viton_jax import engine, errors, geometry, networks
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import environment, parallel
 
@@ -31,12 +31,11 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
   first, second = variables
   features = first['params']['encoder_1']['kernel'].shape[-1]
   dtype = jnp.dtype(dtype)
-  coarse_step = parallel.predict_split(
-    functools.partial(
-      networks.predict_coarse,
-      model=EncoderDecoder(features=features, dtype=dtype),
-    )
+  predict = functools.partial(
+    networks.predict_coarse,
+    model=EncoderDecoder(features=features, dtype=dtype),
   )
+  coarse_step = parallel.predict_split(predict)
 
   def refine(variables, batch):
     return networks.predict_refined(
@@ -48,10 +47,23 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
       model=Refinement(features=features, dtype=dtype),
     )['output']
 
+  def match(batch):
+    points, _ = geometry.match_batch(batch['garment_mask'], batch['region'])
+    return {'control_points': points}
+
+  def one_program(variables, batch):
+    mask, coarse = predict(variables[0], batch)
+    predicted = {'mask': mask, 'coarse': coarse}
+    return refine(variables[1], {**batch, **match(batch), **predicted})
+
   refine_step = parallel.predict_split(refine)
+  match_step = parallel.predict_split(lambda _, batch: match(batch))
+  one_step = parallel.predict_split(one_program)
   first, second = parallel.replicate(first), parallel.replicate(second)
   inputs = {name: batch[name] for name in _INPUTS}
+  masks = {name: batch[name] for name in ('garment_mask', 'region')}
   on_device = jax.device_put(parallel.shard(inputs))
+  masks_on_device = jax.device_put(parallel.shard(masks))
 
   def matching():
     points, _ = engine.match_masks(
@@ -82,10 +94,16 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
   }
   return {
     'whole try-on': whole,
+    'in one program': lambda: parallel.unshard(
+      one_step((first, second), parallel.shard(inputs | masks))
+    ),
     'first network': lambda: jax.block_until_ready(
       coarse_step(first, on_device)
     ),
     'matching': matching,
+    'matching on the device': lambda: jax.block_until_ready(
+      match_step(None, masks_on_device)
+    ),
     'warp, second network': lambda: jax.block_until_ready(
       refine_step(second, refine_inputs)
     ),

@@ -438,9 +438,12 @@ def test_nothing_of_tensorflow_is_needed(job, tmp_path):
   assert 'shard 0/9: 8 pairs dressed, 0 failed' in done.stdout
 
 
-def test_bfloat16_is_close(job, whole, tmp_path, fails):
+@pytest.mark.parametrize(
+  'option, value', [('dtype', 'bfloat16'), ('matching', 'device')]
+)
+def test_is_close(job, whole, tmp_path, fails, option, value):
   out_dir = tmp_path / 'out'
-  flags = arguments(job, out_dir, '--shard', '0/9', '--dtype', 'bfloat16')
+  flags = arguments(job, out_dir, '--shard', '0/9', f'--{option}', value)
   entry_points.run('viton_jax.infer', *flags)
   pictures = pictures_of(out_dir)
   assert len(pictures) == PAIRS // 9
@@ -453,7 +456,7 @@ def test_bfloat16_is_close(job, whole, tmp_path, fails):
     differences.append(np.abs(ours - exact).mean())
   assert 0 < np.mean(differences) < 3
   message = fails(*arguments(job, out_dir))
-  assert 'begun with dtype = bfloat16' in message
+  assert f'begun with {option} = {value}' in message
 
 
 def test_bad_flags(job, tmp_path, fails):
@@ -463,6 +466,8 @@ def test_bad_flags(job, tmp_path, fails):
   assert 'counted from 0' in refuses('--shard', '3/3')
   assert 'png has no quality' in refuses('--quality', 50)
   assert '--quality 0 is not' in refuses('--quality', 0, '--output', 'webp')
+  in_one = ('--matching', 'device', '--png_round_trip')
+  assert 'no PNG can be written in between' in refuses(*in_one)
   assert 'nothing was begun here' in fails('--merge', '--out_dir', tmp_path)
   assert '--data_dir is missing' in fails('--out_dir', tmp_path)
   assert not (tmp_path / 'out').exists()

@@ -2,6 +2,7 @@
 
 from concurrent import futures
 import threading
+import time
 
 import jax
 import numpy as np
@@ -49,6 +50,8 @@ class Pool:
 class Steps:
   """Stands in for the networks; the try-on is the person plus one."""
 
+  whole = None
+
   def __init__(self):
     self.coarse_calls = self.refine_calls = 0
     self.changed = threading.Condition()
@@ -71,7 +74,32 @@ class Steps:
       assert self.changed.wait_for(condition, _PATIENCE_S), 'nothing overlaps'
 
 
-def run(count, pool, steps, write, **more):
+class Late(np.ndarray):
+  """An array that is being computed for a while."""
+
+  def block_until_ready(self):
+    time.sleep(0.1)
+    return self
+
+
+class WholeSteps:
+  """Stands in for one program that matches as well; pairs 3 and 11 fail."""
+
+  def __init__(self):
+    self.calls = 0
+
+  def whole(self, batch):
+    self.calls += 1
+    number = batch['person'][:, :, 0, 0, 0]
+    return {
+      'images': {'output': (batch['person'] + 1).view(Late)},
+      'values': {},
+      'control_points': np.zeros((*number.shape, 100, 2), np.float32),
+      'reason': np.where(number % 8 == 3, 2, 0).astype(np.int32),
+    }
+
+
+def run(count, pool, steps, write, *, clock=None, **more):
   items = [(str(number), ('p', 'g')) for number in range(count)]
   return list(
     pipeline.run(
@@ -81,7 +109,7 @@ def run(count, pool, steps, write, **more):
       write,
       batch_size=BATCH,
       with_steps=False,
-      clock=pipeline.Clock(),
+      clock=clock or pipeline.Clock(),
       **more,
     )
   )
@@ -106,6 +134,31 @@ def test_the_devices_have_work_while_a_batch_is_matched_and_written():
   for one in written:
     assert (one.images['result'] == int(one.name) + 1).all()
   assert steps.coarse_calls == steps.refine_calls == 1 + 5
+
+
+def test_one_program_needs_no_matching():
+  """And what the devices compute is no wait for the disk."""
+
+  def never():
+    raise AssertionError('the host matches')
+
+  steps, written, clock = WholeSteps(), [], pipeline.Clock()
+
+  def write(group):
+    written.extend(group)
+    return len(group)
+
+  more = {'clock': clock}
+  assert sum(run(2 * BATCH, Pool(never), steps, write, **more)) == 2 * BATCH
+  assert steps.calls == 1 + 2
+  for one in written:
+    if int(one.name) in (3, 11):
+      assert one.reason == 'the garment mask is empty' and not one.images
+    else:
+      assert one.reason is None
+      assert (one.images['result'] == int(one.name) + 1).all()
+  assert clock.waited['device'] > max(0.1, clock.waited['writing'])
+  assert clock.waited['matching'] == 0
 
 
 def test_bad_pairs_leave_no_gaps_in_batches():

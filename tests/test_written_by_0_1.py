@@ -103,3 +103,9 @@ def test_exported_folder(old):
     np.testing.assert_allclose(
       tried.control_points, then['control_points'], atol=1e-4
     )
+  # Labels may stand for what is made of them.
+  b, h, w, _ = inputs['person'].shape
+  given = {x: y for x, y in inputs.items() if x not in ('head_mask', 'body')}
+  made = try_on.checked({**given, 'parse': np.ones((b, h, w), np.uint8)})
+  assert sorted(made) == sorted(try_on.manifest['inputs'])
+  assert (made['head_mask'] == 255).all() and (made['body'] == 0).all()

@@ -10,6 +10,9 @@ Fidelity = Literal['fixed', 'original']
 # How a try-on is put together: the photo stays where nothing changes, or the
 # networks' image is all of it.
 Composition = Literal['changes', 'whole']
+# Where the garment is matched to its place on the person: on the processors, or
+# in the same program as the networks; see `engine.matching_of`.
+Matching = Literal['host', 'device', 'auto']
 # Of convolutions; parameters are float32.
 DType = Literal['float32', 'bfloat16']
 # Prepared data; 'original_records' are those of VITON's own scripts.

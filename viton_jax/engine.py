@@ -1,24 +1,25 @@
 """The try-on of a batch: coarse image, matching, warp, refinement.
 
-`TryOn` is all of it, from whatever computes its two halves: the networks of
-checkpoints (`networks.load`), exported programs (`serving.artifact`) or a
-SavedModel. Between the halves the matching runs on the host: it follows the
-contour of the predicted garment mask, which has no fixed length.
+`TryOn` is all of it, from whatever computes it: the networks of checkpoints
+(`networks.load`), an exported program (`serving.artifact`) or a SavedModel.
+Either as two halves, between which the host matches the garment
+(`match_on_host`), or as one program that matches as well (`match_on_device`).
 
 Needs JAX, NumPy and SciPy: exported programs run where there is no Flax,
 Orbax, OpenCV or TensorFlow.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from jaxtyping import Float, Shaped
 import numpy as np
 
-from viton_jax.choices import Fidelity
+from viton_jax import choices
+from viton_jax.choices import Fidelity, Matching
 from viton_jax.geometry import prediction
 from viton_jax.representation import to_uint8
 from viton_jax.runtime import environment
@@ -75,6 +76,19 @@ class TryOnBatch:
   failures: list[str | None]
 
 
+class Computed(NamedTuple):
+  """What `TryOn.run` gives.
+
+  Attributes:
+    images: of `RANGES`, of the padded batch.
+    control_points, failures: of `TryOnBatch`.
+  """
+
+  images: Mapping[str, Any]
+  control_points: np.ndarray
+  failures: list[str | None]
+
+
 @dataclasses.dataclass(frozen=True)
 class TryOn:
   """A try-on that is ready to be called with a batch.
@@ -82,24 +96,17 @@ class TryOn:
   Attributes:
     size: (height, width) of all images.
     fidelity: 'fixed' or 'original'.
-    coarse: batch -> `mask` (b, h, w, 1) and `coarse` (b, h, w, 3), float32.
-    refine: (a batch with `control_points`, and `mask` and `coarse` of the first
-      half) -> the images of `RANGES`. Both ignore arrays that they do not read.
-    workers: threads of the matching.
+    run: (padded batch, its number of pairs) -> `Computed`. It ignores arrays
+      that it does not read.
     max_batch: a power of two. Larger batches are cut into pieces of this size,
       smaller ones padded to a power of two, so that XLA compiles for few sizes.
       None: every batch is computed as it is.
-    png_round_trip: lets the refinement see coarse image and mask as the
-      released code does, see `through_png`. The matching has the mask as it is.
   """
 
   size: tuple[int, int]
   fidelity: Fidelity
-  coarse: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-  refine: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-  workers: int = dataclasses.field(default_factory=environment.cores)
+  run: Callable[[Mapping[str, Any], int], Computed]
   max_batch: int | None = None
-  png_round_trip: bool = False
 
   def __call__(self, batch: Mapping[str, np.ndarray]) -> TryOnBatch:
     """Tries on b pairs.
@@ -118,25 +125,94 @@ class TryOn:
   def _piece(self, batch):
     count = len(batch['person'])
     size = bucket(count) if self.max_batch else count
-    padded = pad(batch, size)
-    predicted = dict(self.coarse(padded))
-    control_points, failures = match_masks(
-      batch['garment_mask'],
-      np.asarray(predicted['mask'])[:count, ..., 0],
-      fidelity=self.fidelity,
-      workers=self.workers,
-    )
-    if self.png_round_trip:
-      predicted = png_round_trip(predicted)
-    points = pad({'control_points': control_points}, size)
-    images = dict(self.refine({**padded, **predicted, **points}))
+    images, control_points, failures = self.run(pad(batch, size), count)
     if 'opacity' not in images:  # Exported before there were layers.
-      images |= whole_layers(images)
+      images = {**images, **whole_layers(images)}
     return TryOnBatch(
       **{name: np.asarray(images[name])[:count] for name in RANGES},
       control_points=control_points,
       failures=failures,
     )
+
+
+def match_on_host(
+  coarse: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+  refine: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+  *,
+  fidelity: Fidelity,
+  workers: int | None = None,
+  png_round_trip: bool = False,
+) -> Callable[[Mapping[str, Any], int], Computed]:
+  """`TryOn.run` from two halves, with the matching between them.
+
+  Args:
+    coarse: batch -> `mask` (b, h, w, 1) and `coarse` (b, h, w, 3), float32.
+    refine: (a batch with `control_points`, and `mask` and `coarse` of the first
+      half) -> the images of `RANGES`. Both ignore arrays that they do not read.
+    fidelity: 'fixed' or 'original'.
+    workers: threads of the matching; None: one a core.
+    png_round_trip: lets the refinement see coarse image and mask as the
+      released code does, see `through_png`. The matching has the mask as it is.
+  """
+  workers = workers or environment.cores()
+
+  def run(batch: Mapping[str, Any], count: int) -> Computed:
+    predicted = dict(coarse(batch))
+    control_points, failures = match_masks(
+      batch['garment_mask'][:count],
+      np.asarray(predicted['mask'])[:count, ..., 0],
+      fidelity=fidelity,
+      workers=workers,
+    )
+    if png_round_trip:
+      predicted = as_released(predicted)
+    points = pad({'control_points': control_points}, len(batch['person']))
+    images = refine({**batch, **predicted, **points})
+    return Computed(images, control_points, failures)
+
+  return run
+
+
+def match_on_device(
+  whole: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+  reasons: Sequence[str | None],
+) -> Callable[[Mapping[str, Any], int], Computed]:
+  """`TryOn.run` from one program that matches as well.
+
+  Args:
+    whole: batch -> the images of `RANGES`, `control_points` (b, 100, 2) and
+      `reason` (b,) int32, an index into `reasons`. It ignores arrays that it
+      does not read.
+    reasons: why a pair could not be matched; None: it could.
+  """
+
+  def run(batch: Mapping[str, Any], count: int) -> Computed:
+    images = whole(batch)
+    return Computed(
+      images,
+      np.asarray(images['control_points'])[:count],
+      [reasons[i] for i in np.asarray(images['reason'])[:count]],
+    )
+
+  return run
+
+
+def matching_of(matching: Matching) -> Literal['host', 'device']:
+  """Where to match: 'auto' is the host, on every platform.
+
+  On a CPU both cost about the same, but the program takes 15 s more to compile
+  (docs/geometry.md has the figures). No accelerator has been measured: there
+  'auto' stays with the host, the reference, until `python -m
+  benchmarks.geometry --part matching` has shown what is faster.
+
+  Args:
+    matching: 'host', 'device' or 'auto'.
+
+  Raises:
+    InputError: another name.
+  """
+  choices.check('matching', matching, Matching)
+  return 'device' if matching == 'device' else 'host'
 
 
 def match_masks(
@@ -207,7 +283,7 @@ def bucket(count: int) -> int:
   return 1 << (count - 1).bit_length()
 
 
-def png_round_trip(predicted: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def as_released(predicted: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """`mask` and `coarse` as the released code's second stage reads them."""
   mask, coarse = (
     through_png(np.asarray(predicted[name])) for name in ('mask', 'coarse')

@@ -1,4 +1,4 @@
-"""Exports a whole try-on for serving: compiled programs, weights, manifest.
+"""Exports a whole try-on for serving: one program, weights, manifest.
 
   python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 --out_dir E
   python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 \\
@@ -32,10 +32,11 @@ from input_pipeline.synthetic.pairs import render_pair
 import viton_jax
 from viton_jax import checkpoints, choices, engine, errors, networks
 from viton_jax.checkpoints import Checkpoint, safetensors_files
-from viton_jax.choices import Composition, DType, Fidelity
+from viton_jax.choices import Composition, DType
 from viton_jax.errors import InputError
+from viton_jax.geometry.device import REASONS
 from viton_jax.io import storage
-from viton_jax.labels import HEAD_LABELS, NUM_LABELS
+from viton_jax.representation import from_labels
 from viton_jax.serving import artifact, programs
 from viton_jax.serving.programs import PLATFORMS
 
@@ -146,7 +147,7 @@ def main() -> int:
         saved_model.write(
           partial, pair, dtype=arguments.dtype, composing=composing
         )
-        tried = saved_model.check(partial, batch, pair[0])
+        tried = saved_model.check(partial, batch)
         compare(live, tried, 'SavedModel, TensorFlow')
       write_manifest_files(partial)
       os.replace(partial, out_dir)
@@ -168,7 +169,7 @@ def write(
   composing: Composition,
   licence: str,
 ) -> None:
-  """Writes programs, weights and a manifest that lacks the comparison.
+  """Writes program, weights and a manifest that lacks the comparison.
 
   Args:
     folder: an empty one.
@@ -178,35 +179,20 @@ def write(
     licence: note for the manifest.
   """
   first, _ = pair
-  inputs = programs.describe_inputs(
-    first.size, first.fidelity, composing=composing
+  inputs = programs.describe_inputs(first.size)
+  weights = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), programs.weights_of(*pair)
   )
-  specs = inputs | programs.describe_between(first.size)
-  named = {}
-  for (name, function), network in zip(
-    programs.functions(*pair, dtype=dtype, composing=composing).items(),
-    pair,
-    strict=True,
-  ):
-    names = programs.input_names(name, composing, first.fidelity)
-    variables = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
-      programs.weights_of(network),
-    )
-    exported = export.export(jax.jit(function), platforms=PLATFORMS)(
-      variables, programs.abstract_inputs(specs, names)
-    )
-    (folder / f'{name}.stablehlo').write_bytes(exported.serialize())
-    safetensors_files.write(network, folder / f'{network.network}.safetensors')
-    named[name] = {
-      'file': f'{name}.stablehlo',
-      'weights': f'{network.network}.safetensors',
-      'step': network.step,
-      'features': network.features,
-      'inputs': names,
-      'outputs': output_specs(exported),
-      'calling_convention': exported.calling_convention_version,
-    }
+  function = programs.function(*pair, dtype=dtype, composing=composing)
+  exported = export.export(jax.jit(function), platforms=PLATFORMS)(
+    weights, programs.abstract_inputs(inputs)
+  )
+  file = f'{programs.NAME}.stablehlo'
+  (folder / file).write_bytes(exported.serialize())
+  files = {}
+  for network in pair:
+    files[network.network] = f'{network.network}.safetensors'
+    safetensors_files.write(network, folder / files[network.network])
   h, w = first.size
   storage.write_json(
     folder / artifact.MANIFEST,
@@ -221,22 +207,19 @@ def write(
       'composition': composing,
       'platforms': list(PLATFORMS),
       'inputs': inputs,
-      'from_parse': {
-        'shape': ['b', h, w],
-        'dtype': 'uint8',
-        'range': [0, NUM_LABELS - 1],
-        'what': 'LIP-20 labels of person',
-        'head_labels': list(HEAD_LABELS),
-        'replaces': [
-          name for name in ('head_mask', 'body', 'pose_limit') if name in inputs
-        ],
+      'reasons': list(REASONS),
+      'program': {
+        'file': file,
+        'weights': files,
+        'steps': {network.network: network.step for network in pair},
+        'features': {network.network: network.features for network in pair},
+        'outputs': output_specs(exported),
+        'calling_convention': exported.calling_convention_version,
       },
-      'between': programs.describe_between(first.size),
-      'programs': named,
       'calling': (
-        'jax.export.deserialize(program).call(weights, {name: array}); the '
-        'weights are a tree by the parts of their names. coarse, then on the '
-        'host control_points from garment_mask and mask, then refine.'
+        'jax.export.deserialize(program).call({network: weights}, {name: '
+        'array}); the weights are trees by the parts of their names. reason is '
+        'an index into reasons: why a pair could not be matched.'
       ),
       'versions': {
         name: importlib.metadata.version(name)
@@ -277,19 +260,17 @@ def write_manifest_files(folder: pathlib.Path) -> None:
   storage.write_json(folder / artifact.MANIFEST, manifest)
 
 
-def drawn_batch(
-  size: tuple[int, int], fidelity: Fidelity, *, composing: Composition
-) -> dict:
-  """Working examples of drawn people in each other's garments."""
+def drawn_batch(size: tuple[int, int]) -> dict[str, np.ndarray]:
+  """The program's inputs for drawn people in each other's garments."""
   height, width = size
   examples = []
   for i in range(1, _PAIRS + 1):
     pair = render_pair(7, i, 256, garment_index=_PAIRS + i)
     sample = pair.sample(f'drawn person {i}', f'drawn garment {_PAIRS + i}')
     examples.append(
-      working_example(sample, height=height, width=width, fidelity=fidelity)
+      working_example(sample, height=height, width=width, fidelity='fixed')
     )
-  names = programs.describe_inputs(size, fidelity, composing=composing)
+  names = programs.describe_inputs(size)
   return {name: np.stack([x[name] for x in examples]) for name in names}
 
 
@@ -297,14 +278,19 @@ def try_on_live(
   arguments: argparse.Namespace, first: Checkpoint, composing: Composition
 ) -> tuple[dict, engine.TryOnBatch]:
   """The comparison's batch, and the live model's try-on of it as uint8."""
-  batch = drawn_batch(first.size, first.fidelity, composing=composing)
+  batch = drawn_batch(first.size)
   try_on = networks.load(
     arguments.checkpoint,
     arguments.refine_checkpoint,
     dtype=arguments.dtype,
     composing=composing,
+    matching='device',
   )
-  return batch, engine.levels_of(try_on(batch))
+  made = from_labels(
+    batch['parse'], batch['keypoints'], fidelity=first.fidelity
+  )
+  made = {name: np.asarray(value) for name, value in made.items()}
+  return batch, engine.levels_of(try_on({**batch, **made}))
 
 
 def run_fresh(folder: pathlib.Path, batch: dict) -> engine.TryOnBatch:

@@ -105,6 +105,14 @@ def parse_arguments() -> argparse.Namespace:
     "own image (default: whole for fidelity 'original', else changes)",
   )
   add(
+    '--matching',
+    default='auto',
+    choices=choices.values_of(choices.Matching),
+    help="where garments are matched: 'host': the processors, between the "
+    "networks; 'device': in one program with them; 'auto': the host, the "
+    'reference (default: %(default)s)',
+  )
+  add(
     '--batch_size',
     type=int,
     help='over all devices of this process, rounded up to a multiple of '

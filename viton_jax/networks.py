@@ -8,18 +8,21 @@ from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import os
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
 
 from viton_jax import checkpoints, choices, composition, engine, geometry
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.choices import Composition, DType, Fidelity
+from viton_jax.choices import Composition, DType, Fidelity, Matching
+from viton_jax.errors import InputError
+from viton_jax.geometry.device import REASONS
 from viton_jax.models import EncoderDecoder, Refinement, compose
 from viton_jax.representation import network_inputs, to_norm
-from viton_jax.runtime import environment, parallel
+from viton_jax.runtime import parallel
 
 Batch = Mapping[str, Array | np.ndarray]
 # (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
@@ -226,6 +229,63 @@ def pure_steps(
   return coarse, refine
 
 
+def pure_whole(
+  first: Checkpoint,
+  second: Checkpoint,
+  *,
+  dtype: DType,
+  composing: Composition,
+) -> Callable:
+  """A whole try-on as a pure function of (both variables, batch).
+
+  Between the halves it matches as `geometry.match_batch` does, whatever the
+  fidelity of the networks: the original's matching draws points at random.
+
+  Args:
+    first, second, dtype, composing: see `pure_steps`.
+
+  Returns:
+    A function from `whole_inputs` to the images of `engine.RANGES`, float32,
+    `control_points` (b, 100, 2) float32 and `reason` (b,) int32, an index into
+    `geometry.device.REASONS`.
+  """
+  coarse, refine = pure_steps(first, second, dtype=dtype, composing=composing)
+
+  def whole(variables, batch):
+    predicted = coarse(variables[0], batch)
+    # The matching chooses nearest points: rounding in another order would make
+    # it choose others. So it gets whole levels, and is compiled by itself, and
+    # one network gives the same picture in every program.
+    levels = jnp.round(predicted['mask'][..., 0] * 255) / 255
+    masks = jnp.asarray(batch['garment_mask']) > 0, levels
+    points, reason = lax.optimization_barrier(
+      geometry.match_with_reasons(*lax.optimization_barrier(masks))
+    )
+    found = {'control_points': points}
+    images = refine(variables[1], {**batch, **predicted, **found})
+    return images | found | {'reason': reason}
+
+  return whole
+
+
+def check_matching(
+  matching: Matching, *, png_round_trip: bool
+) -> Literal['host', 'device']:
+  """`engine.matching_of`, where the rest of the options allows it.
+
+  Raises:
+    InputError: an unknown name, or one program is to write PNG in between.
+  """
+  chosen = engine.matching_of(matching)
+  if chosen == 'device' and png_round_trip:
+    raise InputError(
+      "matching 'device' computes both networks in one program, so that no "
+      'PNG can be written in between; leave --png_round_trip out or give '
+      '--matching host'
+    )
+  return chosen
+
+
 def default_composition(fidelity: Fidelity) -> Composition:
   """'whole' in fidelity 'original', as VITON's code does, else 'changes'."""
   return 'whole' if fidelity == 'original' else 'changes'
@@ -236,12 +296,19 @@ def refine_inputs(composing: Composition) -> tuple[str, ...]:
   return REFINE_INPUTS + (CHANGES_INPUTS if composing == 'changes' else ())
 
 
+def whole_inputs(composing: Composition) -> tuple[str, ...]:
+  """What `pure_whole` reads of a batch."""
+  more = ('garment_mask',) + (CHANGES_INPUTS if composing == 'changes' else ())
+  return tuple(dict.fromkeys(COARSE_INPUTS + more))
+
+
 def load(
   checkpoint: str | os.PathLike | None = None,
   refine_checkpoint: str | os.PathLike | None = None,
   *,
   dtype: DType = 'float32',
   composing: Composition | None = None,
+  matching: Matching = 'auto',
   workers: int | None = None,
   png_round_trip: bool = False,
 ) -> engine.TryOn:
@@ -252,23 +319,35 @@ def load(
     refine_checkpoint: see `checkpoints.read_pair`.
     dtype: 'float32' or 'bfloat16', of the convolutions.
     composing: see `pure_steps`; None: `default_composition`.
-    workers: threads of the matching; None: one a core.
-    png_round_trip: see `engine.TryOn`.
+    matching: see `engine.matching_of`; 'device' always matches as 'fixed'.
+    workers: threads of the matching on the host; None: one a core.
+    png_round_trip: see `engine.match_on_host`.
 
   Raises:
-    InputError: see `checkpoints.read_pair`.
+    InputError: see `checkpoints.read_pair` and `check_matching`.
   """
+  matching = check_matching(matching, png_round_trip=png_round_trip)
   first, second = checkpoints.read_pair(checkpoint, refine_checkpoint)
   composing = composing or default_composition(first.fidelity)
-  coarse, refine = pure_steps(first, second, dtype=dtype, composing=composing)
-  return engine.TryOn(
-    size=first.size,
-    fidelity=first.fidelity,
-    coarse=_compiled(coarse, first.variables, COARSE_INPUTS),
-    refine=_compiled(refine, second.variables, refine_inputs(composing)),
-    workers=workers or environment.cores(),
-    png_round_trip=png_round_trip,
-  )
+  if matching == 'device':
+    run = engine.match_on_device(
+      _compiled(
+        pure_whole(first, second, dtype=dtype, composing=composing),
+        (first.variables, second.variables),
+        whole_inputs(composing),
+      ),
+      REASONS,
+    )
+  else:
+    coarse, refine = pure_steps(first, second, dtype=dtype, composing=composing)
+    run = engine.match_on_host(
+      _compiled(coarse, first.variables, COARSE_INPUTS),
+      _compiled(refine, second.variables, refine_inputs(composing)),
+      fidelity=first.fidelity,
+      workers=workers,
+      png_round_trip=png_round_trip,
+    )
+  return engine.TryOn(size=first.size, fidelity=first.fidelity, run=run)
 
 
 def _compiled(step, variables, names):

@@ -17,9 +17,12 @@ import numpy as np
 
 from viton_jax import choices
 from viton_jax.choices import Fidelity
-from viton_jax.labels import GARMENT_LABEL
+from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
 
 POSE_RADIUS_PX = 5
+CELL_PX = 16  # `body` has one value for so many pixels a side.
+# A coordinate from which no joint's square reaches the image.
+_OUTSIDE = -1000.0
 NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
 
 
@@ -76,6 +79,47 @@ def network_inputs(
     ],
     axis=-1,
   )
+
+
+def from_labels(
+  parse: Shaped[Array | np.ndarray, 'b h w'],
+  keypoints: Shaped[Array | np.ndarray, 'b k 3'],
+  *,
+  fidelity: Fidelity,
+) -> dict[str, Array]:
+  """What `working_example` makes of labels and joints at the working size.
+
+  Args:
+    parse: (b, h, w) LIP-20 labels; h and w are multiples of 16.
+    keypoints: (b, k, 3) float32 x, y in pixels and confidence; 0: missing.
+    fidelity: 'fixed' or 'original'.
+
+  Returns:
+    `head_mask` (b, h, w) uint8, 0 or 255, and `body` (b, h/16, w/16) float32;
+    in 'original' also `keypoints` with whole coordinates, where a missing joint
+    lies far outside, and `pose_limit` (b, 2) float32.
+  """
+  choices.check('fidelity', fidelity, Fidelity)
+  parse, keypoints = jnp.asarray(parse), jnp.asarray(keypoints)
+  b, h, w = parse.shape
+  heads = [parse == label for label in HEAD_LABELS]
+  is_head = jnp.stack(heads).any(axis=0)
+  is_body = ((parse != 0) & ~is_head).astype(jnp.float32)
+  cells = is_body.reshape(b, h // CELL_PX, CELL_PX, w // CELL_PX, CELL_PX)
+  made = {
+    'head_mask': jnp.where(is_head, 255, 0).astype(jnp.uint8),
+    'body': cells.mean(axis=(2, 4)),
+  }
+  if fidelity == 'original':
+    # VITON's released code truncates coordinates, and places a missing joint
+    # where it draws nothing.
+    place = jnp.trunc(keypoints[..., :2])
+    whole = jnp.concatenate([place, keypoints[..., 2:]], axis=-1)
+    outside = jnp.array([_OUTSIDE, _OUTSIDE, 1], jnp.float32)[None, None]
+    made['keypoints'] = jnp.where(keypoints[..., 2:] > 0, whole, outside)
+    limit = jnp.array([w, h], jnp.float32)[None]
+    made['pose_limit'] = jnp.broadcast_to(limit, (b, 2))
+  return made
 
 
 def garment_region(

@@ -21,7 +21,7 @@ import ipaddress
 import pathlib
 import sys
 
-from viton_jax import errors
+from viton_jax import choices, errors
 from viton_jax.errors import InputError
 
 _PACKAGES = ('fastapi', 'granian', 'prometheus_client', 'python_multipart')
@@ -45,6 +45,14 @@ def parse_arguments() -> argparse.Namespace:
     '--paste_only',
     action='store_true',
     help='no networks: garments are bent onto the ones that are worn',
+  )
+  add(
+    '--matching',
+    default='auto',
+    choices=choices.values_of(choices.Matching),
+    help="where garments are matched: 'host': the processors, between the "
+    "networks; 'device': in one program with them; 'auto': the host, the "
+    'reference (default: %(default)s)',
   )
   add('--pose_model', help='a pose model; default: the first that is found')
   add('--parser', help="a parser's model, or grabcut; default: the first found")
@@ -204,6 +212,7 @@ def main() -> int:
     checkpoint=options.checkpoint,
     refine_checkpoint=options.refine_checkpoint,
     paste_only=options.paste_only,
+    matching=options.matching,
     pose_model=options.pose_model,
     parser=options.parser,
     models_dir=options.models_dir,

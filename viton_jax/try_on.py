@@ -62,6 +62,14 @@ def parse_arguments() -> argparse.Namespace:
     "'original', else changes)",
   )
   add(
+    '--matching',
+    default='auto',
+    choices=choices.values_of(choices.Matching),
+    help="where garments are matched: 'host': the processors, between the "
+    "networks; 'device': in one program with them; 'auto': the host, the "
+    'reference (default: %(default)s)',
+  )
+  add(
     '--pose',
     help='joints: a file (OpenPose JSON, VITON .mat ...), or a pose model',
   )

@@ -1,8 +1,7 @@
 """Shape-context matching and the thin-plate-spline warp: arrays in, arrays out.
 
-Names are loaded when they are first used: matching needs neither JAX, which
-workers that prepare data do without, nor Optax, which an exported try-on does
-without.
+Names are loaded when they are first used: matching on the host needs no JAX,
+which workers that prepare data do without.
 """
 
 import importlib
@@ -10,7 +9,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
   from viton_jax.geometry.control_points import ControlPoints, MatchingError
-  from viton_jax.geometry.device import fit_control_points_batch
+  from viton_jax.geometry.device import (
+    match_batch,
+    match_with_reasons,
+  )
   from viton_jax.geometry.matching import fit_control_points
   from viton_jax.geometry.sampling import sample_bilinear
   from viton_jax.geometry.spline import regular_grid
@@ -20,7 +22,8 @@ __all__ = [
   'ControlPoints',
   'MatchingError',
   'fit_control_points',
-  'fit_control_points_batch',
+  'match_batch',
+  'match_with_reasons',
   'regular_grid',
   'sample_bilinear',
   'sampling_grid',
@@ -31,7 +34,8 @@ _MODULES = {
   'ControlPoints': 'control_points',
   'MatchingError': 'control_points',
   'fit_control_points': 'matching',
-  'fit_control_points_batch': 'device',
+  'match_batch': 'device',
+  'match_with_reasons': 'device',
   'regular_grid': 'spline',
   'sample_bilinear': 'sampling',
   'sampling_grid': 'tps',

@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from viton_jax.geometry import spline
+from viton_jax.geometry import backends, spline
+from viton_jax.geometry.backends import matmul
 
 GRID = 10
-_MODES = 60
+MODES = 60
 _RIDGE = 1e-6
 
 Array = Any  # np.ndarray or jax.Array, as the array module says.
@@ -80,6 +81,15 @@ class Schedule:
   neck: tuple[float, float]
   slide: float
 
+  def values(self) -> list[tuple[float, float, float]]:
+    """Stiffness, gate and weight of the neckline in each round."""
+    ranges = (self.stiffness, self.gate_px, self.neck)
+    shares = [i / (self.rounds - 1) for i in range(self.rounds)]
+    return [
+      tuple(first ** (1 - x) * last**x for first, last in ranges)
+      for x in shares
+    ]
+
 
 COARSE = Schedule(
   rounds=6,
@@ -106,7 +116,6 @@ FINISH = Schedule(
 # difference in direction counts as a distance of this many pixels.
 MIN_COSINE = 0.8
 TURN_PX = 8.0
-INITIAL_STIFFNESS = 3000.0
 # Starts whose coarse warp scores at least this share of the best are refined
 # before they are compared: which is right often shows in the details.
 NEAR_BEST = 0.9
@@ -120,7 +129,7 @@ def warp_modes() -> np.ndarray:
   kernel = spline.radial(spline.squared_distances(grid, grid))
   energy = coefficients[3:].T @ kernel @ coefficients[3:]
   values, vectors = np.linalg.eigh((energy + energy.T) / 2)
-  bending = slice(3, _MODES)
+  bending = slice(3, MODES)
   # Scaled so that the bending energy of every mode is one.
   bent = vectors[:, bending] / np.sqrt(values[bending])
   return np.concatenate([np.ones((len(grid), 1)), grid, bent], axis=1)
@@ -138,23 +147,17 @@ def point_modes(
   """(m, 2) pixels of the matching size to (m, k): value = modes @ weights."""
   dtype = points_px.dtype
   last = xp.asarray([size[1] - 1, size[0] - 1], dtype)
-  norm = points_px / last * 2 - 1
+  norm = points_px / last[None] * 2 - 1
   grid = xp.asarray(spline.regular_grid(GRID), dtype)
   coefficients = xp.asarray(_mode_coefficients(), dtype)
   kernel = spline.radial(spline.squared_distances(norm, grid), xp)
-  bent = _matmul(xp, kernel, coefficients[3:])
-  return bent + coefficients[0] + _matmul(xp, norm, coefficients[1:3])
-
-
-def _matmul(xp: ModuleType, a: Array, b: Array) -> Array:
-  if xp is np:
-    return a @ b
-  return xp.matmul(a, b, precision='highest')
+  bent = matmul(xp, kernel, coefficients[3:])
+  return bent + coefficients[:1] + matmul(xp, norm, coefficients[1:3])
 
 
 def _penalty(stiffness: Array, dtype: Any, xp: ModuleType) -> Array:
   """(k,) diagonal of the smoothness term."""
-  bends = np.ones(_MODES)
+  bends = np.ones(MODES)
   bends[:3] = 0
   bends = xp.asarray(bends, dtype)
   return bends * (stiffness * 1e-3) + _RIDGE
@@ -179,9 +182,9 @@ def solve(
   # A warp held by few points does not get stiffer for it.
   weights = weights / xp.maximum(weights.sum(), 0.2 * len(weights))
   weighted = (modes * weights[:, None]).T
-  system = _matmul(xp, weighted, modes)
+  system = matmul(xp, weighted, modes)
   system = system + xp.diag(_penalty(stiffness, modes.dtype, xp))
-  return xp.linalg.solve(system, _matmul(xp, weighted, target_px))
+  return backends.solve(xp, system, matmul(xp, weighted, target_px))
 
 
 def _solve_sliding(
@@ -204,7 +207,7 @@ def _solve_sliding(
   penalty = xp.diag(_penalty(stiffness, modes.dtype, xp))
 
   def gram(w: Array) -> Array:
-    return _matmul(xp, (modes * w[:, None]).T, modes)
+    return matmul(xp, (modes * w[:, None]).T, modes)
 
   cross = gram(wxy)
   system = xp.concatenate(
@@ -216,11 +219,11 @@ def _solve_sliding(
   x, y = target_px[:, 0], target_px[:, 1]
   right = xp.concatenate(
     [
-      _matmul(xp, modes.T, (wxx * x + wxy * y)[:, None]),
-      _matmul(xp, modes.T, (wxy * x + wyy * y)[:, None]),
+      matmul(xp, modes.T, (wxx * x + wxy * y)[:, None]),
+      matmul(xp, modes.T, (wxy * x + wyy * y)[:, None]),
     ]
   )
-  solution = xp.linalg.solve(system, right)[:, 0]
+  solution = backends.solve(xp, system, right)[:, 0]
   return xp.stack([solution[:k], solution[k:]], axis=1)
 
 
@@ -232,12 +235,12 @@ def nearest(
   Returns:
     (m,) int indices, (m,) cosines of the directions, (m,) distances in px.
   """
-  points = _matmul(xp, outlines.person_modes, warp)
-  ahead = _matmul(xp, outlines.ahead_modes, warp) - points
+  points = matmul(xp, outlines.person_modes, warp)
+  ahead = matmul(xp, outlines.ahead_modes, warp) - points
   ahead = ahead / xp.sqrt(xp.sum(ahead**2, axis=1, keepdims=True) + 1e-12)
   garment = outlines.garment_px
   squared = spline.squared_distances(points, garment)
-  cosine = _matmul(xp, ahead, outlines.garment_tangents.T)
+  cosine = matmul(xp, ahead, outlines.garment_tangents.T)
   index = xp.argmin(squared + (2 * TURN_PX**2) * (1 - cosine), axis=1)
   rows = xp.arange(len(index))
   return index, cosine[rows, index], xp.sqrt(squared[rows, index])
@@ -265,30 +268,27 @@ def align(
   Returns:
     (k, 2) mode weights.
   """
-  for i in range(schedule.rounds):
-    share = i / max(schedule.rounds - 1, 1)
-    stiffness, gate, neck = (
-      float(first ** (1 - share) * last**share)
-      for first, last in (schedule.stiffness, schedule.gate_px, schedule.neck)
-    )
+
+  def step(warp: Array, values: Any) -> Array:
+    stiffness, gate, neck = values
     index, cosine, distance = nearest(warp, outlines, xp)
     weights = pair_weights(cosine, distance, gate, outlines.usable, xp)
     weights = weights * xp.where(outlines.in_neck[index], neck, 1.0)
     weights = (weights + 1e-9).astype(warp.dtype)
     target = outlines.garment_px[index]
     if schedule.slide == 1.0:
-      warp = solve(outlines.person_modes, target, weights, stiffness, xp)
-    else:
-      warp = _solve_sliding(
-        outlines.person_modes,
-        target,
-        outlines.garment_tangents[index],
-        weights,
-        stiffness,
-        schedule.slide,
-        xp,
-      )
-  return warp
+      return solve(outlines.person_modes, target, weights, stiffness, xp)
+    return _solve_sliding(
+      outlines.person_modes,
+      target,
+      outlines.garment_tangents[index],
+      weights,
+      stiffness,
+      schedule.slide,
+      xp,
+    )
+
+  return backends.repeat(xp, step, warp, schedule.values())
 
 
 def follow_sleeves(
@@ -318,7 +318,8 @@ def follow_sleeves(
   i = xp.arange(len(outlines.person_modes))
   far = 10**6
   half = (np.array(size[::-1]) - 1) / 2
-  for _ in range(3):
+
+  def step(warp: Array, _: Any) -> Array:
     index, cosine, distance = nearest(warp, outlines, xp)
     weights = pair_weights(
       cosine, distance, FINE.gate_px[1], outlines.usable, xp
@@ -349,7 +350,7 @@ def follow_sleeves(
     target = xp.where(use, target, index)
     weights = weights * xp.where(outlines.in_neck[index], 0.3, 1.0)
     weights = (xp.where(use, 0.5, weights) + 1e-9).astype(dtype)
-    warp = _solve_sliding(
+    return _solve_sliding(
       outlines.person_modes,
       outlines.garment_px[target],
       outlines.garment_tangents[target],
@@ -358,7 +359,8 @@ def follow_sleeves(
       0.7,
       xp,
     )
-  return warp
+
+  return backends.repeat(xp, step, warp, [(0.0,)] * 3)
 
 
 def finish(
@@ -370,49 +372,6 @@ def finish(
   """From the better warp after FINE to the final (k, 2) mode weights."""
   warp = follow_sleeves(warp, outlines, size, xp)
   return align(warp, outlines, FINISH, xp)
-
-
-def affine_start(
-  *, scale: float, shift: tuple[float, float], size: tuple[int, int]
-) -> np.ndarray:
-  """(k, 2) mode weights of x -> scale * x + shift, in pixels."""
-  half = (np.array(size[::-1]) - 1) / 2
-  warp = np.zeros((_MODES, 2))
-  warp[0] = scale * half + shift
-  warp[1, 0], warp[2, 1] = scale * half
-  return warp
-
-
-def start_weights(in_neck: Array, matched: Array, xp: ModuleType = np) -> Array:
-  """Weights of matches for a start: few for the neckline, none for dummies."""
-  return xp.where(matched, xp.where(in_neck, COARSE.neck[0], 1.0), 0.0)
-
-
-def start_from_matches(
-  modes: Array, target_px: Array, weights: Array, xp: ModuleType = np
-) -> Array:
-  """A stiff warp through matches of which many may be wrong.
-
-  Args:
-    modes: (m, k) person's points.
-    target_px: (m, 2) their matches.
-    weights: (m,), 0 for points without a match.
-    xp: array module.
-
-  Returns:
-    (k, 2) mode weights.
-  """
-  robust = weights
-  for _ in range(4):
-    warp = solve(modes, target_px, robust, INITIAL_STIFFNESS, xp)
-    offset = _matmul(xp, modes, warp) - target_px
-    squared = xp.sum(offset**2, axis=1)
-    order = xp.sort(xp.where(weights > 0, squared, np.inf))
-    count = xp.sum(weights > 0)
-    median = order[xp.maximum(count // 2, 0)]
-    scale = xp.maximum(4 * median, 9.0)
-    robust = weights / (1 + squared / scale) ** 2
-  return warp
 
 
 def score(
@@ -436,12 +395,12 @@ def score(
   """
   _, cosine, distance = nearest(warp, outlines, xp)
   person = pair_weights(cosine, distance, 4.0, outlines.usable, xp)
-  points = _matmul(xp, outlines.person_modes, warp)
+  points = matmul(xp, outlines.person_modes, warp)
   squared = spline.squared_distances(outlines.garment_px, points)
   met = 1 / (1 + squared.min(axis=1) / 4.0**2) ** 2
   if not cut:
     return person.mean() + met.mean()
-  frame = _matmul(xp, xp.asarray(warp_modes(), warp.dtype), warp)
+  frame = matmul(xp, xp.asarray(warp_modes(), warp.dtype), warp)
   low, high = frame.min(axis=0)[None], frame.max(axis=0)[None]
   shown = (outlines.garment_px >= low) & (outlines.garment_px <= high)
   shown = shown.all(axis=1).astype(warp.dtype)

@@ -74,11 +74,11 @@ def _resize_rows(values: np.ndarray, count: int) -> np.ndarray:
   if every and not rest:  # Ten times faster than the product.
     total = sum(values[i::every] for i in range(every))
     return np.asarray(total / np.float32(every))
-  return _area_weights(len(values), count) @ values
+  return area_weights(len(values), count) @ values
 
 
 @functools.lru_cache(maxsize=8)
-def _area_weights(size_in: int, size_out: int) -> np.ndarray:
+def area_weights(size_in: int, size_out: int) -> np.ndarray:
   """(size_out, size_in) float32, rows sum to 1."""
   scale = size_in / size_out
   if size_out > size_in:
@@ -94,12 +94,12 @@ def _area_weights(size_in: int, size_out: int) -> np.ndarray:
 
 def blur(values: np.ndarray, sigma_px: float) -> np.ndarray:
   """Gaussian blur of (h, w) float32, borders mirrored without their pixel."""
-  rows, columns = (_blur_weights(size, sigma_px) for size in values.shape)
+  rows, columns = (blur_weights(size, sigma_px) for size in values.shape)
   return rows @ values @ columns.T
 
 
 @functools.lru_cache(maxsize=8)
-def _blur_weights(size: int, sigma_px: float) -> np.ndarray:
+def blur_weights(size: int, sigma_px: float) -> np.ndarray:
   """(size, size) float32: the blur of a column, as a product from the left."""
   reach = round(4 * sigma_px)  # What lies beyond weighs less than 0.1 %.
   offsets = np.arange(-reach, reach + 1)

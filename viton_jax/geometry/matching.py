@@ -1,12 +1,10 @@
 """Control points of the warp from two masks: garment and person's region."""
 
-from collections.abc import Callable
 import dataclasses
 from types import ModuleType
 
 from jaxtyping import Shaped
 import numpy as np
-from scipy import optimize
 
 from viton_jax import choices
 from viton_jax.errors import InputError
@@ -16,6 +14,7 @@ from viton_jax.geometry import (
   original,
   shape_context,
   spline,
+  starts,
 )
 from viton_jax.geometry.control_points import (
   GARMENT,
@@ -33,10 +32,11 @@ MATCHING_SIZE = (128, 96)
 ORIGINAL_TEST_SIZE = (64, 48)
 GRID = alignment.GRID
 
-_GARMENT_POINTS = 400
-_PERSON_POINTS = 150
-_BLUR_PX = 0.8
-_MIN_MATCHED = 15
+GARMENT_POINTS = 400
+PERSON_POINTS = 150
+BLUR_PX = 0.8
+MIN_MATCHED = 15  # Points with a weight above `SURE`.
+SURE = 0.2
 
 
 def fit_control_points(
@@ -148,16 +148,19 @@ def _fit_fixed(
   image_size: tuple[int, int],
 ) -> ControlPoints:
   prepared = prepare_fixed(garment, person, level=level)
-  starts = [
-    start_from_shape_contexts(
-      prepared.contexts, prepared.context_modes, prepared.context_in_neck
+  begin = [
+    starts.start_from_shape_contexts(
+      prepared.contexts,
+      prepared.context_modes,
+      prepared.context_in_neck,
+      assign=lambda cost: shape_context.assign(cost)[0],
     )
   ]
   if prepared.torso_start is not None:
-    starts.append(prepared.torso_start)
+    begin.append(prepared.torso_start)
   outlines = prepared.outlines
   warps = [
-    alignment.align(start, outlines, alignment.COARSE) for start in starts
+    alignment.align(start, outlines, alignment.COARSE) for start in begin
   ]
   scores = [alignment.score(warp, outlines) for warp in warps]
   near = max(scores) * alignment.NEAR_BEST
@@ -218,32 +221,27 @@ def prepare_fixed(
     torsos.append(contour.torso(inside))
     # Takes the staircase off a binary mask; of a soft one it moves corners
     # by a fifth of a pixel.
-    values = contour.blur(values, _BLUR_PX)
+    values = contour.blur(values, BLUR_PX)
     contours.append(contour.trace(values, level))
     if not contours[-1]:
       raise MatchingError(f'the {name} is too thin to be matched')
-  garment_px, garment_angle = contour.spread(contours[0], _GARMENT_POINTS)
-  person_px, person_angle = contour.spread(contours[1], _PERSON_POINTS)
+  garment_px, garment_angle = contour.spread(contours[0], GARMENT_POINTS)
+  person_px, person_angle = contour.spread(contours[1], PERSON_POINTS)
   context_px, context_angle = contour.spread(contours[1], POINTS)
-  every = _GARMENT_POINTS // POINTS
-  h, w = MATCHING_SIZE
-  ahead = np.stack([np.cos(person_angle), np.sin(person_angle)], axis=1) / 2
-  # Where the image's border cuts the garment, its outline is not the garment's.
-  inner = (person_px > 1) & (person_px < (w - 2, h - 2))
-  low, extent = garment_px.min(axis=0), np.ptp(garment_px, axis=0)
-  share = (garment_px - low) / extent
-  in_neck = (share[:, 1] < 0.22) & (np.abs(share[:, 0] - 0.5) < 0.2)
-  points = np.concatenate([person_px, person_px + ahead, context_px])
-  modes = alignment.point_modes(points, MATCHING_SIZE)
-  in_sleeve = np.zeros(_GARMENT_POINTS, dtype=bool)
-  if torsos[0] is not None:
-    width, middle, _ = torsos[0]
-    in_sleeve = np.abs(garment_px[:, 0] - middle) > 0.525 * width
+  every = GARMENT_POINTS // POINTS
+  place = place_points(
+    garment_px,
+    person_px,
+    person_angle,
+    context_px,
+    garment_angle=garment_angle,
+    torso=torsos[0] and torsos[0][:2],
+  )
   firsts, lengths = zip(
     *(
       contour.first_share(traced, count)
       for traced, count in zip(
-        contours, (_GARMENT_POINTS, _PERSON_POINTS), strict=True
+        contours, (GARMENT_POINTS, PERSON_POINTS), strict=True
       )
     ),
     strict=True,
@@ -253,27 +251,25 @@ def prepare_fixed(
     (width_g, x_g, hem_g), (width_p, x_p, hem_p) = torsos
     # The width is at least 1: the run holds the middle column.
     scale = width_g / width_p
-    start = alignment.affine_start(
-      scale=scale,
+    start = starts.affine_start(
+      scale=np.float64(scale),
       shift=(x_g - scale * x_p, hem_g - scale * hem_p),
       size=MATCHING_SIZE,
     )
-  n = _PERSON_POINTS
+  n = PERSON_POINTS
   return Prepared(
     outlines=alignment.Outlines(
-      person_modes=modes[:n],
-      ahead_modes=modes[n : 2 * n],
-      usable=inner.all(axis=1).astype(np.float64),
+      person_modes=place.modes[:n],
+      ahead_modes=place.modes[n : 2 * n],
+      usable=place.usable,
       garment_px=garment_px,
-      garment_tangents=np.stack(
-        [np.cos(garment_angle), np.sin(garment_angle)], axis=1
-      ),
-      in_neck=in_neck,
-      in_sleeve=in_sleeve,
+      garment_tangents=place.garment_tangents,
+      in_neck=place.in_neck,
+      in_sleeve=place.in_sleeve,
       person_first=np.int32(firsts[1]),
       garment_first=np.int32(firsts[0]),
-      person_step_px=np.float64(lengths[1] / _PERSON_POINTS),
-      garment_step_px=np.float64(lengths[0] / _GARMENT_POINTS),
+      person_step_px=np.float64(lengths[1] / PERSON_POINTS),
+      garment_step_px=np.float64(lengths[0] / GARMENT_POINTS),
     ),
     garment_px=garment_px,
     person_px=person_px,
@@ -283,43 +279,70 @@ def prepare_fixed(
       context_px,
       context_angle,
     ),
-    context_modes=modes[2 * n :],
-    context_in_neck=in_neck[::every],
+    context_modes=place.modes[2 * n :],
+    context_in_neck=place.in_neck[::every],
     torso_start=start,
   )
 
 
-def start_from_shape_contexts(
-  contexts: tuple,
-  context_modes: alignment.Array,
-  context_in_neck: alignment.Array,
+@dataclasses.dataclass(frozen=True)
+class Places:
+  """Where points of the outlines lie; see `alignment.Outlines`.
+
+  Attributes:
+    modes: (k, 60) of the person's points, of these half a pixel ahead, and of
+      the points for the shape contexts.
+    usable, garment_tangents, in_neck, in_sleeve: of `alignment.Outlines`.
+  """
+
+  modes: alignment.Array
+  usable: alignment.Array
+  garment_tangents: alignment.Array
+  in_neck: alignment.Array
+  in_sleeve: alignment.Array
+
+
+def place_points(
+  garment_px: alignment.Array,
+  person_px: alignment.Array,
+  person_angle: alignment.Array,
+  context_px: alignment.Array,
   *,
-  solve: Callable = optimize.linear_sum_assignment,
+  garment_angle: alignment.Array,
+  torso: tuple[alignment.Array, alignment.Array] | None,
   xp: ModuleType = np,
-) -> alignment.Array:
-  """A start from one round of shape contexts; more rounds start no better.
+) -> Places:
+  """What depends on where points of the outlines lie.
 
   Args:
-    contexts, context_modes, context_in_neck: of `Prepared`.
-    solve: of an assignment, see `shape_context.assign`.
+    garment_px, person_px, context_px: (n, 2) points of the outlines.
+    person_angle, garment_angle: (n,) tangents in radians.
+    torso: width and middle of the garment's, in pixels; None: it has no
+      sleeves either.
     xp: array module.
-
-  Returns:
-    (k, 2) mode weights.
   """
-  garment_px, garment_angle, person_px, person_angle = contexts
-  cost = shape_context.matching_cost(
-    shape_context.histograms(garment_px, xp=xp)[0],
-    shape_context.histograms(person_px, xp=xp)[0],
-    garment_angle,
-    person_angle,
-    xp=xp,
-  )
-  rows, _ = shape_context.assign(cost, solve=solve, xp=xp)
-  # Row -1 of a dummy reads the last point, with weight 0.
-  weights = alignment.start_weights(context_in_neck[rows], rows >= 0, xp)
-  return alignment.start_from_matches(
-    context_modes, garment_px[rows], weights.astype(cost.dtype), xp
+  h, w = MATCHING_SIZE
+  dtype = garment_px.dtype
+  ahead = xp.stack([xp.cos(person_angle), xp.sin(person_angle)], axis=1) / 2
+  # Where the image's border cuts the garment, its outline is not the garment's.
+  x, y = person_px[:, 0], person_px[:, 1]
+  inner = (x > 1) & (y > 1) & (x < w - 2) & (y < h - 2)
+  low = garment_px.min(axis=0)
+  extent = xp.maximum(garment_px.max(axis=0) - low, 1e-6)
+  share = (garment_px - low[None]) / extent[None]
+  in_sleeve = xp.zeros(garment_px.shape[0], bool)
+  if torso is not None:
+    width, middle = torso
+    in_sleeve = xp.abs(garment_px[:, 0] - middle) > 0.525 * width
+  points = xp.concatenate([person_px, person_px + ahead, context_px])
+  return Places(
+    modes=alignment.point_modes(points, MATCHING_SIZE, xp),
+    usable=inner.astype(dtype),
+    garment_tangents=xp.stack(
+      [xp.cos(garment_angle), xp.sin(garment_angle)], axis=1
+    ),
+    in_neck=(share[:, 1] < 0.22) & (xp.abs(share[:, 0] - 0.5) < 0.2),
+    in_sleeve=in_sleeve,
   )
 
 
@@ -340,26 +363,17 @@ def finish_fixed(
     MatchingError: the outlines hardly touch anywhere.
   """
   warp = np.asarray(warp, np.float64)
-  index, cosine, distance = alignment.nearest(warp, prepared.outlines)
-  weights = alignment.pair_weights(
-    cosine, distance, alignment.FINE.gate_px[1], prepared.outlines.usable, np
-  )
-  matched = np.flatnonzero(weights > 0.2)
+  index, distance, weights = final_matches(warp, prepared.outlines)
+  matched = np.flatnonzero(weights > SURE)
   score = float(weights.mean())
-  if not np.isfinite(warp).all() or len(matched) < _MIN_MATCHED:
+  if not np.isfinite(warp).all() or len(matched) < MIN_MATCHED:
     raise MatchingError(
-      f'only {len(matched)} of {_PERSON_POINTS} points of the outlines '
+      f'only {len(matched)} of {PERSON_POINTS} points of the outlines '
       "match; the garment and the person's region have different shapes"
     )
-  scale = np.array(MATCHING_SIZE[::-1]) / image_size[::-1]
-  last = np.array(image_size[::-1]) - 1.0
-  image_px = (spline.regular_grid(GRID) + 1) / 2 * last
-  # Resizing keeps the outer edges of the border pixels in place.
-  matching_px = (image_px + 0.5) * scale - 0.5
-  modes = alignment.point_modes(matching_px, MATCHING_SIZE)
-  image_px = (modes @ warp + 0.5) / scale - 0.5
+  modes, scale, offset = image_modes(image_size)
   return ControlPoints(
-    points_norm=(image_px / last * 2 - 1).astype(np.float32),
+    points_norm=(modes @ warp * scale + offset).astype(np.float32),
     size=MATCHING_SIZE,
     garment_px=prepared.garment_px,
     person_px=prepared.person_px,
@@ -367,3 +381,41 @@ def finish_fixed(
     cost=1 - score,
     residual_px=float(distance[matched].mean()),
   )
+
+
+def final_matches(
+  warp: alignment.Array, outlines: alignment.Outlines, xp: ModuleType = np
+) -> tuple[alignment.Array, alignment.Array, alignment.Array]:
+  """The matches of a finished warp: garment point, distance in px, weight.
+
+  A pair whose warp has fewer than `MIN_MATCHED` with a weight above `SURE` is
+  not matched.
+  """
+  index, cosine, distance = alignment.nearest(warp, outlines, xp)
+  gate = alignment.FINE.gate_px[1]
+  return (
+    index,
+    distance,
+    alignment.pair_weights(cosine, distance, gate, outlines.usable, xp),
+  )
+
+
+def image_modes(
+  image_size: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """From mode weights to control points: modes @ warp * scale + offset.
+
+  Args:
+    image_size: (h, w) of the images that will be warped.
+
+  Returns:
+    (100, k), (2,) and (2,) float64.
+  """
+  scale = np.array(MATCHING_SIZE[::-1]) / image_size[::-1]
+  last = np.array(image_size[::-1]) - 1.0
+  image_px = (spline.regular_grid(GRID) + 1) / 2 * last
+  # Resizing keeps the outer edges of the border pixels in place.
+  matching_px = (image_px + 0.5) * scale - 0.5
+  modes = alignment.point_modes(matching_px, MATCHING_SIZE)
+  # Back to pixels of the image, (x + 0.5) / scale - 0.5, and to [-1, 1].
+  return modes, 2 / scale / last, (0.5 / scale - 0.5) * 2 / last - 1

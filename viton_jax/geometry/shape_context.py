@@ -13,7 +13,6 @@ Where two implementations of this can differ although both are right:
   * which of two equally close points the sampling drops.
 """
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -108,20 +107,17 @@ def matching_cost(
 
 
 def assign(
-  cost: Array,
+  cost: np.ndarray,
   *,
   dummy_cost: float = DUMMY_COST,
-  solve: Callable = optimize.linear_sum_assignment,
-  xp: ModuleType = np,
-) -> tuple[Array, Array]:
+) -> tuple[np.ndarray, float]:
   """Solves the assignment exactly, with dummies that take the outliers.
+
+  On a device see `sinkhorn.assign`.
 
   Args:
     cost: (n, m), n == m.
     dummy_cost: price of leaving a point unmatched.
-    solve: of a square cost matrix, to row and column indices; SciPy's, or
-      Optax's on the device.
-    xp: array module.
 
   Returns:
     (m,) int: the row matched to each column, -1 for a dummy; and the total
@@ -129,7 +125,7 @@ def assign(
   """
   n = len(cost)
   dummies = round(DUMMY_FRACTION * n)
-  padded = xp.pad(cost, (0, dummies), constant_values=dummy_cost)
-  rows, columns = solve(padded)
-  matched = rows[xp.argsort(columns)][:n]
-  return xp.where(matched < n, matched, -1), padded[rows, columns].sum()
+  padded = np.pad(cost, (0, dummies), constant_values=dummy_cost)
+  rows, columns = optimize.linear_sum_assignment(padded)
+  matched = rows[np.argsort(columns)][:n]
+  return np.where(matched < n, matched, -1), padded[rows, columns].sum()

@@ -1,7 +1,7 @@
-"""Both halves of a try-on for a job that has several batches under way.
+"""A try-on for a job that has several batches under way.
 
-As `engine.TryOn` calls them, but nothing waits: they return before anything is
-computed, and what they give stays on the devices.
+As `engine.TryOn` computes it, but nothing waits: its parts return before
+anything is computed, and what they give stays on the devices.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import numpy as np
 
 from viton_jax import engine, networks
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.choices import Composition, DType
+from viton_jax.choices import Composition, DType, Matching
 from viton_jax.models import compose
 from viton_jax.representation import to_uint8
 from viton_jax.runtime import parallel
@@ -24,7 +24,7 @@ _SHOWN = ('output', 'warped', 'coarse', 'mask', 'alpha')
 
 @dataclasses.dataclass(frozen=True)
 class DeviceSteps:
-  """The compiled halves of a try-on.
+  """The compiled halves of a try-on, or the whole of it.
 
   Batches are split over the devices, see `parallel.shard`; `parallel.unshard`
   fetches results.
@@ -35,10 +35,14 @@ class DeviceSteps:
     refine: (split batch, control points (b, 100, 2), what `coarse` gave) ->
       `values`, float32 images of `engine.RANGES`, and `images`, the steps
       of a pair's page as uint8, see `pipeline.PairResult`.
+    whole: split batch -> the same, and `control_points` (d, b/d, 100, 2) and
+      `reason` (d, b/d), see `networks.pure_whole`. None: the host matches
+      between the halves.
   """
 
   coarse: Callable[[dict], dict]
   refine: Callable[[dict, np.ndarray, dict], dict]
+  whole: Callable[[dict], dict] | None = None
 
 
 def make_steps(
@@ -47,6 +51,7 @@ def make_steps(
   *,
   dtype: DType,
   composing: Composition,
+  matching: Matching = 'auto',
   png_round_trip: bool = False,
 ) -> DeviceSteps:
   """Puts both networks on all devices of this process.
@@ -56,14 +61,18 @@ def make_steps(
     second: the refinement network.
     dtype: 'float32' or 'bfloat16', of the convolutions.
     composing: see `networks.pure_steps`.
-    png_round_trip: see `engine.TryOn`.
+    matching: see `engine.matching_of`.
+    png_round_trip: see `engine.match_on_host`.
+
+  Raises:
+    InputError: see `networks.check_matching`.
   """
+  matching = networks.check_matching(matching, png_round_trip=png_round_trip)
   coarse_step, refine_step = networks.pure_steps(
     first, second, dtype=dtype, composing=composing
   )
 
-  def refine_both(variables, batch):
-    values = refine_step(variables, batch)
+  def with_images(values):
     shown = {name: values[name] for name in _SHOWN}
     images = {
       name: to_uint8(value, engine.RANGES[name])
@@ -74,6 +83,9 @@ def make_steps(
     changed = jnp.maximum(values['hidden'], values['opacity'])
     images |= {'whole': to_uint8(whole), 'changed': to_uint8(changed, (0, 1))}
     return {'values': shown, 'images': images}
+
+  def refine_both(variables, batch):
+    return with_images(refine_step(variables, batch))
 
   refine_names = networks.refine_inputs(composing)
   run_coarse = parallel.predict_split(coarse_step)
@@ -88,11 +100,31 @@ def make_steps(
   def refine(batch, control_points, predicted):
     if png_round_trip:
       whole = jax.tree.map(parallel.unshard, predicted)
-      predicted = parallel.shard(engine.png_round_trip(whole))
+      predicted = parallel.shard(engine.as_released(whole))
     points = parallel.shard({'control_points': control_points})
     everything = {**batch, **points, **predicted}
     return run_refine(
       refine_variables, {x: everything[x] for x in refine_names}
     )
 
-  return DeviceSteps(coarse, refine)
+  if matching == 'host':
+    return DeviceSteps(coarse, refine)
+  whole_step = networks.pure_whole(
+    first, second, dtype=dtype, composing=composing
+  )
+
+  def whole_both(variables, batch):
+    values = whole_step(variables, batch)
+    found = {name: values[name] for name in ('control_points', 'reason')}
+    return with_images(values) | found
+
+  run_whole = parallel.predict_split(whole_both)
+  whole_names = networks.whole_inputs(composing)
+
+  def whole(batch):
+    names = [name for name in whole_names if name in batch]
+    return run_whole(
+      (coarse_variables, refine_variables), {x: batch[x] for x in names}
+    )
+
+  return DeviceSteps(coarse, refine, whole)

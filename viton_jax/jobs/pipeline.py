@@ -20,6 +20,7 @@ import numpy as np
 
 from viton_jax import metrics
 from viton_jax.geometry import prediction
+from viton_jax.geometry.device import REASONS
 from viton_jax.jobs.device_steps import DeviceSteps
 from viton_jax.jobs.workers import Loaded, Pool
 from viton_jax.runtime import parallel
@@ -170,11 +171,23 @@ def run(
       for name in ('fetch', 'write', 'masks')
     )
     # On an error nothing more is fetched or written.
-    stack.callback(lambda: [future.cancel() for future in writing])
+    stack.callback(
+      lambda: [future.cancel() for both in writing for future in both]
+    )
+
+    def fetch(refined, group, matches):
+      ready = fetcher.submit(_await, refined, clock)
+      fetched = fetcher.submit(
+        _fetch, refined, group, matches, with_steps=with_steps
+      )
+      writing.append((ready, writer.submit(lambda: write(fetched.result()))))
 
     def start(group):
       batch = parallel.shard(stack_examples(group, batch_size))
       clock.handed_over()
+      if steps.whole:
+        fetch(steps.whole(batch), group, None)
+        return
       predicted = steps.coarse(batch)
       matches = masks.submit(_match, predicted['mask'], group, pool, clock)
       started.append(_Started(group, batch, predicted, matches))
@@ -189,15 +202,17 @@ def run(
       points = parallel.pad({'control_points': points}, batch_size)
       clock.handed_over()
       refined = steps.refine(one.batch, points['control_points'], one.predicted)
-      fetched = fetcher.submit(
-        _fetch, refined, one, matches, clock, with_steps=with_steps
-      )
-      writing.append(writer.submit(lambda: write(fetched.result())))
+      fetch(refined, one.group, matches)
 
     def written(at_most):
       while len(writing) > at_most:
+        ready, done = writing.popleft()
+        # What the devices have still to compute is not the disk's time.
+        with clock.waiting('device'):
+          ready.result()
         with clock.waiting('writing'):
-          yield writing.popleft().result()
+          count = done.result()
+        yield count
 
     batches = good_batches(
       read_ahead(items, pool, batch_size, clock, stop), batch_size
@@ -208,7 +223,8 @@ def run(
         lost = [
           PairResult(one.name, one.pair, reason=one.reason) for one in failed
         ]
-        writing.append(writer.submit(write, lost))
+        done = writer.submit(write, lost)
+        writing.append((done, done))
       if group:
         if not compiled:
           compile_steps(steps, group, batch_size)
@@ -229,8 +245,11 @@ def compile_steps(
 ) -> None:
   """Runs everything once and drops the result."""
   batch = parallel.shard(stack_examples(group, batch_size))
-  points = np.stack([prediction.no_points()] * batch_size)
-  refined = steps.refine(batch, points, steps.coarse(batch))
+  if steps.whole:
+    refined = steps.whole(batch)
+  else:
+    points = np.stack([prediction.no_points()] * batch_size)
+    refined = steps.refine(batch, points, steps.coarse(batch))
   jax.block_until_ready(refined)
   if any(one.truth is not None for one in group):
     _compare(parallel.unshard(refined['values']), group)
@@ -296,23 +315,38 @@ def _match(mask, group, pool: Pool, clock: Clock) -> list[futures.Future]:
   ]
 
 
-def _fetch(
-  refined, one: _Started, matches, clock: Clock, *, with_steps: bool
-) -> list[PairResult]:
-  """Brings what is wanted of a finished batch from the devices."""
+def _await(refined, clock: Clock) -> None:
   jax.block_until_ready(refined)
   clock.ready()
+
+
+def _fetch(
+  refined, group: list[Loaded], matches, *, with_steps: bool
+) -> list[PairResult]:
+  """Brings what is wanted of a finished batch from the devices.
+
+  Args:
+    refined: what `DeviceSteps.refine` or `whole` gave.
+    group: the pairs.
+    matches: of each pair, see `Pool.match`; None: they are in `refined`.
+    with_steps: see `run`.
+  """
+  if matches is None:
+    points, reasons = (
+      parallel.unshard(refined[name]) for name in ('control_points', 'reason')
+    )
+    matches = [(x, REASONS[i]) for x, i in zip(points, reasons, strict=True)]
   images = dict(refined['images'])
   images['result'] = images.pop('output')
   if not with_steps:
     images = {'result': images['result']}
   images = parallel.unshard(images)
-  compared = [None] * len(one.group)
-  if any(item.truth is not None for item in one.group):
-    compared = _compare(parallel.unshard(refined['values']), one.group)
+  compared = [None] * len(group)
+  if any(item.truth is not None for item in group):
+    compared = _compare(parallel.unshard(refined['values']), group)
   results = []
   for i, (item, (points, reason)) in enumerate(
-    zip(one.group, matches, strict=True)
+    zip(group, matches, strict=False)
   ):
     columns = {}
     if not reason:

@@ -13,7 +13,7 @@ import jax
 
 from input_pipeline.layouts import open_layout
 from viton_jax import checkpoints, errors
-from viton_jax.choices import Composition, DType, ImageFormat
+from viton_jax.choices import Composition, DType, ImageFormat, Matching
 from viton_jax.errors import InputError
 from viton_jax.jobs import (
   device_steps,
@@ -24,7 +24,7 @@ from viton_jax.jobs import (
   workers,
   writers,
 )
-from viton_jax.networks import default_composition
+from viton_jax.networks import check_matching, default_composition
 from viton_jax.runtime import compile_cache, environment, parallel, progress
 
 PROCESSES_FROM = 500  # Pairs; starting processes takes seconds.
@@ -45,8 +45,9 @@ class Options:
     refine_checkpoint: the refinement network's where it lies elsewhere.
     dtype: of the convolutions.
     composition: see `networks.pure_steps`; None: by the checkpoint's fidelity.
+    matching: see `engine.matching_of`.
     batch_size: over all devices of this process; None: by the platform.
-    png_round_trip: see `engine.TryOn`.
+    png_round_trip: see `engine.match_on_host`.
     output: an image format, or 'tfrecord'.
     quality: 1..100 of jpeg and webp; None: the format's default.
     record_format: of images in TFRecords.
@@ -67,6 +68,7 @@ class Options:
   refine_checkpoint: str | None = None
   dtype: DType = 'float32'
   composition: Composition | None = None
+  matching: Matching = 'auto'
   batch_size: int | None = None
   png_round_trip: bool = False
   output: str = 'png'
@@ -129,7 +131,13 @@ def run(options: Options) -> int:
   print(layout.found)
   names = folder.unique_pairs(layout.pairs)
   composing = options.composition or default_composition(networks[0].fidelity)
-  options = dataclasses.replace(options, composition=composing)
+  options = dataclasses.replace(
+    options,
+    composition=composing,
+    matching=check_matching(
+      options.matching, png_round_trip=options.png_round_trip
+    ),
+  )
   settings = settings_of(options, layout, names)
   if options.dry_run:
     return _dry_run(options, layout, networks, names, shard)
@@ -140,6 +148,7 @@ def run(options: Options) -> int:
     *networks,
     dtype=options.dtype,
     composing=composing,
+    matching=options.matching,
     png_round_trip=options.png_round_trip,
   )
   work = workers.work_of(layout, networks[0])
@@ -236,6 +245,7 @@ def settings_of(options, layout, names) -> dict:
     'png_round_trip': options.png_round_trip,
     'dtype': options.dtype,
     'composition': options.composition,
+    'matching': options.matching,
     'output': options.output,
     'quality': options.quality,
     'record_format': options.record_format,

@@ -10,7 +10,7 @@ import numpy as np
 from input_pipeline.layouts.label_maps import settle_garment
 from input_pipeline.sample import Sample
 from viton_jax import errors, networks
-from viton_jax.choices import Composition
+from viton_jax.choices import Composition, Matching
 from viton_jax.errors import InputError
 from viton_jax.io.photos import read_photo
 from viton_jax.labels import GARMENT_LABEL
@@ -69,6 +69,7 @@ def try_on(
   parse: Photo | None = None,
   refine_checkpoint: str | os.PathLike | None = None,
   composition: Composition | None = None,
+  matching: Matching = 'auto',
   labels: str = 'lip',
   garment_mask: Photo | None = None,
   person_index: int = 0,
@@ -96,6 +97,7 @@ def try_on(
     refine_checkpoint: the refinement network where it lies elsewhere.
     composition: 'changes': the photo stays where nothing changes; 'whole': all
       of the frame is the networks' image; None: by the checkpoint.
+    matching: of 'viton': 'host', 'device' or 'auto', see `engine.matching_of`.
     labels: what a parse file's numbers mean: 'lip', 'cihp' or 'atr'.
     garment_mask: (hg, wg) bool or an image file, light on the garment; None:
       found in the photo.
@@ -117,7 +119,11 @@ def try_on(
   loaded = None
   if method == 'viton':
     loaded = networks.load(
-      checkpoint, refine_checkpoint, composing=composition, workers=1
+      checkpoint,
+      refine_checkpoint,
+      composing=composition,
+      matching=matching,
+      workers=1,
     )
   photo, _ = read_photo(person, 'person')
   cloth, opacity = read_photo(garment, 'garment')

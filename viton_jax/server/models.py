@@ -75,7 +75,11 @@ def load(settings: Settings) -> Models:
   loaded = None
   if not settings.paste_only:
     loaded = dataclasses.replace(
-      networks.load(settings.checkpoint, settings.refine_checkpoint),
+      networks.load(
+        settings.checkpoint,
+        settings.refine_checkpoint,
+        matching=settings.matching,
+      ),
       max_batch=settings.max_batch,
     )
   pose = None if settings.pose_model else remote.pose_server()

@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 
+from viton_jax.choices import Matching
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -13,6 +15,7 @@ class Settings:
       project.
     paste_only: no networks; garments are pasted.
     refine_checkpoint: of the refinement network where it lies elsewhere.
+    matching: where garments are matched, see `engine.matching_of`.
     pose_model: see `perception.choose_pose`; None: the default, if it is there.
     parser: see `perception.choose_parser`; None: the default.
     models_dir: where models' files are.
@@ -37,6 +40,7 @@ class Settings:
   checkpoint: str | None = None
   paste_only: bool = False
   refine_checkpoint: str | None = None
+  matching: Matching = 'auto'
   pose_model: str | None = None
   parser: str | None = None
   models_dir: str | None = None

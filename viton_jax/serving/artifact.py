@@ -15,8 +15,8 @@ or, from arrays in a file to arrays in a file:
       --outputs tried.npz
 
 `python -m viton_jax.export` writes the folder; docs/serving.md says what is in
-it and what must be installed. `engine.TryOn` runs its two programs and the
-matching between them, as it runs the networks of checkpoints.
+it and what must be installed. `engine.TryOn` runs its program as it runs the
+networks of checkpoints.
 """
 
 import argparse
@@ -38,14 +38,14 @@ import safetensors.numpy
 from viton_jax import engine, errors
 from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
+from viton_jax.representation import from_labels
 
 FORMAT = 'viton_jax try-on'
-FORMAT_VERSION = 2
-_READ_VERSIONS = (1, 2)  # Version 1 knew VITON's own composition alone.
+FORMAT_VERSION = 3
+# Versions 1 and 2 have two programs, between which the host matches; version 1
+# knew VITON's own composition alone.
+_READ_VERSIONS = (1, 2, 3)
 MANIFEST = 'manifest.json'
-# A coordinate from which no pose box reaches the image; see `_from_parse`.
-_OUTSIDE = -1000.0
-_CELL_PX = 16  # `body` has one value for so many pixels a side.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,22 +55,22 @@ class TryOnArtifact:
   Attributes:
     path: its folder.
     manifest: what manifest.json says.
-    programs: its two programs, to be called with all inputs.
+    program: to be called with all inputs.
   """
 
   path: pathlib.Path
   manifest: dict[str, Any]
-  programs: engine.TryOn
+  program: engine.TryOn
 
   @property
   def size(self) -> tuple[int, int]:
     """(height, width) of all images."""
-    return self.programs.size
+    return self.program.size
 
   @property
   def fidelity(self) -> Fidelity:
     """'fixed' or 'original'."""
-    return self.programs.fidelity
+    return self.program.fidelity
 
   def __call__(self, inputs: Mapping[str, np.ndarray]) -> engine.TryOnBatch:
     """Tries on b pairs.
@@ -79,10 +79,9 @@ class TryOnArtifact:
     few sizes; the first call of each takes seconds.
 
     Args:
-      inputs: the arrays that `manifest['inputs']` describes. `parse` (b, h, w)
-        uint8, LIP-20 labels, may stand for `head_mask`, `body` and
-        `pose_limit`: they are then made from it as `working_example` makes
-        them of photos that have the working size.
+      inputs: the arrays that `manifest['inputs']` describes. Where that is from
+        before format version 3, `parse` (b, h, w) uint8, LIP-20 labels, may
+        stand for `head_mask`, `body` and `pose_limit`.
 
     Returns:
       The try-on, images as uint8.
@@ -90,10 +89,10 @@ class TryOnArtifact:
     Raises:
       InputError: an array is missing or has a wrong shape, dtype or value.
     """
-    return self.programs(self.checked(inputs))
+    return self.program(self.checked(inputs))
 
   def checked(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays that the programs need, after all checks."""
+    """The arrays that the program needs, after all checks."""
     return checked_inputs(self.manifest, inputs)
 
 
@@ -118,24 +117,55 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
       f'{path}: was exported for {", ".join(manifest["platforms"])}, but '
       f'JAX runs on {platform} here; set JAX_PLATFORMS=cpu.'
     )
-  return TryOnArtifact(
-    path=path,
-    manifest=manifest,
-    programs=engine.TryOn(
-      size=(manifest['height'], manifest['width']),
-      fidelity=manifest['fidelity'],
-      coarse=_program(path, 'coarse', manifest),
-      refine=_program(path, 'refine', manifest),
-      max_batch=engine.bucket(max_batch),
-    ),
-  )
+  try:
+    run = _runner(path, manifest)
+    return TryOnArtifact(
+      path=path,
+      manifest=manifest,
+      program=engine.TryOn(
+        size=(manifest['height'], manifest['width']),
+        fidelity=manifest['fidelity'],
+        run=run,
+        max_batch=engine.bucket(max_batch),
+      ),
+    )
+  except (KeyError, TypeError, AttributeError) as error:
+    raise InputError(
+      f'{path / MANIFEST}: lacks what a {FORMAT} has ({error!r}); copy the '
+      'exported folder again.'
+    ) from error
 
 
-def _program(path, name, manifest):
+def _runner(path, manifest):
+  """`engine.TryOn.run` of an exported folder."""
+  if manifest['format_version'] >= 3:
+    program = manifest['program']
+    weights = {
+      name: _weights(path, file, manifest)
+      for name, file in program['weights'].items()
+    }
+    whole = _program(path, program, list(manifest['inputs']), weights, manifest)
+    return engine.match_on_device(whole, manifest['reasons'])
+  halves = [
+    _program(
+      path,
+      program,
+      program['inputs'],
+      _weights(path, program['weights'], manifest),
+      manifest,
+    )
+    for program in (manifest['programs'][x] for x in ('coarse', 'refine'))
+  ]
+  return engine.match_on_host(*halves, fidelity=manifest['fidelity'])
+
+
+def _weights(path, file, manifest):
+  return read_weights(read_checked(path, file, manifest), path / file)
+
+
+def _program(path, program, wanted, weights, manifest):
   """A function from a batch to what a program makes of it, on the device."""
-  program = manifest['programs'][name]
   code = read_checked(path, program['file'], manifest)
-  data = read_checked(path, program['weights'], manifest)
   try:
     exported = export.deserialize(bytearray(code))
   except Exception as error:  # Flatbuffers and MLIR have their own kinds.
@@ -146,8 +176,7 @@ def _program(path, name, manifest):
       'again with a JAX of about the same age.'
     ) from error
   call = jax.jit(exported.call)
-  weights = jax.device_put(read_weights(data, path / program['weights']))
-  wanted = program['inputs']
+  weights = jax.device_put(weights)
   return lambda batch: call(weights, {key: batch[key] for key in wanted})
 
 
@@ -224,7 +253,7 @@ def digest(data: bytes) -> str:
 def checked_inputs(
   manifest: dict[str, Any], inputs: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-  """Checks a batch against a manifest and completes it from `parse`.
+  """Checks a batch against a manifest; completes an old one's from `parse`.
 
   Returns:
     All arrays of `manifest['inputs']`.
@@ -233,12 +262,14 @@ def checked_inputs(
     InputError: an array is missing or has a wrong shape, dtype or value.
   """
   specs = manifest['inputs']
-  instead = manifest['from_parse']
   inputs = {name: np.asarray(value) for name, value in inputs.items()}
-  from_parse = 'parse' in inputs and not any(
-    name in inputs for name in instead['replaces']
+  instead = manifest.get('from_parse')  # Of two programs alone.
+  from_parse = (
+    instead is not None
+    and 'parse' in inputs
+    and not any(name in inputs for name in instead['replaces'])
   )
-  if from_parse:
+  if instead and from_parse:
     names = [name for name in specs if name not in instead['replaces']]
     specs = {name: specs[name] for name in names} | {'parse': instead}
   count = None
@@ -268,35 +299,15 @@ def checked_inputs(
         f'within {low:g} and {high:g}: {spec["what"]}.'
       )
   if from_parse:
-    inputs |= _from_parse(inputs, manifest)
+    made = from_labels(
+      inputs['parse'], inputs['keypoints'], fidelity=manifest['fidelity']
+    )
+    inputs |= {name: np.asarray(value) for name, value in made.items()}
   return {name: inputs[name] for name in manifest['inputs']}
 
 
 def _shape(spec):
   return f'({", ".join(map(str, spec["shape"]))})'
-
-
-def _from_parse(inputs, manifest):
-  """What `working_example` makes of photos that have the working size."""
-  parse, keypoints = inputs['parse'], inputs['keypoints']
-  b, h, w = parse.shape
-  is_head = np.isin(parse, manifest['from_parse']['head_labels'])
-  is_body = ((parse != 0) & ~is_head).astype(np.float32)
-  cells = is_body.reshape(b, h // _CELL_PX, _CELL_PX, w // _CELL_PX, _CELL_PX)
-  made = {
-    'head_mask': is_head.astype(np.uint8) * np.uint8(255),
-    'body': cells.mean(axis=(2, 4), dtype=np.float32),
-  }
-  if manifest['fidelity'] == 'original':
-    # VITON's released code truncates coordinates, and places a missing joint
-    # where it draws nothing.
-    missing = keypoints[..., 2] <= 0
-    keypoints = keypoints.copy()
-    keypoints[..., :2] = np.trunc(keypoints[..., :2])
-    keypoints[missing] = _OUTSIDE, _OUTSIDE, 1
-    made['keypoints'] = keypoints
-    made['pose_limit'] = np.tile(np.array([w, h], np.float32), (b, 1))
-  return made
 
 
 def read_npz(path: str | pathlib.Path) -> dict[str, np.ndarray]:

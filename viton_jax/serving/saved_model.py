@@ -1,18 +1,16 @@
 """The try-on as a SavedModel, for TensorFlow Serving.
 
-The one file of serving that imports TensorFlow. Three signatures:
+The one file of serving that imports TensorFlow. Two signatures of the arrays of
+`programs.describe_inputs`, any number of pairs:
 
-    coarse           photos, keypoints, masks -> mask and coarse, float32
-    refine           these, control_points and inputs -> uint8 images
-    serving_default  both at once, where control_points are known beforehand
+    serving_default  -> output, control_points and reason
+    images           -> all that `programs.function` gives
 
-Between `coarse` and `refine` the client finds the control points, with
-`viton_jax.geometry.prediction.match`: no TensorFlow operation does that.
+They are one program: what a client does not ask for is not sent.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
-import functools
 import pathlib
 
 import jax
@@ -25,8 +23,9 @@ import tensorflow as tf
 
 from viton_jax import engine
 from viton_jax.checkpoints import Checkpoint
-from viton_jax.choices import Composition, DType, Fidelity
-from viton_jax.serving import programs
+from viton_jax.choices import Composition, DType
+from viton_jax.errors import InputError
+from viton_jax.serving import artifact, programs
 
 FOLDER = 'savedmodel'
 _VERSION = '1'  # TensorFlow Serving serves the largest number.
@@ -47,10 +46,9 @@ max_enqueued_batches { value: 64 }
 class _Module(tf.Module):
   """What is saved: the networks' weights and the signatures."""
 
-  weights: list
-  coarse: Callable
-  refine: Callable
-  both: Callable
+  weights: dict
+  images: Callable
+  try_on: Callable
 
 
 def write(
@@ -68,60 +66,37 @@ def write(
     dtype: 'float32' or 'bfloat16', of the convolutions.
     composing: see `networks.pure_steps`.
   """
-  first, _ = networks
-  inputs = programs.describe_inputs(
-    first.size, first.fidelity, composing=composing
-  )
-  specs = inputs | programs.describe_between(first.size)
+  specs = programs.describe_inputs(networks[0].size)
   module = _Module()
-  module.weights = [
-    jax.tree.map(tf.Variable, programs.weights_of(network))
-    for network in networks
-  ]
-  names: dict[str, list[str]] = {}
-  for (name, function), weights in zip(
-    programs.functions(*networks, dtype=dtype, composing=composing).items(),
-    module.weights,
-    strict=True,
-  ):
-    names[name] = programs.input_names(name, composing, first.fidelity)
-    converted = _convert(function, weights, specs, names[name])
-    with _without_shape_assertions():
-      setattr(module, name, _signature(converted, specs, names[name]))
-
-  def both(**arrays):
-    # Calls the two signatures, so that their programs are stored once.
-    predicted = module.coarse(**{x: arrays[x] for x in names['coarse']})
-    arrays |= predicted
-    return module.refine(**{x: arrays[x] for x in names['refine']})
-
-  wanted = {*names['coarse'], *names['refine']} - {'mask', 'coarse'}
-  module.both = _signature(both, specs, sorted(wanted))
-  tf.saved_model.save(
-    module,
-    str(folder / FOLDER / _VERSION),
-    signatures={
-      'coarse': module.coarse,
-      'refine': module.refine,
-      'serving_default': module.both,
-    },
-  )
-  (folder / 'batching_parameters.txt').write_text(_BATCHING)
-
-
-def _convert(function, weights, specs, names) -> Callable:
-  """The JAX function as a TensorFlow one of named arrays."""
+  module.weights = jax.tree.map(tf.Variable, programs.weights_of(*networks))
   shapes = {
-    name: f'({", ".join(map(str, specs[name]["shape"]))})' for name in names
+    name: f'({", ".join(map(str, spec["shape"]))})'
+    for name, spec in specs.items()
   }
   converted = jax2tf.convert(
-    function,
+    programs.function(*networks, dtype=dtype, composing=composing),
     # A dict of shapes for a dict of arrays, as its documentation has it.
     polymorphic_shapes=[None, shapes],  # pyright: ignore[reportArgumentType]
     with_gradient=False,
     native_serialization_platforms=programs.PLATFORMS,
   )
-  return lambda **arrays: converted(weights, arrays)
+  with _without_shape_assertions():
+    module.images = _signature(
+      lambda **arrays: converted(module.weights, arrays), specs
+    )
+
+  def try_on(**arrays):
+    # Calls the other signature, so that the program is stored once.
+    images = module.images(**arrays)
+    return {x: images[x] for x in ('output', 'control_points', 'reason')}
+
+  module.try_on = _signature(try_on, specs)
+  tf.saved_model.save(
+    module,
+    str(folder / FOLDER / _VERSION),
+    signatures={'images': module.images, 'serving_default': module.try_on},
+  )
+  (folder / 'batching_parameters.txt').write_text(_BATCHING)
 
 
 @contextlib.contextmanager
@@ -140,65 +115,73 @@ def _without_shape_assertions() -> Iterator[None]:
     shape_poly.shape_assertion = original
 
 
-def _signature(function, specs, names):
+def _signature(function, specs):
   return tf.function(function, autograph=False).get_concrete_function(
     **{
-      name: tf.TensorSpec(
-        [None, *specs[name]['shape'][1:]], specs[name]['dtype'], name=name
-      )
-      for name in names
+      name: tf.TensorSpec([None, *spec['shape'][1:]], spec['dtype'], name=name)
+      for name, spec in specs.items()
     }
   )
 
 
-def load(
-  folder: pathlib.Path, size: tuple[int, int], fidelity: Fidelity
-) -> engine.TryOn:
-  """Loads the SavedModel; the try-on that a client of it makes.
-
-  Args:
-    folder: of the export.
-    size: (height, width) of all images.
-    fidelity: 'fixed' or 'original'.
-  """
-  loaded = tf.saved_model.load(str(folder / FOLDER / _VERSION))
-  return engine.TryOn(
-    size=size,
-    fidelity=fidelity,
-    coarse=functools.partial(_call, loaded, 'coarse'),
-    refine=functools.partial(_call, loaded, 'refine'),
-  )
-
-
-def _call(loaded, name, arrays):
-  signature = loaded.signatures[name]
-  wanted = signature.structured_input_signature[1]
-  given = {key: tf.constant(arrays[key]) for key in wanted}
-  return {key: value.numpy() for key, value in signature(**given).items()}
-
-
 def check(
-  folder: pathlib.Path, batch: dict[str, np.ndarray], first: Checkpoint
+  folder: pathlib.Path, batch: Mapping[str, np.ndarray]
 ) -> engine.TryOnBatch:
-  """Loads the SavedModel and calls it in both ways.
+  """Loads the SavedModel and calls both signatures.
 
   Args:
     folder: of the export.
     batch: the arrays of the manifest's inputs.
-    first: the encoder-decoder.
 
   Returns:
-    The try-on of `batch` by `coarse` and `refine`.
+    The try-on of `batch` by `images`.
 
   Raises:
-    RuntimeError: `serving_default` gives other images.
+    InputError: see `load`.
+    RuntimeError: `serving_default` gives another picture.
   """
-  tried = load(folder, first.size, first.fidelity)(batch)
-  loaded = tf.saved_model.load(str(folder / FOLDER / _VERSION))
-  points = {'control_points': tried.control_points}
-  at_once = _call(loaded, 'serving_default', batch | points)
-  for name, image in at_once.items():
-    apart = np.abs(image.astype(int) - getattr(tried, name).astype(int))
-    if apart.max() > 1:
-      raise RuntimeError(f'serving_default and refine differ in {name}')
+  tried = load(folder)(batch)
+  answer = _read(folder).signatures['serving_default'](
+    **{name: tf.constant(value) for name, value in batch.items()}
+  )
+  apart = answer['output'].numpy().astype(int) - tried.output.astype(int)
+  if np.abs(apart).max() > 1:
+    raise RuntimeError('serving_default and images differ')
   return tried
+
+
+def load(folder: pathlib.Path) -> engine.TryOn:
+  """Loads the SavedModel; the try-on that its signature `images` makes.
+
+  Args:
+    folder: of the export.
+
+  Raises:
+    InputError: no such folder, or a file of it is missing or was changed.
+  """
+  manifest = artifact.read_manifest(folder)
+  for name in manifest['files']:
+    if name.startswith(f'{FOLDER}/'):
+      artifact.read_checked(folder, name, manifest)
+  loaded = _read(folder)
+
+  def whole(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    given = {name: tf.constant(batch[name]) for name in manifest['inputs']}
+    images = loaded.signatures['images'](**given)
+    return {x: value.numpy() for x, value in images.items()}
+
+  return engine.TryOn(
+    size=(manifest['height'], manifest['width']),
+    fidelity=manifest['fidelity'],
+    run=engine.match_on_device(whole, manifest['reasons']),
+  )
+
+
+def _read(folder):
+  try:
+    return tf.saved_model.load(str(folder / FOLDER / _VERSION))
+  except (OSError, tf.errors.OpError) as error:
+    raise InputError(
+      f'{folder / FOLDER}: TensorFlow cannot read it '
+      f'({str(error).splitlines()[0]}); export again.'
+    ) from error
