@@ -102,7 +102,7 @@ def test_python_2_pickle(tmp_path):
 
 @pytest.mark.parametrize('protocol', range(6))
 def test_arrays_and_containers_of_every_protocol(tmp_path, protocol):
-  value = {'a': [np.arange(6.0).reshape(2, 3), {1, 2}, np.float64(3), (4,)]}
+  value = {'a': [np.arange(6.0).reshape(2, 3), np.float64(3), (4,)]}
   path = tmp_path / 'pose.pkl'
   path.write_bytes(pickle.dumps(value, protocol=protocol))
   got = poses.read_pose_pickle(path)['a']
