@@ -17,6 +17,7 @@ from input_pipeline.layouts import (
   viton,
 )
 from viton_jax.errors import InputError, shown
+from viton_jax.io import files as io_files
 from viton_jax.labels import LABEL_SETS, NUM_KEYPOINTS, NUM_LABELS
 
 
@@ -65,13 +66,7 @@ def read_people(
 
 
 def _check_there(path: pathlib.Path) -> None:
-  try:
-    with path.open('rb'):
-      pass
-  except OSError as error:
-    raise InputError(
-      f'{path}: cannot be read ({error.strerror}); check the name'
-    ) from error
+  io_files.check_regular(path, 'file', limit=io_files.MAX_TABLE_BYTES)
 
 
 def decode_people(

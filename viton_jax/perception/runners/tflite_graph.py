@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from viton_jax.io import finite
 from viton_jax.perception.runners import frozen_graph, tflite_file
 from viton_jax.perception.runners.graphdef import GraphError, operations_fit
 from viton_jax.perception.runners.tflite_file import (
@@ -66,8 +67,8 @@ def build(
     value = constants[number]
     if value.dtype.kind == 'f':
       value = value.astype(np.float32)
-      if not np.isfinite(value).all():
-        raise GraphError('some of its weights are not finite')
+      if finite.first_not_finite([(str(number), value)]) is not None:
+        raise GraphError(f'its weights {number} are not finite')
       weights[str(number)] = value
     else:
       fixed[number] = value
