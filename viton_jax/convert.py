@@ -63,6 +63,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
   arguments = parse_arguments()
+  errors.clean_up_on_sigterm()
   begin = time.monotonic()
   if arguments.tf1_checkpoint:
     found = list(read_tf1(arguments.tf1_checkpoint).values())

@@ -11,8 +11,12 @@ import errno
 import io
 import os
 import reprlib
+import signal
 import sys
+import threading
 from typing import Any
+
+from viton_jax import startup
 
 EXIT_OK = 0
 EXIT_BAD_INPUT = 2
@@ -97,6 +101,8 @@ def run(main: Callable[[], int | None]) -> None:
     main: takes no arguments; returns an exit code, or None for success.
   """
   output = _guard_streams()
+  if startup.is_importing():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
   try:
     code = main()
   except InputError as error:
@@ -115,6 +121,12 @@ def run(main: Callable[[], int | None]) -> None:
       raise
     code = error.code
   sys.exit(_flushed(output, code or EXIT_OK))
+
+
+def clean_up_on_sigterm() -> None:
+  """Makes SIGTERM end a command as Ctrl-C does: temporary folders go."""
+  if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _sentence(error: OSError) -> str:

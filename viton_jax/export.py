@@ -97,6 +97,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
   arguments = parse_arguments()
+  errors.clean_up_on_sigterm()
   formats = arguments.format.split(',')
   for name in formats:
     if name not in FORMATS:
@@ -138,7 +139,8 @@ def main() -> int:
       )
       written = time.monotonic()
       print(f'exported in {written - begin:.1f} s')
-      batch, live = try_on_live(arguments, pair[0], composing)
+      batch, live, floats = try_on_live(arguments, pair[0], composing)
+      compare_floats(floats, artifact.load(partial), batch)
       compare(live, run_fresh(partial, batch), 'stablehlo, fresh process')
       if 'savedmodel' in formats:
         from viton_jax.serving import saved_model  # Needs TensorFlow.
@@ -295,8 +297,9 @@ def drawn_batch(
 
 def try_on_live(
   arguments: argparse.Namespace, first: Checkpoint, composing: Composition
-) -> tuple[dict, engine.TryOnBatch]:
-  """The comparison's batch, and the live model's try-on of it as uint8."""
+) -> tuple[dict, engine.TryOnBatch, dict[str, np.ndarray]]:
+  """The comparison's batch, the live model's try-on of it as uint8, and what
+  its first half gives, as float32."""
   batch = drawn_batch(first.size, first.fidelity, composing=composing)
   try_on = networks.load(
     arguments.checkpoint,
@@ -304,7 +307,8 @@ def try_on_live(
     dtype=arguments.dtype,
     composing=composing,
   )
-  return batch, engine.levels_of(try_on(batch))
+  floats = {name: np.asarray(x) for name, x in try_on.coarse(batch).items()}
+  return batch, engine.levels_of(try_on(batch)), floats
 
 
 def run_fresh(folder: pathlib.Path, batch: dict) -> engine.TryOnBatch:
@@ -329,6 +333,36 @@ def run_fresh(folder: pathlib.Path, batch: dict) -> engine.TryOnBatch:
     tried = artifact.read_npz(outputs)
   failures = [str(x) or None for x in tried.pop('failures')]
   return engine.TryOnBatch(**tried, failures=failures)
+
+
+def compare_floats(
+  live: dict[str, np.ndarray],
+  exported: artifact.TryOnArtifact,
+  batch: dict,
+) -> None:
+  """Compares what the first program gives before it is rounded.
+
+  A NaN and an image that is black are one picture when they are rounded.
+
+  Raises:
+    InputError: the live model gives what is no number.
+    RuntimeError: they differ, which would be a defect of ours.
+  """
+  tried = exported.programs.coarse(batch)
+  for name, values in live.items():
+    if not np.isfinite(values).all():
+      raise InputError(
+        f'--checkpoint: the networks give {name} that is not finite; give '
+        'another checkpoint.'
+      )
+    apart = np.abs(values - np.asarray(tried[name]))
+    # In [-1, 1]; NaN is not below.
+    share = 1 - (apart <= TOLERANCE / 127.5).mean()
+    if share > _MANY:
+      raise RuntimeError(
+        f'{name}: {100 * share:.2f} % of the exported values differ from the '
+        'live model; nothing was written.'
+      )
 
 
 def compare(

@@ -23,6 +23,10 @@ from viton_jax.models.encoder_decoder import NUM_DOWNSAMPLES
 from viton_jax.models.shapes import abstract_variables
 
 CHECKSUMS, OWN_CHECKSUM = 'crc32c', 'crc32c_of_metadata'
+_FIELDS = {
+  *('network', 'features', 'fidelity', 'height', 'width', 'step', 'config'),
+  *(CHECKSUMS, OWN_CHECKSUM),
+}
 _MAX_FEATURES = 1024
 _MAX_SIDE = 1 << 14
 _MAX_DOWNSAMPLES = 12
@@ -56,7 +60,8 @@ def with_checksums(metadata: Mapping[str, Any], state: Any) -> dict[str, Any]:
     state: a tree of arrays, each whole on this process's devices.
   """
   sums = {name: checksum(leaf) for name, leaf in named_leaves(state)}
-  metadata = json.loads(json.dumps(metadata)) | {CHECKSUMS: sums}
+  # As it will be read: tuples are lists to JSON.
+  metadata = json.loads(json.dumps({**metadata, CHECKSUMS: sums}))
   return metadata | {OWN_CHECKSUM: _checksum_of_json(metadata)}
 
 
@@ -73,6 +78,12 @@ def check_metadata(
   if own is not None and own != _checksum_of_json(rest):
     raise InputError(
       f'{shown(path)}: its metadata are not what was written; {_REMEDY}'
+    )
+  unknown = sorted(metadata.keys() - _FIELDS)
+  if unknown:
+    raise InputError(
+      f'{shown(path)}: its metadata have {shown(unknown)}, which is nothing of '
+      'ours; give a checkpoint that this version of viton_jax reads.'
     )
   wrong = next(
     (

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from viton_jax.checkpoints import checking
-from viton_jax.checkpoints.checkpoint import Checkpoint
+from viton_jax.checkpoints.checkpoint import Checkpoint, describe
 from viton_jax.errors import InputError, shown
 from viton_jax.io import files, storage, structured
 
@@ -26,19 +26,19 @@ def write(checkpoint: Checkpoint, path: str | pathlib.Path) -> None:
   """Writes a network; the file is there whole or not at all."""
   flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
   tensors = {name: np.ascontiguousarray(value) for name, value in flat.items()}
-  metadata = {
-    'format': _FORMAT,
-    'network': checkpoint.network,
-    'features': str(checkpoint.features),
-    'fidelity': checkpoint.fidelity,
-    'height': str(checkpoint.size[0]),
-    'width': str(checkpoint.size[1]),
-    'step': str(checkpoint.step),
-    'config': json.dumps(checkpoint.config, sort_keys=True),
-    checking.CHECKSUMS: json.dumps(
-      {name: checking.checksum(value) for name, value in tensors.items()},
-      sort_keys=True,
-    ),
+  described = describe(
+    checkpoint.network,
+    features=checkpoint.features,
+    fidelity=checkpoint.fidelity,
+    size=checkpoint.size,
+    step=checkpoint.step,
+    config=checkpoint.config,
+  )
+  described = checking.with_checksums(described, checkpoint.variables)
+  metadata = {'format': _FORMAT} | {
+    # Text alone may stand there.
+    name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    for name, value in described.items()
   }
   storage.write_file(pathlib.Path(path), save(tensors, metadata))
 
@@ -77,13 +77,11 @@ def read(path: str | os.PathLike) -> Checkpoint:
   try:
     variables = traverse_util.unflatten_dict(flat, sep='/')
     described: dict[str, Any] = {
-      name: int(metadata[name])
-      for name in ('features', 'height', 'width', 'step')
-    }
-    described |= {name: metadata[name] for name in ('network', 'fidelity')}
-    described |= {
-      name: structured.parse_json(metadata[name]) if name in metadata else {}
-      for name in ('config', checking.CHECKSUMS)
+      name: text
+      if name in ('network', 'fidelity')
+      else structured.parse_json(text)
+      for name, text in metadata.items()
+      if name != 'format'
     }
   # Two names of which one is a folder of the other: AttributeError, TypeError.
   except (KeyError, ValueError, TypeError, AttributeError) as error:

@@ -25,13 +25,14 @@ import time
 import numpy as np
 
 from input_pipeline.formats.record_files import index_records
-from viton_jax.errors import InputError
-from viton_jax.io import storage
+from viton_jax.errors import InputError, shown
+from viton_jax.io import storage, structured
 from viton_jax.jobs.shards import Shard
 
 MANIFEST = 'manifest.jsonl'
 _PARTS = 'manifest-*-of-*.jsonl'
 _JOBS = '.jobs'
+_OUTPUTS = ('png', 'jpeg', 'webp', 'tfrecord')
 _MISSING, _FAILED, _OK = 0, 1, 2
 
 
@@ -160,7 +161,7 @@ def done_names(out_dir: pathlib.Path) -> Iterator[str]:
   """Names of finished pairs, some perhaps more than once."""
   there = _Files(out_dir)
   for path in _manifests(out_dir):
-    for _, line in storage.read_lines(path):
+    for _, line in read_lines(path):
       if line.get('status') == 'ok' and there.has(line):
         yield line['name']
 
@@ -233,7 +234,7 @@ def merge(out_dir: pathlib.Path, names: dict[str, int]) -> Merged:
     there = _Files(out_dir)
     paths = _manifests(out_dir)
     for source, path in enumerate(paths):
-      for offset, line in storage.read_lines(path):
+      for offset, line in read_lines(path):
         ok = line.get('status') == 'ok'
         if ok and not there.has(line):
           continue
@@ -282,14 +283,54 @@ def read_settings(out_dir: pathlib.Path) -> dict | None:
     InputError: the file is damaged.
   """
   path = out_dir / 'settings.json'
-  try:
-    return json.loads(path.read_text())
-  except FileNotFoundError:
+  if not path.exists():
     return None
-  except (OSError, ValueError) as error:
-    raise InputError(
-      f'{path}: cannot be read ({error}); give another --out_dir.'
-    ) from error
+  settings = structured.read_object(
+    path, 'settings file', remedy='give another --out_dir.'
+  )
+  for name, right in (
+    ('data_dir', isinstance(settings.get('data_dir', ''), str)),
+    ('layout', isinstance(settings.get('layout', ''), str)),
+    ('pairs', isinstance(settings.get('pairs'), str | None)),
+    ('output', settings.get('output', 'png') in _OUTPUTS),
+    ('folders', settings.get('folders', 1) in (1, 256)),
+  ):
+    if not right:
+      raise InputError(
+        f'{path}: is damaged ({name} is {shown(settings.get(name))}); give '
+        'another --out_dir.'
+      )
+  return settings
+
+
+def read_lines(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+  """As `storage.read_lines`, those lines alone that say what became of a pair.
+
+  A damaged line counts for nothing, so its pair is done again.
+  """
+  for offset, line in storage.read_lines(path):
+    place = line.get('file', '')
+    figures = line.get('metrics') or line.get('figures') or {}
+    if (
+      isinstance(line.get('name'), str)
+      and (
+        line.get('status') == 'ok'
+        or (
+          line.get('status') == 'failed' and isinstance(line.get('reason'), str)
+        )
+      )
+      and isinstance(place, str)
+      and '..' not in place.split('/')
+      and not place.startswith('/')
+      and isinstance(line.get('record', 0), int)
+      and isinstance(figures, dict)
+      and all(
+        isinstance(row, dict)
+        and all(isinstance(x, int | float) for x in row.values())
+        for row in figures.values()
+      )
+    ):
+      yield offset, line
 
 
 class _Files:
@@ -393,8 +434,8 @@ def compare_settings(out_dir: pathlib.Path, ours: dict) -> None:
 
 def _mark(path):
   try:
-    return json.loads(path.read_text())['list']
-  except (OSError, ValueError, KeyError):
+    return structured.read_object(path).get('list')
+  except InputError:
     return None
 
 
@@ -408,11 +449,14 @@ def _clear(out_dir, tag):
   records = sorted((out_dir / 'results').glob(f'try_on-{tag}-*.tfrecord'))
   if not records:
     return
-  name = records[-1].name.encode()
+  name = f'/{records[-1].name}'
   listed = set()
   for path in (out_dir / MANIFEST, _part(out_dir, tag)):
     if path.exists():
-      with path.open('rb') as file:
-        listed |= {json.loads(text)['record'] for text in file if name in text}
+      listed |= {
+        line.get('record')
+        for _, line in read_lines(path)
+        if line.get('file', '').endswith(name)
+      }
   if len(listed) < len(index_records(records[-1:])):
     records[-1].unlink()

@@ -327,6 +327,12 @@ def merge(options: Options) -> int:
       f'{out_dir}: has no settings.json, so nothing was begun here; give the '
       '--out_dir of a job.'
     )
+  for name in ('layout', 'data_dir'):
+    if name not in settings:
+      raise InputError(
+        f'{out_dir / "settings.json"}: is damaged ({name} is missing); give '
+        'the --out_dir of another job.'
+      )
   layout = open_layout(
     settings['layout'],
     options.data_dir or settings['data_dir'],

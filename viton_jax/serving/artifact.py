@@ -396,6 +396,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
   arguments = parse_arguments()
+  errors.clean_up_on_sigterm()
   begin = time.monotonic()
   try_on = load(arguments.path)
   loaded = time.monotonic()

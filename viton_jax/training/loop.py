@@ -364,8 +364,9 @@ def _end_not_finite(what, *, workdir, last_good):
   if jax.process_index() == 0:
     print(
       f'error: {what}; {kept}. Start another --workdir with a smaller '
-      '--config.learning_rate, --config.warmup_steps or --config.dtype=float32, and with '
-      '--config.warm_start to go on from there.',
+      '--config.learning_rate, --config.warmup_steps or '
+      '--config.dtype=float32, and with --config.warm_start to go on from '
+      'there.',
       file=sys.stderr,
     )
   raise SystemExit(errors.EXIT_NOT_FINITE)
