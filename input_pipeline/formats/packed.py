@@ -269,6 +269,7 @@ def _planned(header: Header) -> Header:
   """The header of a file with such settings, counts and widths of names."""
   counts = header.num_examples
   numbers = [header.height, header.width, header.num_bytes, *counts.values()]
+  numbers += [n for x in header.fields for n in (x.offset, *x.shape)]
   if not all(type(x) is int and 0 < x < 2**48 for x in numbers):
     raise ValueError('counts and sizes must be positive')
   sample.check_settings(header.height, header.width, fidelity=header.fidelity)

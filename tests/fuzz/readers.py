@@ -23,7 +23,7 @@ from input_pipeline.layouts import files as layout_files
 from input_pipeline.preparing import parts
 from viton_jax.checkpoints import safetensors_files
 from viton_jax.errors import InputError
-from viton_jax.io import images, npz, photos, storage, tfrecords
+from viton_jax.io import images, npz, photos, tfrecords
 from viton_jax.jobs import folder, photo_list
 from viton_jax.labels import LABEL_SETS
 from viton_jax.perception.runners import graphdef, tflite_file
@@ -321,6 +321,3 @@ def _network(path):
 
 def _tflite_seed() -> bytes:
   return b'\x1c\0\0\0TFL3' + bytes(200)
-
-
-assert storage  # Its manifests are read through `folder`.

@@ -140,7 +140,7 @@ _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_real)
 
 def _check_depth(value: Any) -> None:
   level = [value]
-  for _ in range(_MAX_DEPTH + 1):
+  for _ in range(_MAX_DEPTH):
     level = [
       x
       for one in level

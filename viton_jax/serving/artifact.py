@@ -184,7 +184,8 @@ def read_weights(data: bytes, path: pathlib.Path) -> dict[str, Any]:
       branch = tree
       for folder in folders:
         branch = branch.setdefault(folder, {})
-      branch[leaf] = value
+      if branch.setdefault(leaf, value) is not value:
+        raise ValueError(f'{leaf} is there twice')
   # KeyError: a type that NumPy has not; the others: a place within an array.
   except (
     SafetensorError,
