@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import sys
 from typing import Any
 
 import jax
@@ -256,8 +257,15 @@ def damage_explained(path: pathlib.Path):
         f'{path}: the checkpoint is damaged ({file.name} is empty); copy it '
         'again or give another step.'
       )
+  hook = sys.unraisablehook
+  # Reads that are still under way find their event loop gone. It stays so where
+  # one failed: they may end later than this.
+  sys.unraisablehook = lambda found: (
+    None if 'Event loop is closed' in str(found.exc_value) else hook(found)
+  )
   try:
     yield
+    sys.unraisablehook = hook
   except InputError:
     raise
   # Orbax and TensorStore have no class in common for it.
