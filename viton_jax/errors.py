@@ -205,14 +205,16 @@ def _flushed(output: _Output | None, code: int) -> int:
   if output is None or sys.stdout is None:
     return code
   sys.stdout.flush()
-  if output.error is None or output.error.errno == errno.EPIPE:
+  error = output.error
+  # With a code one error is said already.
+  if code or error is None or error.errno == errno.EPIPE:
     return code
   print(
-    f'error: standard output cannot be written ({output.error.strerror}), so '
+    f'error: standard output cannot be written ({error.strerror}), so '
     'what was printed is lost; free some space or print elsewhere',
     file=sys.stderr,
   )
-  return code or EXIT_BAD_INPUT
+  return EXIT_BAD_INPUT
 
 
 @contextlib.contextmanager

@@ -72,7 +72,8 @@ def pose_to_keypoints(pose, source: str):
       )
     x, y, score = candidate[int(index), :3]
     # A joint that is there keeps a confidence above 0, whatever its score.
-    keypoints[joint] = x, y, max(score, 1e-6)
+    with np.errstate(over='ignore'):  # Infinity is refused by who uses it.
+      keypoints[joint] = x, y, max(score, 1e-6)
   return keypoints
 
 

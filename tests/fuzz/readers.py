@@ -45,7 +45,8 @@ class Reader:
     suffix: of the file's name.
     sound: gives the bytes of a sound file.
     read: path -> content, or None.
-    whole: whether other content than the sound file's must be refused.
+    whole: whether other content than the sound file's must be refused; of a
+      set, members that the sound file has not.
   """
 
   suffix: str
@@ -96,7 +97,8 @@ def _records() -> bytes:
 def _all_records(path):
   index = record_files.index_records([path])
   with index.open() as reader:
-    return [reader.read(i) for i in range(len(index))]
+    # Whole records may be missing: that is told by their number.
+    return frozenset(reader.read(i) for i in range(len(index)))
 
 
 def _label_png() -> bytes:
