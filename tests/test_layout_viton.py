@@ -285,7 +285,7 @@ def test_missing_and_damaged_files_fail_their_pair_alone(data_dir):
     (np.full((9, 9), 1.5), 'between whole numbers'),
     (np.full((9, 9), -1.0), 'values from -1.0'),
     (np.full((9, 9), np.nan), 'values from nan'),
-    (np.full((2, 2), 'a', object), 'a cell of shape'),
+    (np.full((2, 2), 'a', object), 'no array of numbers'),
   ],
 )
 def test_wrong_segments_are_refused(data_dir, segment, message):

@@ -230,4 +230,5 @@ def _keypoints(joints, there, frame, path, **remedy):
   keypoints = np.concatenate([joints[:, :2], confidence], axis=1)
   keypoints = np.where(there[:, None], keypoints, 0)
   check_inside(keypoints, frame, path, **remedy)
-  return keypoints.astype(np.float32)
+  # Scores are of any size; only whether they are above 0 counts.
+  return np.minimum(keypoints, 1e6).astype(np.float32)

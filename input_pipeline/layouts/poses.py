@@ -6,6 +6,7 @@ alone and calls nothing of NumPy: arrays of numbers are made here, from their
 bytes, when everything about them has been checked.
 """
 
+from collections.abc import Callable
 import io
 import math
 import pathlib
@@ -197,6 +198,12 @@ class _Admitted(dict[int, Any]):
 # The Python form of the unpickler: that in C takes no operation away.
 class _PoseUnpickler(pickle._Unpickler):
   """Admits arrays of numbers and what holds them, and nothing that runs."""
+
+  # What the base class has; type checkers know the one in C.
+  stack: list[Any]
+  append: Callable[[Any], None]
+  pop_mark: Callable[[], list[Any]]
+  read: Callable[[int], bytes]
 
   dispatch: dict[int, Any] = _Admitted(
     (code, pickle._Unpickler.dispatch[code])

@@ -252,7 +252,7 @@ READERS: dict[str, Reader] = {
   ),
   'any.mat': Reader(
     '.mat',
-    lambda: _mat({'x': np.zeros(3), 'y': 'text', 'z': [1, [2]]}),
+    lambda: _mat({'x': np.zeros(3), 'y': 'text', 'z': np.eye(9)}),
     lambda path: layout_files.read_mat(path) and None,
   ),
   'photo.jpg': Reader('.jpg', _image(images.encode_jpeg), photos.read_photo),

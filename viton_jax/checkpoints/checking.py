@@ -62,7 +62,7 @@ def with_checksums(metadata: Mapping[str, Any], state: Any) -> dict[str, Any]:
   sums = {name: checksum(leaf) for name, leaf in named_leaves(state)}
   # As it will be read: tuples are lists to JSON.
   metadata = json.loads(json.dumps({**metadata, CHECKSUMS: sums}))
-  return metadata | {OWN_CHECKSUM: _checksum_of_json(metadata)}
+  return {**metadata, OWN_CHECKSUM: _checksum_of_json(metadata)}
 
 
 def _checksum_of_json(values: Mapping[str, Any]) -> int:

@@ -245,7 +245,7 @@ def _check_webp(data, name, *, max_pixels):
     raise
   except (struct.error, IndexError, ValueError):
     whole = False
-  if not whole:
+  if size is None or not whole:
     raise InputError(
       f'{name}: the WebP file is truncated or damaged ({len(data)} bytes); '
       'copy or download it again'

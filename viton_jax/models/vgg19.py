@@ -184,13 +184,7 @@ def load(path: str | pathlib.Path, *, fidelity: Fidelity = 'fixed') -> Params:
 
 def _read_matconvnet(path):
   # Without squeezing, every value is an array: structs (1, 1), cells (1, n).
-  content = matlab.read(
-    path,
-    names=['layers'],
-    max_bytes=files.MAX_MODEL_BYTES,
-    structures=True,
-  )
-  layers = content['layers']
+  layers = matlab.read_structures(path, ['layers'])['layers']
   params: Params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
   for cell in layers.ravel():
     layer = cell[0, 0]

@@ -96,7 +96,8 @@ def read_graph(data: bytes) -> dict[str, Node]:
         for x in nodes[-1].attributes.values()
         if isinstance(x, np.ndarray)
       )
-  except (IndexError, struct.error, UnicodeDecodeError) as error:
+  # TypeError: a number where a message should be.
+  except (IndexError, TypeError, struct.error, UnicodeDecodeError) as error:
     raise GraphError('its data are damaged or cut short') from error
   if not nodes:
     raise GraphError('it holds no operations')
