@@ -51,7 +51,6 @@ def concerning(what: str):
     raise
 
 
-_SHOWN = 200  # Characters of a value that a message repeats.
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
 _OUT_OF_PLACE = (
@@ -73,21 +72,22 @@ _OUT_OF_PLACE = (
 )
 
 
-def shown(value: Any) -> str:
-  """A value as a message repeats it: in one line of at most 200 characters.
+def shown(value: Any, limit: int = 200) -> str:
+  """A value as a message repeats it: in one line, cut at a limit.
 
   Args:
     value: text, a path or an exception as they are; of anything else, which
       may be nested without end, the outer parts.
+    limit: characters.
   """
   if isinstance(value, str | os.PathLike | BaseException):
     text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
     text = text if isinstance(text, str) else os.fsdecode(text)
   else:
     text = _REPR.repr(value)
-  text = ''.join(x if x.isprintable() else ' ' for x in text[: 2 * _SHOWN])
+  text = ''.join(x if x.isprintable() else ' ' for x in text[: 2 * limit])
   text = ' '.join(text.split()) if '  ' in text else text
-  return text if len(text) <= _SHOWN else f'{text[: _SHOWN - 3]}...'
+  return text if len(text) <= limit else f'{text[: limit - 3]}...'
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -66,7 +66,7 @@ import functools
 import pathlib
 from typing import Any, get_args
 
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
 from viton_jax.io import structured
 from viton_jax.labels import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.perception.spec_types import (
@@ -140,7 +140,8 @@ def _read_spec(path: pathlib.Path, mtime: int, size: int) -> Spec:
     return parse_spec(content, path.stem)
   except SpecError as error:
     raise InputError(
-      f'{path}: not a usable spec of a model, because {error}; '
+      f'{path}: not a usable spec of a model, because '
+      f'{shown(error, 400)}; '
       'docs/perception.md has an example'
     ) from error
 

@@ -42,7 +42,7 @@ _RANGES: dict[str, tuple[float, float]] = {
   'grad_accum_steps': (1, 2**20),
   'num_steps': (1, _MANY),
   'learning_rate': (0.0, 10.0),
-  'schedule_factor': (0.0, 10.0),
+  'schedule_factor': (0.0, 1e38),
   'warmup_steps': (0, _MANY),
   'ema_decay': (0.0, _BELOW_1),
   'log_every': (1, _MANY),
