@@ -16,6 +16,8 @@ import zipfile
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.io
@@ -37,7 +39,7 @@ from viton_jax.io import (
   tfrecords,
 )
 from viton_jax.jobs import folder, shards
-from viton_jax.perception.runners import graphdef
+from viton_jax.perception.runners import frozen_graph, graphdef
 from viton_jax.serving import artifact
 
 FUZZ = pathlib.Path(__file__).parent / 'fuzz'
@@ -477,3 +479,16 @@ def test_exported_weights_that_are_not_finite_are_named(tmp_path):
   data = save({'a': np.ones(1), 'a/b': np.ones(1)})
   with pytest.raises(InputError, match='cannot be read as safetensors'):
     artifact.read_weights(data, tmp_path / 'a')
+
+
+def test_an_operation_that_makes_too_much_is_refused():
+  def function(weights, image):
+    return jnp.tile(image * weights['a'], (4000, 4000, 1))
+
+  image = jax.ShapeDtypeStruct((8, 8, 3), np.float32)
+  weights = {'a': np.float32(1)}
+  with pytest.raises(graphdef.GraphError, match='makes an array of'):
+    frozen_graph.output_shapes(jax.jit(function), weights, image)
+  assert frozen_graph.output_shapes(
+    lambda weights, image: image * weights['a'], weights, image
+  ) == [(8, 8, 3)]

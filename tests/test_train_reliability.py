@@ -255,7 +255,7 @@ def test_a_workdir_that_cannot_be_used(tmp_path):
   file = tmp_path / 'file'
   file.write_text('')
   for folder in (file, file / 'below', pathlib.Path('/proc/self/w')):
-    with pytest.raises(InputError, match='cannot be used as workdir'):
+    with pytest.raises(InputError, match='cannot be written'):
       workdir.lock(folder)
     with pytest.raises(InputError, match='cannot be used as workdir'):
       workdir.claim(folder, config)

@@ -149,7 +149,7 @@ def hold(path: pathlib.Path, *, busy: str, unusable: str) -> 'Lock':
     ) from error
   except OSError as error:
     raise InputError(
-      f'{shown(path.parent)}: cannot be used ({error.strerror}); {unusable}'
+      f'{shown(path.parent)}: cannot be written ({error.strerror}); {unusable}'
     ) from error
 
 

@@ -24,7 +24,7 @@ def read_keys(path: pathlib.Path) -> tuple[bytes, ...]:
     InputError: the file cannot be read, is empty or has a short key.
   """
   text = files.read_text(
-    path, 'file of keys', remedy='give a text file with one key a line'
+    path, 'keys', remedy='give a text file with one key a line'
   )
   lines = text.splitlines()
   keys = [x.strip() for x in lines if x.strip() and not x.startswith('#')]

@@ -128,8 +128,7 @@ def _check_shapes(spec: Spec, weights, function) -> None:
   """Evaluates the graph on shapes alone, which costs no arithmetic."""
   size, stride = _fit(spec).height, _content(spec).stride
   image = jax.ShapeDtypeStruct((size, size, 3), np.float32)
-  with graphdef.operations_fit():
-    shape = jax.eval_shape(function, weights, image).shape
+  (shape,) = frozen_graph.output_shapes(function, weights, image)
   wanted = (size // stride, size // stride, paf_decoder.NUM_CHANNELS)
   if shape != wanted:
     raise graphdef.GraphError(

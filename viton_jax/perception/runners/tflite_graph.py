@@ -13,7 +13,7 @@ import numpy as np
 
 from viton_jax.io import finite
 from viton_jax.perception.runners import frozen_graph, tflite_file
-from viton_jax.perception.runners.graphdef import GraphError, operations_fit
+from viton_jax.perception.runners.graphdef import GraphError
 from viton_jax.perception.runners.tflite_file import (
   MAX_NUMBERS,
   Network,
@@ -105,8 +105,7 @@ def output_shapes(
     GraphError: the operations do not fit one another.
   """
   image = jax.ShapeDtypeStruct(shape, np.float32)
-  with operations_fit():
-    return [x.shape for x in jax.eval_shape(function, weights, image)]
+  return frozen_graph.output_shapes(function, weights, image)
 
 
 # ------------------------------------------------------------ the operations
