@@ -27,14 +27,14 @@ MAX_BYTES = 1 << 28
 _PIECE = 1 << 20
 _MATRIX, _COMPRESSED = 14, 15
 # Numbers as they are stored, and as the classes of arrays have them.
-_STORED = dict(
+_STORED: dict[int, str] = dict(
   zip(
     (1, 2, 3, 4, 5, 6, 7, 9, 12, 13),
     ('i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'f4', 'f8', 'i8', 'u8'),
     strict=True,
   )
 )
-_CLASSES = dict(
+_CLASSES: dict[int, str] = dict(
   zip(
     range(6, 16),
     ('f8', 'f4', 'i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'i8', 'u8'),
@@ -65,15 +65,20 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def read_structures(
-  path: str | os.PathLike, names: Sequence[str]
+  path: str | os.PathLike, names: Sequence[str], *, remedy: str = _REMEDY
 ) -> dict[str, Any]:
   """As `scipy.io.loadmat` reads some variables; for files that are known.
+
+  Args:
+    path: the file.
+    names: of the variables.
+    remedy: what to do about it, the end of the error's sentence.
 
   Raises:
     InputError: it is missing, damaged or too large.
   """
   limit = files.MAX_MODEL_BYTES
-  data = files.read(path, 'MATLAB file', limit=limit, remedy=_REMEDY)
+  data = files.read(path, 'MATLAB file', limit=limit, remedy=remedy)
   try:
     for kind, body in _elements(data, '<', 128):
       if kind == _COMPRESSED:
@@ -83,7 +88,7 @@ def read_structures(
   except Exception as error:
     raise InputError(
       f'{shown(path)}: the MATLAB file cannot be read ({shown(error)}); '
-      f'{_REMEDY}'
+      f'{remedy}'
     ) from error
 
 

@@ -184,7 +184,8 @@ def load(path: str | pathlib.Path, *, fidelity: Fidelity = 'fixed') -> Params:
 
 def _read_matconvnet(path):
   # Without squeezing, every value is an array: structs (1, 1), cells (1, n).
-  layers = matlab.read_structures(path, ['layers'])['layers']
+  content = matlab.read_structures(path, ['layers'], remedy=WHERE_FROM)
+  layers = content['layers']
   params: Params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
   for cell in layers.ravel():
     layer = cell[0, 0]
