@@ -344,3 +344,31 @@ def test_config_files_that_are_none(tmp_path, text, message):
   (line,) = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
   assert message in line and 'Traceback' not in done.stderr
   assert not (tmp_path / 'w').exists()
+
+
+def test_sigterm_is_not_lost_in_a_finaliser():
+  """Where Python drops exceptions; temporary folders go all the same."""
+  program = """
+import os, pathlib, signal, tempfile, time
+from viton_jax import errors
+class Slow:
+  def __del__(self):
+    os.kill(os.getpid(), signal.SIGTERM)
+def main():
+  errors.clean_up_on_sigterm()
+  with tempfile.TemporaryDirectory() as folder:
+    print(folder, flush=True)
+    Slow()
+    time.sleep(30)
+errors.run(main)
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', program],
+    capture_output=True,
+    text=True,
+    timeout=25,
+    check=False,
+  )
+  assert done.returncode == errors.EXIT_INTERRUPTED, done.stderr
+  assert done.stderr == 'interrupted; run the same command to go on\n'
+  assert not pathlib.Path(done.stdout.strip()).exists()

@@ -14,6 +14,7 @@ import reprlib
 import signal
 import sys
 import threading
+import types
 from typing import Any
 
 from viton_jax import startup
@@ -51,6 +52,7 @@ def concerning(what: str):
     raise
 
 
+_RETRY_S = 0.05
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
 _OUT_OF_PLACE = (
@@ -126,7 +128,24 @@ def run(main: Callable[[], int | None]) -> None:
 def clean_up_on_sigterm() -> None:
   """Makes SIGTERM end a command as Ctrl-C does: temporary folders go."""
   if threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+      if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: types.FrameType | None) -> None:
+  """Raises KeyboardInterrupt, a little later where it would be lost.
+
+  Python drops exceptions out of finalisers and of callbacks of the garbage
+  collector, of which JAX has one.
+  """
+  del number
+  while frame is not None:
+    if frame.f_code.co_name in ('__del__', '_xla_gc_callback'):
+      signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
+      return
+    frame = frame.f_back
+  raise KeyboardInterrupt
 
 
 def _sentence(error: OSError) -> str:
