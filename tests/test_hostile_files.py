@@ -38,7 +38,7 @@ from viton_jax.io import (
   structured,
   tfrecords,
 )
-from viton_jax.jobs import folder, shards
+from viton_jax.jobs import job_files, shards
 from viton_jax.perception.runners import frozen_graph, graphdef
 from viton_jax.serving import artifact
 
@@ -427,7 +427,7 @@ def test_damaged_lines_of_a_manifest_count_for_nothing(tmp_path):
   lines = [json.dumps(x) for x in (*bad, *good)]
   lines[3:3] = ['[' * 9999, '{"name": "c", "status": "ok", "n": 1e999}', '\0']
   path.write_text('\n'.join(lines) + '\n')
-  assert [line for _, line in folder.read_lines(path)] == good
+  assert [line for _, line in job_files.read_lines(path)] == good
   assert len(list(storage.read_lines(path))) == len(good) + len(bad)
 
 
@@ -438,7 +438,7 @@ def test_damaged_lines_of_a_manifest_count_for_nothing(tmp_path):
 def test_damaged_settings_of_a_job_are_refused(tmp_path, values):
   (tmp_path / 'settings.json').write_text(json.dumps(values))
   with pytest.raises(InputError, match='settings.json: is damaged'):
-    folder.read_settings(tmp_path)
+    job_files.read_settings(tmp_path)
 
 
 @pytest.mark.parametrize('text', ['1/0', '', '0/', '9' * 99, f'1/{"9" * 40}'])

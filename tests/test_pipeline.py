@@ -47,7 +47,7 @@ class Pool:
 
 
 class Steps:
-  """Stands in for the networks; the try-on is the person plus 1, less a column."""
+  """Stands in for the networks: the person plus one, less a column."""
 
   def __init__(self):
     self.coarse_calls = self.refine_calls = 0

@@ -24,7 +24,7 @@ from input_pipeline.preparing import parts
 from viton_jax.checkpoints import safetensors_files
 from viton_jax.errors import InputError
 from viton_jax.io import images, npz, photos, tfrecords
-from viton_jax.jobs import folder, photo_list
+from viton_jax.jobs import job_files, photo_list
 from viton_jax.labels import LABEL_SETS
 from viton_jax.perception.runners import graphdef, tflite_file
 from viton_jax.perception.specs import read_spec
@@ -164,7 +164,7 @@ def _job_folder(path, name):
 
 
 def _settings(path):
-  folder.read_settings(_job_folder(path, 'settings.json'))
+  job_files.read_settings(_job_folder(path, 'settings.json'))
 
 
 def _exported_manifest() -> bytes:
@@ -295,7 +295,7 @@ READERS: dict[str, Reader] = {
   'manifest.jsonl': Reader(
     '.jsonl',
     _manifest_of_infer,
-    lambda path: list(folder.read_lines(path)) and None,
+    lambda path: list(job_files.read_lines(path)) and None,
   ),
   'settings.json': Reader(
     '.json',

@@ -25,14 +25,14 @@ import time
 import numpy as np
 
 from input_pipeline.formats.record_files import index_records
-from viton_jax.errors import InputError, shown
+from viton_jax.errors import InputError
 from viton_jax.io import storage, structured
+from viton_jax.jobs.job_files import read_lines, read_settings
 from viton_jax.jobs.shards import Shard
 
 MANIFEST = 'manifest.jsonl'
 _PARTS = 'manifest-*-of-*.jsonl'
 _JOBS = '.jobs'
-_OUTPUTS = ('png', 'jpeg', 'webp', 'tfrecord')
 _MISSING, _FAILED, _OK = 0, 1, 2
 
 
@@ -274,63 +274,6 @@ def merge(out_dir: pathlib.Path, names: dict[str, int]) -> Merged:
     first_missing=[name for name, rank in ranks.items() if rank in few],
     working=live,
   )
-
-
-def read_settings(out_dir: pathlib.Path) -> dict | None:
-  """The settings of the folder's job, or None if the folder is new.
-
-  Raises:
-    InputError: the file is damaged.
-  """
-  path = out_dir / 'settings.json'
-  if not path.exists():
-    return None
-  settings = structured.read_object(
-    path, 'settings file', remedy='give another --out_dir.'
-  )
-  for name, right in (
-    ('data_dir', isinstance(settings.get('data_dir', ''), str)),
-    ('layout', isinstance(settings.get('layout', ''), str)),
-    ('pairs', isinstance(settings.get('pairs'), str | None)),
-    ('output', settings.get('output', 'png') in _OUTPUTS),
-    ('folders', settings.get('folders', 1) in (1, 256)),
-  ):
-    if not right:
-      raise InputError(
-        f'{path}: is damaged ({name} is {shown(settings.get(name))}); give '
-        'another --out_dir.'
-      )
-  return settings
-
-
-def read_lines(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
-  """As `storage.read_lines`, those lines alone that say what became of a pair.
-
-  A damaged line counts for nothing, so its pair is done again.
-  """
-  for offset, line in storage.read_lines(path):
-    place = line.get('file', '')
-    figures = line.get('metrics') or line.get('figures') or {}
-    if (
-      isinstance(line.get('name'), str)
-      and (
-        line.get('status') == 'ok'
-        or (
-          line.get('status') == 'failed' and isinstance(line.get('reason'), str)
-        )
-      )
-      and isinstance(place, str)
-      and '..' not in place.split('/')
-      and not place.startswith('/')
-      and isinstance(line.get('record', 0), int)
-      and isinstance(figures, dict)
-      and all(
-        isinstance(row, dict)
-        and all(isinstance(x, int | float) for x in row.values())
-        for row in figures.values()
-      )
-    ):
-      yield offset, line
 
 
 class _Files:

@@ -9,7 +9,8 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets, images, storage
 from viton_jax.jobs import html_report, writers
-from viton_jax.jobs.folder import MANIFEST, Merged, read_lines
+from viton_jax.jobs.folder import MANIFEST, Merged
+from viton_jax.jobs.job_files import read_lines
 from viton_jax.metrics import METHODS, METRICS
 
 # The images of a pair, and what each shows.
