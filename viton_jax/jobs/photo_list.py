@@ -99,7 +99,12 @@ def read_pairs(
       f'{path}: pairs are read from .csv (commas) and .tsv (tabs) files; save '
       'the list as one of these'
     )
-  text = files.read_text(path, 'list', limit=_MAX_LIST_BYTES)
+  text = files.read_text(
+    path,
+    'list',
+    limit=_MAX_LIST_BYTES,
+    remedy='check the name, and save it as UTF-8 text',
+  )
   try:
     table = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
     rows = [
