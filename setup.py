@@ -94,6 +94,7 @@ setup(
   package_data={
     'input_pipeline': ['py.typed'],
     'viton_jax': ['py.typed'],
+    'viton_jax.checkpoints': ['weights/*'],
     'viton_jax.perception': ['specs/*.toml', 'parsing/weights/*'],
     'viton_jax.server': ['page/*'],
   },

@@ -8,13 +8,12 @@ usage: launch/demo_web.sh [--dry_run] [--gpu] [--dir DIR] [--checkpoint DIR]
                           [--port PORT] [SERVER OPTIONS]
 
 Makes .venv if there is none, installs viton_jax with its server, draws sample
-people and garments, and serves the page at http://127.0.0.1:8000. Takes the
-networks of launch/demo.sh where they are there; without any networks garments
-are bent onto the ones that are worn. Ends with Ctrl-C.
+people and garments, and serves the page at http://127.0.0.1:8000, with the
+networks that come along. Ends with Ctrl-C.
 
   --gpu               install JAX with CUDA 13; needs nothing but the driver
   --dir DIR           where the drawn samples go      (default: demo_web)
-  --checkpoint DIR    trained networks                (default: demo, if there)
+  --checkpoint DIR    other networks, such as those of launch/demo.sh --train
   --port PORT         of the page                     (default: 8000)
   --dry_run           only show the commands
 
@@ -50,9 +49,6 @@ install_project "serve$gpu"
 case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
 case $checkpoint in '' | /*) ;; *) checkpoint=$PWD/$checkpoint ;; esac
 cd "$ROOT"
-if [ -z "$checkpoint" ] && [ -d demo/stage1 ] && [ -d demo/stage2 ]; then
-  checkpoint=$ROOT/demo
-fi
 
 say 'draw sample people and garments'
 run "$VENV/bin/python" launch/web_samples.py "$dir"

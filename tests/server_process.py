@@ -135,6 +135,8 @@ def serving(
     ready: whether to wait for the warm-up, or until it listens.
     variables: more of the environment.
   """
+  if module == 'viton_jax.serve' and '--checkpoint' not in arguments:
+    arguments = ('--paste_only', *arguments)  # Warm sooner.
   port, log = free_port(), folder / f'serve_{secrets.token_hex(4)}.log'
   with log.open('wb') as file:
     process = subprocess.Popen(

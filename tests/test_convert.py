@@ -156,6 +156,29 @@ def test_there_and_back_is_bit_equal(tmp_path, folder, monkeypatch, capsys):
     run_main(monkeypatch, '--tf1_checkpoint', folder, '--out_dir', a)
 
 
+def test_half_the_size(tmp_path, folder, monkeypatch):
+  a, b, c = (tmp_path / x for x in 'abc')
+  run_main(monkeypatch, '--tf1_checkpoint', folder, '--out_dir', a)
+  to = ('--checkpoint', a, '--to', 'safetensors', '--out_dir')
+  run_main(monkeypatch, *to, b)
+  run_main(monkeypatch, *to, c, '--half')
+  name = 'encoder_decoder.safetensors'
+  assert (c / name).stat().st_size < 0.55 * (b / name).stat().st_size
+  whole, half = (
+    checkpoints.read(x, 'encoder_decoder').variables for x in (b, c)
+  )
+  for kind in whole:
+    for layer, values in whole[kind].items():
+      for place, value in values.items():
+        found = half[kind][layer][place]
+        assert found.dtype == np.float32
+        if value.ndim > 1:
+          value = value.astype(np.float16)
+        np.testing.assert_array_equal(found, value)
+  with pytest.raises(InputError, match='--half: goes with --to safetensors'):
+    run_main(monkeypatch, '--checkpoint', a, '--out_dir', tmp_path, '--half')
+
+
 def test_a_missing_file_is_named(tmp_path, folder):
   with pytest.raises(InputError, match='model-7.*no such TensorFlow'):
     convert.read_tf1_checkpoint(folder / 'model-7')

@@ -185,13 +185,13 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, form):
 
 @pytest.mark.parametrize('form', ['orbax', 'safetensors'])
 def test_weights_of_another_type_are_refused_by_name(tmp_path, form):
-  one = with_bias(network(), lambda x: x.astype(np.float16))
+  one = with_bias(network(), lambda x: x.astype(np.float64))
   path = tmp_path / f'a.{form}'
   if form == 'orbax':
     checkpoints.write(one, path)
   else:
     safetensors_files.write(one, path)
-  with pytest.raises(InputError, match='final/bias is float16.* has float32'):
+  with pytest.raises(InputError, match='final/bias is float64.* has float32'):
     checkpoints.read(path, 'refinement')
 
 

@@ -57,8 +57,16 @@ def test_dry_run_shows_commands_and_runs_none(script, tmp_path, monkeypatch):
   assert not (tmp_path / 'venv').exists()
 
 
-def test_demo_runs_every_part():
-  lines = shell('launch/demo.sh', '--dry_run', '--pairs', '7').stdout
+def test_demo_dresses_at_once():
+  lines = shell('launch/demo.sh', '--dry_run', '--test_pairs', '7').stdout
+  places = [lines.find(f'.{module} ') for module in ('synthetic', 'infer')]
+  assert -1 not in places and sorted(places) == places
+  assert '--num_test_pairs 7' in lines
+  assert '.train ' not in lines and '--checkpoint' not in lines
+
+
+def test_demo_trains_with_every_part():
+  lines = shell('launch/demo.sh', '--dry_run', '--train', '--pairs', '7').stdout
   modules = ['synthetic', 'prepare', 'train', 'train', 'infer']
   places = [lines.find(f'.{module} ') for module in modules]
   assert -1 not in places and sorted(places) == places
@@ -80,6 +88,7 @@ def test_demo_of_two_photos_trains_nothing(tmp_path):
   [
     (['launch/demo.sh', '--nonsense'], '--nonsense'),
     (['launch/demo.sh', '--photos', 'no.jpg', 'no.png'], '--photos needs two'),
+    (['launch/demo.sh', '--train', '--photos', *2 * [__file__]], 'not both'),
     (['launch/demo_web.sh', 'nonsense'], 'nonsense'),
     (['launch/demo_web.sh', '--port'], '--port needs a value'),
     (['launch/local.sh', '--nonsense'], '--nonsense'),

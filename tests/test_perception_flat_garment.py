@@ -60,6 +60,18 @@ def test_drawn_garments(garments, change):
     assert overlap(found, true) > (0.97 if change is as_drawn else 0.95)
 
 
+def test_pale_stripes_do_not_join_sleeves_and_body():
+  for index in range(1, 5):
+    true = render_pair(8, index, 512).garment_mask
+    dark = (np.arange(len(true)) // 14 % 2 == 0)[:, None, None]
+    cloth = np.where(dark, (92, 112, 165), (244, 243, 236))
+    cover = cv2.GaussianBlur(true.astype(np.float32), (0, 0), 0.7)[..., None]
+    found = segment_garment(
+      (255 * (1 - cover) + cloth * cover).round().astype(np.uint8)
+    )
+    assert overlap(found, true) > 0.95
+
+
 def test_shadows_are_not_cloth(garments):
   for photo, true in garments:
     h, w = true.shape

@@ -327,7 +327,8 @@ def test_odd_heights_are_drawn():
 @pytest.mark.parametrize(
   'changes, words',
   [
-    (dict(num_pairs=0), '--num_pairs is 0'),
+    (dict(num_pairs=-1), '--num_pairs is -1'),
+    (dict(num_pairs=0), 'num_test_pairs are 0; draw some'),
     (dict(height=63), '--height is 63'),
     (dict(num_test_pairs=1), '--num_test_pairs is 1'),
     (dict(num_test_pairs=-2), '--num_test_pairs is -2'),

@@ -58,6 +58,11 @@ def parse_arguments() -> argparse.Namespace:
     default='orbax',
     help='default: %(default)s',
   )
+  parser.add_argument(
+    '--half',
+    action='store_true',
+    help='with --to safetensors: kernels in 16 bits, half as large',
+  )
   return parser.parse_args()
 
 
@@ -65,6 +70,8 @@ def main() -> int:
   arguments = parse_arguments()
   errors.clean_up_on_sigterm()
   begin = time.monotonic()
+  if arguments.half and arguments.to != 'safetensors':
+    raise InputError('--half: goes with --to safetensors alone.')
   if arguments.tf1_checkpoint:
     found = list(read_tf1(arguments.tf1_checkpoint).values())
   elif arguments.safetensors:
@@ -91,7 +98,9 @@ def main() -> int:
       for one, target in zip(found, targets, strict=True):
         print_table(one, from_tf1=bool(arguments.tf1_checkpoint))
         if arguments.to == 'safetensors':
-          safetensors_files.write(one, partial / target.name)
+          safetensors_files.write(
+            one, partial / target.name, half=arguments.half
+          )
         else:
           checkpoints.write(one, partial / target.name)
       for target in targets:

@@ -60,10 +60,10 @@ def parse_arguments() -> argparse.Namespace:
   add = parser.add_argument
   add(
     '--checkpoint',
-    required=True,
     help="a folder with both networks (the demo's, or what "
     '`python -m viton_jax.convert` or `export` wrote), or stage 1: its '
-    'workdir, one step of it, or a .safetensors file',
+    'workdir, one step of it, or a .safetensors file (default: the networks '
+    'that come with viton_jax)',
   )
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
   add('--out_dir', required=True, help='folder to write; must not exist yet')

@@ -14,6 +14,12 @@ task of an array its own part; whoever is last merges the manifests.
   python -m viton_jax.infer ... --results_only --output tfrecord --shard 3/16
   python -m viton_jax.infer --merge --out_dir RESULTS
 
+Bare photos, without anybody's preprocessing: people in PHOTOS/people, garments
+in PHOTOS/garments; --pairs is a .csv or .tsv of two columns then.
+
+  python -m viton_jax.infer --layout photos --data_dir PHOTOS \\
+      --out_dir RESULTS
+
 The same command goes on where it stopped, whatever stopped it, also with
 another number of shards: every pair is written exactly once. docs/inference.md
 tells more.
@@ -23,11 +29,22 @@ some pairs failed and the manifest says why; 130 stopped by a signal.
 """
 
 import argparse
+import dataclasses
+import functools
+import os
+import pathlib
+
+import jax
 
 from input_pipeline.layouts import LAYOUTS
 from viton_jax import choices, errors
-from viton_jax.jobs import run, writers
+from viton_jax.errors import InputError
+from viton_jax.jobs import perceive, photo_list, run, shards, writers
+from viton_jax.photo import data_set
 from viton_jax.runtime import distributed, stopping
+
+PHOTOS = 'photos'
+_OF_MODELS = ('pose', 'parse', 'models_dir')
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -41,11 +58,27 @@ def parse_arguments() -> argparse.Namespace:
 
   add = parser.add_argument_group('what to try on').add_argument
   add('--data_dir', help='data set folder')
-  add('--layout', default='viton', choices=LAYOUTS)
+  add(
+    '--layout',
+    default='viton',
+    choices=(*LAYOUTS, PHOTOS),
+    help="of the data set; 'photos' finds joints, labels and garment masks "
+    'first, as `python -m viton_jax.perceive` does, and keeps them in '
+    'OUT_DIR/perceived (default: %(default)s)',
+  )
   add(
     '--pairs',
     help='pair list: a file of data_dir, or a path (default: the test list '
     "of the layout); with ':paired' after it, all in their own garments",
+  )
+
+  add = parser.add_argument_group('with --layout photos').add_argument
+  add('--pose', help='pose model (default: the first of `perception list`)')
+  add('--parse', help='parser, or grabcut (default: likewise)')
+  add(
+    '--models_dir',
+    help="folder of models' files (default: $VITON_JAX_MODELS, or "
+    '~/.cache/viton_jax/models)',
   )
 
   add = parser.add_argument_group('the networks').add_argument
@@ -54,7 +87,8 @@ def parse_arguments() -> argparse.Namespace:
     help="a folder with both networks (the demo's, or what "
     '`python -m viton_jax.convert` or `export` wrote), or stage 1: its '
     'workdir, one step of it, or a .safetensors file; averaged parameters are '
-    'taken where training kept them',
+    'taken where training kept them (default: the networks that come with '
+    'viton_jax)',
   )
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
   add(
@@ -148,13 +182,72 @@ def parse_arguments() -> argparse.Namespace:
   return parser.parse_args()
 
 
+def perceive_photos(
+  options: run.Options, settings: data_set.Settings
+) -> tuple[run.Options, int]:
+  """Makes a data set of photos.
+
+  Returns:
+    (the options with the data set in place of the photos, an exit code: 3
+    where photos were refused).
+
+  Raises:
+    InputError: an option, a folder or a model is wrong, or there are several
+      processes.
+  """
+  run.check(options)
+  shard = shards.find(options.shard, os.environ)
+  if shard.count * jax.process_count() > 1:
+    raise InputError(
+      '--layout photos is for one process; make the data set first with '
+      '`python -m viton_jax.perceive`, which takes --shard, and give it here '
+      'as --layout viton'
+    )
+  photos_dir = pathlib.Path(options.data_dir or '')
+  photos = photo_list.gather(
+    photos_dir / 'people', photos_dir / 'garments', test_pairs=options.pairs
+  )
+  print(data_set.describe_models(settings))
+  data = dataclasses.replace(
+    options, layout='viton', data_dir=str(settings.out_dir), pairs=None
+  )
+  if options.dry_run:
+    print(
+      f'{len(photos.items)} photos and {len(photos.test)} pairs; dry run: '
+      'nothing was written'
+    )
+    return data, errors.EXIT_OK
+  code = perceive.run(
+    photos,
+    settings.out_dir,
+    functools.partial(data_set.Perceiver, settings),
+    settings=settings.of_job,
+    shard=shard,
+    workers=options.workers,
+  )
+  return data, code
+
+
 def main() -> int:
-  options = run.Options(**vars(parse_arguments()))
+  arguments = vars(parse_arguments())
+  models = {name: arguments.pop(name) for name in _OF_MODELS}
+  options = run.Options(**arguments)
   if options.merge:
     return run.merge(options)
   distributed.initialize()
+  code = errors.EXIT_OK
+  if options.layout == PHOTOS:
+    perceived = pathlib.Path(options.out_dir) / 'perceived'
+    options, code = perceive_photos(
+      options, data_set.Settings(out_dir=perceived, **models)
+    )
+    if options.dry_run:
+      return code
+  elif any(models.values()):
+    given = ', '.join(f'--{x}' for x in models if models[x])
+    raise InputError(f'{given}: only --layout photos takes models')
   with stopping.leaving_at_once():
-    return run.run(options)
+    return run.run(options) or code
 
 
 if __name__ == '__main__':

@@ -237,7 +237,7 @@ def refine_inputs(composing: Composition) -> tuple[str, ...]:
 
 
 def load(
-  checkpoint: str | os.PathLike,
+  checkpoint: str | os.PathLike | None = None,
   refine_checkpoint: str | os.PathLike | None = None,
   *,
   dtype: DType = 'float32',

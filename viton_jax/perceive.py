@@ -28,17 +28,10 @@ import functools
 import os
 import pathlib
 
-import jax
-
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.jobs import perceive, photo_list, shards
-from viton_jax.perception.parsing import parsers
-from viton_jax.perception.pose import estimation
-from viton_jax.photo.data_set import Perceiver, Settings
-from viton_jax.runtime import compile_cache, environment
-
-_BATCH = 32  # On an accelerator; a CPU is not faster in batches.
+from viton_jax.photo import data_set
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -62,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
   add(
     '--test_pairs',
     help='the same for what is to be tried on (default: everybody in the '
-    'garment of the next one)',
+    'garment of the next one, and each garment at least once)',
   )
 
   add = parser.add_argument_group('how').add_argument
@@ -102,8 +95,13 @@ def parse_arguments() -> argparse.Namespace:
   return parser.parse_args()
 
 
-def find_photos(arguments: argparse.Namespace) -> photo_list.PhotoList:
-  """All photos that the flags name."""
+def main() -> int:
+  arguments = parse_arguments()
+  for name, least in (('height', 256), ('overlays', 0), ('workers', 0)):
+    value = getattr(arguments, name)
+    if value is not None and value < least:
+      raise InputError(f'--{name} is {value}; give at least {least}')
+  shard = shards.find(arguments.shard, os.environ)
   people, garments = (
     pathlib.Path(x) if x else None
     for x in (arguments.people, arguments.garments)
@@ -115,65 +113,25 @@ def find_photos(arguments: argparse.Namespace) -> photo_list.PhotoList:
       )
     folder = pathlib.Path(arguments.photos)
     people, garments = folder / 'people', folder / 'garments'
-  pairs, test_pairs = (
-    photo_list.read_pairs(pathlib.Path(x), people, garments) if x else None
-    for x in (arguments.pairs, arguments.test_pairs)
+  photos = photo_list.gather(
+    people, garments, pairs=arguments.pairs, test_pairs=arguments.test_pairs
   )
-  if pairs is None and test_pairs is None and people is None:
-    raise InputError(
-      'there is nothing to do: give --people and --garments, --photos, or '
-      '--pairs'
-    )
-  all_people, all_garments = [], []
-  if arguments.pairs is None and arguments.test_pairs is None:
-    all_people = photo_list.find_photos(people, 'people') if people else []
-    if garments:
-      all_garments = photo_list.find_photos(garments, 'garments')
-    pairs = photo_list.by_name(all_people, all_garments)
-  return photo_list.build(
-    all_people, all_garments, pairs=pairs or [], test_pairs=test_pairs
-  )
-
-
-def main() -> int:
-  arguments = parse_arguments()
-  for name, least in (('height', 256), ('overlays', 0), ('workers', 0)):
-    value = getattr(arguments, name)
-    if value is not None and value < least:
-      raise InputError(f'--{name} is {value}; give at least {least}')
-  shard = shards.find(arguments.shard, os.environ)
-  photos = find_photos(arguments)
-  out_dir = pathlib.Path(arguments.out_dir)
-  # A missing model is told before anything is written.
-  pose = estimation.choose_pose(arguments.pose, arguments.models_dir)
-  parser = parsers.choose_parser(arguments.parse, arguments.models_dir)
-  print(f'joints: {pose.description}\nlabels: {parser.description}')
-  settings = Settings(
-    out_dir=out_dir,
+  settings = data_set.Settings(
+    out_dir=pathlib.Path(arguments.out_dir),
     height=arguments.height,
     overlays=arguments.overlays,
     pose=arguments.pose,
     parse=arguments.parse,
     models_dir=arguments.models_dir,
   )
-  on_cpu = jax.default_backend() == 'cpu'
-  workers = arguments.workers
-  if workers is None:
-    workers = environment.cores() if on_cpu else 0
-  compile_cache.use('auto')
+  print(data_set.describe_models(settings))
   return perceive.run(
     photos,
-    out_dir,
-    functools.partial(Perceiver, settings),
-    settings={
-      'kind': 'perceive',
-      'height': arguments.height,
-      'pose': arguments.pose,
-      'parse': arguments.parse,
-    },
+    settings.out_dir,
+    functools.partial(data_set.Perceiver, settings),
+    settings=settings.of_job,
     shard=shard,
-    workers=workers,
-    batch=1 if on_cpu else _BATCH,
+    workers=arguments.workers,
   )
 
 

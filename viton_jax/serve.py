@@ -1,9 +1,9 @@
 """Serves try-ons over HTTP: a REST server and a page for a browser.
 
-  python -m viton_jax.serve --checkpoint demo --garments shirts
+  python -m viton_jax.serve --garments shirts
       then open http://127.0.0.1:8000
-  python -m viton_jax.serve
-      without any networks: garments are bent onto the ones that are worn
+  python -m viton_jax.serve --paste_only
+      without networks: garments are bent onto the ones that are worn
 
 From a program:
 
@@ -38,9 +38,14 @@ def parse_arguments() -> argparse.Namespace:
     '--checkpoint',
     help="trained networks: the demo's folder, a folder that "
     '`python -m viton_jax.convert` or `export` wrote, or stage 1 (default: '
-    'none; garments are pasted)',
+    'the networks that come with viton_jax)',
   )
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
+  add(
+    '--paste_only',
+    action='store_true',
+    help='no networks: garments are bent onto the ones that are worn',
+  )
   add('--pose_model', help='a pose model; default: the first that is found')
   add('--parser', help="a parser's model, or grabcut; default: the first found")
   add(
@@ -144,6 +149,10 @@ def check(options: argparse.Namespace) -> None:
       f'--host {options.host} can be reached from other machines; give '
       '--api_keys FILE, or --no_auth if everybody there may use it'
     )
+  if options.paste_only and (options.checkpoint or options.refine_checkpoint):
+    raise InputError(
+      '--paste_only goes without networks; leave one of them out'
+    )
   for name in ('checkpoint', 'refine_checkpoint'):
     path = getattr(options, name)
     if path and not pathlib.Path(path).exists():
@@ -194,6 +203,7 @@ def main() -> int:
   settings = Settings(
     checkpoint=options.checkpoint,
     refine_checkpoint=options.refine_checkpoint,
+    paste_only=options.paste_only,
     pose_model=options.pose_model,
     parser=options.parser,
     models_dir=options.models_dir,

@@ -1,19 +1,20 @@
 """Two photos in, one picture out: a person, wearing the garment of another.
 
   python -m viton_jax.try_on --person me.jpg --garment shirt.jpg \\
-      --out result.png --checkpoint demo
+      --out result.png
   python -m viton_jax.try_on --person me.jpg --garment shirt.jpg \\
       --out result.png --method paste --show_steps
 
---method viton (default) needs trained networks; paste needs none: it bends the
-garment onto the one that the person wears. Both need the person's joints: from
+--method viton (default) takes the networks that come with viton_jax, or yours
+(--checkpoint). paste needs none: it bends the garment onto the one that the
+person wears. Both need the person's joints: from
 a pose model (`python -m viton_jax.perception list` shows where to get one), or
 from a file (--pose). docs/own_photos.md says more.
 
 In Python:
 
   import viton_jax
-  result = viton_jax.try_on('me.jpg', 'shirt.jpg', checkpoint='demo')
+  result = viton_jax.try_on('me.jpg', 'shirt.jpg')
   result.picture  # (h, w, 3) uint8 RGB, as large as me.jpg
 """
 
@@ -49,7 +50,8 @@ def parse_arguments() -> argparse.Namespace:
   add(
     '--checkpoint',
     help="trained networks: the demo's folder, a folder that "
-    '`python -m viton_jax.convert` or `export` wrote, or stage 1',
+    '`python -m viton_jax.convert` or `export` wrote, or stage 1 (default: '
+    'the networks that come with viton_jax)',
   )
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
   add(

@@ -126,7 +126,7 @@ def _write_item(task):
 def _check(out_dir, *, settings):
   """Refuses bad values and folders that hold something else."""
   for name, low in (
-    ('num_pairs', 1),
+    ('num_pairs', 0),
     ('num_test_pairs', 0),
     ('seed', 0),
     ('height', 64),
@@ -135,6 +135,8 @@ def _check(out_dir, *, settings):
       raise InputError(
         f'--{name} is {settings[name]}; give a whole number of at least {low}.'
       )
+  if not settings['num_pairs'] + settings['num_test_pairs']:
+    raise InputError('--num_pairs and --num_test_pairs are 0; draw some.')
   if settings['num_test_pairs'] == 1:
     raise InputError(
       '--num_test_pairs is 1, but an unpaired test needs a second garment; '

@@ -17,7 +17,9 @@ from viton_jax.checkpoints.orbax_files import (
   write,
 )
 from viton_jax.checkpoints.reading import (
+  OWN,
   contents,
+  digest_of_own,
   read,
   read_metadata,
   read_pair,
@@ -25,10 +27,12 @@ from viton_jax.checkpoints.reading import (
 
 __all__ = [
   'NETWORKS',
+  'OWN',
   'Checkpoint',
   'best',
   'contents',
   'describe',
+  'digest_of_own',
   'find',
   'finish',
   'num_downsamples_of',

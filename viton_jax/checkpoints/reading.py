@@ -8,6 +8,7 @@ which has such files; or the demo's, with workdirs stage1/ and stage2/.
 
 from collections.abc import Iterator
 import contextlib
+import hashlib
 import os
 import pathlib
 from typing import Any
@@ -17,6 +18,8 @@ from viton_jax.checkpoints.checkpoint import NETWORKS, Checkpoint, describe
 from viton_jax.checkpoints.orbax_files import FOLDER, find, read_tree
 from viton_jax.errors import InputError
 
+# The networks that come with the project; its README.md is their card.
+OWN = pathlib.Path(__file__).parent / 'weights'
 _PORTABLE = '.safetensors'
 _STAGES = {'encoder_decoder': 'stage1', 'refinement': 'stage2'}
 
@@ -39,20 +42,27 @@ def contents(path: str | os.PathLike) -> dict[str, pathlib.Path]:
 
 
 def read_pair(
-  checkpoint: str | os.PathLike,
+  checkpoint: str | os.PathLike | None,
   refine_checkpoint: str | os.PathLike | None = None,
 ) -> tuple[Checkpoint, Checkpoint]:
   """Reads encoder-decoder and refinement network.
 
   Args:
     checkpoint: a folder with both networks, or the encoder-decoder alone; any
-      form that the module names.
+      form that the module names; None: the networks that come with the project.
     refine_checkpoint: the refinement network where it lies elsewhere.
 
   Raises:
     InputError: one is missing, damaged or of another network, or the two do
       not belong together; names the flag.
   """
+  if checkpoint is None:
+    if refine_checkpoint is not None:
+      raise InputError(
+        f'--refine_checkpoint {refine_checkpoint}: give the encoder-decoder '
+        'that it was trained with as --checkpoint.'
+      )
+    checkpoint = OWN
   with _naming('--checkpoint'):
     first = read(checkpoint, 'encoder_decoder')
   if refine_checkpoint is not None:
@@ -75,6 +85,14 @@ def read_pair(
         f'{getattr(first, name)}; give two checkpoints that belong together.'
       )
   return first, second
+
+
+def digest_of_own() -> str:
+  """Tells the networks that come with the project from those of a version."""
+  digest = hashlib.sha256()
+  for path in sorted(OWN.glob(f'*{_PORTABLE}')):
+    digest.update(path.read_bytes())
+  return digest.hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -22,9 +22,23 @@ from viton_jax.io import files, storage, structured
 _FORMAT = 'viton_jax'
 
 
-def write(checkpoint: Checkpoint, path: str | pathlib.Path) -> None:
-  """Writes a network; the file is there whole or not at all."""
+def write(
+  checkpoint: Checkpoint, path: str | pathlib.Path, *, half: bool = False
+) -> None:
+  """Writes a network; the file is there whole or not at all.
+
+  Args:
+    checkpoint: the network.
+    path: of the file.
+    half: write kernels as float16, half as large; they are float32 again when
+      read.
+  """
   flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
+  if half:
+    flat = {
+      name: value.astype(np.float16) if value.ndim > 1 else value
+      for name, value in flat.items()
+    }
   tensors = {name: np.ascontiguousarray(value) for name, value in flat.items()}
   described = describe(
     checkpoint.network,
@@ -34,13 +48,23 @@ def write(checkpoint: Checkpoint, path: str | pathlib.Path) -> None:
     step=checkpoint.step,
     config=checkpoint.config,
   )
-  described = checking.with_checksums(described, checkpoint.variables)
+  # As they will be read.
+  described = checking.with_checksums(
+    described,
+    traverse_util.unflatten_dict(
+      {name: _float32(value) for name, value in tensors.items()}, sep='/'
+    ),
+  )
   metadata = {'format': _FORMAT} | {
     # Text alone may stand there.
     name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     for name, value in described.items()
   }
   storage.write_file(pathlib.Path(path), save(tensors, metadata))
+
+
+def _float32(value: np.ndarray) -> np.ndarray:
+  return value.astype(np.float32) if value.dtype == np.float16 else value
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
@@ -62,7 +86,7 @@ def read(path: str | os.PathLike) -> Checkpoint:
   try:
     with safe_open(path, 'np') as file:
       metadata = file.metadata() or {}
-      flat = {name: file.get_tensor(name) for name in file.keys()}
+      flat = {name: _float32(file.get_tensor(name)) for name in file.keys()}
   # Of types that NumPy has not: TypeError or KeyError.
   except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
     raise InputError(

@@ -17,15 +17,23 @@ import multiprocessing
 import pathlib
 import time
 
+import jax
+
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import storage
 from viton_jax.jobs import folder, shards
 from viton_jax.jobs.photo_list import Item, PhotoList
-from viton_jax.runtime import compile_cache, progress, worker_processes
+from viton_jax.runtime import (
+  compile_cache,
+  environment,
+  progress,
+  worker_processes,
+)
 
 FOLDERS = ('women_top', 'pose', 'segment', 'garment_mask', 'overlays')
 _LISTS = {'train': 'viton_train_pairs.txt', 'test': 'viton_test_pairs.txt'}
+_BATCH = 32  # On an accelerator; a CPU is not faster in batches.
 _WAITING = 4  # Tasks for each worker, so that none has to wait.
 
 # Photos -> a line of the manifest each; and what makes such a function, in the
@@ -41,8 +49,7 @@ def run(
   *,
   settings: dict,
   shard: shards.Shard,
-  workers: int,
-  batch: int,
+  workers: int | None = None,
 ) -> int:
   """Does a shard of the photos that are not done yet.
 
@@ -52,8 +59,8 @@ def run(
     open_work: makes the function that does photos; picklable.
     settings: others are refused in the same folder.
     shard: which of the photos.
-    workers: processes; 0: none beside this one.
-    batch: photos at a time.
+    workers: processes; 0: none beside this one; None: one a core, on an
+      accelerator 0, and batches.
 
   Returns:
     an exit code.
@@ -62,6 +69,11 @@ def run(
     InputError: the folder is of another job or cannot be written, or a worker
       died.
   """
+  on_cpu = jax.default_backend() == 'cpu'
+  if workers is None:
+    workers = environment.cores() if on_cpu else 0
+  batch = 1 if on_cpu else _BATCH
+  compile_cache.use('auto')
   names = {item.name: k for k, item in enumerate(photos.items)}
   digest = folder.digest(f'{x.name} {x.path}' for x in photos.items)
   known = settings | {'pairs': len(names), 'list': digest, 'photos': digest}

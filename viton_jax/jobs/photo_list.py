@@ -77,6 +77,43 @@ def find_photos(folder: pathlib.Path, what: str) -> list[pathlib.Path]:
   return found
 
 
+def gather(
+  people: pathlib.Path | None,
+  garments: pathlib.Path | None,
+  *,
+  pairs: str | None = None,
+  test_pairs: str | None = None,
+) -> PhotoList:
+  """Finds and names the photos of folders or tables.
+
+  Args:
+    people: folder with photos of people.
+    garments: folder with photos of garments.
+    pairs: table of people and the garments that they wear; see `read_pairs`.
+    test_pairs: the same of what is to be tried on. With neither, all photos
+      of both folders are taken, and `by_name` says who wears what.
+
+  Raises:
+    InputError: there is nothing to do; or a folder or a table is wrong.
+  """
+  worn, wanted = (
+    read_pairs(pathlib.Path(x), people, garments) if x else None
+    for x in (pairs, test_pairs)
+  )
+  if worn is not None or wanted is not None:
+    return build([], [], pairs=worn or [], test_pairs=wanted)
+  if people is None:
+    raise InputError(
+      'there is nothing to do: give --people and --garments, --photos, or '
+      '--pairs'
+    )
+  all_people = find_photos(people, 'people')
+  all_garments = find_photos(garments, 'garments') if garments else []
+  return build(
+    all_people, all_garments, pairs=by_name(all_people, all_garments)
+  )
+
+
 def read_pairs(
   path: pathlib.Path,
   people: pathlib.Path | None,
@@ -165,7 +202,7 @@ def build(
     garments: the same.
     pairs: people in the garments that they wear.
     test_pairs: what is to be tried on; None: everybody in the garment of the
-      next one.
+      next one, and each garment at least once.
   """
   items, train = [], []
   names: dict[bool, dict[pathlib.Path, str]] = {False: {}, True: {}}
@@ -198,13 +235,15 @@ def build(
 
 
 def _rotated(people, garments, own) -> Pairs:
-  """Everybody in the garment after the own one."""
+  """Everybody in the garment after the own one, each garment at least once."""
+  if not people or not garments:
+    return []
   places = {garment: k for k, garment in enumerate(garments)}
   pairs = []
   for k, person in enumerate(people):
-    mine = own.get(person)
-    after = k if mine is None else places[mine] + 1
-    garment = garments[after % len(garments)] if garments else None
-    if garment is not None and garment != mine:
-      pairs.append((person, garment))
-  return pairs
+    after = places[own[person]] + 1 if person in own else k
+    pairs.append((person, garments[after % len(garments)]))
+  worn = {garment for _, garment in pairs}
+  left = [x for x in garments if x not in worn]
+  pairs += [(people[k % len(people)], x) for k, x in enumerate(left)]
+  return [(x, y) for x, y in pairs if own.get(x) != y]

@@ -41,8 +41,8 @@ class Options:
     data_dir: data set folder; only merging may leave it out.
     layout: of the data set.
     pairs: pair list, or None: the layout's test list.
-    checkpoint: the encoder-decoder's, or a folder with both networks; only
-      merging may leave it out.
+    checkpoint: the encoder-decoder's, or a folder with both networks; None:
+      those that come with the project.
     refine_checkpoint: the refinement network's where it lies elsewhere.
     dtype: of the convolutions.
     composition: see `networks.pure_steps`; None: by the checkpoint's fidelity.
@@ -84,9 +84,8 @@ class Options:
 
 def check(options: Options) -> None:
   """Raises InputError where a number or a name is wrong or missing."""
-  for name in ('data_dir', 'checkpoint'):
-    if getattr(options, name) is None:
-      raise InputError(f'--{name} is missing; see --help for an example.')
+  if options.data_dir is None:
+    raise InputError('--data_dir is missing; see --help for an example.')
   for name, low, high in (
     ('batch_size', 1, 2**16),
     ('records_per_file', 1, 10**6),
@@ -114,7 +113,6 @@ def run(options: Options) -> int:
     InputError: an option, a file or the folder is wrong, or the disk is full.
   """
   check(options)
-  assert options.data_dir and options.checkpoint  # `check` has seen to it.
   out_dir = pathlib.Path(options.out_dir)
   print(environment.report())
   shard = shards.find(
@@ -221,14 +219,20 @@ def _run_shard(options, layout, work, steps, names, claim) -> int:
 
 def settings_of(options, layout, names) -> dict:
   """What a job is; its folder takes no other."""
+  if options.checkpoint:
+    first = str(pathlib.Path(options.checkpoint).absolute())
+  else:  # Wherever they are installed, and not those of another version.
+    first = f'own, {checkpoints.digest_of_own()}'
   return {
     'data_dir': str(pathlib.Path(options.data_dir).absolute()),
     'layout': layout.name,  # What 'auto' found.
     'pairs': options.pairs,
     'list': folder.digest(names),
-    'checkpoint': str(pathlib.Path(options.checkpoint).absolute()),
-    'refine_checkpoint': str(
-      pathlib.Path(options.refine_checkpoint or options.checkpoint).absolute()
+    'checkpoint': first,
+    'refine_checkpoint': (
+      str(pathlib.Path(options.refine_checkpoint).absolute())
+      if options.refine_checkpoint
+      else first
     ),
     'png_round_trip': options.png_round_trip,
     'dtype': options.dtype,

@@ -103,6 +103,8 @@ def _segment(photo: np.ndarray, scale: float) -> np.ndarray:
     )
   mask = garment_outlines.main_parts(garment_parts.without_props(calm, mask))
   cover = garment_outlines.refined(calm, mask, noise)
+  whole = cover >= 0.5
+  cover[whole & ~garment_outlines.main_parts(whole)] = 0
   garment_outlines.check(cover >= 0.5)
   return cover
 
@@ -247,8 +249,11 @@ def _with_gaps_closed(solid, off, level, *, radius: float) -> np.ndarray:
   closed = garment_outlines.closed(solid, radius)
   columns = np.nonzero(closed.any(axis=0))[0]
   axis, wide = (columns[0] + columns[-1]) / 2, columns[-1] - columns[0] + 1
-  area = garment_outlines.filled(closed).sum()
-  cloth = garment_outlines.filled(closed) & ~closed
+  filled = garment_outlines.filled(closed)
+  bare = _bare(filled & ~solid, off, axis=axis, wide=wide)
+  closed &= ~bare
+  area = filled.sum()
+  cloth = filled & ~closed & ~bare
   cloth &= ~_ground_in(cloth, off, level, solid=solid, axis=axis, wide=wide)
   # What the disc has added: gaps in an outline stay; wedges between sleeve and
   # body, which touch no cloth, are few. Many are stripes that end open.
@@ -269,6 +274,23 @@ def _with_gaps_closed(solid, off, level, *, radius: float) -> np.ndarray:
     stays |= sizes < 8 * np.median(notches)
   stays[0] = False
   return solid | cloth | gaps | inner | stays[labels]
+
+
+def _bare(region, off, *, axis: float, wide: float) -> np.ndarray:
+  """What of a region is surely ground: (h, w) bool.
+
+  Nothing, unless the cloth in the middle that is not `solid`, such as pale
+  stripes, can be told from the ground.
+  """
+  left, right = (max(0, round(axis + k * wide)) for k in (-0.15, 0.15))
+  pale = off[:, left:right][region[:, left:right]]
+  if pale.size <= 0.01 * region.sum():
+    return np.zeros_like(region)
+  least = float(np.percentile(pale, 10))
+  if least < 2:
+    return np.zeros_like(region)
+  bare = (region & (off < max(1, least / 4))).astype(np.uint8)
+  return cv2.morphologyEx(bare, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
 
 
 def _ground_in(holes, off, level, *, solid, axis: float, wide: float):

@@ -100,8 +100,13 @@ def refined(calm: np.ndarray, mask: np.ndarray, noise: float) -> np.ndarray:
     band &= clear
     part = np.clip(off / np.maximum(most, 1e-3), 0, 1)
     within = np.where(band, part >= 0.5, solid > 0)
-    # Stripes of the ground's colour leave no notches.
-    within |= closed(within, 6) & (solid > 0)
+    # Stripes of the ground's colour leave no notches: beside a strong one, pale
+    # cloth is compared to the cloth behind it.
+    gaps = closed(within, 6) & (solid > 0) & ~within
+    behind = _at_nearest(off, inside >= 4)
+    pale = gaps & (2 * behind < most)
+    part[pale] = np.clip(off / np.maximum(behind, 1e-3), 0, 1)[pale]
+    within |= gaps
     within = filled(within) & ((solid > 0) | band)
     depth = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 3)
     cover = np.where(band & (depth < 2), part, within).astype(np.float32)
@@ -109,6 +114,21 @@ def refined(calm: np.ndarray, mask: np.ndarray, noise: float) -> np.ndarray:
       # There the mask ends where the slope of an edge begins.
       cover = np.where(faint, np.clip(inside - 1, 0, 1), cover)
   return cover
+
+
+def _at_nearest(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+  """(h, w) float32: of the nearest pixel of `where` each; all 0 without any."""
+  if not where.any():
+    return np.zeros_like(values)
+  _, labels = cv2.distanceTransformWithLabels(
+    (~where).astype(np.uint8),
+    cv2.DIST_L2,
+    3,
+    labelType=cv2.DIST_LABEL_PIXEL,
+  )
+  found = np.zeros(labels.max() + 1, values.dtype)
+  found[labels[where]] = values[where]
+  return found[labels]
 
 
 def main_parts(mask: np.ndarray) -> np.ndarray:

@@ -73,6 +73,27 @@ class Settings:
   parse: str | None = None
   models_dir: str | os.PathLike | None = None
 
+  @property
+  def of_job(self) -> dict:
+    """What a data set's folder takes only one of."""
+    return {
+      'kind': 'perceive',
+      'height': self.height,
+      'pose': self.pose,
+      'parse': self.parse,
+    }
+
+
+def describe_models(settings: Settings) -> str:
+  """Says which models find joints and labels.
+
+  Raises:
+    InputError: one is missing or of another kind.
+  """
+  pose = estimation.choose_pose(settings.pose, settings.models_dir)
+  parser = parsers.choose_parser(settings.parse, settings.models_dir)
+  return f'joints: {pose.description}\nlabels: {parser.description}'
+
 
 class Perceiver:
   """Opened models; call it with photos for a line of the manifest each."""

@@ -84,7 +84,8 @@ def try_on(
       transparency.
     checkpoint: for 'viton': a folder with both networks (the demo's, or what
       `viton_jax.convert` or `viton_jax.export` wrote), or an encoder-decoder,
-      with `refine_checkpoint` beside it.
+      with `refine_checkpoint` beside it; None: the networks that come with the
+      project.
     method: 'viton', or 'paste': the garment bent onto the one that is worn,
       without any network (the paper's non-parametric baseline).
     pose: joints of the person: (18, 3) x, y in pixels and confidence; a file
@@ -115,11 +116,6 @@ def try_on(
   # One pair, one thread. A wrong checkpoint is found before any other work.
   loaded = None
   if method == 'viton':
-    if checkpoint is None:
-      raise InputError(
-        "method 'viton' needs trained networks; give --checkpoint (a demo, a "
-        'workdir or an export), or --method paste, which needs none'
-      )
     loaded = networks.load(
       checkpoint, refine_checkpoint, composing=composition, workers=1
     )

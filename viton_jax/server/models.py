@@ -73,7 +73,7 @@ def load(settings: Settings) -> Models:
   """
   compile_cache.use('auto')
   loaded = None
-  if settings.checkpoint:
+  if not settings.paste_only:
     loaded = dataclasses.replace(
       networks.load(settings.checkpoint, settings.refine_checkpoint),
       max_batch=settings.max_batch,

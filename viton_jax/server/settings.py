@@ -9,7 +9,9 @@ class Settings:
   """The options of `python -m viton_jax.serve` that the app reads.
 
   Attributes:
-    checkpoint: folder of the networks, or None: 'paste' alone.
+    checkpoint: folder of the networks, or None: those that come with the
+      project.
+    paste_only: no networks; garments are pasted.
     refine_checkpoint: of the refinement network where it lies elsewhere.
     pose_model: see `perception.choose_pose`; None: the default, if it is there.
     parser: see `perception.choose_parser`; None: the default.
@@ -33,6 +35,7 @@ class Settings:
   """
 
   checkpoint: str | None = None
+  paste_only: bool = False
   refine_checkpoint: str | None = None
   pose_model: str | None = None
   parser: str | None = None

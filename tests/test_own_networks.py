@@ -1,0 +1,57 @@
+"""The networks that come with the project."""
+
+import json
+
+import numpy as np
+import pytest
+
+from input_pipeline.synthetic import render_pair
+import viton_jax
+from viton_jax import checkpoints
+from viton_jax.errors import InputError
+
+SEED = 90_210  # None of its people was trained on.
+
+
+def test_they_are_there_small_and_sound():
+  pair = checkpoints.read_pair(None)
+  assert [x.network for x in pair] == list(checkpoints.NETWORKS)
+  for one in pair:
+    assert (one.size, one.fidelity) == ((256, 192), 'fixed')
+    for kind in one.variables.values():
+      for layer in kind.values():
+        for value in layer.values():
+          assert value.dtype == np.float32 and np.isfinite(value).all()
+    # No path of the machine that trained them.
+    assert '": "/' not in json.dumps(one.config)
+  files = list(checkpoints.OWN.glob('*.safetensors'))
+  assert sum(x.stat().st_size for x in files) < 30e6
+  # The card is that of these weights.
+  card = (checkpoints.OWN / 'README.md').read_text()
+  assert checkpoints.digest_of_own() in card
+
+
+def test_a_refinement_alone_is_refused():
+  with pytest.raises(InputError, match='encoder-decoder .* as --checkpoint'):
+    checkpoints.read_pair(None, 'W2')
+
+
+@pytest.mark.slow
+def test_they_dress_people_they_have_never_seen():
+  """Far nearer to the true picture than the photo as it was, and than paste."""
+  untouched, dressed, pasted = [], [], []
+  for person in (1, 2):
+    own = render_pair(SEED, person, 512)
+    garment = render_pair(SEED, person + 10, 512).garment
+    truth = render_pair(SEED, person, 512, garment_index=person + 10).person
+    known = {'pose': own.keypoints, 'parse': own.parse}
+    result = viton_jax.try_on(own.person, garment, **known)
+    paste = viton_jax.try_on(own.person, garment, method='paste', **known)
+    for values, picture in (
+      (untouched, own.person),
+      (dressed, result.picture),
+      (pasted, paste.picture),
+    ):
+      values.append(np.abs(picture.astype(int) - truth).mean())
+  assert np.mean(dressed) < 0.5 * np.mean(untouched)
+  assert np.mean(dressed) < np.mean(pasted)
