@@ -170,7 +170,7 @@ def attempt(seed: int, case: int) -> str | None:
     try:
       done = subprocess.run(
         ['bash', '-c', script, 'bash', *command],
-        cwd=_ROOT,
+        cwd=folder,  # Odd names of folders are made there.
         capture_output=True,
         timeout=_SECONDS,
         check=False,

@@ -33,7 +33,9 @@ def write(
     half: write kernels as float16, half as large; they are float32 again when
       read.
   """
-  flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
+  flat: dict[str, Any] = traverse_util.flatten_dict(
+    checkpoint.variables, sep='/'
+  )
   if half:
     flat = {
       name: value.astype(np.float16) if value.ndim > 1 else value
