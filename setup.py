@@ -141,6 +141,7 @@ setup(
       *_SERVE,
       'axe-playwright-python>=0.1.4',  # axe-core: can everybody use the page?
       'beartype>=0.20',  # checks jaxtyping's shapes in tests
+      'hypothesis>=6.100',  # structured inputs for readers
       'import-linter>=2.3',
       'mkdocs-material>=9.6',
       'mkdocstrings[python]>=0.29',

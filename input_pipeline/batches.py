@@ -12,17 +12,18 @@ from collections.abc import Generator, Iterator
 import contextlib
 import dataclasses
 import functools
-import json
 import pathlib
 from typing import cast
 
 import numpy as np
 
+from input_pipeline import sample
 from input_pipeline.formats import original_records, packed, streams
 from input_pipeline.formats.record_files import RecordIndex, index_records
 from viton_jax import choices
 from viton_jax.choices import Fidelity
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
+from viton_jax.io import structured
 from viton_jax.runtime.progress import progress
 
 # Matching at try-on time alone reads it.
@@ -92,22 +93,31 @@ def read_info(
   if not found:
     raise _nothing_there(data_dir, fmt)
   folder = found[-1].parent
+  remedy = 'prepare the records again'
+  info = structured.read_object(found[-1], remedy=remedy)
+  metadata = structured.read_object(folder / 'metadata.json', remedy=remedy)
   try:
-    info = json.loads(found[-1].read_text())
-    metadata = json.loads((folder / 'metadata.json').read_text())
-    shards = {s['name']: s['shardLengths'] for s in info['splits']}
+    shards = {
+      s['name']: list(map(int, s['shardLengths'])) for s in info['splits']
+    }
+    sample.check_settings(
+      metadata['height'], metadata['width'], fidelity=metadata['fidelity']
+    )
+    if not all(isinstance(x, str) and min(y) >= 0 for x, y in shards.items()):
+      raise ValueError('its splits are no numbers of records')
     return RecordsInfo(
-      height=int(metadata['height']),
-      width=int(metadata['width']),
+      height=metadata['height'],
+      width=metadata['width'],
       fidelity=cast(Fidelity, metadata['fidelity']),
-      num_examples={k: sum(map(int, v)) for k, v in shards.items()},
+      num_examples={k: sum(v) for k, v in shards.items()},
       folder=folder,
       shards={k: len(v) for k, v in shards.items()},
     )
-  except (OSError, KeyError, TypeError, ValueError) as error:
+  # InputError is a ValueError.
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
     raise InputError(
-      f'{folder}: dataset_info.json or metadata.json is damaged ({error}); '
-      'prepare the records again'
+      f'{folder}: dataset_info.json or metadata.json is damaged '
+      f'({shown(error)}); {remedy}'
     ) from error
 
 
@@ -210,7 +220,7 @@ def train_batches(
     if fmt == 'packed':  # Else it is in memory already.
       arrays = {name: array.copy() for name, array in arrays.items()}
     order = _train_order(info.num_examples['train'], **place)
-    return streams.array_batches(arrays, order)
+    return streams.array_batches(arrays, order, source=info.folder)
   return _split_batches(
     info, 'train', lambda count: _train_order(count, **place), fmt=fmt
   )
@@ -355,7 +365,9 @@ def _split_batches(
   order = make_order(info.num_examples[split])
   if fmt == 'packed':
     arrays = packed.open_arrays(packed.path_of(info.folder, split))
-    return streams.array_batches(arrays, order, with_valid=with_valid)
+    return streams.array_batches(
+      arrays, order, with_valid=with_valid, source=info.folder
+    )
   if fmt == 'original_records':
     index = original_records.index_original_records(info.folder)
     return streams.original_batches(info, index, order, with_valid=with_valid)

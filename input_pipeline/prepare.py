@@ -33,8 +33,8 @@ from input_pipeline.formats import original_records, records
 from input_pipeline.layouts import original_samples
 from input_pipeline.preparing import beam_job, gather, parts
 from viton_jax import choices, errors
-from viton_jax.errors import InputError
-from viton_jax.io import images, storage
+from viton_jax.errors import InputError, shown
+from viton_jax.io import images, storage, structured
 from viton_jax.runtime import environment
 
 _TRIED = 16  # Pairs that a dry run tries until one can be prepared.
@@ -145,6 +145,34 @@ def prepare(
   if dry_run:
     _print_plan(work, out_dir, settings)
     return errors.EXIT_OK
+  with storage.hold(
+    out_dir / '.lock',
+    busy='prepares into this folder; wait for it or give another --out_dir',
+    unusable='give another --out_dir',
+  ):
+    return _prepare_locked(
+      work,
+      out_dir,
+      settings,
+      workers=workers,
+      run=run,
+      on_beam=on_beam,
+      validation_fraction=validation_fraction,
+    )
+
+
+def _prepare_locked(
+  work: parts.Work,
+  out_dir: pathlib.Path,
+  settings: dict,
+  *,
+  workers: int,
+  run: Callable | None,
+  on_beam: dict,
+  validation_fraction: float,
+) -> int:
+  """Prepares into a folder that this process alone writes to."""
+  fmt, seed = work.fmt, work.seed
   if _claim(out_dir, settings):
     manifest_path = out_dir / 'manifest.jsonl'
     manifest = [line for _, line in storage.read_lines(manifest_path)]
@@ -292,18 +320,16 @@ def _is_done(out_dir: pathlib.Path, settings: dict) -> bool:
   path = out_dir / 'prepare.json'
   if not path.exists():
     return False
-  try:
-    state = json.loads(path.read_text())
-    before, done = state['settings'], state['done']
-  except (ValueError, KeyError, TypeError) as error:
-    raise InputError(
-      f'{path}: the file is damaged; give another --out_dir or delete this one'
-    ) from error
+  remedy = 'give another --out_dir or delete this one'
+  state = structured.read_object(path, 'settings file', remedy=remedy)
+  before, done = state.get('settings'), state.get('done')
+  if not isinstance(before, dict) or not isinstance(done, bool):
+    raise InputError(f'{path}: the file is damaged; {remedy}')
   before = {'format': 'records'} | before  # The only one there was.
   for name, value in settings.items():
     if before.get(name) != value:
       raise InputError(
-        f'{out_dir}: was prepared with {name} = {before.get(name)}, not '
+        f'{out_dir}: was prepared with {name} = {shown(before.get(name))}, not '
         f'{value}; give another --out_dir or delete this one'
       )
   return done
@@ -380,8 +406,8 @@ def main(argv: list[str] | None = None) -> int:
   if from_records is None:
     if data_dir is None:
       parser.error('give --data_dir, or --from_records')
-    return prepare(layout or 'viton', data_dir, **arguments)
-  if layout or data_dir or arguments['pairs']:
+    return prepare('viton' if layout is None else layout, data_dir, **arguments)
+  if layout is not None or data_dir or arguments['pairs']:
     parser.error('--from_records goes without --layout, --data_dir, --pairs')
   return prepare(None, from_records, **arguments)
 

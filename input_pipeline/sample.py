@@ -10,7 +10,7 @@ import numpy as np
 
 from input_pipeline import garment_masks
 from viton_jax import choices
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
 from viton_jax.geometry.matching import ORIGINAL_TEST_SIZE
 from viton_jax.io import images
 from viton_jax.labels import (
@@ -20,6 +20,7 @@ from viton_jax.labels import (
   SHOULDER_KEYPOINTS,
 )
 
+MAX_SIDE = 8192  # Of a working size, in pixels.
 # A coordinate in working pixels from which no pose box reaches any image.
 OUTSIDE = -1000.0
 
@@ -119,7 +120,12 @@ def check_settings(
 ) -> None:
   """Raises InputError unless a working size and a fidelity are usable."""
   for name, value in (('height', height), ('width', width)):
-    if value < 64 or value % 64:
+    if not isinstance(value, int) or not 64 <= value <= MAX_SIDE:
+      raise InputError(
+        f'{name} {shown(value)} is not a number from 64 to {MAX_SIDE}; use '
+        'e.g. 256'
+      )
+    if value % 64:
       below = max(64, value // 64 * 64)
       raise InputError(
         f'{name} {value} is not a multiple of 64, which the network halves '

@@ -238,7 +238,7 @@ def test_cut_file_is_named(damaged):
   with pytest.raises(InputError, match='train has 0 records instead of 23'):
     take(folder, 1, batch_size=4)
   path.unlink()
-  with pytest.raises(InputError, match='the records cannot be read'):
+  with pytest.raises(InputError, match='the record file cannot be read'):
     take(folder, 1, batch_size=4)
 
 

@@ -90,7 +90,7 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch):
   (tmp_path / 'half').write_bytes(data[: len(data) // 2])
   with pytest.raises(InputError, match='half: cannot be read as safetensors'):
     body_network.load_weights(tmp_path / 'half')
-  with pytest.raises(InputError, match='none: cannot be read'):
+  with pytest.raises(InputError, match='none: the parser cannot be read'):
     body_network.load_weights(tmp_path / 'none')
   (tmp_path / 'other').write_bytes(data + b'0')
   monkeypatch.setattr(body_network, 'WEIGHTS', tmp_path / 'other')

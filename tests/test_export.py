@@ -294,7 +294,7 @@ def test_changed_files(exported, batch, tmp_path):
   assert 'SHA-256' in refused('try_on.stablehlo', flip)
   assert 'SHA-256' in refused('encoder_decoder.safetensors', flip)
   assert 'No such file' in refused('try_on.stablehlo', None)
-  assert 'not JSON' in refused('manifest.json', lambda data: data[:-9])
+  assert 'usable JSON' in refused('manifest.json', lambda data: data[:-9])
   assert 'is not a' in refused('manifest.json', lambda data: b'{}')
 
   def without(part):

@@ -14,13 +14,19 @@ FOLDER = entry_points.ROOT / 'launch'
 SCRIPTS = {
   'launch/demo.sh': 'usage: launch/demo.sh',
   'launch/demo_web.sh': 'usage: launch/demo_web.sh',
+  'launch/fuzz.sh': 'usage: launch/fuzz.sh',
   'launch/test.sh': 'usage: launch/test.sh',
   'launch/local.sh': 'usage: launch/local.sh',
   'launch/tpu_vm.sh': 'usage: launch/tpu_vm.sh',
   'launch/slurm_train.sbatch': 'usage: sbatch',
   'launch/slurm_infer.sbatch': 'usage: sbatch',
 }
-INSTALLING = ['launch/demo.sh', 'launch/demo_web.sh', 'launch/test.sh']
+INSTALLING = [
+  'launch/demo.sh',
+  'launch/demo_web.sh',
+  'launch/fuzz.sh',
+  'launch/test.sh',
+]
 TPU = ('launch/tpu_vm.sh', '--dry_run', '--name', 'n', '--zone', 'z')
 
 
@@ -123,7 +129,7 @@ def ci_commands() -> list[str]:
   """What continuous integration runs, here and on GitHub."""
   root = entry_points.ROOT
   workflow = yaml.safe_load((root / '.github/workflows/ci.yml').read_text())
-  (job,) = workflow['jobs'].values()
+  job = workflow['jobs']['test']
   return ['.ci/run', *(x['run'] for x in job['steps'] if 'run' in x)]
 
 

@@ -102,7 +102,7 @@ def test_python_2_pickle(tmp_path):
 
 @pytest.mark.parametrize('protocol', range(6))
 def test_arrays_and_containers_of_every_protocol(tmp_path, protocol):
-  value = {'a': [np.arange(6.0).reshape(2, 3), {1, 2}, np.float64(3), (4,)]}
+  value = {'a': [np.arange(6.0).reshape(2, 3), np.float64(3), (4,)]}
   path = tmp_path / 'pose.pkl'
   path.write_bytes(pickle.dumps(value, protocol=protocol))
   got = poses.read_pose_pickle(path)['a']
@@ -285,7 +285,7 @@ def test_missing_and_damaged_files_fail_their_pair_alone(data_dir):
     (np.full((9, 9), 1.5), 'between whole numbers'),
     (np.full((9, 9), -1.0), 'values from -1.0'),
     (np.full((9, 9), np.nan), 'values from nan'),
-    (np.full((2, 2), 'a', object), 'not numeric'),
+    (np.full((2, 2), 'a', object), 'no array of numbers'),
   ],
 )
 def test_wrong_segments_are_refused(data_dir, segment, message):

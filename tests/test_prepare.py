@@ -179,7 +179,9 @@ def test_finished_folders(data_dir, tmp_path, capsys):
       run(data_dir, out_dir, **{'fidelity': 'original', **options})
   assert record_files(out_dir) == files
   (out_dir / 'prepare.json').write_text('{')
-  with pytest.raises(InputError, match='prepare.json: the file is damaged'):
+  with pytest.raises(
+    InputError, match='prepare.json: this is not a usable JSON'
+  ):
     run(data_dir, out_dir, fidelity='original')
 
 

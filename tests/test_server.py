@@ -212,8 +212,10 @@ def test_refusals_say_what_and_which(server, fields, pair):
   assert 'missing' in refused(400, 'person', person=None)
   assert 'missing' in refused(400, 'garment', garment=None)
   assert 'no garment of this name' in refused(404, 'garment', garment='x/../y')
-  assert 'not a JSON file' in refused(422, 'pose', pose='{')
-  assert 'not a JSON file' in refused(422, 'pose', pose=b'\x80\x04}q\x00.')
+  assert 'not a usable JSON file' in refused(422, 'pose', pose='{')
+  assert 'not a usable JSON file' in refused(
+    422, 'pose', pose=b'\x80\x04}q\x00.'
+  )
   assert 'both the same size' in refused(
     422, 'parse', parse=images.encode_png(pair.parse[:-2])
   )

@@ -153,6 +153,26 @@ def test_what_is_not_finite_ends_the_run_and_saves_nothing(packed, tmp_path):
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
 
 
+def test_a_validation_that_is_not_finite_ends_the_run(packed, tmp_path):
+  """The loss of the last step is finite, what it leads to gives none."""
+  folder = tmp_path / 'w'
+  options = arguments(
+    packed,
+    folder,
+    num_steps=5,
+    checkpoint_every=5,
+    eval_every=5,
+    schedule='step',
+    schedule_steps='(4,)',
+    schedule_factor=1e38,
+  )
+  done = entry_points.run('viton_jax.train', *options, expect=EXIT_NOT_FINITE)
+  assert 'Traceback' not in done.stderr
+  assert 'the validation of step 5 is not finite' in done.stderr
+  assert f'{folder} has no checkpoint yet' in done.stderr
+  assert not list((folder / 'checkpoints').glob('[0-9]*'))
+
+
 def test_packed_data_train_without_tensorflow(packed, tmp_path):
   """In a process for which it, and what needs it, are not installed."""
   barred = 'tensorflow tensorflow_datasets tensorboard clu onnxruntime grain'
@@ -235,7 +255,7 @@ def test_a_workdir_that_cannot_be_used(tmp_path):
   file = tmp_path / 'file'
   file.write_text('')
   for folder in (file, file / 'below', pathlib.Path('/proc/self/w')):
-    with pytest.raises(InputError, match='cannot be used as workdir'):
+    with pytest.raises(InputError, match='cannot be written'):
       workdir.lock(folder)
     with pytest.raises(InputError, match='cannot be used as workdir'):
       workdir.claim(folder, config)

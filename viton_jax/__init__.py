@@ -38,6 +38,7 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 if sys.argv[:1] == ['-m']:  # What Python puts there while it looks for X.
+  startup.end_by_interrupt()
   startup.check_interpreter()
   startup.check_shadows()
 

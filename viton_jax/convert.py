@@ -68,6 +68,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
   arguments = parse_arguments()
+  errors.clean_up_on_sigterm()
   begin = time.monotonic()
   if arguments.half and arguments.to != 'safetensors':
     raise InputError('--half: goes with --to safetensors alone.')

@@ -128,11 +128,26 @@ class TryOn:
     images, control_points, failures = self.run(pad(batch, size), count)
     if 'opacity' not in images:  # Exported before there were layers.
       images = {**images, **whole_layers(images)}
-    return TryOnBatch(
-      **{name: np.asarray(images[name])[:count] for name in RANGES},
-      control_points=control_points,
-      failures=failures,
-    )
+    shown = {name: np.asarray(images[name])[:count] for name in RANGES}
+    failures = [
+      reason or blank_reason(picture)
+      for reason, picture in zip(failures, shown['output'], strict=True)
+    ]
+    return TryOnBatch(**shown, control_points=control_points, failures=failures)
+
+
+def blank_reason(picture: Shaped[np.ndarray, 'h w 3']) -> str | None:
+  """Why a picture is no try-on: it has one value alone, or no numbers.
+
+  Weights whose products overflow end so, however finite they are themselves.
+  """
+  low, high = picture.min(), picture.max()
+  if low < high:  # False with NaN.
+    return None
+  return (
+    'the networks give a picture of one value alone, so their weights are '
+    'damaged; give another checkpoint'
+  )
 
 
 def match_on_host(

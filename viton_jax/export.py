@@ -98,6 +98,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
   arguments = parse_arguments()
+  errors.clean_up_on_sigterm()
   formats = arguments.format.split(',')
   for name in formats:
     if name not in FORMATS:
@@ -277,7 +278,11 @@ def drawn_batch(size: tuple[int, int]) -> dict[str, np.ndarray]:
 def try_on_live(
   arguments: argparse.Namespace, first: Checkpoint, composing: Composition
 ) -> tuple[dict, engine.TryOnBatch]:
-  """The comparison's batch, and the live model's try-on of it as uint8."""
+  """The comparison's batch, and the live model's try-on of it as uint8.
+
+  Raises:
+    InputError: the live model gives what is no number.
+  """
   batch = drawn_batch(first.size)
   try_on = networks.load(
     arguments.checkpoint,
@@ -290,7 +295,15 @@ def try_on_live(
     batch['parse'], batch['keypoints'], fidelity=first.fidelity
   )
   made = {name: np.asarray(value) for name, value in made.items()}
-  return batch, engine.levels_of(try_on({**batch, **made}))
+  tried = try_on({**batch, **made})
+  for name in engine.RANGES:
+    # As levels a NaN would be black.
+    if not np.isfinite(getattr(tried, name)).all():
+      raise InputError(
+        f'--checkpoint: the networks give {name} that is not finite; give '
+        'another checkpoint.'
+      )
+  return batch, engine.levels_of(tried)
 
 
 def run_fresh(folder: pathlib.Path, batch: dict) -> engine.TryOnBatch:

@@ -19,6 +19,7 @@ from input_pipeline.garment_masks import garment_mask
 from viton_jax import choices
 from viton_jax.errors import InputError, run
 from viton_jax.geometry import contour, matching, tps
+from viton_jax.io import images, photos, storage
 
 _SCALE = 5
 _HEIGHT, _WIDTH = matching.MATCHING_SIZE
@@ -186,11 +187,7 @@ def _draw_checks(
 
 
 def _read_mask(path: pathlib.Path) -> np.ndarray:
-  image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-  if image is None:
-    raise InputError(
-      f'{path}: not a readable image; give a PNG with the mask in white'
-    )
+  image = cv2.cvtColor(photos.read_photo(path, 'mask')[0], cv2.COLOR_RGB2GRAY)
   # 0/1 and 0/255 masks alike.
   return image > 0.5 * max(int(image.max()), 1)
 
@@ -233,12 +230,8 @@ def main(argv: list[str] | None = None) -> None:
   if args.garment_mask is not None:
     garment = _read_mask(args.garment_mask)
   else:
-    photo = cv2.imread(str(args.garment_photo))
-    if photo is None:
-      raise InputError(f'{args.garment_photo}: not a readable image')
-    garment = garment_mask(
-      cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), fidelity=args.fidelity
-    )
+    photo, _ = photos.read_photo(args.garment_photo, 'garment')
+    garment = garment_mask(photo, fidelity=args.fidelity)
   try:
     result = matching.fit_control_points(
       garment, person, fidelity=args.fidelity
@@ -246,10 +239,7 @@ def main(argv: list[str] | None = None) -> None:
   except matching.MatchingError as error:
     result = error
   picture = draw(garment, person, result)
-  if not cv2.imwrite(str(args.out), picture[..., ::-1]):
-    raise InputError(
-      f'{args.out}: cannot be written; is it a PNG in a folder that exists?'
-    )
+  storage.write_file(args.out, images.encode_png(picture))
   print(f'wrote {args.out}')
   if isinstance(result, matching.MatchingError):
     raise result

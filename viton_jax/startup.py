@@ -5,8 +5,12 @@ Standard library alone.
 """
 
 import importlib.util
+import os
 import pathlib
+import signal
 import sys
+
+_INTERRUPTED = 130
 
 
 def check_interpreter() -> None:
@@ -35,6 +39,25 @@ def check_interpreter() -> None:
     file=sys.stderr,
   )
   sys.exit(2)
+
+
+def end_by_interrupt() -> None:
+  """Makes Ctrl-C end a command in one line while it still imports.
+
+  Until `errors.run` takes over; a SIGINT that is ignored stays so.
+  """
+  if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end)
+
+
+def _end(*_) -> None:
+  os.write(2, b'interrupted; run the same command to go on\n')
+  os._exit(_INTERRUPTED)
+
+
+def is_importing() -> bool:
+  """Whether `end_by_interrupt` is what Ctrl-C does now."""
+  return signal.getsignal(signal.SIGINT) is _end
 
 
 def check_shadows() -> None:

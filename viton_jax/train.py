@@ -48,8 +48,16 @@ def parse_flags(argv: list[str]) -> list[str]:
     return flags.FLAGS(argv)
   except errors.InputError as error:
     message = str(error)
-  except (flags.Error, AttributeError, KeyError, ValueError, OSError) as error:
-    message = f'{" ".join(str(error).split())} (see --help)'
+  except flags.Error as error:
+    message = f'{errors.shown(error)} (see --help)'
+  # A config file is a program: it may raise anything, or exit.
+  except (Exception, SystemExit) as error:
+    if isinstance(error, SystemExit) and not config.is_of_file(error, argv):
+      raise
+    message = (
+      f'--config cannot be read ({type(error).__name__}: '
+      f'{errors.shown(error)}); mend the file, or see --help'
+    )
   print(f'error: {message}', file=sys.stderr)
   sys.exit(errors.EXIT_BAD_INPUT)
 

@@ -19,22 +19,26 @@ from input_pipeline.formats.record_files import RecordIndex, index_records
 from viton_jax import choices, labels
 from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
-from viton_jax.io import images
+from viton_jax.io import finite, images
 
 HEIGHT, WIDTH = 256, 192  # Pose maps are stored at this size.
 _BOX_RADIUS = 5
 _POSE_SHAPE = (HEIGHT, WIDTH, labels.NUM_KEYPOINTS)
-_FEATURES = (
-  'image_id',
-  'product_image_id',
-  'image',
-  'product_image',
-  'height',
-  'width',
-  'pose_map',
-  'segment_map',
-  'tps_control_points',
-)
+_MAX_SIDE = 1 << 14
+_BYTES, _INTEGERS, _FLOATS = 'bytes_list', 'int64_list', 'float_list'
+# Feature -> the kind of its values.
+_FEATURES = {
+  'image_id': _BYTES,
+  'product_image_id': _BYTES,
+  'image': _BYTES,
+  'product_image': _BYTES,
+  'height': _INTEGERS,
+  'width': _INTEGERS,
+  'pose_map': _BYTES,
+  'segment_map': _BYTES,
+  'tps_control_points': _FLOATS,
+}
+_NAMES = ('image_id', 'product_image_id')
 
 
 def index_original_records(data_dir, split: str = 'train') -> RecordIndex:
@@ -129,6 +133,10 @@ def read_content(data: bytes, name: str, *, fidelity: Fidelity) -> Content:
   height, width = (
     int(features[key].int64_list.value[0]) for key in ('height', 'width')
   )
+  if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
+    raise InputError(
+      f'{name}: width and height say {width} x {height}; write the record again'
+    )
   parse = _raw_map(features, 'segment_map', name, shape=(height, width))
   if parse.max() >= labels.NUM_LABELS:
     raise InputError(
@@ -150,6 +158,9 @@ def read_content(data: bytes, name: str, *, fidelity: Fidelity) -> Content:
       f'{name}: tps_control_points has {points.size} values instead of 200; '
       'write the record again'
     )
+  finite.check(
+    [('tps_control_points', points)], name, remedy='write the record again'
+  )
   limit = sample.pose_limit((height, width), size=(HEIGHT, WIDTH))
   pose_map = _raw_map(features, 'pose_map', name, shape=_POSE_SHAPE)
   return Content(
@@ -169,10 +180,9 @@ def read_names(data: bytes, name: str) -> tuple[str, str]:
   Raises:
     InputError: one of them is missing.
   """
-  features = _parse(data, name, _FEATURES[:2])
+  features = _parse(data, name, _NAMES)
   return tuple(
-    features[key].bytes_list.value[0].decode(errors='replace')
-    for key in _FEATURES[:2]
+    features[key].bytes_list.value[0].decode(errors='replace') for key in _NAMES
   )
 
 
@@ -221,7 +231,7 @@ def keypoints_from_boxes(pose_map, limit, *, name: str):
   return keypoints
 
 
-def _parse(data: bytes, name: str, needed=_FEATURES):
+def _parse(data: bytes, name: str, needed=tuple(_FEATURES)):
   """The features of a serialised example, the needed ones there."""
   tf = tensorflow()
   try:
@@ -238,6 +248,11 @@ def _parse(data: bytes, name: str, needed=_FEATURES):
         f"{name}: the feature '{key}' is missing; write the records again "
         'with image, product_image, pose_map, segment_map and '
         'tps_control_points'
+      )
+    if kind != _FEATURES[key]:
+      raise InputError(
+        f"{name}: the feature '{key}' is a {kind} instead of a "
+        f'{_FEATURES[key]}; write the records again'
       )
   return features
 

@@ -28,10 +28,11 @@ import shutil
 
 import numpy as np
 
+from input_pipeline import sample
 from input_pipeline.formats import records
 from viton_jax import choices
 from viton_jax.errors import InputError
-from viton_jax.io import storage
+from viton_jax.io import files, storage, structured
 from viton_jax.runtime.progress import progress
 
 SUFFIX = '.packed'
@@ -227,36 +228,31 @@ def read_header(path: pathlib.Path) -> Header:
   Raises:
     InputError: no such file, another kind of file, or one cut short.
   """
-  try:
-    with path.open('rb') as file:
-      start = file.read(16)
-      text = file.read(min(int.from_bytes(start[8:], 'little'), _PAGE))
-      size = os.fstat(file.fileno()).st_size
-  except OSError as error:
-    raise InputError(
-      f'{path}: the packed file cannot be read ({error.strerror}); {_REMEDY}'
-    ) from error
+  with files.open_regular(path, 'packed file', remedy=_REMEDY) as file:
+    start = file.read(16)
+    text = file.read(min(int.from_bytes(start[8:], 'little'), _PAGE))
+    size = os.fstat(file.fileno()).st_size
   if not start.startswith(_MAGIC):
     raise InputError(f'{path}: this is not a packed file; {_REMEDY}')
   try:
-    values = json.loads(text)
+    values = structured.parse_json(text)
     fields = tuple(
       Field(**field | {'shape': tuple(field['shape'])})
       for field in values.pop('fields')
     )
     header = Header(**values, fields=fields)
-    ends = [field.offset + field.nbytes for field in fields]
-    sound = header.num_bytes == max(ends) and all(
-      field.shape[0] == header.num_examples[header.split] for field in fields
+    sound = _planned(header) == dataclasses.replace(
+      header,
+      fields=tuple(dataclasses.replace(x, sha256='0' * 64) for x in fields),
     )
-  # AttributeError: JSON, but not an object; RecursionError: nested too deep.
+  # AttributeError: JSON, but not an object.
   except (
     ValueError,
     TypeError,
     KeyError,
     IndexError,
     AttributeError,
-    RecursionError,
+    StopIteration,
   ) as error:
     raise InputError(f'{path}: its header is damaged; {_REMEDY}') from error
   if not sound:
@@ -267,6 +263,31 @@ def read_header(path: pathlib.Path) -> Header:
       f'{_REMEDY}'
     )
   return header
+
+
+def _planned(header: Header) -> Header:
+  """The header of a file with such settings, counts and widths of names."""
+  counts = header.num_examples
+  numbers = [header.height, header.width, header.num_bytes, *counts.values()]
+  numbers += [n for x in header.fields for n in (x.offset, *x.shape)]
+  if not all(type(x) is int and 0 < x < 2**48 for x in numbers):
+    raise ValueError('counts and sizes must be positive')
+  sample.check_settings(header.height, header.width, fidelity=header.fidelity)
+  id_bytes = tuple(
+    int(field.dtype.removeprefix('|S'))
+    for field in header.fields
+    if field.name in IDS
+  )
+  if not all(0 < x < 2**16 for x in id_bytes) or len(id_bytes) != len(IDS):
+    raise ValueError('names have no width')
+  return plan(
+    header.split,
+    counts,
+    height=header.height,
+    width=header.width,
+    fidelity=header.fidelity,
+    id_bytes=(id_bytes[0], id_bytes[1]),
+  )
 
 
 def open_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

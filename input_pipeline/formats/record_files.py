@@ -3,20 +3,22 @@
 A TFRecord file is a row of: length (8 bytes), checksum of the length (4),
 payload, checksum of the payload (4). One walk over the lengths gives the place
 of every record, so that any of them costs one read, at whatever step training
-resumes.
+resumes. The walk compares the lengths with their checksums, and every read its
+payload with its own.
 """
 
 from collections.abc import Sequence
 import contextlib
 import dataclasses
-import io
 import os
 import pathlib
 import struct
+from typing import BinaryIO
 
 import numpy as np
 
 from viton_jax.errors import InputError
+from viton_jax.io import files, tfrecords
 
 _HEADER, _FOOTER = 12, 4
 
@@ -49,7 +51,7 @@ class RecordIndex:
   def read(self, index: int) -> bytes:
     """The payload of one record; opens and closes its file."""
     with _opened(self.paths[self.file_numbers[index]]) as file:
-      return _payload(file, self, index)
+      return _payload(file, self, int(index))
 
   def open(self) -> 'RecordReader':
     """Opens all files, to read many records; raises InputError."""
@@ -68,7 +70,7 @@ class RecordReader:
   def read(self, index: int) -> bytes:
     """The payload of one record; may be called from many threads."""
     file = self._files[self._index.file_numbers[index]]
-    return _payload(file, self._index, index)
+    return _payload(file, self._index, int(index))
 
   def close(self) -> None:
     self._close()
@@ -80,18 +82,23 @@ class RecordReader:
     self.close()
 
 
-def _opened(path: pathlib.Path) -> io.FileIO:
-  try:
-    return path.open('rb', buffering=0)
-  except OSError as error:
+def _opened(path: pathlib.Path) -> BinaryIO:
+  return files.open_regular(path, 'record file', remedy='copy the file again')
+
+
+def _payload(file: BinaryIO, found: RecordIndex, index: int) -> bytes:
+  length = int(found.lengths[index])
+  data = os.pread(file.fileno(), length + _FOOTER, found.offsets[index])
+  payload = data[:length]
+  if len(data) != length + _FOOTER or (
+    tfrecords.masked_crc32c(payload)
+    != struct.unpack_from('<I', data, length)[0]
+  ):
     raise InputError(
-      f'{path}: the records cannot be read ({error.strerror}); copy the '
-      'file again'
-    ) from error
-
-
-def _payload(file: io.FileIO, found: RecordIndex, index: int) -> bytes:
-  return os.pread(file.fileno(), found.lengths[index], found.offsets[index])
+      f'{found.name(index)}: the record is damaged, its checksum is another; '
+      'copy or prepare the records again'
+    )
+  return payload
 
 
 def index_records(paths: Sequence[pathlib.Path]) -> RecordIndex:
@@ -130,6 +137,14 @@ def _walk(descriptor: int, path) -> list[tuple[int, int]]:
     header = os.pread(descriptor, _HEADER, position)
     # A length that leads out of the file: cut short, or not TFRecord at all.
     length = struct.unpack_from('<Q', header)[0] if len(header) == 12 else size
+    if len(header) == 12 and (
+      tfrecords.masked_crc32c(header[:8])
+      != struct.unpack_from('<I', header, 8)[0]
+    ):
+      raise InputError(
+        f'{path}: record {len(found)} has a damaged length; copy or prepare '
+        'the file again'
+      )
     start = position + _HEADER
     position = start + length + _FOOTER
     if position > size:

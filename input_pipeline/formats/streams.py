@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 import concurrent.futures
 import contextlib
 import itertools
+import os
 import threading
 from typing import cast
 
@@ -16,13 +17,18 @@ import numpy as np
 from input_pipeline.formats import original_records, records
 from input_pipeline.formats.record_files import RecordIndex
 from viton_jax.errors import InputError
+from viton_jax.io import finite
 from viton_jax.runtime import environment
 
 _PREFETCH = 4  # Batches made ahead of the one in use.
 
 
 def array_batches(
-  arrays: dict[str, np.ndarray], order: Iterator, *, with_valid: bool = False
+  arrays: dict[str, np.ndarray],
+  order: Iterator,
+  *,
+  with_valid: bool = False,
+  source: str | os.PathLike = 'the data in memory',
 ) -> Generator[dict, None, None]:
   """Yields batches copied from the arrays of a whole split.
 
@@ -31,7 +37,14 @@ def array_batches(
       ahead, so that reading from a slow disk overlaps with training.
     order: of the batches.
     with_valid: whether to add `valid`.
+    source: where they come from, for errors.
+
+  Raises:
+    InputError: an example has numbers that are not finite.
   """
+
+  def example_name(i):
+    return f'{source}, example {i}'
 
   def take(indices, valid):
     batch = {
@@ -42,9 +55,29 @@ def array_batches(
     for name, rows in batch.items():
       if rows.dtype.kind == 'S':
         batch[name] = rows.astype(object)
+    _check_finite(batch, example_name, indices)
     return batch | {'valid': valid} if with_valid else batch
 
   return _ahead(order, take)
+
+
+def _check_finite(batch: dict, name: Callable, indices) -> None:
+  """Raises InputError for the first example with what is no finite number.
+
+  Args:
+    batch: of examples; images are uint8 and need no check.
+    name: index of an example -> its name for the error.
+    indices: of the batch's examples.
+  """
+  floats = [(x, y) for x, y in batch.items() if y.dtype.kind == 'f']
+  if finite.first_not_finite(floats) is None:
+    return
+  for i, index in enumerate(indices):
+    finite.check(
+      ((key, values[i]) for key, values in floats),
+      name(int(index)),
+      remedy='copy or prepare the data again',
+    )
 
 
 def _ahead(order: Iterator, make: Callable) -> Generator[dict, None, None]:
@@ -125,7 +158,7 @@ def record_batches(
             f'{name or info.folder}: the record is damaged; copy or prepare '
             'the records again'
           ) from error
-        asked.popleft()
+        _check_finite(batch, index.name, asked.popleft())
         yield batch
     finally:
       with reading:

@@ -5,6 +5,7 @@ not, so these readers look, and say which rule they have followed.
 """
 
 import pathlib
+import reprlib
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from input_pipeline.layouts import (
   poses,
   viton,
 )
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
+from viton_jax.io import files as io_files
 from viton_jax.labels import LABEL_SETS, NUM_KEYPOINTS, NUM_LABELS
 
 
@@ -64,13 +66,7 @@ def read_people(
 
 
 def _check_there(path: pathlib.Path) -> None:
-  try:
-    with path.open('rb'):
-      pass
-  except OSError as error:
-    raise InputError(
-      f'{path}: cannot be read ({error.strerror}); check the name'
-    ) from error
+  io_files.check_regular(path, 'file', limit=io_files.MAX_TABLE_BYTES)
 
 
 def decode_people(
@@ -106,14 +102,15 @@ def _people_of_pickle(path, person):
     joints = np.zeros((NUM_KEYPOINTS, 3), np.float32)
     for part, point in content.items():
       try:
-        joints[part] = *np.asarray(point, np.float32)[:2], 1
-      except (TypeError, ValueError) as error:
+        x, y = np.asarray(point, np.float32)[:2]
+        joints[part] = x, y, 1
+      except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(
-          f'{path}: part {part} is {point!r}; it must be (x, y)'
+          f'{path}: part {part} is {reprlib.repr(point)}; it must be (x, y)'
         ) from error
     return [joints], 'tf-pose-estimation pickle ({part: (x, y)})'
   if person not in content:
-    names = ', '.join(map(str, list(content)[:3]))
+    names = shown(', '.join(map(str, list(content)[:3])))
     raise InputError(
       f'{path}: holds {len(content)} entries ({names} ...), but none for '
       f"'{person}'; give the photo by the name that it has there"

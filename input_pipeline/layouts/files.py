@@ -6,11 +6,10 @@ import dataclasses
 import pathlib
 
 import cv2
-import scipy.io
 
 from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
-from viton_jax.io import images
+from viton_jax.io import files, images, matlab
 
 # Soft masks and JPEG's ringing: what counts as garment, as CP-VTON does.
 MASK_THRESHOLD = 128
@@ -51,25 +50,17 @@ class PairFolder(abc.ABC):
 
 def read_file(path: pathlib.Path, what: str) -> bytes:
   """Reads a file; `what` it is, for the InputError if it cannot be read."""
-  try:
-    return path.read_bytes()
-  except OSError as error:
-    raise InputError(
-      f'{path}: the {what} cannot be read ({error.strerror}); add it or '
-      'take the pair off the list'
-    ) from error
+  return files.read(
+    path,
+    what,
+    limit=files.MAX_IMAGE_BYTES,
+    remedy='add it or take the pair off the list',
+  )
 
 
 def read_mat(path: pathlib.Path) -> dict:
   """Reads a MATLAB file of version 5 to 7.2: its variables by name."""
-  try:
-    return scipy.io.loadmat(path)
-  # SciPy raises anything from ValueError to zlib.error on a damaged file.
-  except Exception as error:
-    raise InputError(
-      f'{path}: the MATLAB file cannot be read ({error}); write it again in '
-      'the format of version 5 to 7.2'
-    ) from error
+  return matlab.read(path)
 
 
 def with_suffix_that_exists(path: pathlib.Path, *suffixes: str):

@@ -5,13 +5,13 @@ BODY_25, under 'pose_keypoints' (version 1.0) or 'pose_keypoints_2d'. What came
 is found by the count alone.
 """
 
-import json
 import pathlib
 
 import numpy as np
 
 from input_pipeline.layouts import files
 from viton_jax.errors import InputError
+from viton_jax.io import structured
 from viton_jax.labels import NUM_KEYPOINTS
 
 # The joint of BODY_25 for each of COCO-18; BODY_25 has the middle of the hips
@@ -183,19 +183,7 @@ def _read_json(path: pathlib.Path) -> dict:
 
 def decode_json(data: bytes, path) -> dict:
   """The object in a JSON file; `path` is its name, for errors."""
-  try:
-    content = json.loads(data)
-  # Lists nested without end exhaust the parser.
-  except (ValueError, RecursionError) as error:
-    raise InputError(
-      f'{path}: this is not a JSON file ({error}); write it again'
-    ) from error
-  if not isinstance(content, dict):
-    raise InputError(
-      f'{path}: holds a {type(content).__name__}, not an object; write the '
-      'pose again'
-    )
-  return content
+  return structured.decode_object(data, path, remedy='write the pose again')
 
 
 def _numbers(values, path: pathlib.Path):
@@ -242,4 +230,5 @@ def _keypoints(joints, there, frame, path, **remedy):
   keypoints = np.concatenate([joints[:, :2], confidence], axis=1)
   keypoints = np.where(there[:, None], keypoints, 0)
   check_inside(keypoints, frame, path, **remedy)
-  return keypoints.astype(np.float32)
+  # Scores are of any size; only whether they are above 0 counts.
+  return np.minimum(keypoints, 1e6).astype(np.float32)

@@ -108,7 +108,7 @@ def decode_indices(data: bytes, name: str, *, colours: bool):
   Raises:
     InputError: not such a PNG, too large or damaged.
   """
-  images.check_image(data, name)
+  size = images.check_image(data, name)
   if data[12:16] != b'IHDR':
     raise InputError(
       f'{name}: label maps must be PNG files, because JPEG changes labels; '
@@ -122,13 +122,8 @@ def decode_indices(data: bytes, name: str, *, colours: bool):
       f'{name}: this PNG has {depth} bits and colour type {kind}; labels '
       'must be palette indices or grey levels of 8 bits'
     )
-  try:
-    indices = cv2.imdecode(
-      np.frombuffer(_as_grey(data), np.uint8), cv2.IMREAD_UNCHANGED
-    )
-  except cv2.error:
-    indices = None
-  if indices is None or indices.ndim != 2:
+  indices = images.decode(_as_grey(data), name, cv2.IMREAD_UNCHANGED, size=size)
+  if indices.ndim != 2:
     raise InputError(
       f'{name}: the image data are damaged; copy or export the file again'
     )

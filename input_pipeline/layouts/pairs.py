@@ -5,11 +5,13 @@ import pathlib
 import re
 
 from viton_jax.errors import InputError
+from viton_jax.io import files
 
 # After a list's name: everybody of the list in the garment they wear.
 PAIRED = ':paired'
 SPLITS = ('train', 'test')
 # A name with a folder could point outside the data.
+_MAX_BYTES = 1 << 30
 _PLAIN_NAME = re.compile(r'(?!\.\.?$)[^/\\\0]+')
 
 
@@ -27,15 +29,12 @@ def read_pairs(path: pathlib.Path, *, hint: str = ''):
     InputError: no such file, no pair in it, or a line that is not two plain
       file names.
   """
-  try:
-    lines = path.read_text(encoding='utf-8').splitlines()
-  except OSError as error:
-    raise InputError(
-      f'{path}: the pair list cannot be read ({error.strerror}); name an '
-      f"existing list of 'person.jpg garment.jpg' lines{hint}"
-    ) from error
-  except UnicodeDecodeError as error:
-    raise InputError(f'{path}: the pair list is not UTF-8 text') from error
+  lines = files.read_text(
+    path,
+    'pair list',
+    limit=_MAX_BYTES,
+    remedy=f"name an existing list of 'person.jpg garment.jpg' lines{hint}",
+  ).splitlines()
   pairs = []
   for number, line in enumerate(lines, start=1):
     names = line.split()
@@ -71,6 +70,11 @@ def open_list(path: pathlib.Path, own_garment: Callable, *, hint: str = ''):
   """
   if not path.name.endswith(PAIRED):
     return path, read_pairs(path, hint=hint)
+  if path.name == PAIRED:
+    raise InputError(
+      f"{path}: names no list before '{PAIRED}'; write e.g. "
+      f'train_pairs.txt{PAIRED}'
+    )
   path = path.with_name(path.name.removesuffix(PAIRED))
   persons = dict.fromkeys(person for person, _ in read_pairs(path, hint=hint))
   return path, tuple((person, own_garment(person)) for person in persons)

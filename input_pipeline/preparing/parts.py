@@ -22,7 +22,7 @@ from viton_jax import choices, geometry, labels
 from viton_jax.errors import InputError
 from viton_jax.geometry import contour
 from viton_jax.geometry.matching import MATCHING_SIZE
-from viton_jax.io import images, storage
+from viton_jax.io import images, npz, storage, structured
 from viton_jax.runtime import worker_processes
 from viton_jax.runtime.progress import progress
 
@@ -57,11 +57,11 @@ class Work:
     return -(-len(self.layout) // CHUNK)
 
   def missing(self) -> list[int]:
-    """Numbers of the chunks whose parts are not there."""
+    """Numbers of the chunks whose parts are not there, or are damaged."""
     return [
       number
       for number in range(self.num_chunks)
-      if not part_path(self.parts_dir, number).exists()
+      if not is_whole(part_path(self.parts_dir, number))
     ]
 
   def num_pairs(self, numbers) -> int:
@@ -175,13 +175,28 @@ def prepare_chunk(work: Work, number: int) -> list[str]:
   return [line['status'] for line in lines]
 
 
+def is_whole(path: pathlib.Path) -> bool:
+  """Whether a part is there and every array in it as it was written."""
+  if not path.exists():
+    return False
+  try:
+    part = npz.read(path)
+    lines = structured.parse_json(str(part['manifest']))
+  except (InputError, KeyError, structured.BadStructure):
+    return False
+  return isinstance(lines, list) and all(
+    isinstance(x, dict) and {'person_id', 'garment_id', 'status'} <= x.keys()
+    for x in lines
+  )
+
+
 def part_path(parts_dir: pathlib.Path, number: int) -> pathlib.Path:
   return parts_dir / f'{number:06d}.npz'
 
 
 def read_manifest(parts_dir: pathlib.Path, number: int) -> list[dict]:
   with np.load(part_path(parts_dir, number)) as part:
-    return json.loads(str(part['manifest']))
+    return structured.parse_json(str(part['manifest']))
 
 
 def read_examples(parts_dir, number: int, wanted: Set[int]):

@@ -18,7 +18,8 @@ import numpy as np
 from input_pipeline.layouts import viton_files
 from input_pipeline.synthetic.pairs import render_pair
 from input_pipeline.synthetic.people import make_person, visible_keypoints
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
+from viton_jax.io import structured
 from viton_jax.runtime import environment
 from viton_jax.runtime import progress as progress_lib
 
@@ -157,16 +158,13 @@ def _check(out_dir, *, settings):
       f'--out_dir {out_dir} holds files that are not from here (there is no '
       f'{MARKER}); name an empty or a new folder.'
     )
-  try:
-    found = json.loads(marker.read_text())
-  except ValueError as error:
-    raise InputError(
-      f'{marker} cannot be read ({error}); name an empty or a new folder.'
-    ) from error
+  found = structured.read_object(
+    marker, 'settings file', remedy='name an empty or a new folder.'
+  )
   if found != settings:
     raise InputError(
-      f'--out_dir {out_dir} holds a data set made with {found}, not with '
-      f'{settings}; use the same values to go on with it, or a new folder.'
+      f'--out_dir {out_dir} holds a data set made with {shown(found)}, not '
+      f'with {settings}; use the same values to go on with it, or a new folder.'
     )
 
 

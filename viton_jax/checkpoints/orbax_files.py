@@ -3,7 +3,8 @@
 A workdir holds `checkpoints/<step>/` with these Orbax items:
 
     state     the whole TrainState: params, batch_stats, opt_state, ema, step
-    metadata  JSON: what network it is (`describe`), step, resolved config
+    metadata  JSON: what network it is (`describe`), step, resolved config, and
+              the CRC-32C of every array of the state
     metrics   JSON: {'loss': ...}, the validation loss, if it was measured
 
 Orbax writes to a temporary name and renames, so a killed job never leaves half
@@ -14,6 +15,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import sys
 from typing import Any
 
 import jax
@@ -21,8 +23,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from viton_jax import errors
+from viton_jax.checkpoints import checking
 from viton_jax.checkpoints.checkpoint import Checkpoint, describe
 from viton_jax.errors import InputError
+from viton_jax.io import structured
 
 FOLDER = 'checkpoints'
 
@@ -85,6 +89,7 @@ def save(
     InputError: the disk is full, found out now or while the one before was
       being written.
   """
+  metadata = checking.with_checksums(metadata, state)
   if jax.process_count() > 1:
     # pmap's results belong to one process; Orbax saves global arrays.
     state = jax.tree.map(
@@ -173,7 +178,11 @@ def best(manager: ocp.CheckpointManager) -> tuple[int, float] | None:
 def restore_state(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
   """The TrainState of `step`, as NumPy arrays shaped as `like`."""
   # Read as plain arrays, on however many processes it was written.
-  tree = read_tree(pathlib.Path(manager.directory) / str(step) / 'state')
+  path = pathlib.Path(manager.directory) / str(step)
+  metadata = read_metadata(path)
+  with damage_explained(path):
+    tree = read_tree(path / 'state')
+  checking.check_values(path, metadata, tree)
 
   def find_leaf(path, leaf):
     found: Any = tree
@@ -182,13 +191,16 @@ def restore_state(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
         found = found[
           getattr(key, 'key', getattr(key, 'name', getattr(key, 'idx', '')))
         ]
-      if np.shape(found) == np.shape(leaf):
+      if np.shape(found) == np.shape(leaf) and (
+        np.asarray(found).dtype == np.asarray(leaf).dtype
+      ):
         return found
     except (KeyError, IndexError, TypeError):
       pass
     raise InputError(
       f'{manager.directory}/{step}: {jax.tree_util.keystr(path)} is missing '
-      'or of another shape; give the config that the workdir was begun with.'
+      'or of another shape or type; give the config that the workdir was '
+      'begun with.'
     )
 
   return jax.tree_util.tree_map_with_path(find_leaf, like)
@@ -210,7 +222,7 @@ def find(path: str | os.PathLike) -> pathlib.Path:
     if child.name.isdigit() and (child / 'metadata').is_dir()
   ]
   if not steps:
-    if path.with_name(f'{path.name}.index').is_file():
+    if path.name and path.with_name(f'{path.name}.index').is_file():
       raise InputError(
         f'{path}: is a TensorFlow checkpoint; convert it with '
         '`python -m viton_jax.convert` and give what that writes.'
@@ -221,6 +233,53 @@ def find(path: str | os.PathLike) -> pathlib.Path:
       '`python -m viton_jax.convert` wrote.'
     )
   return max(steps, key=lambda child: int(child.name))
+
+
+def read_metadata(path: pathlib.Path) -> dict[str, Any]:
+  """The JSON beside the arrays of one step.
+
+  Raises:
+    InputError: it cannot be read.
+  """
+  remedy = 'give a checkpoint that viton_jax wrote.'
+  return structured.read_object(
+    path / 'metadata' / 'metadata', 'metadata of the checkpoint', remedy=remedy
+  )
+
+
+@contextlib.contextmanager
+def damage_explained(path: pathlib.Path):
+  """Makes an InputError of whatever Orbax raises over damaged files."""
+  for file in sorted((path / 'state').rglob('*')):
+    # A cut-off copy. Orbax would find out too, among many words of its threads.
+    if file.is_file() and not file.stat().st_size:
+      raise InputError(
+        f'{path}: the checkpoint is damaged ({file.name} is empty); copy it '
+        'again or give another step.'
+      )
+  hook = sys.unraisablehook
+  # Reads that are still under way find their event loop gone. It stays so where
+  # one failed: they may end later than this.
+  sys.unraisablehook = lambda found: (
+    None if 'Event loop is closed' in str(found.exc_value) else hook(found)
+  )
+  try:
+    yield
+    sys.unraisablehook = hook
+  except InputError:
+    raise
+  # Orbax and TensorStore have no class in common for it.
+  except Exception as error:
+    raise InputError(
+      f'{path}: the checkpoint is damaged ({type(error).__name__}: '
+      f'{errors.shown(error)}); give another step.'
+    ) from error
+
+
+def tree_metadata(path: pathlib.Path) -> dict[str, Any]:
+  """Names, shapes and types of an Orbax item, before anything of it is read."""
+  with errors.log_errors_only(), ocp.PyTreeCheckpointer() as checkpointer:
+    return dict(checkpointer.metadata(path).item_metadata.tree)
 
 
 def read_tree(

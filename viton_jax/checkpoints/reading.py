@@ -9,15 +9,11 @@ which has such files; or the demo's, with workdirs stage1/ and stage2/.
 from collections.abc import Iterator
 import contextlib
 import hashlib
-import operator
 import os
 import pathlib
 from typing import Any
 
-from etils import epath
-import orbax.checkpoint as ocp
-
-from viton_jax.checkpoints import safetensors_files
+from viton_jax.checkpoints import checking, orbax_files, safetensors_files
 from viton_jax.checkpoints.checkpoint import NETWORKS, Checkpoint, describe
 from viton_jax.checkpoints.orbax_files import FOLDER, find, read_tree
 from viton_jax.errors import InputError
@@ -25,8 +21,6 @@ from viton_jax.errors import InputError
 # The networks that come with the project; its README.md is their card.
 OWN = pathlib.Path(__file__).parent / 'weights'
 _PORTABLE = '.safetensors'
-# Raises KeyError where one is missing.
-_required = operator.itemgetter('network', 'features', 'fidelity')
 _STAGES = {'encoder_decoder': 'stage1', 'refinement': 'stage2'}
 
 
@@ -127,17 +121,9 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
       config=one.config,
     )
   path = find(path)
-  try:
-    metadata = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(
-      epath.Path(path / 'metadata')
-    )
-    _required(metadata)
-    return metadata
-  except (KeyError, ValueError, TypeError, OSError) as error:
-    raise InputError(
-      f'{path}: its metadata cannot be read ({error}); give a checkpoint '
-      'that viton_jax wrote.'
-    ) from error
+  metadata = orbax_files.read_metadata(path)
+  checking.check_metadata(path, metadata)
+  return metadata
 
 
 def read(path: str | os.PathLike, network: str) -> Checkpoint:
@@ -164,22 +150,16 @@ def read(path: str | os.PathLike, network: str) -> Checkpoint:
   metadata = read_metadata(path)
   path = find(path)
   _check_network(path, metadata['network'], network)
-  for file in sorted((path / 'state').rglob('*')):
-    # A cut-off copy. Orbax would find out too, among many words of its threads.
-    if file.is_file() and not file.stat().st_size:
-      raise InputError(
-        f'{path}: the checkpoint is damaged ({file.name} is empty); copy it '
-        'again or give another step.'
-      )
-  try:
-    variables = read_tree(path / 'state', ('ema',)).get('ema') or read_tree(
-      path / 'state', ('params', 'batch_stats')
+  with orbax_files.damage_explained(path):
+    found = orbax_files.tree_metadata(path / 'state')
+    averages = found.get('ema')
+    wanted = ('ema',) if averages else ('params', 'batch_stats')
+    checking.check_shapes(
+      path, metadata, averages or {x: found[x] for x in wanted if x in found}
     )
-  except (KeyError, ValueError, OSError, AttributeError) as error:
-    raise InputError(
-      f'{path}: the checkpoint is damaged ({type(error).__name__}: '
-      f'{str(error).splitlines()[0]}); give another step.'
-    ) from error
+    tree = read_tree(path / 'state', wanted)
+  checking.check_values(path, metadata, tree)
+  variables = tree['ema'] if averages else tree
   return Checkpoint(
     path=path,
     step=metadata['step'],

@@ -14,11 +14,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from viton_jax.checkpoints.checkpoint import Checkpoint
-from viton_jax.errors import InputError
-from viton_jax.io import storage
-from viton_jax.models.encoder_decoder import NUM_DOWNSAMPLES
-from viton_jax.models.shapes import abstract_variables
+from viton_jax.checkpoints import checking
+from viton_jax.checkpoints.checkpoint import Checkpoint, describe
+from viton_jax.errors import InputError, shown
+from viton_jax.io import files, storage, structured
 
 _FORMAT = 'viton_jax'
 
@@ -34,22 +33,34 @@ def write(
     half: write kernels as float16, half as large; they are float32 again when
       read.
   """
-  flat = traverse_util.flatten_dict(checkpoint.variables, sep='/')
+  flat: dict[str, Any] = traverse_util.flatten_dict(
+    checkpoint.variables, sep='/'
+  )
   if half:
     flat = {
       name: value.astype(np.float16) if value.ndim > 1 else value
       for name, value in flat.items()
     }
   tensors = {name: np.ascontiguousarray(value) for name, value in flat.items()}
-  metadata = {
-    'format': _FORMAT,
-    'network': checkpoint.network,
-    'features': str(checkpoint.features),
-    'fidelity': checkpoint.fidelity,
-    'height': str(checkpoint.size[0]),
-    'width': str(checkpoint.size[1]),
-    'step': str(checkpoint.step),
-    'config': json.dumps(checkpoint.config, sort_keys=True),
+  described = describe(
+    checkpoint.network,
+    features=checkpoint.features,
+    fidelity=checkpoint.fidelity,
+    size=checkpoint.size,
+    step=checkpoint.step,
+    config=checkpoint.config,
+  )
+  # As they will be read.
+  described = checking.with_checksums(
+    described,
+    traverse_util.unflatten_dict(
+      {name: _float32(value) for name, value in tensors.items()}, sep='/'
+    ),
+  )
+  metadata = {'format': _FORMAT} | {
+    # Text alone may stand there.
+    name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    for name, value in described.items()
   }
   storage.write_file(pathlib.Path(path), save(tensors, metadata))
 
@@ -65,54 +76,55 @@ def read(path: str | os.PathLike) -> Checkpoint:
     InputError: no such file, a damaged one, or not one of ours.
   """
   path = pathlib.Path(path)
-  if not path.is_file():
+  remedy = 'copy or convert it again.'
+  if not path.exists():
     raise InputError(
-      f'{path}: no such file; give one that '
+      f'{shown(path)}: no such file; give one that '
       '`python -m viton_jax.convert --to safetensors` wrote.'
     )
+  files.check_regular(
+    path, 'weights', limit=files.MAX_MODEL_BYTES, remedy=remedy
+  )
   try:
     with safe_open(path, 'np') as file:
       metadata = file.metadata() or {}
       flat = {name: _float32(file.get_tensor(name)) for name in file.keys()}
-  except (SafetensorError, OSError) as error:
+  # Of types that NumPy has not: TypeError or KeyError.
+  except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
     raise InputError(
-      f'{path}: cannot be read as safetensors ({error}); copy or convert it '
-      'again.'
+      f'{shown(path)}: cannot be read as safetensors ({shown(error)}); copy or '
+      'convert it again.'
     ) from error
   if metadata.get('format') != _FORMAT:
     raise InputError(
-      f'{path}: is safetensors, but not of viton_jax; give one that '
+      f'{shown(path)}: is safetensors, but not of viton_jax; give one that '
       '`python -m viton_jax.convert --to safetensors` wrote.'
     )
   try:
-    checkpoint = Checkpoint(
-      path=path,
-      step=int(metadata['step']),
-      network=metadata['network'],
-      features=int(metadata['features']),
-      fidelity=metadata['fidelity'],
-      size=(int(metadata['height']), int(metadata['width'])),
-      variables=traverse_util.unflatten_dict(flat, sep='/'),
-      config=json.loads(metadata['config']),
-    )
-    abstract = abstract_variables(
-      checkpoint.network,
-      checkpoint.features,
-      num_downsamples=checkpoint.num_downsamples or NUM_DOWNSAMPLES,
-    )
-  except (KeyError, ValueError) as error:
+    variables = traverse_util.unflatten_dict(flat, sep='/')
+    described: dict[str, Any] = {
+      name: text
+      if name in ('network', 'fidelity')
+      else structured.parse_json(text)
+      for name, text in metadata.items()
+      if name != 'format'
+    }
+  # Two names of which one is a folder of the other: AttributeError, TypeError.
+  except (KeyError, ValueError, TypeError, AttributeError) as error:
     raise InputError(
-      f'{path}: its header is incomplete ({error}); convert it again.'
+      f'{shown(path)}: its header is incomplete ({shown(error)}); convert it '
+      'again.'
     ) from error
-  expected: dict[str, Any] = traverse_util.flatten_dict(abstract, sep='/')
-  for name in sorted(expected.keys() | flat.keys()):
-    due, found = (
-      tensors[name].shape if name in tensors else 'nothing'
-      for tensors in (expected, flat)
-    )
-    if due != found:
-      raise InputError(
-        f'{path}: {name} is {found} where a {checkpoint.network} of '
-        f'{checkpoint.features} features has {due}; convert it again.'
-      )
-  return checkpoint
+  checking.check_metadata(path, described)
+  checking.check_shapes(path, described, variables)
+  checking.check_values(path, described, variables)
+  return Checkpoint(
+    path=path,
+    step=described['step'],
+    network=described['network'],
+    features=described['features'],
+    fidelity=described['fidelity'],
+    size=(described['height'], described['width']),
+    variables=variables,
+    config=described['config'],
+  )

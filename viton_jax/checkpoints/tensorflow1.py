@@ -13,6 +13,7 @@ import numpy as np
 
 from viton_jax.checkpoints.checkpoint import Checkpoint
 from viton_jax.errors import InputError
+from viton_jax.io import files, finite
 from viton_jax.models.shapes import abstract_variables
 
 _SIZE = (256, 192)  # What the released code works at.
@@ -176,7 +177,7 @@ def _newest_in(folder):
     )
   state = folder / 'checkpoint'
   if state.is_file():
-    text = state.read_text(errors='replace')
+    text = files.read(state, limit=1 << 20).decode(errors='replace')
     named = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
     # It may say where the files once were; their name is what counts.
     chosen = folder / pathlib.PurePosixPath(named[1]).name if named else None
@@ -230,11 +231,11 @@ def _check_shapes(prefix, network, values):
         f'{prefix}: {name} is {value.dtype}, not float32; give a checkpoint '
         'as the released code wrote it.'
       )
-    if not np.isfinite(value).all():
-      raise InputError(
-        f'{prefix}: {name} holds numbers that are not finite; give an '
-        'earlier step.'
-      )
+  finite.check(
+    ((name, values[name]) for name in expected),
+    prefix,
+    remedy='give an earlier step.',
+  )
 
 
 def expected_shapes(

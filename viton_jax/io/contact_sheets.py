@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
+from viton_jax.io import photos
 
 _HEADER_PX = 22
 _GAP_PX = 4
@@ -14,11 +15,10 @@ _GAP_PX = 4
 
 def read_image(path: pathlib.Path) -> np.ndarray:
   """(h, w, 3) uint8 RGB of an image that a job wrote, in any of its formats."""
-  data = np.frombuffer(path.read_bytes(), np.uint8)
-  image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-  if image is None:
-    raise InputError(f'{path}: is no image; remove it to have it made again.')
-  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+  try:
+    return photos.read_photo(path, 'picture')[0]
+  except InputError as error:
+    raise InputError(f'{error}; remove it to have it made again.') from error
 
 
 def contact_sheet(columns: Mapping[str, np.ndarray]) -> np.ndarray:

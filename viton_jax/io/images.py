@@ -49,9 +49,9 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
   Raises:
     InputError: neither JPEG nor PNG, too large, cut short or damaged.
   """
-  check_image(data, name, max_pixels=max_pixels)
+  size = check_image(data, name, max_pixels=max_pixels)
   flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-  return cv2.cvtColor(_decode(data, name, flags), cv2.COLOR_BGR2RGB)
+  return cv2.cvtColor(decode(data, name, flags, size=size), cv2.COLOR_BGR2RGB)
 
 
 def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
@@ -68,8 +68,8 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
   Raises:
     InputError: not such a PNG, too large, cut short or damaged.
   """
-  check_image(data, name, max_pixels=max_pixels)
-  labels = _decode(data, name, cv2.IMREAD_UNCHANGED)
+  size = check_image(data, name, max_pixels=max_pixels)
+  labels = decode(data, name, cv2.IMREAD_UNCHANGED, size=size)
   if labels.ndim != 2 or labels.dtype != np.uint8:
     raise InputError(
       f'{name}: labels must be a grey 8-bit PNG of label numbers, but this '
@@ -79,12 +79,30 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
   return labels
 
 
-def _decode(data: bytes, name: str, flags: int):
+def decode(data: bytes, name: str, flags: int, *, size: tuple[int, int]):
+  """What OpenCV makes of a checked file; see `cv2.imdecode` about the flags.
+
+  Args:
+    data: the file.
+    name: its name in error messages.
+    flags: of OpenCV.
+    size: (height, width) that the header promises; a photo may be turned.
+
+  Returns:
+    (h, w) or (h, w, c), uint8 or uint16, BGR as OpenCV has it.
+
+  Raises:
+    InputError: it is damaged, or of another size than it says.
+  """
   try:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
   except cv2.error:
     image = None
-  if image is None:
+  if (
+    image is None
+    or image.dtype not in (np.uint8, np.uint16)
+    or sorted(image.shape[:2]) != sorted(size)
+  ):
     raise InputError(
       f'{name}: the image data are damaged; copy or export the file again'
     )

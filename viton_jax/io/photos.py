@@ -10,7 +10,6 @@ read them; it is not required, see `images`.
 """
 
 import os
-import pathlib
 import struct
 from typing import Any
 
@@ -18,7 +17,7 @@ import cv2
 import numpy as np
 
 from viton_jax.errors import InputError
-from viton_jax.io import images
+from viton_jax.io import files, images
 
 _REMEDY = 'save it as JPEG or PNG'
 # What a file starts with -> what it is and why it is not read.
@@ -83,13 +82,12 @@ def read_photo(
       )
     return _flatten(photo)
   name = os.fspath(photo)
-  try:
-    data = pathlib.Path(photo).read_bytes()
-  except OSError as error:
-    raise InputError(
-      f'{name}: the {what} cannot be read ({error.strerror}); give a JPEG '
-      'or PNG image'
-    ) from error
+  data = files.read(
+    photo,
+    what,
+    limit=files.MAX_IMAGE_BYTES,
+    remedy='give a JPEG or PNG image',
+  )
   return decode_photo(data, name, max_pixels=max_pixels)
 
 
@@ -103,17 +101,17 @@ def decode_photo(
   """
   _refuse(data, name)
   if data[:2] == b'\xff\xd8':
-    images.check_image(data, name, max_pixels=max_pixels)
+    size = images.check_image(data, name, max_pixels=max_pixels)
     # Turns by itself, and makes RGB of grey and CMYK.
-    bgr = _decode(data, name, cv2.IMREAD_COLOR)
+    bgr = images.decode(data, name, cv2.IMREAD_COLOR, size=size)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), None
   if data[:4] == b'RIFF':
-    _check_webp(data, name, max_pixels=max_pixels)
+    size = _check_webp(data, name, max_pixels=max_pixels)
     exif = _webp_exif(data)
   else:
-    images.check_image(data, name, max_pixels=max_pixels)
+    size = images.check_image(data, name, max_pixels=max_pixels)
     exif = _png_exif(data, name)
-  pixels = _decode(data, name, cv2.IMREAD_UNCHANGED)
+  pixels = images.decode(data, name, cv2.IMREAD_UNCHANGED, size=size)
   if pixels.dtype == np.uint16:
     pixels = _eight_bits(pixels)
   if pixels.ndim == 3:
@@ -189,38 +187,65 @@ def _refuse(data, name):
     )
 
 
-def _decode(data, name, flags):
-  try:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-  except cv2.error:
-    pixels = None
-  if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-    raise InputError(
-      f'{name}: the image data are damaged; copy or export the file again'
-    )
-  return pixels
+def _webp_chunks(data):
+  """Yields (kind, where its content begins, its length) of a whole WebP.
+
+  Raises:
+    ValueError: chunks do not fill the file that the header says.
+  """
+  (length,) = struct.unpack_from('<I', data, 4)
+  position, end = 12, length + 8
+  if data[8:12] != b'WEBP' or end > len(data):
+    raise ValueError('the header')
+  while position < end:
+    kind, length = struct.unpack_from('<4sI', data, position)
+    yield kind, position + 8, length
+    position += 8 + length + length % 2
+  # The last chunk's padding may be left out.
+  if position not in (end, end + 1):
+    raise ValueError('the chunks')
+
+
+def _webp_frame(data, kind, start):
+  """[height, width] of the coded image in a chunk."""
+  if kind == b'VP8L':
+    signature, bits = struct.unpack_from('<BI', data, start)
+    right = signature == 0x2F and bits >> 29 == 0
+    size = [(bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1]
+  else:
+    right = not data[start] & 1 and data[start + 3 : start + 6] == b'\x9d\x01*'
+    size = [x & 0x3FFF for x in struct.unpack_from('<HH', data, start + 6)]
+    size.reverse()
+  if not right:
+    raise ValueError('the frame')
+  return size
 
 
 def _check_webp(data, name, *, max_pixels):
+  """(height, width) of a WebP, after looking whether its parts fit together.
+
+  OpenCV decodes more than other programs do: files whose chunks overlap, or
+  whose canvas is not the image's.
+  """
+  size = canvas = None
   try:
-    (length,) = struct.unpack_from('<I', data, 4)
-    kind = data[12:16]
-    if kind == b'VP8X':
-      flags, w, h = data[20], data[24:27], data[27:30]
-      size = [int.from_bytes(side, 'little') + 1 for side in (h, w)]
-      if flags & _WEBP_ANIMATED:
-        raise InputError(f'{name}: this WebP is animated; {_REMEDY}')
-    elif kind == b'VP8L':
-      (bits,) = struct.unpack_from('<I', data, 21)
-      size = [(bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1]
-    elif kind == b'VP8 ':
-      size = [side & 0x3FFF for side in struct.unpack_from('<HH', data, 26)]
-      size.reverse()
-    else:
-      size = None
-  except (struct.error, IndexError):
-    size, length = None, 0
-  if size is None or data[8:12] != b'WEBP' or len(data) < length + 8:
+    for kind, start, length in _webp_chunks(data):
+      if kind == b'VP8X':
+        flags = data[start]
+        w, h = data[start + 4 : start + 7], data[start + 7 : start + 10]
+        canvas = [int.from_bytes(side, 'little') + 1 for side in (h, w)]
+        if flags & _WEBP_ANIMATED:
+          raise InputError(f'{name}: this WebP is animated; {_REMEDY}')
+      elif kind in (b'VP8 ', b'VP8L') and size is None:
+        if start + length > len(data):
+          raise ValueError('the frame')
+        size = _webp_frame(data, kind, start)
+    whole = size is not None and canvas in (None, size) and 0 not in size
+  except InputError:
+    raise
+  except (struct.error, IndexError, ValueError):
+    whole = False
+  if size is None or not whole:
     raise InputError(
       f'{name}: the WebP file is truncated or damaged ({len(data)} bytes); '
       'copy or download it again'
@@ -230,16 +255,13 @@ def _check_webp(data, name, *, max_pixels):
       f'{name}: {size[1]} x {size[0]} pixels is above the limit of '
       f'{max_pixels / 1e6:g} megapixels; scale the image down'
     )
+  return size[0], size[1]
 
 
 def _webp_exif(data):
-  position = 12
-  while position + 8 <= len(data):
-    kind, length = struct.unpack_from('<4sI', data, position)
+  for kind, start, length in _webp_chunks(data):
     if kind == b'EXIF':
-      body = data[position + 8 : position + 8 + length]
-      return body.removeprefix(b'Exif\0\0')
-    position += 8 + length + length % 2
+      return data[start : start + length].removeprefix(b'Exif\0\0')
   return b''
 
 

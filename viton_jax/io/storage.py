@@ -10,6 +10,10 @@ import pathlib
 import socket
 from typing import Any
 
+from viton_jax.errors import InputError, shown
+from viton_jax.io import files, structured
+
+_MAX_LINE = 1 << 20  # Of a manifest; longer ones are torn in pieces.
 # Errors of a file system without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
@@ -106,19 +110,47 @@ def cut_torn_line(path: pathlib.Path) -> None:
 
 
 def read_lines(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
-  """(byte offset, line) of a manifest, one by one; torn lines are left out."""
+  """(byte offset, line) of a manifest, one by one; torn lines are left out.
+
+  Raises:
+    InputError: it is no regular file, or cannot be read.
+  """
   if not path.exists():
     return
-  with path.open('rb') as file:
+  with files.open_regular(path, 'manifest') as file:
     offset = 0
-    for text in file:
+    while text := file.readline(_MAX_LINE):
       try:
-        line = json.loads(text)
-      except ValueError:  # JSONDecodeError and UnicodeDecodeError.
+        line = structured.parse_json(text)
+      except structured.BadStructure:
         line = None
       if isinstance(line, dict) and text.endswith(b'\n'):
         yield offset, line
       offset += len(text)
+
+
+def hold(path: pathlib.Path, *, busy: str, unusable: str) -> 'Lock':
+  """Takes the lock of a folder, which is made if it is not there.
+
+  Args:
+    path: of the lock's file in the folder.
+    busy: what another process is doing there, and the remedy.
+    unusable: the remedy where the folder cannot be written.
+
+  Raises:
+    InputError: another process holds it, or the folder cannot be written.
+  """
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Lock(path)
+  except BlockingIOError as error:
+    raise InputError(
+      f'{path.parent}: {holder(path) or "another process"} {busy}'
+    ) from error
+  except OSError as error:
+    raise InputError(
+      f'{shown(path.parent)}: cannot be written ({error.strerror}); {unusable}'
+    ) from error
 
 
 class Lock:

@@ -26,7 +26,8 @@ import numpy as np
 
 from input_pipeline.formats.record_files import index_records
 from viton_jax.errors import InputError
-from viton_jax.io import storage
+from viton_jax.io import storage, structured
+from viton_jax.jobs.job_files import read_lines, read_settings
 from viton_jax.jobs.shards import Shard
 
 MANIFEST = 'manifest.jsonl'
@@ -160,7 +161,7 @@ def done_names(out_dir: pathlib.Path) -> Iterator[str]:
   """Names of finished pairs, some perhaps more than once."""
   there = _Files(out_dir)
   for path in _manifests(out_dir):
-    for _, line in storage.read_lines(path):
+    for _, line in read_lines(path):
       if line.get('status') == 'ok' and there.has(line):
         yield line['name']
 
@@ -233,7 +234,7 @@ def merge(out_dir: pathlib.Path, names: dict[str, int]) -> Merged:
     there = _Files(out_dir)
     paths = _manifests(out_dir)
     for source, path in enumerate(paths):
-      for offset, line in storage.read_lines(path):
+      for offset, line in read_lines(path):
         ok = line.get('status') == 'ok'
         if ok and not there.has(line):
           continue
@@ -273,23 +274,6 @@ def merge(out_dir: pathlib.Path, names: dict[str, int]) -> Merged:
     first_missing=[name for name, rank in ranks.items() if rank in few],
     working=live,
   )
-
-
-def read_settings(out_dir: pathlib.Path) -> dict | None:
-  """The settings of the folder's job, or None if the folder is new.
-
-  Raises:
-    InputError: the file is damaged.
-  """
-  path = out_dir / 'settings.json'
-  try:
-    return json.loads(path.read_text())
-  except FileNotFoundError:
-    return None
-  except (OSError, ValueError) as error:
-    raise InputError(
-      f'{path}: cannot be read ({error}); give another --out_dir.'
-    ) from error
 
 
 class _Files:
@@ -393,8 +377,8 @@ def compare_settings(out_dir: pathlib.Path, ours: dict) -> None:
 
 def _mark(path):
   try:
-    return json.loads(path.read_text())['list']
-  except (OSError, ValueError, KeyError):
+    return structured.read_object(path).get('list')
+  except InputError:
     return None
 
 
@@ -408,11 +392,14 @@ def _clear(out_dir, tag):
   records = sorted((out_dir / 'results').glob(f'try_on-{tag}-*.tfrecord'))
   if not records:
     return
-  name = records[-1].name.encode()
+  name = f'/{records[-1].name}'
   listed = set()
   for path in (out_dir / MANIFEST, _part(out_dir, tag)):
     if path.exists():
-      with path.open('rb') as file:
-        listed |= {json.loads(text)['record'] for text in file if name in text}
+      listed |= {
+        line.get('record')
+        for _, line in read_lines(path)
+        if line.get('file', '').endswith(name)
+      }
   if len(listed) < len(index_records(records[-1:])):
     records[-1].unlink()

@@ -8,9 +8,11 @@ garment get the first numbers, and whoever is left over those after them.
 from collections.abc import Iterable
 import csv
 import dataclasses
+import io
 import pathlib
 
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
+from viton_jax.io import files
 
 _DELIMITERS = {'.csv': ',', '.tsv': '\t'}
 _HEADER = ('person', 'garment')
@@ -134,20 +136,20 @@ def read_pairs(
       f'{path}: pairs are read from .csv (commas) and .tsv (tabs) files; save '
       'the list as one of these'
     )
+  text = files.read_text(
+    path,
+    'list',
+    limit=_MAX_LIST_BYTES,
+    remedy='check the name, and save it as UTF-8 text',
+  )
   try:
-    if path.stat().st_size > _MAX_LIST_BYTES:
-      raise InputError(f'{path}: the list is larger than 1 GB; split it')
-    with path.open(encoding='utf-8-sig', newline='') as file:
-      rows = [
-        (number, [cell.strip() for cell in row])
-        for number, row in enumerate(csv.reader(file, delimiter=delimiter), 1)
-        if any(cell.strip() for cell in row)
-      ]
-  except OSError as error:
-    raise InputError(
-      f'{path}: the list cannot be read ({error.strerror}); check the name'
-    ) from error
-  except (UnicodeDecodeError, csv.Error) as error:
+    table = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
+    rows = [
+      (number, [cell.strip() for cell in row])
+      for number, row in enumerate(table, 1)
+      if any(cell.strip() for cell in row)
+    ]
+  except csv.Error as error:
     raise InputError(
       f'{path}: the list cannot be read ({error}); save it as UTF-8 text'
     ) from error
@@ -157,8 +159,8 @@ def read_pairs(
   for number, row in rows:
     if len(row) != 2 or not all(row) or any('\0' in x for x in row):
       raise InputError(
-        f'{path}, row {number}: {row} is no pair; write two columns, the '
-        "person's photo and the garment's"
+        f'{path}, row {number}: {shown(row)} is no pair; write two columns, '
+        "the person's photo and the garment's"
       )
     beside = path.parent
     pairs.append(((people or beside) / row[0], (garments or beside) / row[1]))

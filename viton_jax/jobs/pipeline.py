@@ -18,7 +18,7 @@ import time
 import jax
 import numpy as np
 
-from viton_jax import metrics
+from viton_jax import engine, metrics
 from viton_jax.geometry import prediction
 from viton_jax.geometry.device import REASONS
 from viton_jax.jobs.device_steps import DeviceSteps
@@ -349,6 +349,7 @@ def _fetch(
     zip(group, matches, strict=False)
   ):
     columns = {}
+    reason = reason or engine.blank_reason(images['result'][i])
     if not reason:
       columns = {name: value[i] for name, value in images.items()}
       if with_steps:

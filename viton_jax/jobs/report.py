@@ -6,9 +6,11 @@ import pathlib
 
 import numpy as np
 
+from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets, images, storage
 from viton_jax.jobs import html_report, writers
 from viton_jax.jobs.folder import MANIFEST, Merged
+from viton_jax.jobs.job_files import read_lines
 from viton_jax.metrics import METHODS, METRICS
 
 # The images of a pair, and what each shows.
@@ -95,7 +97,10 @@ def summarise(
       shown.append(line)
     # 'figures' is what earlier versions called them.
     measured = line.get('metrics') or line.get('figures')
-    if measured:
+    if measured and all(
+      method in METHODS and set(row) == set(METRICS)
+      for method, row in measured.items()
+    ):
       means.add(measured)
     if line['status'] != 'ok' and len(reasons) < _REASONS:
       reasons.append(f'{line["name"]}: {line["reason"]}')
@@ -144,7 +149,7 @@ def summarise(
 
 def _lines(out_dir: pathlib.Path, count: int) -> Iterator[dict]:
   """The lines of the list; those of earlier lists stand behind them."""
-  lines = (line for _, line in storage.read_lines(out_dir / MANIFEST))
+  lines = (line for _, line in read_lines(out_dir / MANIFEST))
   return itertools.islice(lines, count)
 
 
@@ -156,12 +161,19 @@ def write_sheet(
   for line in lines:
     places = page_entry(line, out_dir, settings).get('images', {})
     if len(places) > 1 and 'result' in places:
-      rows.append(
-        {
-          column: contact_sheets.read_image(out_dir / place)
-          for column, place in places.items()
-        }
-      )
+      row = {
+        column: contact_sheets.read_image(out_dir / place)
+        for column, place in places.items()
+      }
+      first = next(iter(rows or [row]))['result']
+      for column, image in row.items():
+        if image.shape != first.shape:
+          raise InputError(
+            f'{out_dir / places[column]}: is {image.shape[1]} x '
+            f'{image.shape[0]} pixels where others are {first.shape[1]} x '
+            f'{first.shape[0]}; remove it to have it made again.'
+          )
+      rows.append(row)
     if len(rows) == _SHEET_ROWS:
       break
   # A sheet has one set of columns: those that all its rows have.

@@ -18,6 +18,7 @@ from viton_jax.errors import InputError
 from viton_jax.jobs import (
   device_steps,
   folder,
+  job_files,
   pipeline,
   report,
   shards,
@@ -335,12 +336,18 @@ def merge(options: Options) -> int:
     InputError: no job was begun in the folder, or it cannot be written.
   """
   out_dir = pathlib.Path(options.out_dir)
-  settings = folder.read_settings(out_dir)
+  settings = job_files.read_settings(out_dir)
   if settings is None:
     raise InputError(
       f'{out_dir}: has no settings.json, so nothing was begun here; give the '
       '--out_dir of a job.'
     )
+  for name in ('layout', 'data_dir'):
+    if name not in settings:
+      raise InputError(
+        f'{out_dir / "settings.json"}: is damaged ({name} is missing); give '
+        'the --out_dir of another job.'
+      )
   layout = open_layout(
     settings['layout'],
     options.data_dir or settings['data_dir'],

@@ -7,7 +7,7 @@ has its own, and needs to know nothing of the others.
 from collections.abc import Mapping
 import dataclasses
 
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
 
 _BLOCK = 256  # Pairs that stay together: neighbours often share a photo.
 
@@ -37,7 +37,12 @@ def parse(text: str) -> Shard:
   index, slash, count = text.partition('/')
   if not (slash and index.isdecimal() and count.isdecimal()):
     raise InputError(
-      f'--shard {text!r}: write i/n, as 0/16 for the first of 16 shards.'
+      f'--shard {shown(text)!r}: write i/n, as 0/16 for the first of 16 shards.'
+    )
+  if len(text) > 16 or not int(count):
+    raise InputError(
+      f'--shard {shown(text)}: there is no such number of shards; write i/n, '
+      'as 0/16 for the first of 16 shards.'
     )
   shard = Shard(int(index), int(count))
   if shard.index >= shard.count:
@@ -66,7 +71,7 @@ def find(
   Raises:
     InputError: no such shard, or a SLURM array whose numbers have gaps.
   """
-  whole = parse(text) if text else _of_slurm_array(environ)
+  whole = parse(text) if text is not None else _of_slurm_array(environ)
   return Shard(
     whole.index * process_count + process_index,
     whole.count * process_count,

@@ -32,11 +32,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 import numpy as np
 from safetensors import safe_open
-import scipy.io
 
 from viton_jax import choices
 from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
+from viton_jax.io import files, finite, matlab
 
 # See the module: the mean, and a dict of kernel and bias for each layer.
 Params = dict[str, Any]
@@ -162,8 +162,9 @@ def load(path: str | pathlib.Path, *, fidelity: Fidelity = 'fixed') -> Params:
     raise InputError(
       f'{path}: VGG19 weights end in {", ".join(readers)}; {WHERE_FROM}'
     )
-  if not path.is_file():
-    raise InputError(f'{path}: no such VGG19 weights file; {WHERE_FROM}')
+  files.check_regular(
+    path, 'VGG19 weights file', limit=files.MAX_MODEL_BYTES, remedy=WHERE_FROM
+  )
   try:
     params = readers[path.suffix](path)
   except InputError:
@@ -183,7 +184,8 @@ def load(path: str | pathlib.Path, *, fidelity: Fidelity = 'fixed') -> Params:
 
 def _read_matconvnet(path):
   # Without squeezing, every value is an array: structs (1, 1), cells (1, n).
-  layers = scipy.io.loadmat(path, variable_names=['layers'])['layers']
+  content = matlab.read_structures(path, ['layers'], remedy=WHERE_FROM)
+  layers = content['layers']
   params: Params = {'mean': np.asarray(_CAFFE_MEAN, np.float32)}
   for cell in layers.ravel():
     layer = cell[0, 0]
@@ -287,8 +289,5 @@ def _check(path, params):
         f'{path}: is no VGG19, the kernel of {name} is {kernel.shape} where '
         f'{shape} is due; {WHERE_FROM}'
       )
-    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-      raise InputError(
-        f'{path}: {name} holds numbers that are not finite; {WHERE_FROM}'
-      )
+    finite.check([(name, kernel), (name, bias)], path, remedy=WHERE_FROM)
     channels = len(bias)

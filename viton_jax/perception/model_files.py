@@ -6,6 +6,7 @@ import os
 import pathlib
 
 from viton_jax.errors import InputError
+from viton_jax.io import files
 from viton_jax.perception import packages
 from viton_jax.perception.spec_types import FixedSize, Spec, Task
 from viton_jax.perception.specs import known_specs, read_spec
@@ -31,7 +32,7 @@ _SUFFIXES = {
 def models_folder(folder: str | os.PathLike | None = None) -> pathlib.Path:
   """Where model files are: the argument, $VITON_JAX_MODELS, or the cache."""
   chosen = folder or os.environ.get(_VARIABLE)
-  return pathlib.Path(chosen or '~/.cache/viton_jax/models').expanduser()
+  return files.home(chosen or '~/.cache/viton_jax/models')
 
 
 def status(spec: Spec, folder: pathlib.Path) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from input_pipeline.layouts import any_file
 from viton_jax.errors import InputError, NoAnswer
-from viton_jax.io import images
+from viton_jax.io import images, structured
 from viton_jax.perception.parsing.parsers import Parser
 from viton_jax.perception.pose.estimator import (
   Person,
@@ -124,7 +124,7 @@ def _refusal(
 ) -> InputError:
   """The other server's sentence, where it is one about the photo."""
   try:
-    detail = json.loads(error.read(_MAX_REFUSAL))['detail']
+    detail = structured.parse_json(error.read(_MAX_REFUSAL))['detail']
   except (OSError, ValueError, TypeError, KeyError):
     detail = None
   if error.code == 422 and isinstance(detail, str):

@@ -64,10 +64,10 @@ middle.
 
 import functools
 import pathlib
-import tomllib
 from typing import Any, get_args
 
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
+from viton_jax.io import structured
 from viton_jax.labels import NUM_KEYPOINTS, NUM_LABELS
 from viton_jax.perception.spec_types import (
   Align,
@@ -133,21 +133,15 @@ def read_spec(path: pathlib.Path) -> Spec:
 @functools.lru_cache(maxsize=64)
 def _read_spec(path: pathlib.Path, mtime: int, size: int) -> Spec:
   del mtime, size  # They make a changed file another key of the cache.
-  try:
-    content = tomllib.loads(path.read_text(encoding='utf-8'))
-  except OSError as error:
-    raise InputError(
-      f'{path}: cannot be read ({error.strerror}); check the name'
-    ) from error
-  except ValueError as error:  # Of TOML, or of UTF-8.
-    raise InputError(
-      f'{path}: this is not a TOML file ({error}); see docs/perception.md'
-    ) from error
+  content = structured.read_toml(
+    path, 'spec of a model', remedy='see docs/perception.md'
+  )
   try:
     return parse_spec(content, path.stem)
   except SpecError as error:
     raise InputError(
-      f'{path}: not a usable spec of a model, because {error}; '
+      f'{path}: not a usable spec of a model, because '
+      f'{shown(error, 400)}; '
       'docs/perception.md has an example'
     ) from error
 

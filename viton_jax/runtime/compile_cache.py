@@ -7,6 +7,9 @@ import platform
 
 import jax
 
+from viton_jax.errors import InputError
+from viton_jax.io import files
+
 _MIN_COMPILE_SECONDS = 0.2  # JAX's default of 1 s leaves many programs out.
 
 
@@ -29,12 +32,16 @@ def use(setting: str) -> str:
     jax.config.update('jax_enable_compilation_cache', False)
     return 'compiled programs are not kept'
   if setting != 'auto':
-    folder = pathlib.Path(setting).expanduser().absolute()
+    folder = files.home(setting).absolute()
   elif from_environment:
     return f'compiled programs are kept in {from_environment}'
   else:
     base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-    folder = pathlib.Path(base).expanduser() / 'viton_jax' / 'compiled'
+    try:
+      folder = files.home(base) / 'viton_jax' / 'compiled'
+    except InputError:  # A container's user may have no home.
+      jax.config.update('jax_enable_compilation_cache', False)
+      return 'compiled programs are not kept: this user has no home folder'
     if jax.default_backend() == 'cpu':
       folder /= _cpu_hash()
   jax.config.update('jax_compilation_cache_dir', str(folder))

@@ -10,6 +10,7 @@ import urllib.parse
 from starlette.datastructures import Headers
 
 from viton_jax.errors import InputError
+from viton_jax.io import files
 from viton_jax.server.problems import Problem
 
 _MIN_KEY = 16
@@ -22,14 +23,10 @@ def read_keys(path: pathlib.Path) -> tuple[bytes, ...]:
   Raises:
     InputError: the file cannot be read, is empty or has a short key.
   """
-  try:
-    lines = path.read_text().splitlines()
-  except (OSError, UnicodeDecodeError) as error:
-    reason = getattr(error, 'strerror', None) or 'it is no text'
-    raise InputError(
-      f'{path}: the keys cannot be read ({reason}); give a text file with one '
-      'key a line'
-    ) from error
+  text = files.read_text(
+    path, 'keys', remedy='give a text file with one key a line'
+  )
+  lines = text.splitlines()
   keys = [x.strip() for x in lines if x.strip() and not x.startswith('#')]
   if not keys:
     raise InputError(f'{path}: there is no key in it; write one a line')

@@ -17,6 +17,7 @@ import numpy as np
 
 import viton_jax
 from viton_jax.errors import InputError
+from viton_jax.io import structured
 from viton_jax.server.problems import Problem
 from viton_jax.server.service import Service, in_time
 from viton_jax.server.stores import json_response
@@ -173,13 +174,13 @@ def read_call(body: bytes, length: str, size: tuple[int, int]) -> Call:
   """
   end = int(length) if length.isascii() and length.isdecimal() else len(body)
   try:
-    content = json.loads(body[:end])
+    content = structured.parse_json(body[:end])
     inputs = {x['name']: x for x in content['inputs']}
     wanted = {
       x['name']: bool(x.get('parameters', {}).get('binary_data', False))
       for x in content.get('outputs') or ()
     }
-  except (ValueError, TypeError, KeyError, RecursionError, AttributeError):
+  except (ValueError, TypeError, KeyError, AttributeError):
     raise InputError(
       "the body is no request of KServe's version 2; send JSON with a list "
       "'inputs' of objects with name, shape, datatype and data"

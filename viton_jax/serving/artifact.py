@@ -23,8 +23,6 @@ import argparse
 from collections.abc import Mapping
 import dataclasses
 import hashlib
-import json
-import os
 import pathlib
 import time
 from typing import Any
@@ -35,9 +33,10 @@ import numpy as np
 from safetensors import SafetensorError
 import safetensors.numpy
 
-from viton_jax import engine, errors
+from viton_jax import choices, engine, errors
 from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
+from viton_jax.io import files, finite, npz, storage, structured
 from viton_jax.representation import from_labels
 
 FORMAT = 'viton_jax try-on'
@@ -46,6 +45,7 @@ FORMAT_VERSION = 3
 # knew VITON's own composition alone.
 _READ_VERSIONS = (1, 2, 3)
 MANIFEST = 'manifest.json'
+_MAX_SIDE = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,29 +111,23 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
   """
   path = pathlib.Path(path)
   manifest = read_manifest(path)
+  _check_manifest(path / MANIFEST, manifest)
   platform = {'gpu': 'cuda'}.get(jax.default_backend(), jax.default_backend())
   if platform not in manifest['platforms']:
     raise InputError(
       f'{path}: was exported for {", ".join(manifest["platforms"])}, but '
       f'JAX runs on {platform} here; set JAX_PLATFORMS=cpu.'
     )
-  try:
-    run = _runner(path, manifest)
-    return TryOnArtifact(
-      path=path,
-      manifest=manifest,
-      program=engine.TryOn(
-        size=(manifest['height'], manifest['width']),
-        fidelity=manifest['fidelity'],
-        run=run,
-        max_batch=engine.bucket(max_batch),
-      ),
-    )
-  except (KeyError, TypeError, AttributeError) as error:
-    raise InputError(
-      f'{path / MANIFEST}: lacks what a {FORMAT} has ({error!r}); copy the '
-      'exported folder again.'
-    ) from error
+  return TryOnArtifact(
+    path=path,
+    manifest=manifest,
+    program=engine.TryOn(
+      size=(manifest['height'], manifest['width']),
+      fidelity=manifest['fidelity'],
+      run=_runner(path, manifest),
+      max_batch=engine.bucket(max_batch),
+    ),
+  )
 
 
 def _runner(path, manifest):
@@ -177,7 +171,20 @@ def _program(path, program, wanted, weights, manifest):
     ) from error
   call = jax.jit(exported.call)
   weights = jax.device_put(weights)
+  _check_program(path / program['file'], exported, weights, manifest)
   return lambda batch: call(weights, {key: batch[key] for key in wanted})
+
+
+def _check_program(file, exported, weights, manifest) -> None:
+  """Raises InputError where a program does not take these weights."""
+  given = jax.tree.map(lambda x: (tuple(x.shape), x.dtype), weights)
+  arguments, _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0]
+  due = jax.tree.map(lambda x: (tuple(x.shape), x.dtype), arguments)
+  if given != due:
+    raise InputError(
+      f'{file}: takes other weights than lie beside it; copy the exported '
+      'folder again.'
+    )
 
 
 def read_weights(data: bytes, path: pathlib.Path) -> dict[str, Any]:
@@ -192,34 +199,42 @@ def read_weights(data: bytes, path: pathlib.Path) -> dict[str, Any]:
   """
   try:
     flat = safetensors.numpy.load(data)
-  except SafetensorError as error:
+    tree: dict[str, Any] = {}
+    for place, value in flat.items():
+      *folders, leaf = place.split('/')
+      branch = tree
+      for folder in folders:
+        branch = branch.setdefault(folder, {})
+      if branch.setdefault(leaf, value) is not value:
+        raise ValueError(f'{leaf} is there twice')
+  # KeyError: a type that NumPy has not; the others: a place within an array.
+  except (
+    SafetensorError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+  ) as error:
     raise InputError(
-      f'{path}: cannot be read as safetensors ({error}); export again.'
+      f'{path}: cannot be read as safetensors ({errors.shown(error)}); export '
+      'again.'
     ) from error
-  tree: dict[str, Any] = {}
-  for place, value in flat.items():
-    *folders, leaf = place.split('/')
-    branch = tree
-    for folder in folders:
-      branch = branch.setdefault(folder, {})
-    branch[leaf] = value
+  finite.check(flat.items(), path, remedy='export again.')
   return tree
 
 
 def read_manifest(path: pathlib.Path) -> dict[str, Any]:
   """Reads and checks manifest.json of an exported folder."""
   file = path / MANIFEST
-  try:
-    manifest = json.loads(file.read_bytes())
-  except OSError as error:
-    raise InputError(
-      f'{file}: cannot be read ({error.strerror}); give a folder that '
-      '`python -m viton_jax.export` wrote.'
-    ) from error
-  except ValueError as error:
-    raise InputError(f'{file}: is not JSON ({error}); export again.') from error
-  found = manifest.get('format') if isinstance(manifest, dict) else None
-  if found != FORMAT or manifest.get('format_version') not in _READ_VERSIONS:
+  manifest = structured.read_object(
+    file,
+    'manifest',
+    remedy='give a folder that `python -m viton_jax.export` wrote.',
+  )
+  if (
+    manifest.get('format') != FORMAT
+    or manifest.get('format_version') not in _READ_VERSIONS
+  ):
     raise InputError(
       f'{file}: is not a {FORMAT} of version {FORMAT_VERSION}; export again '
       'with this version of viton_jax.'
@@ -227,17 +242,71 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
   return manifest
 
 
+def _check_manifest(file: pathlib.Path, manifest: dict[str, Any]) -> None:
+  """Raises InputError unless a manifest has what loading needs of it."""
+  try:
+    sides = [manifest[x] for x in ('height', 'width')]
+    entries = [*manifest['inputs'].values()]
+    if manifest['format_version'] >= 3:
+      program = manifest['program']
+      files_of_programs = [program['file'], *program['weights'].values()]
+      reasons = manifest['reasons']
+      of_version = isinstance(reasons, list) and all(
+        x is None or isinstance(x, str) for x in reasons
+      )
+    else:
+      programs = [manifest['programs'][x] for x in ('coarse', 'refine')]
+      files_of_programs = [x[k] for x in programs for k in ('file', 'weights')]
+      instead = manifest['from_parse']
+      entries.append({'range': [0, 0]} | instead)
+      of_version = set(instead['replaces']) <= manifest['inputs'].keys()
+      of_version &= all(isinstance(x['inputs'], list) for x in programs)
+    sound = (
+      all(type(x) is int and 16 <= x <= _MAX_SIDE for x in sides)
+      and manifest['fidelity'] in choices.values_of(Fidelity)
+      and all(isinstance(x, str) for x in manifest['platforms'])
+      and all(
+        np.dtype(x['dtype']).kind in 'uif'
+        and all(type(n) in (int, str) for n in x['shape'])
+        and all(isinstance(n, int | float) for n in x['range'])
+        and len(x['range']) == 2
+        and isinstance(x['what'], str)
+        for x in entries
+      )
+      and all(x in manifest['inputs'] for x in ('person', 'garment_mask'))
+      and of_version
+      and isinstance(manifest['versions']['jax'], str)
+      and isinstance(manifest['files'], dict)
+      and all(
+        isinstance(x, str) and x in manifest['files'] for x in files_of_programs
+      )
+      and all(
+        isinstance(x['sha256'], str)
+        and pathlib.PurePath(name).parts
+        and '..' not in pathlib.PurePath(name).parts
+        and not pathlib.PurePath(name).is_absolute()
+        for name, x in manifest['files'].items()
+      )
+    )
+  except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    raise InputError(
+      f'{file}: is damaged ({type(error).__name__}: {errors.shown(error)}); '
+      'copy the exported folder again.'
+    ) from error
+  if not sound:
+    raise InputError(f'{file}: is damaged; copy the exported folder again.')
+
+
 def read_checked(
   path: pathlib.Path, name: str, manifest: dict[str, Any]
 ) -> bytes:
   """The bytes of an exported file, if they are what the manifest says."""
-  try:
-    data = (path / name).read_bytes()
-  except OSError as error:
-    raise InputError(
-      f'{path / name}: cannot be read ({error.strerror}); copy the exported '
-      'folder again.'
-    ) from error
+  data = files.read(
+    path / name,
+    'exported file',
+    limit=files.MAX_MODEL_BYTES,
+    remedy='copy the exported folder again.',
+  )
   if digest(data) != manifest['files'][name]['sha256']:
     raise InputError(
       f'{path / name}: its SHA-256 is not the one in {MANIFEST}, so it was '
@@ -311,14 +380,12 @@ def _shape(spec):
 
 
 def read_npz(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-  """The arrays of an .npz file; nothing in it can run code."""
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      return dict(file)
-  except (OSError, ValueError, AttributeError) as error:
-    raise InputError(
-      f'{path}: cannot be read as .npz ({error}); write it with numpy.savez.'
-    ) from error
+  """The arrays of an .npz file; nothing in it can run code.
+
+  Raises:
+    InputError: it is missing, damaged, or holds more than 4 GB.
+  """
+  return npz.read(path, remedy='write it with numpy.savez.')
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -341,15 +408,18 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
   arguments = parse_arguments()
+  errors.clean_up_on_sigterm()
   begin = time.monotonic()
   try_on = load(arguments.path)
   loaded = time.monotonic()
   tried = try_on(read_npz(arguments.inputs))
   arrays = dataclasses.asdict(tried)
   arrays['failures'] = np.array([reason or '' for reason in tried.failures])
-  partial = pathlib.Path(arguments.outputs).with_suffix('.partial.npz')
-  np.savez(partial, **arrays)
-  os.replace(partial, arguments.outputs)
+  with (
+    storage.partial_file(pathlib.Path(arguments.outputs)) as partial,
+    partial.open('wb') as file,
+  ):
+    np.savez(file, **arrays)
   failed = [reason for reason in tried.failures if reason]
   for reason in failed:
     print(f'not matched: {reason}')

@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from input_pipeline.synthetic.outfits import OutfitPicture
 from viton_jax.errors import InputError
-from viton_jax.io import storage
+from viton_jax.io import storage, structured
 from viton_jax.models.body_parser import HEIGHT, WIDTH, BodyParser
 from viton_jax.perception.parsing.body_classes import (
   CLASS_LABELS,
@@ -132,7 +132,7 @@ def _claim(workdir: pathlib.Path, settings: ParserSettings) -> None:
   workdir.mkdir(parents=True, exist_ok=True)
   path, wanted = workdir / SETTINGS, dataclasses.asdict(settings)
   if path.is_file():
-    found = json.loads(path.read_text())
+    found = structured.read_object(path)
     if found != wanted:
       raise InputError(
         f'{workdir} holds a training with {found}, not with {wanted}; give '

@@ -10,15 +10,18 @@ In signatures a config is `Any`: type checkers do not know its fields.
 
 from collections.abc import Iterable, Mapping
 import copy
+import math
 import pathlib
 import re
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
+from configs import defaults
 from input_pipeline import batches
 from viton_jax import choices
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
 
 # Old name -> the name now. All of them are leaves at the top.
 _RENAMED = {
@@ -26,6 +29,28 @@ _RENAMED = {
   'depth': 'num_downsamples',
   'ema': 'ema_decay',
   'norm_decay': 'bn_momentum',
+}
+_MANY = 10**9
+_BELOW_1 = math.nextafter(1.0, 0.0)
+# Field -> lowest and highest value; whole numbers where these are.
+_RANGES: dict[str, tuple[float, float]] = {
+  'seed': (0, 2**32 - 1),
+  'features': (1, 1024),
+  'num_downsamples': (2, 12),
+  'bn_momentum': (0.0, _BELOW_1),
+  'batch_size': (1, 2**20),
+  'grad_accum_steps': (1, 2**20),
+  'num_steps': (1, _MANY),
+  'learning_rate': (0.0, 10.0),
+  'schedule_factor': (0.0, 1e38),
+  'warmup_steps': (0, _MANY),
+  'ema_decay': (0.0, _BELOW_1),
+  'log_every': (1, _MANY),
+  'eval_every': (1, _MANY),
+  'sample_every': (1, _MANY),
+  'checkpoint_every': (1, _MANY),
+  'keep': (1, _MANY),
+  'keep_best': (0, _MANY),
 }
 # Where the configs lie that come along, in a clone and in a wheel alike.
 _OURS = pathlib.Path(__file__).parents[2] / 'configs'
@@ -42,7 +67,7 @@ def current(config: Any) -> Any:
   A config file of somebody's own that starts from configs/defaults.py and sets
   a field by its old name has both; the old name is the one that was meant.
   """
-  config = copy.deepcopy(config)
+  config = copy.deepcopy(check_fields(config))
   with config.unlocked():
     for old, new in _RENAMED.items():
       if old in config:
@@ -75,6 +100,16 @@ def translate_flags(argv: Iterable[str]) -> list[str]:
   return argv
 
 
+def is_of_file(error: BaseException, argv: Iterable[str]) -> bool:
+  """Whether an error comes out of the config file that a command line names."""
+  named = ' '.join(argv)
+  trace, places = error.__traceback__, []
+  while trace is not None:
+    places.append(trace.tb_frame.f_code.co_filename)
+    trace = trace.tb_next
+  return any(x.endswith('.py') and x in named for x in places)
+
+
 def find(path_and_arg: str) -> str:
   """'FILE' or 'FILE:ARG' with the path of an existing file.
 
@@ -98,6 +133,58 @@ def find(path_and_arg: str) -> str:
   )
 
 
+def check_numbers(config: Any) -> None:
+  """Raises InputError where a number of a config is out of its range."""
+  values = {name: config[name] for name in _RANGES}
+  ranges = dict(_RANGES)
+  for name, value in config.loss.items():
+    values[f'loss.{name}'], ranges[f'loss.{name}'] = value, (0.0, 1e9)
+  for i, step in enumerate(config.schedule_steps):
+    values[f'schedule_steps[{i}]'] = step
+    ranges[f'schedule_steps[{i}]'] = (1, _MANY)
+  for name, value in values.items():
+    low, high = ranges[name]
+    whole = isinstance(low, int)
+    # A bool is an int to Python; NaN is within no range.
+    if (
+      isinstance(value, bool)
+      or not isinstance(value, int if whole else int | float)
+      or not low <= value <= high
+    ):
+      raise InputError(
+        f'config.{name}: {shown(value)} is not a {"whole " * whole}number from '
+        f'{low:g} to {high:g}; set --config.{name} to one.'
+      )
+
+
+def check_fields(config: Any) -> Any:
+  """The config, if it is one: a ConfigDict with the fields of the defaults.
+
+  Raises:
+    InputError: a config file has made something else.
+  """
+  if not isinstance(config, ConfigDict):
+    raise InputError(
+      f'--config: its get_config returns a {type(config).__name__}; start from '
+      'configs.defaults.get_config() and return that.'
+    )
+  for name, value in defaults.get_config().items():
+    old = [x for x, new in _RENAMED.items() if new == name]
+    if name not in config and not any(x in config for x in old):
+      raise InputError(
+        f'--config: there is no field {name!r} in it; start from '
+        'configs.defaults.get_config().'
+      )
+    if name in config and isinstance(value, ConfigDict) != isinstance(
+      config[name], ConfigDict
+    ):
+      raise InputError(
+        f'--config: its field {name!r} is {shown(config[name])}; start from '
+        'configs.defaults.get_config().'
+      )
+  return config
+
+
 def check(config: Any, info: batches.RecordsInfo) -> None:
   """Compares a config with the data and the devices.
 
@@ -110,20 +197,7 @@ def check(config: Any, info: batches.RecordsInfo) -> None:
       f'config says {config.fidelity!r}; set --config.fidelity or prepare '
       'the data again.'
     )
-  for name in (
-    'num_steps',
-    'batch_size',
-    'grad_accum_steps',
-    'log_every',
-    'eval_every',
-    'sample_every',
-    'checkpoint_every',
-    'keep',
-  ):
-    if config[name] < 1:
-      raise InputError(
-        f'config.{name}: {config[name]} is not positive; set 1 or more.'
-      )
+  check_numbers(config)
   if config.batch_size % (jax.device_count() * config.grad_accum_steps):
     micro_batches = (
       f' in {config.grad_accum_steps} micro-batches'
@@ -141,15 +215,8 @@ def check(config: Any, info: batches.RecordsInfo) -> None:
         f'fit the {name} of {side} of {config.data.dir}; set 2 or more, so '
         'that the sides are multiples of 2 to that power.'
       )
-  if not 0 <= config.ema_decay < 1:
-    raise InputError(
-      f'config.ema_decay: {config.ema_decay} is not within 0 and 1; set e.g. '
-      '0.999.'
-    )
   choices.check('config.data.cache', config.data.cache, choices.Cache)
-  if config.keep_best < 0 or (
-    config.keep_best and not info.num_examples.get('validation')
-  ):
+  if config.keep_best and not info.num_examples.get('validation'):
     raise InputError(
       f'config.keep_best: {config.keep_best}, but {config.data.dir} has '
       f'{info.num_examples.get("validation", 0)} held-out pairs to tell the '

@@ -15,7 +15,8 @@ import numpy as np
 
 from input_pipeline import batches
 from viton_jax import checkpoints, errors
-from viton_jax.io import storage
+from viton_jax.checkpoints import checking
+from viton_jax.io import finite, storage
 from viton_jax.io.images import encode_png
 from viton_jax.runtime import compile_cache, parallel, stopping
 from viton_jax.training import config as configs
@@ -227,9 +228,8 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
         # The state of these steps is never saved.
         checkpoints.finish(manager)
         _end_not_finite(
-          checked + 1,
-          step,
-          bad=checked + 1 + bad,
+          f'the loss or its gradient is not finite at step {checked + 1 + bad},'
+          f' between the checks of steps {checked + 1} and {step}',
           workdir=workdir,
           last_good=manager.latest_step(),
         )
@@ -252,6 +252,21 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
       )
 
     with clock.resting():  # What follows is not counted in images/s.
+      # A loss can be finite whose step leads to what is not.
+      if due['checkpoint']:
+        bad = finite.first_not_finite(
+          checking.named_leaves(
+            jax.device_get((state.params, state.batch_stats, state.ema))
+          )
+        )
+        if bad is not None:
+          checkpoints.finish(manager)
+          _end_not_finite(
+            f'{bad.partition("/")[2]} is not finite after step {step}',
+            workdir=workdir,
+            last_good=manager.latest_step(),
+          )
+
       # ------------------------------------------------------------ samples
       # The same few held-out pairs each time, so that sheets can be compared.
       # Process 0 alone: no step of the others waits for it.
@@ -268,6 +283,13 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
       if validates and (due['eval'] or compared):
         means = evaluate(eval_step, state, frozen, config)
         validation_loss = means['loss']
+        if not np.isfinite(list(means.values())).all():
+          checkpoints.finish(manager)
+          _end_not_finite(
+            f'the validation of step {step} is not finite',
+            workdir=workdir,
+            last_good=manager.latest_step(),
+          )
         say(
           f'step {step}/{config.num_steps}  validation: {format_metrics(means)}'
         )
@@ -332,7 +354,7 @@ def first_not_finite(metrics: list[dict]) -> int | None:
   return None
 
 
-def _end_not_finite(first, last, *, bad, workdir, last_good):
+def _end_not_finite(what, *, workdir, last_good):
   """Ends the run with a sentence that says where numbers broke down."""
   kept = (
     f'the last good checkpoint of {workdir} is step {last_good}'
@@ -341,11 +363,10 @@ def _end_not_finite(first, last, *, bad, workdir, last_good):
   )
   if jax.process_index() == 0:
     print(
-      f'error: the loss or its gradient is not finite at step {bad}, between '
-      f'the checks of steps {first} and {last}; {kept}. Start another '
-      '--workdir with a smaller --config.learning_rate, '
-      '--config.warmup_steps or --config.dtype=float32, and with '
-      '--config.warm_start to go on from there.',
+      f'error: {what}; {kept}. Start another --workdir with a smaller '
+      '--config.learning_rate, --config.warmup_steps or '
+      '--config.dtype=float32, and with --config.warm_start to go on from '
+      'there.',
       file=sys.stderr,
     )
   raise SystemExit(errors.EXIT_NOT_FINITE)

@@ -87,12 +87,10 @@ def _lines(path, last_step):
   """The whole lines up to a step; a killed run may leave half a line."""
   if not path.exists():
     return
-  for line in path.read_text(errors='replace').splitlines(keepends=True):
-    try:
-      if json.loads(line)['step'] <= last_step and line.endswith('\n'):
-        yield line
-    except (json.JSONDecodeError, KeyError, TypeError):
-      continue
+  for _, line in storage.read_lines(path):
+    step = line.get('step')
+    if isinstance(step, int) and step <= last_step:
+      yield json.dumps(line) + '\n'
 
 
 def _open_events(folder):

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from viton_jax.errors import InputError
-from viton_jax.io import storage
+from viton_jax.io import storage, structured
 from viton_jax.training import config as configs
 from viton_jax.training.clock import say
 
@@ -37,17 +37,11 @@ def lock(workdir: pathlib.Path) -> storage.Lock:
   Raises:
     InputError: another process trains there now, or it is not writable.
   """
-  path = workdir / '.lock'
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    held = storage.Lock(path)
-  except BlockingIOError as error:
-    raise InputError(
-      f'{workdir}: {storage.holder(path) or "another process"} trains in '
-      'this workdir; wait for it or give another --workdir.'
-    ) from error
-  except OSError as error:
-    raise _unusable(workdir, error) from error
+  held = storage.hold(
+    workdir / '.lock',
+    busy='trains in this workdir; wait for it or give another --workdir.',
+    unusable='give a --workdir that can be written.',
+  )
   if not held.held:
     say(
       f'{workdir}: this file system has no locks; see to it that no two '
@@ -82,16 +76,11 @@ def compare(workdir: pathlib.Path, config: Any) -> None:
     InputError: they differ in a field that changes the training.
   """
   path = workdir / 'config.json'
-  try:
-    theirs = json.loads(path.read_text())
-  except FileNotFoundError:
+  if not path.exists():
     return
-  except OSError as error:
-    raise _unusable(workdir, error) from error
-  except json.JSONDecodeError as error:
-    raise InputError(
-      f'{path}: is damaged ({error}); restore it or give another --workdir.'
-    ) from error
+  theirs = structured.read_object(
+    path, 'config', remedy='restore it or give another --workdir.'
+  )
   ours = _flatten(json.loads(config.to_json()))
   theirs = _BEFORE | _flatten(configs.with_current_names(theirs))
   for name in sorted(ours.keys() | theirs.keys()):

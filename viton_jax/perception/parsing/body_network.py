@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from viton_jax.errors import InputError
+from viton_jax.io import files, finite
 from viton_jax.labels import GARMENT_LABEL
 from viton_jax.models.body_parser import LABEL_STRIDE, BodyParser
 from viton_jax.perception.parsing.body_classes import (
@@ -76,10 +77,7 @@ def load_weights(path: pathlib.Path = WEIGHTS) -> Mapping[str, Any]:
     InputError: the file is missing, damaged or another one.
   """
   remedy = 'install viton_jax again'
-  try:
-    data = path.read_bytes()
-  except OSError as error:
-    raise InputError(f'{path}: cannot be read ({error}); {remedy}') from error
+  data = files.read(path, 'parser', remedy=remedy)
   found = hashlib.sha256(data).hexdigest()
   if path == WEIGHTS and found != WEIGHTS_SHA256:
     raise InputError(
@@ -92,6 +90,7 @@ def load_weights(path: pathlib.Path = WEIGHTS) -> Mapping[str, Any]:
     raise InputError(
       f'{path}: cannot be read as safetensors ({error}); {remedy}'
     ) from error
+  finite.check(flat.items(), path, remedy=remedy)
   return traverse_util.unflatten_dict(
     {name: jnp.asarray(x, jnp.float32) for name, x in flat.items()}, sep='/'
   )

@@ -26,6 +26,7 @@ import numpy as np
 
 from viton_jax.errors import InputError
 from viton_jax.geometry import interpolation
+from viton_jax.io import files, finite
 from viton_jax.perception import fitting
 from viton_jax.perception.spec_types import Spec
 
@@ -192,6 +193,7 @@ def read_weights(path: pathlib.Path) -> dict[tuple[str, str], np.ndarray]:
     if isinstance(item, h5py.Dataset) and parts[-1] in _WEIGHTS:
       weights[parts[-2], parts[-1]] = np.asarray(item[()], np.float32)
 
+  files.check_regular(path, 'HDF5 file', limit=files.MAX_MODEL_BYTES)
   try:
     with h5py.File(path, 'r') as file:
       file.visititems(keep)
@@ -263,11 +265,11 @@ def build(
         f'{name}: the weight {layer}/{key} {got} instead of having shape '
         f'{wanted.shape}, so it is not SS-NAN (AttResnet101FCN)'
       )
-    if not np.isfinite(value).all():
-      raise InputError(
-        f'{name}: the weight {layer}/{key} is not finite everywhere; copy '
-        'the file again'
-      )
+    finite.check(
+      [(f'the weight {layer}/{key}', value)],
+      name,
+      remedy='copy the file again',
+    )
     place = variables[collection]
     for module in modules:
       place = place.setdefault(module, {})

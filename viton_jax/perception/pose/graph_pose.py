@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
+from viton_jax.io import files, finite
 from viton_jax.perception import fitting, model_files
 from viton_jax.perception.pose import paf_decoder
 from viton_jax.perception.pose.estimator import (
@@ -103,21 +104,19 @@ def _load_file(path: pathlib.Path, spec: Spec) -> PoseModel:
 def _load(spec: Spec, path: pathlib.Path, mtime: int, size: int) -> PoseModel:
   del mtime, size  # They make a changed file another key of the cache.
   try:
-    nodes = graphdef.read_graph(path.read_bytes())
+    data = files.read(path, 'pose graph', limit=files.MAX_IMAGE_BYTES)
+    nodes = graphdef.read_graph(data)
     weights, function = frozen_graph.build(
       nodes, str(spec.input.name), str(spec.output.name)
     )
-    if not all(np.isfinite(x).all() for x in weights.values()):
-      raise graphdef.GraphError('some of its weights are not finite')
+    bad = finite.first_not_finite(weights.items())
+    if bad is not None:
+      raise graphdef.GraphError(f'its weights {shown(bad)} are not finite')
     _check_shapes(spec, weights, function)
   except graphdef.GraphError as error:
     raise InputError(
       f'{path}: not a usable pose graph of tf-pose-estimation, because '
       f'{error}; get {pathlib.Path(spec.file).name} again from {spec.source}'
-    ) from error
-  except OSError as error:
-    raise InputError(
-      f'{path}: cannot be read ({error.strerror}); check its permissions'
     ) from error
   # One transfer for hundreds of small arrays.
   return PoseModel(
@@ -129,8 +128,7 @@ def _check_shapes(spec: Spec, weights, function) -> None:
   """Evaluates the graph on shapes alone, which costs no arithmetic."""
   size, stride = _fit(spec).height, _content(spec).stride
   image = jax.ShapeDtypeStruct((size, size, 3), np.float32)
-  with graphdef.operations_fit():
-    shape = jax.eval_shape(function, weights, image).shape
+  (shape,) = frozen_graph.output_shapes(function, weights, image)
   wanted = (size // stride, size // stride, paf_decoder.NUM_CHANNELS)
   if shape != wanted:
     raise graphdef.GraphError(

@@ -8,6 +8,7 @@ batch: what the graph itself computes when it is fed one image at a time.
 
 from collections.abc import Callable
 import functools
+import math
 from typing import Any
 
 import jax
@@ -15,8 +16,13 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from viton_jax.perception.runners.graphdef import GraphError, Node
+from viton_jax.perception.runners.graphdef import (
+  GraphError,
+  Node,
+  operations_fit,
+)
 
+_MAX_ELEMENTS = 1 << 27  # Of one array between operations: 512 MB.
 # TensorFloat-32 would be 1000 times less exact and, in a network this small,
 # not faster.
 _PRECISION = lax.Precision.HIGHEST
@@ -77,6 +83,32 @@ def build(
     return values[output_name][0]
 
   return weights, evaluate
+
+
+def output_shapes(
+  function: Callable[..., Any], weights: dict[str, np.ndarray], image: Any
+) -> list[tuple[int, ...]]:
+  """Shapes of what a graph's function gives, without arithmetic.
+
+  Raises:
+    GraphError: the operations do not fit one another, or one of them makes an
+      array that is larger than any network needs.
+  """
+  with operations_fit():
+    made = jax.make_jaxpr(function)(weights, image)
+  _check_sizes(made.jaxpr)
+  return [tuple(x.shape) for x in made.out_avals]
+
+
+def _check_sizes(jaxpr: Any) -> None:
+  for step in jaxpr.eqns:
+    for made in step.outvars:
+      if math.prod(getattr(made.aval, 'shape', ())) > _MAX_ELEMENTS:
+        raise GraphError(f'an operation makes an array of {made.aval.shape}')
+    for inner in step.params.values():
+      # What is jitted within.
+      if hasattr(inner, 'jaxpr'):
+        _check_sizes(inner.jaxpr)
 
 
 def _source(reference: str) -> str:

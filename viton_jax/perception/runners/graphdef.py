@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-_MAX_ELEMENTS = 2**28  # Of one constant; a damaged shape asks for more.
+# Of all constants together beyond what their bytes say: a constant of one
+# value may be written once, so a small file could ask for any memory.
+_MAX_FILLED = 2**22
 
 # DataType numbers of constants that a network for inference holds, with the
 # field of TensorProto that lists its values when they are not raw bytes.
@@ -85,9 +87,17 @@ def read_graph(data: bytes) -> dict[str, Node]:
   Raises:
     GraphError: the bytes are damaged or are something else.
   """
+  nodes, left = [], _MAX_FILLED + len(data)
   try:
-    nodes = [_node(value) for _, value in _fields(data, {1: 2})]
-  except (IndexError, struct.error, UnicodeDecodeError) as error:
+    for _, value in _fields(data, {1: 2}):
+      nodes.append(_node(value, left))
+      left -= sum(
+        x.size
+        for x in nodes[-1].attributes.values()
+        if isinstance(x, np.ndarray)
+      )
+  # TypeError: a number where a message should be.
+  except (IndexError, TypeError, struct.error, UnicodeDecodeError) as error:
     raise GraphError('its data are damaged or cut short') from error
   if not nodes:
     raise GraphError('it holds no operations')
@@ -154,7 +164,7 @@ def _fields(
       yield number, value
 
 
-def _node(data: bytes) -> Node:
+def _node(data: bytes, left: int) -> Node:
   name, op, inputs, attributes = '', '', [], {}
   for number, value in _fields(data, {1: 2, 2: 2, 3: 2, 5: 2}):
     if number == 1:
@@ -165,11 +175,12 @@ def _node(data: bytes) -> Node:
       inputs.append(value.decode())
     else:
       entry = dict(_fields(value, {1: 2, 2: 2}))
-      attributes[entry.get(1, b'').decode()] = _attribute(entry.get(2, b''))
+      value = _attribute(entry.get(2, b''), left)
+      attributes[entry.get(1, b'').decode()] = value
   return Node(name, op, tuple(inputs), attributes)
 
 
-def _attribute(data: bytes):
+def _attribute(data: bytes, left: int):
   """AttrValue: the one of its kinds that is set."""
   kinds = {1: 2, 2: 2, 3: 0, 4: 5, 5: 0, 6: 0, 8: 2}
   for number, value in _fields(data, kinds):
@@ -182,7 +193,7 @@ def _attribute(data: bytes):
     if number == 5:
       return bool(value)
     if number == 8:
-      return _tensor(value)
+      return _tensor(value, left)
     return value  # bytes (2) or the number of a data type (6)
   return None
 
@@ -208,8 +219,13 @@ def _packed_varints(data: bytes) -> list[int]:
   return values
 
 
-def _tensor(data: bytes) -> np.ndarray | None:
-  """TensorProto as an array; None for types that are no numbers."""
+def _tensor(data: bytes, left: int) -> np.ndarray | None:
+  """TensorProto as an array; None for types that are no numbers.
+
+  Args:
+    data: the message.
+    left: elements that it may have.
+  """
   fields = list(_fields(data))
   kind = next((value for number, value in fields if number == 1), 0)
   if kind not in _DTYPES:
@@ -222,7 +238,7 @@ def _tensor(data: bytes) -> np.ndarray | None:
         size = dict(_fields(dimension, {1: 0})).get(1, 0)
         shape.append(_signed(size))
   count = math.prod(shape)
-  if min(shape, default=0) < 0 or count > _MAX_ELEMENTS:
+  if min(shape, default=0) < 0 or count > left:
     raise GraphError(f'a constant in it has the impossible shape {shape}')
   content = b''.join(value for number, value in fields if number == 4)
   if content:

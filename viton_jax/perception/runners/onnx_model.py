@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 
 from viton_jax.errors import InputError
+from viton_jax.io import files
 from viton_jax.perception.model_files import INSTALL_ONNX
 from viton_jax.perception.spec_types import FixedSize, Spec, Task
 from viton_jax.perception.specs import known_specs
@@ -73,6 +74,7 @@ def load(path: pathlib.Path, spec: Spec | None, *, task: Task) -> OnnxModel:
 
 
 def _session(path: pathlib.Path):
+  files.check_regular(path, 'network', limit=files.MAX_MODEL_BYTES)
   stat = path.stat()
   return _open(path.resolve(), stat.st_mtime_ns, stat.st_size)
 

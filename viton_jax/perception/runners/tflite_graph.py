@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from viton_jax.io import finite
 from viton_jax.perception.runners import frozen_graph, tflite_file
-from viton_jax.perception.runners.graphdef import GraphError, operations_fit
+from viton_jax.perception.runners.graphdef import GraphError
 from viton_jax.perception.runners.tflite_file import (
   MAX_NUMBERS,
   Network,
@@ -66,8 +67,8 @@ def build(
     value = constants[number]
     if value.dtype.kind == 'f':
       value = value.astype(np.float32)
-      if not np.isfinite(value).all():
-        raise GraphError('some of its weights are not finite')
+      if finite.first_not_finite([(str(number), value)]) is not None:
+        raise GraphError(f'its weights {number} are not finite')
       weights[str(number)] = value
     else:
       fixed[number] = value
@@ -104,8 +105,7 @@ def output_shapes(
     GraphError: the operations do not fit one another.
   """
   image = jax.ShapeDtypeStruct(shape, np.float32)
-  with operations_fit():
-    return [x.shape for x in jax.eval_shape(function, weights, image)]
+  return frozen_graph.output_shapes(function, weights, image)
 
 
 # ------------------------------------------------------------ the operations

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from viton_jax.errors import InputError
+from viton_jax.io import files
 from viton_jax.perception.runners import tflite_file, tflite_graph
 from viton_jax.perception.runners.graphdef import GraphError
 from viton_jax.perception.spec_types import Spec, fixed_size
@@ -103,7 +104,7 @@ def _load(
   del version
   shape = (*fixed_size(spec).size, 3)
   try:
-    data = path.read_bytes()
+    data = files.read(path, 'network', limit=_MAX_BYTES)
     known = hashlib.sha256(data).hexdigest() == spec.sha256
     if runner == 'litert' and known:
       return _model(path, spec, 'LiteRT', by_litert(data))
@@ -123,10 +124,6 @@ def _load(
     raise InputError(
       f'{path}: not a usable {spec.name}, because {error}; get it again: '
       f'{spec.source}'
-    ) from error
-  except OSError as error:
-    raise InputError(
-      f'{path}: cannot be read ({error.strerror}); check its permissions'
     ) from error
   if runner == 'litert':
     try:
