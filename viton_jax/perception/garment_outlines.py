@@ -127,6 +127,7 @@ def _at_nearest(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     labelType=cv2.DIST_LABEL_PIXEL,
   )
   found = np.zeros(labels.max() + 1, values.dtype)
+  labels = np.asarray(labels, int)
   found[labels[where]] = values[where]
   return found[labels]
 
