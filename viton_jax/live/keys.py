@@ -136,8 +136,9 @@ def make_key(
   front = cv2.resize(
     head, (2 * width, 2 * height), interpolation=cv2.INTER_AREA
   )
-  labels = np.zeros(job.frame.shape[:2], np.uint8)
-  inner = box.inside((labels.shape[0], labels.shape[1]))
+  rows, columns = job.frame.shape[:2]
+  labels = np.zeros((rows, columns), np.uint8)
+  inner = box.inside((rows, columns))
   labels[
     inner.top : inner.top + inner.height, inner.left : inner.left + inner.width
   ] = sample.parse[
