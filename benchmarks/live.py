@@ -55,7 +55,7 @@ def video_of(path: pathlib.Path | None, count: int) -> list[np.ndarray]:
     there, bgr = capture.read()
     if not there:
       break
-    frames.append(step.frame_of(bgr[..., ::-1], engine.HEIGHT))
+    frames.append(engine.reduce(bgr[..., ::-1]))
   if not frames:
     raise InputError(f'{path}: no video that can be read; give another file')
   return frames

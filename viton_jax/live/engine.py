@@ -15,6 +15,7 @@ import numpy as np
 
 from input_pipeline.synthetic import render_pair
 from viton_jax.errors import InputError
+from viton_jax.io import images
 from viton_jax.live import keys, step, tracking
 from viton_jax.live.garments import Garment
 from viton_jax.live.step import State
@@ -120,7 +121,7 @@ class Live:
     """
     begin = clock.perf_counter()
     time = begin if time is None else time
-    frame = step.frame_of(image, HEIGHT)
+    frame = reduce(image)
     was = self._state.person
     state = step.observe(self._state, frame, time=time, pose=self._models.pose)
     if was is not None and state.person is None:
@@ -313,6 +314,14 @@ def _result_of(work: Callable[[], object]):
     return work()
   except Exception as error:  # noqa: BLE001 - `Live._finished` raises it
     return error
+
+
+def reduce(image: np.ndarray) -> np.ndarray:
+  """(h, w, 3) uint8 as frames are worked on: contiguous, h <= `HEIGHT`."""
+  if image.shape[0] <= HEIGHT:
+    return np.ascontiguousarray(image)
+  width = max(round(image.shape[1] * HEIGHT / image.shape[0]), 16)
+  return images.resize_area(np.ascontiguousarray(image), HEIGHT, width)
 
 
 def warm_up(models: keys.Models) -> None:

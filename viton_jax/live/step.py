@@ -364,11 +364,3 @@ def _changed_window(
     first, last = int((at[0] - 1) * scale), int((at[-1] + 2) * scale) + 1
     spans.append(slice(max(first, 0), min(last, end)))
   return spans[0], spans[1]
-
-
-def frame_of(image: np.ndarray, height: int) -> np.ndarray:
-  """An image as frames are worked on: at most so high, contiguous."""
-  if image.shape[0] > height:
-    width = max(round(image.shape[1] * height / image.shape[0]), 16)
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-  return np.ascontiguousarray(image)

@@ -39,9 +39,7 @@ def draw(name: str, shown: Shown, garment: Garment | None) -> np.ndarray:
       return parsers.colour_labels(frame, labels)
     worn = state.key.garment
     try:
-      return attach(
-        frame, labels, garment=worn.photo, garment_mask=worn.mask
-      )
+      return attach(frame, labels, garment=worn.photo, garment_mask=worn.mask)
     except InputError:  # Nothing that it could be laid over.
       return frame
   return frame
