@@ -109,7 +109,8 @@ class Live:
   def choose(self, point: tuple[float, float] | None) -> None:
     """Dresses the person nearest to x, y in 0..1; None: the largest."""
     self._point = None if point is None else np.array(point, np.float64)
-    self._state = State(number=self._state.number)
+    number = self._state.number
+    self._state = State(number=number, since=number + 1)
     self._searched = False
 
   def step(self, image: np.ndarray, time: float | None = None) -> Shown:
@@ -154,6 +155,8 @@ class Live:
     now = clock.perf_counter()
     self._rest_until = now + _REST * (now - self._begun)
     if isinstance(result, _People):
+      if result.number < state.since:  # Of another scene.
+        return state
       return self._found(state, result, time)
     if isinstance(result, _Superseded):
       return dataclasses.replace(state, pending=0)
@@ -172,7 +175,7 @@ class Live:
     self._searched = True
     point = self._point
     if point is not None:
-      point = point * found.size[::-1]
+      point = point * found.frame.shape[1::-1]
     person = tracking.nearest(found.people, point)
     if person is None or state.person is not None:
       return state
@@ -184,8 +187,8 @@ class Live:
       return state
     now = clock.perf_counter()
     if state.person is None:
-      pose, size = self._models.pose, frame.shape[:2]
-      self._start(lambda: _People(pose.find(frame), size), state)
+      pose, number = self._models.pose, state.number
+      self._start(lambda: _People(pose.find(frame), number, frame), state)
       return state
     garment = self._garment
     if garment is None or state.misses or not tracking.dressable(state.person):
@@ -231,7 +234,8 @@ class Live:
 @dataclasses.dataclass(frozen=True)
 class _People:
   people: list[Person]
-  size: tuple[int, ...]
+  number: int
+  frame: np.ndarray
 
 
 class _Inline:

@@ -4,6 +4,7 @@ VITON_SERVER names it, as in the real-time demo of 2018. Frames go as JPEG, one
 at a time; the server sends each view that is wanted.
 """
 
+import contextlib
 import json
 import struct
 from typing import Any
@@ -60,10 +61,11 @@ class Remote:
     self._lost = exceptions.ConnectionClosed
     self._address, self._key, self._session = address, key, ''
     self._number = 0
+    self._open = contextlib.ExitStack()
     self.message, self.garment, self.problem = '', '', ''
     try:
-      self._socket = connect(
-        address, open_timeout=_TIMEOUT_S, max_size=_MAX_ANSWER
+      self._socket = self._open.enter_context(
+        connect(address, open_timeout=_TIMEOUT_S, max_size=_MAX_ANSWER)
       )
     except (OSError, exceptions.WebSocketException) as error:
       raise NoAnswer(
@@ -155,7 +157,7 @@ class Remote:
       ) from error
 
   def close(self) -> None:
-    self._socket.close()
+    self._open.close()
 
   def _told(self, text: str) -> None:
     try:

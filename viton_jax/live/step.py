@@ -37,6 +37,7 @@ class State:
 
   Attributes:
     number: of the last frame, from 1; 0: there was none.
+    since: of the first frame of this scene: what was seen before is void.
     grey: the last frame, see `flow.reduce`.
     person: as seen in the last frame; None: nobody is tracked.
     joints: their smoothed joints.
@@ -50,6 +51,7 @@ class State:
   """
 
   number: int = 0
+  since: int = 0
   grey: np.ndarray | None = None
   person: Person | None = None
   joints: smoothing.Filter | None = None
@@ -84,10 +86,10 @@ def observe(
   grey = flow.reduce(frame)
   number = state.number + 1
   if state.grey is None or state.grey.shape != grey.shape:
-    return State(number=number, grey=grey)
+    return State(number=number, since=number, grey=grey)
   moved = flow.between(grey, state.grey)
   if flow.residual(grey, state.grey, moved) > _CUT:
-    return State(number=number, grey=grey)
+    return State(number=number, since=number, grey=grey)
   state = dataclasses.replace(
     state,
     number=number,
@@ -104,7 +106,7 @@ def observe(
   if found is None:
     misses = state.misses + 1
     if misses >= _MISSES:
-      return State(number=number, grey=grey)
+      return State(number=number, since=number, grey=grey)
     return dataclasses.replace(state, misses=misses)
   return seen(state, found, time=time)
 
