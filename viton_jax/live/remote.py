@@ -172,7 +172,7 @@ class Remote:
   def _gone(self) -> NoAnswer:
     # What it said last says why.
     try:
-      while isinstance(answer := self._socket.recv(timeout=0), str):
+      while isinstance(answer := self._socket.recv(timeout=1), str):
         self._told(answer)
     except (self._lost, TimeoutError):
       pass

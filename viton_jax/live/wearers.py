@@ -20,15 +20,17 @@ _PHOTOS = ('.jpg', '.jpeg', '.png', '.webp')
 
 
 class Wearer(Protocol):
-  """Dresses one frame after the other.
+  """Dresses one frame after the other."""
 
-  Attributes:
-    message: why the last one shows no garment, or ''.
-    garment: the name of what it shows, or ''.
-  """
+  @property
+  def message(self) -> str:
+    """Why the last frame shows no garment, or ''."""
+    ...
 
-  message: str
-  garment: str
+  @property
+  def garment(self) -> str:
+    """The name of what it shows, or ''."""
+    ...
 
   def step(
     self, frame: np.ndarray, wanted: tuple[str, ...]
@@ -79,7 +81,6 @@ class There:
   def __init__(self, remote: Remote):
     self._remote = remote
     self._views: tuple[str, ...] = ()
-    self._problem = ''
 
   @property
   def message(self) -> str:
