@@ -9,12 +9,15 @@ import pytest
 
 from input_pipeline.synthetic import render_pair
 from input_pipeline.synthetic.motion import render_motion
+from viton_jax import networks
 from viton_jax.errors import InputError
 from viton_jax.live import engine, flow, keys, smoothing, step, tracking, views
 from viton_jax.live.garments import Garments
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose import estimation
 from viton_jax.perception.pose.estimator import Person, PoseEstimator
+from viton_jax.photo import full_size
+from viton_jax.photo.try_on import finish, prepare
 
 _RED, _BLUE = 6, 2  # Garments.
 
@@ -100,6 +103,58 @@ def test_drawn_people_move_and_come_back():
   )
   again = next(render_motion(5, 1, 128, frames=4))
   np.testing.assert_array_equal(frames[0][0], again[0])
+
+
+# ----------------------------------------------------------------- key frames
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['viton', 'paste'])
+def test_a_key_frame_is_the_try_on_of_a_photo(method, request):
+  pair, other = (render_pair(5, i, live_videos.HEIGHT) for i in (1, 2))
+  tried = photo_networks = None
+  if method == 'viton':
+    stages = request.getfixturevalue('networks')
+    tried = networks.load(*stages, composing='whole')
+    photo_networks = networks.load(*stages)
+  nobody = PoseEstimator('none', lambda photos: [[] for _ in photos])
+  parser = parsers.Parser('none', lambda *x: pair.parse)
+  found = keys.Models(nobody, parser, tried)
+  garment = Garments().get(live_videos.garment(2))
+  garment = dataclasses.replace(
+    garment,
+    photo=other.garment,
+    mask=other.garment_mask,
+    spread=full_size.spread_garment(other.garment, other.garment_mask),
+  )
+  state = step.State(number=1, grey=flow.reduce(pair.person))
+  state = step.seen(state, Person(pair.keypoints), time=0.0)
+  waiting, job = step.begin_key(state, pair.person, parse=True)
+  job = dataclasses.replace(job, labels=pair.parse)
+  state = step.accept(waiting, keys.make_key(job, garment, found))
+  picture, opacity = step.picture(state, pair.person)
+  ready = prepare(
+    pair.person,
+    other.garment,
+    opacity=None,
+    names=('person', 'garment'),
+    size=found.size,
+    pose=pair.keypoints,
+    parse=pair.parse,
+    garment_mask=other.garment_mask,
+  )
+  composed = (
+    full_size.compose(ready.sample, photo_networks)
+    if photo_networks
+    else full_size.paste(ready.sample)
+  )
+  expected = finish(ready, composed).picture.astype(int)
+  apart = np.abs(picture - expected).max(-1)
+  inside = opacity == 1
+  assert inside.mean() > 0.05
+  # Other interpolation: of a pattern's edges, and of masks' borders.
+  assert apart[inside].mean() < 6
+  assert (apart > 60).mean() < 0.02
+  unchanged = (picture == pair.person).all(-1)
+  assert unchanged[(expected == pair.person).all(-1)].mean() > 0.97
 
 
 # --------------------------------------------------------------------- engine

@@ -37,6 +37,7 @@ from viton_jax.server.sessions import Garment
 if TYPE_CHECKING:
   from viton_jax.live.engine import Live, Shown
 
+# As `live.views` has them, which comes with JAX.
 VIEWS = ('input', 'pose', 'segmentation', 'try-on', 'attached', 'garment')
 _HEAD = struct.Struct('!IB3x')
 _QUALITY = 85
