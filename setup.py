@@ -18,7 +18,7 @@ _IMAGE = re.compile(r'!\[([^\]]*)\]\((?!https?:)([^)]+)\)')
 _CAPTION = r'\n+(?:\*[^*]+\*\n+)?'
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)')
 _COMMANDS = (
-  'train', 'infer', 'try_on', 'perceive', 'serve', 'export', 'convert',
+  'train', 'infer', 'try_on', 'perceive', 'serve', 'live', 'export', 'convert',
   'inspect',
 )  # fmt: skip
 
@@ -28,6 +28,10 @@ _SERVE = [
   'prometheus-client>=0.20',
   # Older ones take minutes for forms that are made for that.
   'python-multipart>=0.0.34',
+]
+_LIVE = [
+  'pygame-ce>=2.5',  # the window; SDL is in its wheel
+  'websockets>=13.0',  # asks a server to do the work
 ]
 
 
@@ -139,6 +143,7 @@ setup(
     'dev': [
       'ai-edge-litert>=2.0',
       *_SERVE,
+      *_LIVE,
       'axe-playwright-python>=0.1.4',  # axe-core: can everybody use the page?
       'beartype>=0.20',  # checks jaxtyping's shapes in tests
       'hypothesis>=6.100',  # structured inputs for readers
@@ -159,6 +164,7 @@ setup(
       'setuptools>=77',  # builds the wheel that the tests look into
     ],
     'gpu': ['jax[cuda13]>=0.10'],
+    'live': _LIVE,
     'onnx': ['onnxruntime>=1.20'],
     'photos': ['ai-edge-litert>=2.0'],  # runs BlazePose fast on CPUs
     'serve': _SERVE,

@@ -27,6 +27,10 @@ def serve() -> None:
   _run('serve')
 
 
+def live() -> None:
+  _run('live')
+
+
 def export() -> None:
   _run('export')
 

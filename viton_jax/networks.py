@@ -140,28 +140,57 @@ def compose_changes(
   Returns:
     The try-on in [-1, 1], and its layers, in 0..1.
   """
+  regions = composition.find_regions(
+    batch['parse'],
+    batch['keypoints'],
+    mask=mask[..., 0],
+    garment_mask=batch['garment_mask'],
+  )
+  warped, layers = change_layers(
+    batch, images, regions=regions, coarse=coarse, mask=mask
+  )
+  person = jnp.asarray(batch['person']).astype(jnp.float32) / 255.0
+  output = composition.compose(
+    person, 0.5 * (coarse + 1.0), warped, layers=layers
+  )
+  return output.clip(0.0, 1.0) * 2.0 - 1.0, layers
+
+
+def change_layers(
+  batch: Batch,
+  images: Mapping[str, Array],
+  *,
+  regions: composition.Regions,
+  coarse: Float[Array, 'b h w 3'],
+  mask: Float[Array, 'b h w 1'],
+) -> tuple[Float[Array, 'b h w 3'], composition.Layers]:
+  """The warped garment and the layers of `compose_changes`, in 0..1.
+
+  Args:
+    batch: see `compose_changes`.
+    images: what `predict_refined` gives.
+    regions: what lies where, see `composition.find_regions`.
+    coarse: (b, h, w, 3) in [-1, 1].
+    mask: (b, h, w, 1) in 0..1.
+  """
   person = jnp.asarray(batch['person']).astype(jnp.float32) / 255.0
   coarse, warped = (0.5 * (x + 1.0) for x in (coarse, images['warped']))
-  parse, garment_mask = batch['parse'], batch['garment_mask']
   covered = geometry.warp_tps(
-    jnp.asarray(garment_mask).astype(jnp.float32)[..., None],
+    jnp.asarray(batch['garment_mask']).astype(jnp.float32)[..., None],
     jnp.asarray(batch['control_points'], jnp.float32),
   ).clip(0.0, 1.0)
   warped = composition.spread(warped, covered)
   layers = composition.make_layers(
     person,
-    jnp.asarray(parse),
-    composition.find_regions(
-      parse, batch['keypoints'], mask=mask[..., 0], garment_mask=garment_mask
-    ),
+    jnp.asarray(batch['parse']),
+    regions,
     coarse=coarse,
     warped=warped,
     covered=covered,
     alpha=images['alpha'].clip(0.0, 1.0),
     mask=mask,
   )
-  output = composition.compose(person, coarse, warped, layers=layers)
-  return output.clip(0.0, 1.0) * 2.0 - 1.0, layers
+  return warped, layers
 
 
 def pure_steps(

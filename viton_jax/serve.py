@@ -124,6 +124,12 @@ def parse_arguments() -> argparse.Namespace:
     default=0.0,
     help='requests of one client; 0: any number (default)',
   )
+  add(
+    '--max_live',
+    type=int,
+    default=4,
+    help='live try-ons at the same time; 0: none (default: %(default)s)',
+  )
   return parser.parse_args()
 
 
@@ -146,6 +152,10 @@ def check(options: argparse.Namespace) -> None:
       raise InputError(
         f'--{name} is {getattr(options, name):g}; give a number from 0'
       )
+  if not 0 <= options.max_live <= 64:
+    raise InputError(
+      f'--max_live is {options.max_live}; give a number from 0 to 64'
+    )
   if not 1 <= options.timeout_ms <= 600_000:
     raise InputError(
       f'--timeout_ms is {options.timeout_ms}; give one from 1 to 600000'
@@ -224,6 +234,7 @@ def main() -> int:
     batch_delay_s=options.batch_delay_ms / 1e3,
     timeout_s=options.timeout_ms / 1e3,
     rate_per_minute=options.rate_per_minute,
+    max_live=options.max_live,
     root_path=options.root_path,
     trusted_proxies=tuple(options.trusted_proxy),
   )

@@ -70,7 +70,7 @@ def render_pair(seed, index, height=512, *, garment_index=None):
   person = make_person(seed, index, height=height)
   garment = garments.make_garment(seed, garment_index, height=height)
   flat = draw_flat(garment)
-  canvas = _draw(person, garment, flat)
+  canvas = draw(person, garment, flat)
   return SyntheticPair(
     person=drawing.to_uint8(canvas.rgb),
     garment=drawing.to_uint8(flat.photo),
@@ -81,7 +81,7 @@ def render_pair(seed, index, height=512, *, garment_index=None):
   )
 
 
-def _draw(person, garment, flat):
+def draw(person, garment, flat):
   """Paints from back to front."""
   canvas = drawing.blank(person.height, person.width)
   fold_seed = (person.seed, person.index, garment.index)

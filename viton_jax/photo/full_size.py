@@ -127,6 +127,19 @@ def paste(sample: Sample) -> Composition:
   Raises:
     InputError: the garment cannot be matched.
   """
+  layers, points = paste_layers(sample)
+  return put_together(sample, layers, coarse=None, control_points=points)
+
+
+def paste_layers(sample: Sample) -> tuple[composition.Layers, np.ndarray]:
+  """The layers of `paste` (h, w, c) in 0..1, and the control points.
+
+  Args:
+    sample: person and garment.
+
+  Raises:
+    InputError: the garment cannot be matched.
+  """
   height, width = PASTE_SIZE
   example = working_example(
     sample, height=height, width=width, fidelity='fixed'
@@ -154,7 +167,7 @@ def paste(sample: Sample) -> Composition:
     texture=ones,
     shading=ones,
   )
-  return put_together(sample, layers, coarse=None, control_points=points)
+  return layers, points
 
 
 @jax.jit

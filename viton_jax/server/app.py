@@ -16,7 +16,15 @@ import viton_jax
 from viton_jax.errors import InputError
 from viton_jax.io import images
 from viton_jax.labels import LABEL_SETS, LIP_COLOURS, LIP_NAMES
-from viton_jax.server import access, kserve, openapi, pages, problems, stores
+from viton_jax.server import (
+  access,
+  kserve,
+  live,
+  openapi,
+  pages,
+  problems,
+  stores,
+)
 from viton_jax.server.guard import Guard, problem_of
 from viton_jax.server.job import Job
 from viton_jax.server.problems import Problem
@@ -91,6 +99,7 @@ def create_app(
   _add_work(app, service, access.Rates(settings.rate_per_minute))
   stores.add_routes(app, service)
   kserve.add_routes(app, service)
+  live.add_routes(app, service)
   return app
 
 
@@ -127,6 +136,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
         'ready': service.ready,
         'methods': list(models.methods) if models else [],
         'pose': bool(models and models.pose),
+        'live': bool(models and models.live),
         'gallery': service.settings.garments is not None,
         'records': service.settings.record is not None,
         'max_bytes': service.settings.max_body,

@@ -63,6 +63,13 @@ class Metrics:
     self.sessions = Gauge(
       'viton_sessions', 'Sessions that are alive', registry=r
     )
+    self.frames = Counter(
+      'viton_frames',
+      'Frames of live try-ons: in, shown, dropped for a newer one',
+      ['what'],
+      registry=r,
+    )
+    self.live = Gauge('viton_live', 'Live try-ons that are open', registry=r)
     self.ready = Gauge(
       'viton_ready', '1 where /healthz/ready says so', registry=r
     )

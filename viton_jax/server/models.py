@@ -15,6 +15,8 @@ from input_pipeline.synthetic import SyntheticPair, render_pair
 from viton_jax import engine, networks
 from viton_jax.errors import InputError, concerning
 from viton_jax.labels import NUM_KEYPOINTS
+from viton_jax.live import engine as live_engine
+from viton_jax.live import keys
 from viton_jax.perception import remote
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose import estimation
@@ -45,12 +47,14 @@ class Models:
     pose: finds people, or None where no pose model is there.
     parser: labels people.
     models_dir: where models' files are, see `perception.estimate_pose`.
+    live: what live try-ons compute with; None where no pose model is there.
   """
 
   networks: engine.TryOn | None
   pose: PoseEstimator | None
   parser: parsers.Parser
   models_dir: str | None = None
+  live: keys.Models | None = None
 
   @property
   def methods(self) -> tuple[str, ...]:
@@ -92,7 +96,19 @@ def load(settings: Settings) -> Models:
       raise
   parser = None if settings.parser else remote.seg_server()
   parser = parser or parsers.choose_parser(settings.parser, settings.models_dir)
-  return Models(loaded, pose, parser, settings.models_dir)
+  live = None
+  if pose and settings.max_live:
+    tried = None
+    if settings.checkpoint:
+      # It composes frame by frame from layers of its own.
+      tried = networks.load(
+        settings.checkpoint,
+        settings.refine_checkpoint,
+        composing='whole',
+        workers=1,
+      )
+    live = keys.Models(pose, parser, tried)
+  return Models(loaded, pose, parser, settings.models_dir, live)
 
 
 def warm_up(
@@ -112,6 +128,8 @@ def warm_up(
   step('labels', lambda: models.parser.parse(pair.person, pair.keypoints, None))
   ready = prepared(pair, models)
   step('paste', lambda: finish(ready, full_size.paste(ready.sample)))
+  if live := models.live:
+    step('live', lambda: live_engine.warm_up(live))
   size = 1
   while models.networks and size <= max_batch:
     step(f'{size} pairs', lambda n=size: _try_on_once(models, [ready] * n))

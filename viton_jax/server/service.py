@@ -73,6 +73,8 @@ class Service:
     self._tickets: dict[Ticket, None] = {}
     self._job_seconds = 0.0  # Moving average between two that are done.
     self._last_done = 0.0
+    self.live: set[asyncio.Task] = set()  # Of each open live try-on.
+    self.live_garments: Any = None  # `live.garments.Garments`.
     self._host = futures.ThreadPoolExecutor(
       max(os.cpu_count() or 1, _DECODES), 'host'
     )
@@ -87,6 +89,7 @@ class Service:
     self.metrics.queue_depth.set_function(lambda: self.waiting)
     self.metrics.in_work.set_function(lambda: len(self._tickets))
     self.metrics.sessions.set_function(lambda: len(self.sessions))
+    self.metrics.live.set_function(lambda: len(self.live))
     self.metrics.ready.set_function(lambda: float(self.ready))
 
   # --------------------------------------------------------------- life
@@ -140,6 +143,8 @@ class Service:
 
   async def stop(self) -> None:
     self.state = 'draining'
+    for task in self.live:
+      task.cancel()
     await self.batcher.close()
     self._host.shutdown(wait=False, cancel_futures=True)
 
@@ -254,7 +259,7 @@ class Service:
       Problem: 503, no place to wait.
     """
     with self._admitted(ticket):
-      models = self._loaded()
+      models = self.loaded()
       method = self.method_of(job)
       ticket.for_networks = method == 'viton'
       assert job.garment is not None
@@ -302,7 +307,7 @@ class Service:
     """
     with self._admitted(ticket):
       return await self._with_photos(
-        job, ticket, lambda photo, *_: self._tools.people(self._loaded(), photo)
+        job, ticket, lambda photo, *_: self._tools.people(self.loaded(), photo)
       )
 
   async def labels(self, job: Job, ticket: Ticket) -> np.ndarray:
@@ -311,7 +316,7 @@ class Service:
       return await self._with_photos(
         job,
         ticket,
-        lambda photo, *_: self._tools.labels(self._loaded(), photo, job),
+        lambda photo, *_: self._tools.labels(self.loaded(), photo, job),
       )
 
   async def attach(self, job: Job, ticket: Ticket) -> np.ndarray:
@@ -320,7 +325,7 @@ class Service:
       return await self._with_photos(
         job,
         ticket,
-        lambda *decoded: self._tools.attached(self._loaded(), job, *decoded),
+        lambda *decoded: self._tools.attached(self.loaded(), job, *decoded),
       )
 
   async def garment_mask(self, job: Job, ticket: Ticket) -> np.ndarray:
@@ -357,7 +362,7 @@ class Service:
 
   def method_of(self, job: Job) -> str:
     """Raises Problem (400) where the server lacks the networks."""
-    methods = self._loaded().methods
+    methods = self.loaded().methods
     if job.method and job.method not in methods:
       raise Problem(
         400,
@@ -367,8 +372,9 @@ class Service:
       )
     return job.method or methods[0]
 
-  def _loaded(self) -> 'Models':
-    assert self.models is not None  # `check` has seen to that.
+  def loaded(self) -> 'Models':
+    """The models, once `check` has seen that they are there."""
+    assert self.models is not None
     return self.models
 
   async def _batched(self, pair: Any) -> Any:
@@ -379,7 +385,7 @@ class Service:
 
   def _run_batch(self, pairs: list[Any]) -> list[Any]:
     try:
-      results = self._tools.tried_on(self._loaded(), pairs)
+      results = self._tools.tried_on(self.loaded(), pairs)
     except InputError:
       raise  # One of the pairs; the device has not been asked.
     except Exception:

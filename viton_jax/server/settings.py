@@ -33,6 +33,7 @@ class Settings:
     rate_per_minute: requests of one client that compute; 0: any number.
     session_ttl_s: how long a session outlives its last use.
     max_sessions: at the same time.
+    max_live: live try-ons at the same time; 0: there are none.
     root_path: prefix under which a proxy shows the server, '/try-on'.
     trusted_proxies: addresses whose X-Forwarded-For is believed.
   """
@@ -57,6 +58,7 @@ class Settings:
   rate_per_minute: float = 0.0
   session_ttl_s: float = 1800.0
   max_sessions: int = 64
+  max_live: int = 4
   root_path: str = ''
   trusted_proxies: tuple[str, ...] = ()
 

@@ -91,6 +91,7 @@ def open_network(
   return PoseEstimator(
     f'{spec.name} ({path}, {network.runner})',
     lambda photos: find_people(photos, network, detector),
+    lambda photo, person: follow(photo, person, network),
   )
 
 
@@ -229,6 +230,29 @@ def find_people(
   return [_people(search, network.spec) for search in searches]
 
 
+def follow(
+  photo: np.ndarray, person: Person, network: TfliteModel
+) -> Person | None:
+  """The same person in the next frame of a video, by one look of the network.
+
+  Args:
+    photo: (h, w, 3) uint8 RGB, the next frame.
+    person: as found or followed in the last one, with a region.
+    network: of the kind 'landmarks'.
+
+  Returns:
+    the person; None: nobody is there any more.
+  """
+  if person.region is None or not person.region.usable:
+    return None
+  content = network.spec.output.content
+  assert isinstance(content, Landmarks)  # The spec was checked.
+  (body,) = landmarks.look([(photo, person.region)], network)
+  if body.score < content.min_score:
+    return None
+  return _person(body, network.spec, photo.shape[:2])
+
+
 def _search_parts(search: _Search, detector: TfliteModel) -> list[_Candidate]:
   """Searches the parts of a photo in which people may be too small."""
   h, w = search.photo.shape[:2]
@@ -323,10 +347,18 @@ def _people(search: _Search, spec: Spec) -> list[Person]:
   people = []
   for body in search.bodies:
     body = landmarks.enlarge(body, search.zoom)
-    mask = regions.paste(body.mask, body.region, search.shape)
-    joints = landmarks.coco18(body, spec, search.shape)
-    people.append((Person(joints, np.clip(mask, 0, 1)), body.score))
+    people.append((_person(body, spec, search.shape), body.score))
   return largest_first(people)
+
+
+def _person(body: Body, spec: Spec, shape: tuple[int, int]) -> Person:
+  """A body that was seen, in a photo of `shape`."""
+  mask = regions.paste(body.mask, body.region, shape)
+  region = regions.around(
+    body.points[_HIPS], body.points[_END], fixed_size(spec).box_padding
+  )
+  joints = landmarks.coco18(body, spec, shape)
+  return Person(joints, np.clip(mask, 0, 1), region)
 
 
 def _grown(mask: np.ndarray, reach: int) -> np.ndarray:

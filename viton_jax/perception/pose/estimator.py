@@ -5,6 +5,8 @@ import dataclasses
 
 import numpy as np
 
+from viton_jax.perception.pose.regions import Region
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Person:
@@ -15,10 +17,13 @@ class Person:
       confidence, which is 0 (and so are x and y) where a joint is missing.
     mask: (h, w) float32 in 0..1, how surely each pixel is this person; None:
       the model does not say.
+    region: where to look for them in the next frame of a video; None: the
+      model searches whole photos.
   """
 
   keypoints: np.ndarray
   mask: np.ndarray | None = None
+  region: Region | None = None
 
 
 Photos = Sequence[np.ndarray]
@@ -32,10 +37,14 @@ class PoseEstimator:
     description: which model, of which file, and how it is used.
     find_many: (h, w, 3) uint8 RGB photos of any sizes -> the people in each,
       largest first.
+    follow: the next frame of a video and somebody of the last one, with a
+      region -> the same person, or None: not there any more. Several times as
+      fast as a search; None: the model can only search.
   """
 
   description: str
   find_many: Callable[[Photos], list[list[Person]]]
+  follow: Callable[[np.ndarray, Person], Person | None] | None = None
 
   def find(self, photo: np.ndarray) -> list[Person]:
     """The people in one photo, largest first."""

@@ -13,6 +13,8 @@ export class Refusal extends Error {
 let key = sessionStorage.getItem('key') || '';
 let asking = null;
 
+export const currentKey = () => key;
+
 // Asks for the key in a dialog, once for all requests that wait for it.
 function askForKey() {
   const dialog = document.querySelector('#key');

@@ -20,12 +20,14 @@ export function available() {
   return Boolean(window.isSecureContext && navigator.mediaDevices);
 }
 
-function stop() {
-  for (const track of video.srcObject?.getTracks() || []) track.stop();
-  video.srcObject = null;
+export function stopCamera(element) {
+  for (const track of element.srcObject?.getTracks() || []) track.stop();
+  element.srcObject = null;
 }
 
-function sentence(reason) {
+const stop = () => stopCamera(video);
+
+export function sentence(reason) {
   if (reason.name === 'NotAllowedError') {
     return 'the camera is not allowed; allow it in the address bar, or choose '
       + 'a photo from a file';

@@ -25,6 +25,7 @@ let labels = null; // Painted, {values, width, height}.
 let mask = null;
 let abort = null;
 let ready = false;
+let live = null; // The module, once it is wanted.
 
 // ------------------------------------------------------------- the two photos
 const person = new Zone($('#person'), {
@@ -46,6 +47,7 @@ const garment = new Zone($('#garment'), {
     chosen = photo?.name || null;
     mark($('#garment .thumbs'), chosen);
     update();
+    if (live?.isLive() && photo) changeLive();
   },
 });
 const zones = {person, garment};
@@ -178,6 +180,7 @@ $('#garment [data-do=brush]').onclick = async () => {
   if (painted) {
     mask = painted;
     garment.error('');
+    if (live?.isLive()) changeLive();
   }
 };
 
@@ -213,6 +216,7 @@ async function fields() {
 function update() {
   const button = $('#try');
   button.disabled = !ready || !person.photo || !garment.photo || Boolean(abort);
+  $('#go-live').disabled = !ready || !garment.photo || Boolean(abort);
 }
 
 function showProgress({stage, place}) {
@@ -260,6 +264,55 @@ $('#try').onclick = async () => {
   }
 };
 $('#cancel').onclick = () => abort?.abort();
+
+// ------------------------------------------------------------------- live view
+let session = null; // For a garment of one's own, which has no name.
+
+async function liveGarment() {
+  if (chosen && !mask) return {garment: chosen};
+  session ||= (await (await call('sessions', {method: 'POST'})).json()).session;
+  const body = new FormData();
+  body.append('garment', garment.photo.blob, 'garment');
+  if (mask) {
+    const white = mask.values.map((x) => (x ? 255 : 0));
+    body.append('garment_mask', await writeGrey({...mask, values: white}), 'mask');
+  }
+  await call(`sessions/${session}/garment`, {method: 'PUT', body});
+  return {session};
+}
+
+async function changeLive() {
+  try {
+    live.wear(await liveGarment());
+  } catch (error) {
+    if (error.status === 404) session = null; // It was forgotten meanwhile.
+    showError(error);
+  }
+}
+
+function showLive(on) {
+  $('#go-live').setAttribute('aria-pressed', on);
+  $('#stage').hidden = on;
+  for (const part of ['#done', '#steps']) {
+    $(part).hidden = on || $('#stage').hasAttribute('data-empty');
+  }
+}
+
+$('#go-live').onclick = async () => {
+  if (live?.isLive()) return $('#live [data-do=stop]').click();
+  for (const box of document.querySelectorAll('main .error')) box.hidden = true;
+  try {
+    live ||= await import('./live.js');
+    const worn = await liveGarment();
+    showLive(true);
+    await live.start(worn, () => showLive(false));
+    if (!live.isLive()) showLive(false);
+  } catch (error) {
+    showLive(false);
+    showError(error);
+  }
+  return undefined;
+};
 
 // The garment laid flat over the clothes instead, and back.
 let attached = null;
@@ -344,6 +397,7 @@ async function watch() {
     if (ready && !known) {
       known = true;
       info = answer;
+      $('#go-live').hidden = !info.live;
       $('#kept').textContent = info.records
         ? 'This server keeps the results.'
         : 'Your photos are worked on by this server and kept nowhere.';
