@@ -1,6 +1,6 @@
 """The live try-on on a video: frames a second, latency, flicker.
 
-  python -m benchmarks.live [--checkpoint demo] [--video FILE]
+  python -m benchmarks.live [--paste_only] [--video FILE]
 
 A drawn person who sways, leans and swings the arms (or `--video`), with camera
 noise. Two runs. The first has key frames at a fixed distance and lag, so that
@@ -235,7 +235,8 @@ def main() -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--checkpoint', help='default: garments are pasted')
+  parser.add_argument('--checkpoint', help='default: those that come along')
+  parser.add_argument('--paste_only', action='store_true')
   parser.add_argument('--video', type=pathlib.Path)
   parser.add_argument('--frames', type=int, default=60)
   parser.add_argument('--lag', type=int, default=3, help='of a key frame')
@@ -243,8 +244,8 @@ def main() -> None:
   parser.add_argument('--parts', nargs='*', default=['flicker', 'speed'])
   options = parser.parse_args()
   tried = None
-  if options.checkpoint:
-    tried = networks.load(options.checkpoint, composing='whole', workers=1)
+  if not options.paste_only:
+    tried = networks.load_halves(options.checkpoint, composing='whole')
   models = keys.Models(estimation.choose_pose(), parsers.choose_parser(), tried)
   known = Garments()
   garments = [

@@ -113,7 +113,7 @@ def test_a_key_frame_is_the_try_on_of_a_photo(method, request):
   tried = photo_networks = None
   if method == 'viton':
     stages = request.getfixturevalue('networks')
-    tried = networks.load(*stages, composing='whole')
+    tried = networks.load_halves(*stages, composing='whole')
     photo_networks = networks.load(*stages)
   nobody = PoseEstimator('none', lambda photos: [[] for _ in photos])
   parser = parsers.Parser('none', lambda *x: pair.parse)

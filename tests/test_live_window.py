@@ -67,6 +67,7 @@ def test_a_video_is_written_whole_without_a_window(folder, tmp_path):
     'viton_jax.live',
     *('--source', folder / 'short.mp4', '--garment', folder / 'shirts'),
     *('--headless', '--record', tmp_path, '--models_dir', models),
+    '--paste_only',
   )
   (video,) = tmp_path.glob('*/*')
   assert video.name == 'try-on.mp4'
@@ -160,7 +161,7 @@ def test_all_keys_and_six_views(folder, tmp_path):
       entry_points.command(
         'viton_jax.live',
         *('--source', folder / 'long.mp4', '--garment', folder / 'shirts'),
-        *('--record', record, '--models_dir', models),
+        *('--record', record, '--models_dir', models, '--paste_only'),
       ),
       env=variables,
       cwd=entry_points.ROOT,

@@ -193,6 +193,22 @@ def change_layers(
   return warped, layers
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Halves:
+  """Both networks, compiled; whoever calls them matches in between.
+
+  Attributes:
+    size: (height, width) of all images.
+    fidelity: 'fixed' or 'original'.
+    coarse, refine: see `engine.match_on_host`.
+  """
+
+  size: tuple[int, int]
+  fidelity: Fidelity
+  coarse: Callable[[Batch], Mapping[str, Any]]
+  refine: Callable[[Batch], Mapping[str, Any]]
+
+
 def pure_steps(
   first: Checkpoint,
   second: Checkpoint,
@@ -214,14 +230,32 @@ def pure_steps(
     (b, h, w, 3), and one from `refine_inputs` to the images of
     `engine.RANGES`, float32.
   """
-  fidelity = first.fidelity
   choices.check('composition', composing, Composition)
-  encoder_decoder = EncoderDecoder(
-    features=first.features,
-    dtype=jnp.dtype(dtype),
-    num_downsamples=first.num_downsamples,
+  return _pure_steps(
+    (first.features, first.num_downsamples),
+    second.features,
+    dtype=dtype,
+    fidelity=first.fidelity,
+    composing=composing,
   )
-  refinement = Refinement(features=second.features, dtype=jnp.dtype(dtype))
+
+
+# The same functions for the same networks, so that they are compiled once,
+# however often they are loaded.
+@functools.lru_cache(maxsize=8)
+def _pure_steps(
+  first: tuple[int, int],
+  second: int,
+  *,
+  dtype: DType,
+  fidelity: Fidelity,
+  composing: Composition,
+) -> tuple[Callable, Callable]:
+  features, num_downsamples = first
+  encoder_decoder = EncoderDecoder(
+    features=features, dtype=jnp.dtype(dtype), num_downsamples=num_downsamples
+  )
+  refinement = Refinement(features=second, dtype=jnp.dtype(dtype))
 
   def coarse(variables, batch):
     mask, image = predict_coarse(
@@ -278,8 +312,13 @@ def pure_whole(
     `control_points` (b, 100, 2) float32 and `reason` (b,) int32, an index into
     `geometry.device.REASONS`.
   """
-  coarse, refine = pure_steps(first, second, dtype=dtype, composing=composing)
+  return _pure_whole(
+    *pure_steps(first, second, dtype=dtype, composing=composing)
+  )
 
+
+@functools.lru_cache(maxsize=8)
+def _pure_whole(coarse: Callable, refine: Callable) -> Callable:
   def whole(variables, batch):
     predicted = coarse(variables[0], batch)
     # The matching chooses nearest points: rounding in another order would make
@@ -368,10 +407,10 @@ def load(
       REASONS,
     )
   else:
-    coarse, refine = pure_steps(first, second, dtype=dtype, composing=composing)
+    halves = _halves(first, second, dtype=dtype, composing=composing)
     run = engine.match_on_host(
-      _compiled(coarse, first.variables, COARSE_INPUTS),
-      _compiled(refine, second.variables, refine_inputs(composing)),
+      halves.coarse,
+      halves.refine,
       fidelity=first.fidelity,
       workers=workers,
       png_round_trip=png_round_trip,
@@ -379,6 +418,30 @@ def load(
   return engine.TryOn(size=first.size, fidelity=first.fidelity, run=run)
 
 
+def load_halves(
+  checkpoint: str | os.PathLike | None = None,
+  refine_checkpoint: str | os.PathLike | None = None,
+  *,
+  composing: Composition,
+) -> Halves:
+  """`load`, with the matching left to the caller; float32."""
+  first, second = checkpoints.read_pair(checkpoint, refine_checkpoint)
+  return _halves(first, second, dtype='float32', composing=composing)
+
+
+def _halves(first, second, *, dtype, composing) -> Halves:
+  coarse, refine = pure_steps(first, second, dtype=dtype, composing=composing)
+  return Halves(
+    size=first.size,
+    fidelity=first.fidelity,
+    coarse=_compiled(coarse, first.variables, COARSE_INPUTS),
+    refine=_compiled(refine, second.variables, refine_inputs(composing)),
+  )
+
+
 def _compiled(step, variables, names):
-  run = functools.partial(parallel.predict(step), parallel.replicate(variables))
+  run = functools.partial(_predict(step), parallel.replicate(variables))
   return lambda batch: run({x: batch[x] for x in names if x in batch})
+
+
+_predict = functools.lru_cache(maxsize=16)(parallel.predict)

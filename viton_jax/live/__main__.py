@@ -1,6 +1,6 @@
 """Tries garments on in the pictures of a camera or a video, as they come.
 
-  python -m viton_jax.live --source 0 --garment shirts --checkpoint demo
+  python -m viton_jax.live --source 0 --garment shirts
   python -m viton_jax.live --source dance.mp4 --garment shirt.jpg \\
       --headless --record out
       writes out/TIME/try-on.mp4, without a window
@@ -52,8 +52,16 @@ def parse_arguments() -> argparse.Namespace:
     required=True,
     help="a garment's photo, or a folder of them; may be repeated",
   )
-  add('--checkpoint', help='trained networks (default: garments are pasted)')
+  add(
+    '--checkpoint',
+    help='trained networks (default: those that come with viton_jax)',
+  )
   add('--refine_checkpoint', help='stage 2, where it lies elsewhere')
+  add(
+    '--paste_only',
+    action='store_true',
+    help='no networks: garments are bent onto the ones that are worn',
+  )
   add('--pose_model', help='a pose model; default: the first that is found')
   add('--parser', help="a parser's model; default: the first that is found")
   add('--models_dir', help="folder of models' files")
@@ -130,6 +138,7 @@ def _wearer(options: argparse.Namespace) -> wearers.Wearer:
   models = wearers.load_models(
     options.checkpoint,
     options.refine_checkpoint,
+    paste_only=options.paste_only,
     pose_model=options.pose_model,
     parser=options.parser,
     models_dir=options.models_dir,

@@ -19,6 +19,7 @@ from viton_jax import composition, engine, geometry, networks
 from viton_jax.errors import InputError
 from viton_jax.labels import HEAD_LABELS
 from viton_jax.live.garments import Garment
+from viton_jax.networks import Halves
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose.estimator import Person, PoseEstimator
 from viton_jax.photo import framing, full_size
@@ -39,13 +40,13 @@ class Models:
   Attributes:
     pose: finds people.
     parser: labels them.
-    networks: of `networks.load` with composing='whole'; None: garments are
-      pasted.
+    networks: of `networks.load_halves` with composing='whole'; None: garments
+      are pasted.
   """
 
   pose: PoseEstimator
   parser: parsers.Parser
-  networks: engine.TryOn | None = None
+  networks: Halves | None = None
 
   @property
   def size(self) -> tuple[int, int]:
@@ -173,7 +174,7 @@ def _framed(job: Job, garment: Garment, models: Models):
   return pair.sample, pair.box
 
 
-def _try_on(sample: Sample, tried: engine.TryOn, go_on: Callable[[], None]):
+def _try_on(sample: Sample, tried: Halves, go_on: Callable[[], None]):
   """Layers (h, w, c) in 0..1, coarse image in 0..1, control points."""
   example = full_size.network_example(sample, tried)
   batch = {name: value[None] for name, value in example.items()}

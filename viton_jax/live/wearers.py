@@ -114,6 +114,7 @@ def load_models(
   checkpoint: str | None = None,
   refine_checkpoint: str | None = None,
   *,
+  paste_only: bool = False,
   pose_model: str | None = None,
   parser: str | None = None,
   models_dir: str | os.PathLike | None = None,
@@ -123,8 +124,9 @@ def load_models(
   POSE_SERVER and SEG_SERVER name servers to ask where no model is named.
 
   Args:
-    checkpoint: see `networks.load`; None: garments are pasted.
+    checkpoint: see `networks.load_halves`.
     refine_checkpoint: of the refinement network where it lies elsewhere.
+    paste_only: no networks; garments are pasted.
     pose_model: see `perception.choose_pose`.
     parser: see `perception.choose_parser`.
     models_dir: where models' files are.
@@ -133,9 +135,9 @@ def load_models(
     InputError: something is missing, damaged or of another kind.
   """
   tried = None
-  if checkpoint:
-    tried = networks.load(
-      checkpoint, refine_checkpoint, composing='whole', workers=1
+  if not paste_only:
+    tried = networks.load_halves(
+      checkpoint, refine_checkpoint, composing='whole'
     )
   pose = None if pose_model else servers.pose_server()
   labels = None if parser else servers.seg_server()

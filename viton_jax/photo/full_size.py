@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from input_pipeline.sample import Sample, working_example
-from viton_jax import composition, engine, geometry
+from viton_jax import composition, engine, geometry, networks
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
 from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
@@ -61,7 +61,7 @@ def compose(sample: Sample, try_on: engine.TryOn) -> Composition:
 
 
 def network_example(
-  sample: Sample, try_on: engine.TryOn
+  sample: Sample, try_on: engine.TryOn | networks.Halves
 ) -> dict[str, np.ndarray]:
   """The arrays of a pair that `try_on` takes, without the batch axis."""
   height, width = try_on.size

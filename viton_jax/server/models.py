@@ -99,13 +99,10 @@ def load(settings: Settings) -> Models:
   live = None
   if pose and settings.max_live:
     tried = None
-    if settings.checkpoint:
+    if not settings.paste_only:
       # It composes frame by frame from layers of its own.
-      tried = networks.load(
-        settings.checkpoint,
-        settings.refine_checkpoint,
-        composing='whole',
-        workers=1,
+      tried = networks.load_halves(
+        settings.checkpoint, settings.refine_checkpoint, composing='whole'
       )
     live = keys.Models(pose, parser, tried)
   return Models(loaded, pose, parser, settings.models_dir, live)
