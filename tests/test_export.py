@@ -91,7 +91,7 @@ def test_the_export_says_how_close_it_is(exported):
     assert f'{what}, against the live model' in log
   apart = [int(x) for x in re.findall(r'largest difference (\d+)', log)]
   # TensorFlow brings another XLA, whose rounding chooses other nearest points;
-  # `export.compare` has seen to it that this shows in few pixels.
+  # `export.compare` has seen to it that this shows little.
   count = len(engine.RANGES)
   assert len(apart) == 2 * count and max(apart[:count]) <= 2
   assert sorted(os.listdir(out_dir.parent)) == ['exported']
@@ -363,8 +363,11 @@ def test_saved_model_in_one_call(exported, batch, live):
     picture = answer['output'].numpy()
     assert picture.dtype == np.uint8
     assert picture.shape == live[1][rows].shape
-    apart = np.abs(picture - live[1][rows])
-    assert (apart > 2).mean() < 1e-3 and apart.max() < 30
+    # TensorFlow brings another XLA, whose rounding chooses other nearest
+    # points: the garment lies a little otherwise.
+    points = answer['control_points'].numpy() - live[0].control_points[rows]
+    assert np.abs(points).max() < 0.05
+    assert np.abs(picture - live[1][rows]).mean((1, 2, 3)).max() < 1
     assert (answer['reason'].numpy() == 0).all()
   text = (exported[0] / 'batching_parameters.txt').read_text()
   assert text.count('allowed_batch_sizes') == 4

@@ -159,7 +159,10 @@ def read(path: str | os.PathLike, network: str) -> Checkpoint:
     )
     tree = read_tree(path / 'state', wanted)
   checking.check_values(path, metadata, tree)
-  variables = tree['ema'] if averages else tree
+  # The refinement network has no statistics, and portable files no empty place.
+  variables = {
+    x: y for x, y in (tree['ema'] if averages else tree).items() if y
+  }
   return Checkpoint(
     path=path,
     step=metadata['step'],
