@@ -6,9 +6,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Of `extractall`; Python before 3.11.4 has no filters.
+SAFE_EXTRACTION = {'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}
 
 # Before a command that gets signals: what the tests' own caller ignores (nohup
 # does, and shells for what runs in the background) would stay ignored.

@@ -70,7 +70,7 @@ def sdist(clone, tmp_path_factory) -> pathlib.Path:
   """What the unpacked sdist holds."""
   folder = tmp_path_factory.mktemp('sdist')
   with tarfile.open(backend(clone, 'build_sdist')) as archive:
-    archive.extractall(folder, filter='data')
+    archive.extractall(folder, **entry_points.SAFE_EXTRACTION)
   (unpacked,) = folder.iterdir()
   return unpacked
 

@@ -342,6 +342,7 @@ def test_prepare_packs_what_it_records(prepared):
     'validation.packed',
     'manifest.jsonl',
     'prepare.json',
+    '.lock',
   }
 
 

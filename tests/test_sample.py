@@ -175,7 +175,9 @@ def test_wrong_samples_are_refused(changes, message):
 
 @pytest.mark.parametrize('height, width', [(250, 192), (256, 0), (256, 200)])
 def test_unusable_sizes_are_refused(height, width):
-  with pytest.raises(InputError, match='not a multiple of 64'):
+  with pytest.raises(
+    InputError, match='not a multiple of 64|width 0 is not a number'
+  ):
     sample.working_example(
       make_sample(), height=height, width=width, fidelity='fixed'
     )

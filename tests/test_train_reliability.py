@@ -264,7 +264,9 @@ def test_a_workdir_that_cannot_be_used(tmp_path):
       workdir.lock(tmp_path / 'new')
   workdir.lock(tmp_path / 'new').release()
   (tmp_path / 'config.json').write_text('{"seed"')
-  with pytest.raises(InputError, match='config.json: is damaged'):
+  with pytest.raises(
+    InputError, match='config.json: this is not a usable JSON'
+  ):
     workdir.claim(tmp_path, config)
 
 

@@ -190,7 +190,6 @@ def test_cut_outs_bring_their_own_mask(files, astronaut):
   ('options', 'said'),
   [
     ({'method': 'magic'}, "'magic' is unknown; use one of viton, paste"),
-    ({'method': 'viton'}, 'give --checkpoint .* or --method paste'),
     ({'person_index': 3}, 'person_index is 3'),
     ({'parse': np.zeros((5, 5), np.uint8)}, r'shape \(512, 512\)'),
     ({'parse': np.full((512, 512), 37, np.uint8)}, 'up to 37'),

@@ -28,7 +28,7 @@ _ARCHIVE = pathlib.Path(__file__).parent / 'goldens' / 'written_by_0_1.tar.xz'
 def old(tmp_path_factory):
   folder = tmp_path_factory.mktemp('written_by_0_1')
   with tarfile.open(_ARCHIVE) as archive:
-    archive.extractall(folder, filter='data')
+    archive.extractall(folder, **entry_points.SAFE_EXTRACTION)
   return folder
 
 

@@ -52,7 +52,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     message = f'{errors.shown(error)} (see --help)'
   # A config file is a program: it may raise anything, or exit.
   except (Exception, SystemExit) as error:
-    if isinstance(error, SystemExit) and not config.is_of_file(error, argv):
+    if isinstance(error, SystemExit) and not config.is_of_file(error, argv[1:]):
       raise
     message = (
       f'--config cannot be read ({type(error).__name__}: '

@@ -76,7 +76,7 @@ def run(
   compile_cache.use('auto')
   names = {item.name: k for k, item in enumerate(photos.items)}
   digest = folder.digest(f'{x.name} {x.path}' for x in photos.items)
-  known = settings | {'pairs': len(names), 'list': digest, 'photos': digest}
+  known = settings | {'list': digest, 'photos': digest}
   with folder.claim(out_dir, known, shard, folders=FOLDERS) as claim:
     done = set(folder.done_names(out_dir))
     mine = [photos.items[k] for k in shards.places(len(photos.items), shard)]

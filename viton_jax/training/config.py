@@ -101,7 +101,7 @@ def translate_flags(argv: Iterable[str]) -> list[str]:
 
 
 def is_of_file(error: BaseException, argv: Iterable[str]) -> bool:
-  """Whether an error comes out of the config file that a command line names."""
+  """Whether an error comes out of the config file that arguments name."""
   named = ' '.join(argv)
   trace, places = error.__traceback__, []
   while trace is not None:
