@@ -178,7 +178,7 @@ def test_jax_and_numpy_alone_give_the_live_picture(
   assert np.abs(tried['output'] - live[1][:pairs]).max() <= 2
   assert live[1].std() > 10  # Pictures, not grey.
   np.testing.assert_allclose(
-    tried['control_points'], live[0].control_points[:pairs], atol=1e-4
+    tried['control_points'], live[0].control_points[:pairs], atol=1e-3
   )
 
 
