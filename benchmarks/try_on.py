@@ -23,6 +23,7 @@ from viton_jax import engine, errors, geometry, networks
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import environment, parallel
 
+_NO_VARIABLES = np.float32(0)  # pmap takes None for no argument.
 _INPUTS = ('person', 'garment', 'head_mask', 'body', 'keypoints')
 
 
@@ -102,7 +103,7 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
     ),
     'matching': matching,
     'matching on the device': lambda: jax.block_until_ready(
-      match_step(None, masks_on_device)
+      match_step(_NO_VARIABLES, masks_on_device)
     ),
     'warp, second network': lambda: jax.block_until_ready(
       refine_step(second, refine_inputs)
