@@ -41,6 +41,7 @@ def project_files() -> list[str]:
 
 def backend(folder: pathlib.Path, what: str) -> pathlib.Path:
   """Runs a hook of the build backend there; returns the file it made."""
+  (folder / 'built').mkdir(exist_ok=True)
   done = subprocess.run(
     [
       *(sys.executable, '-c'),
