@@ -157,7 +157,7 @@ def assert_same_training(a: dict, b: dict, *, atol: float = 2e-5) -> None:
   of `assert_same_gradients` is then 1e-2 of the gradient, and of each of Adam's
   two moments: 2e-2 of the path, which is 4 steps of 2e-4. Gradients that
   change their sign within these steps are less sure than their moments say:
-  one parameter in a hundred may be a fifth of the path away.
+  two parameters in a hundred may be anywhere within that path.
   """
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=atol),
@@ -171,7 +171,7 @@ def assert_same_training(a: dict, b: dict, *, atol: float = 2e-5) -> None:
     counts = size >= 0.01 * size.max()
     compared.append(counts.mean())
     apart = np.abs(x - y)[counts]
-    assert (apart <= atol).mean() > 0.99 and apart.max() < 10 * atol, apart
+    assert (apart <= atol).mean() > 0.98 and apart.max() < 40 * atol, apart
 
   jax.tree.map(compare, a['params'], b['params'], adam_of(a)['nu'])
   assert np.mean(compared) > 0.5, compared
