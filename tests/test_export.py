@@ -175,10 +175,10 @@ def test_jax_and_numpy_alone_give_the_live_picture(
   assert f'{pairs} pairs, 0 failed' in done.stdout
   tried = np.load(outputs)
   assert tried['output'].dtype == np.uint8
-  assert (np.abs(tried['output'] - live[1][:pairs]) > 2).mean() < 0.01
+  assert np.abs(tried['output'] - live[1][:pairs]).max() <= 2
   assert live[1].std() > 10  # Pictures, not grey.
   np.testing.assert_allclose(
-    tried['control_points'], live[0].control_points[:pairs], atol=0.01
+    tried['control_points'], live[0].control_points[:pairs], atol=2e-3
   )
 
 
@@ -192,8 +192,7 @@ def test_any_batch_size_from_one_artifact(try_on, batch, live):
   for order in ([2], [0, 1, 2], [2, 1, 0, 1, 2]):
     tried = try_on({name: values[order] for name, values in batch.items()})
     assert tried.output.shape == (len(order), *SIZE, 3)
-    apart = np.abs(tried.output.astype(int) - live[1][order])
-    assert (apart > 2).mean() < 0.01
+    assert np.abs(tried.output.astype(int) - live[1][order]).max() <= 2
     assert tried.failures == [None] * len(order)
   for name, (low, high) in {
     'warped': (-1, 1),

@@ -13,6 +13,11 @@ Composition = Literal['changes', 'whole']
 # Where the garment is matched to its place on the person: on the processors, or
 # in the same program as the networks; see `engine.matching_of`.
 Matching = Literal['host', 'device', 'auto']
+MATCHING_HELP = (
+  "where garments are matched: 'host': the processors, between the networks; "
+  "'device': in one program with them; 'auto': the host, the reference "
+  '(default: %(default)s)'
+)
 # Of convolutions; parameters are float32.
 DType = Literal['float32', 'bfloat16']
 # Prepared data; 'original_records' are those of VITON's own scripts.

@@ -108,9 +108,7 @@ def parse_arguments() -> argparse.Namespace:
     '--matching',
     default='auto',
     choices=choices.values_of(choices.Matching),
-    help="where garments are matched: 'host': the processors, between the "
-    "networks; 'device': in one program with them; 'auto': the host, the "
-    'reference (default: %(default)s)',
+    help=choices.MATCHING_HELP,
   )
   add(
     '--batch_size',

@@ -50,9 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     '--matching',
     default='auto',
     choices=choices.values_of(choices.Matching),
-    help="where garments are matched: 'host': the processors, between the "
-    "networks; 'device': in one program with them; 'auto': the host, the "
-    'reference (default: %(default)s)',
+    help=choices.MATCHING_HELP,
   )
   add('--pose_model', help='a pose model; default: the first that is found')
   add('--parser', help="a parser's model, or grabcut; default: the first found")

@@ -40,7 +40,7 @@ def read_settings(out_dir: pathlib.Path) -> dict | None:
 
 
 def read_lines(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
-  """As `storage.read_lines`, those lines alone that say what became of a pair.
+  """As `storage.read_lines`, the lines alone that give the status of a pair.
 
   A damaged line counts for nothing, so its pair is done again.
   """
