@@ -39,6 +39,18 @@ class Checkpoint:
     """Downsamples of an encoder-decoder; 0 for the other network."""
     return num_downsamples_of(self.variables['params'])
 
+  @property
+  def metadata(self) -> dict[str, Any]:
+    """What `describe` gives of it."""
+    return describe(
+      self.network,
+      features=self.features,
+      fidelity=self.fidelity,
+      size=self.size,
+      step=self.step,
+      config=self.config,
+    )
+
 
 def num_downsamples_of(params: dict[str, Any]) -> int:
   """The encoder's convolutions among the names of parameters."""

@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 
 from viton_jax import errors
 from viton_jax.checkpoints import checking
-from viton_jax.checkpoints.checkpoint import Checkpoint, describe
+from viton_jax.checkpoints.checkpoint import Checkpoint
 from viton_jax.errors import InputError
 from viton_jax.io import structured
 
@@ -118,14 +118,7 @@ def write(checkpoint: Checkpoint, workdir: str | pathlib.Path) -> pathlib.Path:
       manager,
       checkpoint.step,
       checkpoint.variables,
-      metadata=describe(
-        checkpoint.network,
-        features=checkpoint.features,
-        fidelity=checkpoint.fidelity,
-        size=checkpoint.size,
-        step=checkpoint.step,
-        config=checkpoint.config,
-      ),
+      metadata=checkpoint.metadata,
     )
     manager.wait_until_finished()
   finally:

@@ -14,7 +14,7 @@ import pathlib
 from typing import Any
 
 from viton_jax.checkpoints import checking, orbax_files, safetensors_files
-from viton_jax.checkpoints.checkpoint import NETWORKS, Checkpoint, describe
+from viton_jax.checkpoints.checkpoint import NETWORKS, Checkpoint
 from viton_jax.checkpoints.orbax_files import FOLDER, find, read_tree
 from viton_jax.errors import InputError
 
@@ -111,15 +111,7 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     InputError: no checkpoint, or not one of ours.
   """
   if _is_portable(path):
-    one = safetensors_files.read(path)
-    return describe(
-      one.network,
-      features=one.features,
-      fidelity=one.fidelity,
-      size=one.size,
-      step=one.step,
-      config=one.config,
-    )
+    return safetensors_files.read(path).metadata
   path = find(path)
   metadata = orbax_files.read_metadata(path)
   checking.check_metadata(path, metadata)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from viton_jax.checkpoints import checking
-from viton_jax.checkpoints.checkpoint import Checkpoint, describe
+from viton_jax.checkpoints.checkpoint import Checkpoint
 from viton_jax.errors import InputError, shown
 from viton_jax.io import files, storage, structured
 
@@ -42,17 +42,9 @@ def write(
       for name, value in flat.items()
     }
   tensors = {name: np.ascontiguousarray(value) for name, value in flat.items()}
-  described = describe(
-    checkpoint.network,
-    features=checkpoint.features,
-    fidelity=checkpoint.fidelity,
-    size=checkpoint.size,
-    step=checkpoint.step,
-    config=checkpoint.config,
-  )
   # As they will be read.
   described = checking.with_checksums(
-    described,
+    checkpoint.metadata,
     traverse_util.unflatten_dict(
       {name: _float32(value) for name, value in tensors.items()}, sep='/'
     ),
