@@ -31,7 +31,7 @@ class InputError(ValueError):
   """Bad input; the message is one sentence: file, value, remedy.
 
   Attributes:
-    about: which of several inputs it is about, where somebody shows them side
+    about: which of several inputs it is about, for pages that show them side
       by side: 'person', 'garment', 'pose', 'parse' or 'garment_mask'.
   """
 

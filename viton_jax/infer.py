@@ -9,7 +9,7 @@ few at a glance; RESULTS/results/ holds the pictures alone;
 RESULTS/manifest.jsonl has a line with the status of each pair.
 
 A million pairs overnight: leave the steps out, write records, and give each
-task of an array its own part; whoever is last merges the manifests.
+task of an array its own part; the last to end merges the manifests.
 
   python -m viton_jax.infer ... --results_only --output tfrecord --shard 3/16
   python -m viton_jax.infer --merge --out_dir RESULTS

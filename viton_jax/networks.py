@@ -195,7 +195,7 @@ def change_layers(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Halves:
-  """Both networks, compiled; whoever calls them matches in between.
+  """Both networks, compiled; the caller matches in between.
 
   Attributes:
     size: (height, width) of all images.

@@ -1,6 +1,6 @@
 """Joints and labels of one photo, from a file that says itself what it is.
 
-The layouts know what their files are. Somebody who hands over a single file may
+The layouts know what their files are. A user who hands over a single file may
 not, so these readers look, and say which rule they have followed.
 """
 

@@ -1,4 +1,4 @@
-"""Reading files that somebody else wrote: regular files, of limited size.
+"""Reading files of unknown origin: regular files, of limited size.
 
 The one place that opens such a file. A FIFO would wait for ever, /dev/zero
 never ends, and a sparse file of 20 GB takes no room on its disk: so a file is
@@ -40,7 +40,7 @@ def open_regular(
     InputError: no such file, not a regular one, or larger than the limit.
   """
   try:
-    # Without O_NONBLOCK opening a FIFO waits for somebody who writes to it.
+    # Without O_NONBLOCK opening a FIFO waits for a writer.
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
   except (OSError, ValueError) as error:  # ValueError: a zero in the name.
     raise _unreadable(path, what, error, remedy) from error

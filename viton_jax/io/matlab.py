@@ -1,4 +1,4 @@
-"""Reading MATLAB files that somebody else wrote.
+"""Reading MATLAB files of unknown origin.
 
 Arrays of numbers are read here: SciPy's reader is fast C that trusts what the
 file says, and damaged files end the process. Structs and cells of one large

@@ -1,4 +1,4 @@
-"""Reading .npz files that somebody else wrote.
+"""Reading .npz files of unknown origin.
 
 A member of zeros of 4 GB takes 4 MB in the file, so what the members promise is
 added up before any of them is read.

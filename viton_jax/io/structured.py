@@ -1,4 +1,4 @@
-"""Reading JSON and TOML that somebody else wrote.
+"""Reading JSON and TOML of unknown origin.
 
 The one place that parses them. Both parsers recurse, and what they give is
 walked by functions that recurse, so the depth is limited; numbers end where

@@ -2,7 +2,7 @@
 
 Files of the VITON layout are named by number: 000001_0.jpg is a person and
 000001_1.jpg the garment that the person wears. So pairs of a person and the own
-garment get the first numbers, and whoever is left over those after them.
+garment get the first numbers, all other people those after them.
 """
 
 from collections.abc import Iterable

@@ -163,7 +163,7 @@ class RecordWriter:
     folder = claim.out_dir / 'results'
     pattern = re.compile(rf'try_on-{claim.shard.tag}-(\d+)\.tfrecord')
     found = map(pattern.fullmatch, os.listdir(folder))
-    # Lines of a file that somebody deleted must not be taken for another's.
+    # Lines of a deleted file must not be taken for those of another.
     listed = (
       pattern.search(line.get('file', ''))
       for path in (claim.manifest.path, claim.out_dir / MANIFEST)

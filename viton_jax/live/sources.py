@@ -16,7 +16,7 @@ _OPEN_MS = 10_000
 class Source:
   """An open source of frames.
 
-  A thread reads it, so that whoever asks gets the newest frame: of a camera,
+  A thread reads it, so that callers get the newest frame: of a camera,
   or of a video file as its clock says; with `every`, each frame of a file.
 
   Args:

@@ -7,8 +7,8 @@ import numpy as np
 from viton_jax.labels import L_SHOULDER, NECK, R_SHOULDER
 from viton_jax.perception.pose.estimator import Person, PoseEstimator
 
-# Somebody whose neck has moved by more, in widths of the shoulders, since the
-# last frame is somebody else.
+# A person whose neck has moved by more, in widths of the shoulders, since the
+# last frame is another one.
 _MAX_JUMP = 1.5
 _NEEDED = (NECK, R_SHOULDER, L_SHOULDER)
 

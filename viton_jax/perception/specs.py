@@ -1,8 +1,8 @@
 """The models that are known: one TOML file each, in specs/.
 
 A spec says everything that is particular to a model file, so that the code
-knows kinds of models only. Whoever has another model writes a spec beside it
-and gives that instead (docs/perception.md has an example).
+knows kinds of models only. For another model, write a spec beside it and give
+that instead (docs/perception.md has an example).
 
 `[model]` says what the file is:
 

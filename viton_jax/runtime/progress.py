@@ -70,7 +70,7 @@ class Bar:
 
 
 def progress(total: int, what: str, *, unit: str = 'image') -> Bar | Lines:
-  """A bar where somebody sees it, else lines."""
+  """A bar on a terminal, else lines."""
   if sys.stderr.isatty():
     return Bar(tqdm.tqdm(total=total, desc=what, unit=unit))
   return Lines(total, what, unit=unit)

@@ -116,7 +116,7 @@ class Batcher:
       await self._gather()
       count = min(self._max_batch, len(self._waiting))
       jobs = [self._waiting.popleft() for _ in range(count)]
-      if not jobs:  # Whoever came first has left meanwhile.
+      if not jobs:  # The first clients have left meanwhile.
         continue
       begin = time.perf_counter()
       items = [job.item for job in jobs]

@@ -107,7 +107,7 @@ class Service:
     self._slots = asyncio.Semaphore(slots)
     self._decodes = asyncio.Semaphore(_DECODES)
     # Pairs between their decoding and the networks: those of the batch that
-    # runs, and of the next. Whoever waits longer waits as a file.
+    # runs, and of the next. Requests behind these wait as files.
     self._ahead = asyncio.Semaphore(2 * self.settings.max_batch)
     self.batcher.start()
     begin = time.perf_counter()

@@ -2,7 +2,7 @@
 
 A config is an `ml_collections.ConfigDict` with the fields of
 configs/defaults.py. This is the one place that knows the names that fields had
-before: on the command line, in a config file of somebody's own, and in the
+before: on the command line, in a user's config file, and in the
 config.json of an old workdir.
 
 In signatures a config is `Any`: type checkers do not know its fields.
@@ -64,7 +64,7 @@ def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
 def current(config: Any) -> Any:
   """A locked copy of a config, old names of fields replaced.
 
-  A config file of somebody's own that starts from configs/defaults.py and sets
+  A user's config file that starts from configs/defaults.py and sets
   a field by its old name has both; the old name is the one that was meant.
   """
   config = copy.deepcopy(check_fields(config))

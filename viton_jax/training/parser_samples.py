@@ -133,7 +133,7 @@ def make_sample(
   labels = np.where(inside, labels, 0).astype(np.uint8)
   found = labels > 0
   if rng.random() < 0.35:
-    # Whoever framed the photo before repeated the pixels of its border.
+    # Shops often fill a photo up by repeating the pixels of its border.
     image = _repeat_border(image, inside)
     inside = np.ones_like(inside)
   else:

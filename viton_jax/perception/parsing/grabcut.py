@@ -239,7 +239,7 @@ def _long_hair(zones: Zones, person, cost) -> tuple[bool, bool]:
     aside = zones.hx * side
     near = (aside > 0.3) & (aside < 0.48) & (zones.hy > 0.72) & (zones.hy < 1)
     found.append(bool((like & near).sum() > 0.3 * near.sum()))
-  # The image's right is the left of somebody who faces the camera.
+  # The image's right is the left of a person who faces the camera.
   return tuple(found)
 
 

@@ -5,9 +5,9 @@ landmark network sees that region, turned upright, and says it better; a second
 pass sees the better region. Landmarks are refined where their heat maps are
 sure [2].
 
-The detector is made for one prominent person. So whoever was found is painted
-over, and it looks again until it finds nobody. Whoever is small in the photo is
-searched again in the part around.
+The detector is made for one prominent person. So each person found is
+painted over, and it looks again until it finds nobody. People who are small in
+the photo are searched again in the part around them.
 
 References:
   [1] Bazarevsky et al.: "BlazePose: on-device real-time body pose tracking",
@@ -44,13 +44,13 @@ _MAX_PEOPLE = 8
 # masks overlap more, show one person.
 _SAME_CENTRE = 0.08
 _SAME_MASK = 0.5
-# Somebody is small whose box, with a margin, is below this part of the photo.
+# A person is small whose box, with a margin, is below this part of the photo.
 _SMALL, _MARGIN = 0.85, 0.15
-# How sure the detector and the landmark network must be of somebody whom they
+# How sure the detector and the landmark network must be of a person whom they
 # see once others are painted over: what is left looks a little like people.
 _LATER_SCORES = 0.5, 0.9
 # Of a photo in which nobody is found, parts of these shares of the longer side
-# are searched, for somebody of whom the detector and the landmark network are
+# are searched, for a person of whom the detector and the landmark network are
 # this sure; cats and cups are not far below.
 _PARTS, _PART_SCORES = (0.5, 0.3), (0.75, 0.95)
 _SLIM = 0.25
@@ -152,7 +152,7 @@ class _Search:
     return x0, y0, x1, y1
 
   def add(self, body: Body) -> bool:
-    """Takes somebody in who is there and was not found before."""
+    """Adds a person, unless the same one was found before."""
     mask = self.small_mask(body)
     mine = mask > 0.5
     if len(self.bodies) >= _MAX_PEOPLE or not mine.any():
@@ -172,7 +172,7 @@ class _Search:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Candidate:
-  """Somebody who may be there.
+  """A person who may be there.
 
   Attributes:
     search: of the photo.
@@ -224,7 +224,7 @@ def find_people(
       if not search.bodies and not its.regions:
         seen += _search_parts(search, detector)
     seen = _look_closer(_look(seen, network), network, detector)
-    # Who found somebody looks again.
+    # Searches that found a person look again.
     again = [x.search for x in seen if x.body and x.search.add(x.body)]
     active = list(dict.fromkeys(again))
   return [_people(search, network.spec) for search in searches]
@@ -312,7 +312,7 @@ def _look_closer(
 ) -> list[_Candidate]:
   """Searches again around those who are small in their photo.
 
-  Of somebody who is cut off by the photo's border and small in it, the detector
+  Of a person who is cut off by the photo's border and small in it, the detector
   misjudges where the body ends; it sees that where the body fills its view.
   """
   small = [

@@ -10,7 +10,7 @@ from viton_jax.perception.pose.regions import Region
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Person:
-  """Somebody in a photo of (h, w) pixels.
+  """A person in a photo of (h, w) pixels.
 
   Attributes:
     keypoints: (18, 3) float32 in COCO-18 order: x, y in pixels and a
@@ -37,7 +37,7 @@ class PoseEstimator:
     description: which model, of which file, and how it is used.
     find_many: (h, w, 3) uint8 RGB photos of any sizes -> the people in each,
       largest first.
-    follow: the next frame of a video and somebody of the last one, with a
+    follow: the next frame of a video and a person of the last one, with a
       region -> the same person, or None: not there any more. Several times as
       fast as a search; None: the model can only search.
   """

@@ -13,7 +13,7 @@ import numpy as np
 from viton_jax.perception.fitting import Placement
 from viton_jax.perception.spec_types import SimCC, Spec
 
-# Whoever has fewer joints is taken for nobody, as in the other decoders.
+# With fewer joints it is no person, as in the other decoders.
 MIN_JOINTS = 4
 # Around joints, for the head's top, the hands and the feet; in parts of the
 # larger side.
