@@ -81,9 +81,13 @@ def _splice(data, rng):
 def _structure(data, rng):
   """Another value somewhere in JSON, or a member less."""
   try:
-    value = json.loads(data)
+    return _restructured(json.loads(data), data, rng)
+  # Newer Pythons read deeper than a function of ours can follow.
   except (ValueError, RecursionError):
     return data
+
+
+def _restructured(value, data, rng):
   parents = []
 
   def visit(node):
