@@ -70,7 +70,7 @@ class Canvas:
       lit: float32 (h, w), Lambert term.
       grain: float32 (h, w) or None, added to all channels.
     """
-    box = _covered(alpha)
+    box = covered(alpha)
     if box is None:
       return
     lit = lit[box].astype(np.float32, copy=False)
@@ -113,7 +113,7 @@ class Canvas:
     self.rgb[y0:y1, x0:x1] *= 1 - amount.astype(np.float32)[..., None] * tint
 
 
-def _covered(alpha):
+def covered(alpha):
   """The slices of the smallest box with all coverage; None if there is none."""
   rows = np.flatnonzero(alpha.any(1))
   if not rows.size:
@@ -224,6 +224,19 @@ def stroke(points, window, *, width, closed=False):
     mask, [fixed], closed, 255, max(1, round(width)), cv2.LINE_AA, 4
   )
   return mask.astype(np.float32) * (min(1.0, width) / 255)
+
+
+def hair_lines(image, paths, colour, *, width=1):
+  """Draws thin smooth lines.
+
+  Args:
+    image: uint8 (h, w) or (h, w, c), drawn on.
+    paths: (k, 2) pixels each.
+    colour: a number, or one for each channel, 0..255.
+    width: whole pixels.
+  """
+  fixed = [np.round(np.asarray(path) * 16).astype(np.int32) for path in paths]
+  cv2.polylines(image, fixed, False, colour, width, cv2.LINE_AA, 4)
 
 
 @dataclasses.dataclass(frozen=True)

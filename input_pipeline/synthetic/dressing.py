@@ -8,6 +8,7 @@ across the arm against position along and across the flat sleeve. Both maps are
 smooth and have closed forms; nothing is fitted.
 """
 
+import dataclasses
 import math
 
 import cv2
@@ -79,71 +80,117 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
     flat: the FlatGarment.
     fold_seed: tuple of ints; folds depend on person and garment.
   """
-  unit = person.unit
-  profile = worn_profile(person, garment)
-  reach = profile[profile[:, 0] < garment.hem + 0.9, 1].max() + 0.12
-  low = person.place(-reach, (-0.4, garment.hem + 0.3))
-  high = person.place(reach, (-0.4, garment.hem + 0.3))
-  window = drawing.window_of(low.min(0), high.max(0), shape=canvas.shape)
-  t, s = figure.torso_grid(person, window)
-  wide = smooth_profile(profile, s).astype(np.float32)
-  part = t / wide
-  inner = np.clip(part, -1.02, 1.02)
-  tip = 0.06 + 0.02 * garment.ease
-  top = figure.shoulder_line(person, inner, neck=-0.17, tip=tip)
-  # Worn, the hem sags at the front and rides up with raised arms.
-  ride = 0.05 * sum(person.rise) / 0.26
-  hem = garment.bottom(inner) - 0.04 - ride + 0.03 * (1 - inner**2)
-  hem = hem - 0.3 * person.tilt * inner
-  level = (s - top) / (hem - top)
-
-  flat_part = _unroll(inner, turn=person.turn)
-  # The shares of the flat garment at this level of the worn one.
-  flat_top = garment.top(flat_part)
-  flat_s = flat_top + level * (garment.bottom(flat_part) - flat_top)
-  flat_x = flat_part * garment.half_width(flat_s)
-  flat_xy = garment.pixels(flat_x, flat_s).astype(np.float32)
-
-  alpha = drawing.sample(flat.front, flat_xy)
-  # Rims are drawn here and not sampled, so they stay sharp; the neckline,
-  # which is cut into the cloth, is sampled with it.
-  rim = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
-  rim = rim * np.clip((s - top) * unit + 0.5, 0, 1)
-  rim = rim * np.clip((hem - s) * unit + 0.5, 0, 1)
-  open_neck = _neck_window(garment, flat_part, flat_s)
-  alpha = np.where(open_neck, np.minimum(alpha, rim), rim).astype(np.float32)
-  colour = drawing.sample(flat.torso, flat_xy, border=cv2.BORDER_REPLICATE)
+  worn = worn_torso(person, garment, shape=canvas.shape)
+  alpha = worn.alpha(drawing.sample(flat.front, worn.flat_xy))
+  colour = drawing.sample(flat.torso, worn.flat_xy, border=cv2.BORDER_REPLICATE)
 
   lit = _torso_light(
-    person, garment, part=inner, s=s, level=level, fold_seed=fold_seed
+    person,
+    garment,
+    part=worn.part,
+    s=worn.s,
+    level=worn.level,
+    fold_seed=fold_seed,
   )
   # The hem's shadow on what is below, and the collar's on the skin.
-  cover = drawing.blur(alpha, 0.05 * unit)
-  shift = max(1, round(0.05 * unit))
+  cover = drawing.blur(alpha, 0.05 * person.unit)
+  shift = max(1, round(0.05 * person.unit))
   cover[shift:] = cover[:-shift].copy()
-  x0, y0, x1, y1 = window
+  x0, y0, x1, y1 = worn.window
   solid = (canvas.parse[y0:y1, x0:x1] > 0).astype(np.float32)
-  canvas.darken(window, 0.34 * cover * solid)
+  canvas.darken(worn.window, 0.34 * cover * solid)
   canvas.paint_lit(
-    window,
+    worn.window,
     alpha,
     base=colour,
     lit=lit,
     label=UPPER_CLOTHES,
     shadow=CLOTH_SHADOW,
     gloss=0.05,
-    flat=flat_xy,
+    flat=worn.flat_xy,
   )
 
 
-def _neck_window(garment, part, s):
+@dataclasses.dataclass(frozen=True)
+class WornTorso:
+  """Where the torso of a garment lies on a person, and which cloth is where.
+
+  Attributes:
+    window: (x0, y0, x1, y1) of the canvas.
+    part: (h, w), -1..1 across the torso.
+    s: (h, 1), depth in heads.
+    level: (h, w), 0 at the upper edge to 1 at the hem.
+    above: (h, w), heads below the upper edge.
+    rim: (h, w), coverage by the outline, as if there were no neckline.
+    open_neck: (h, w) bool, where the flat garment's coverage decides.
+    flat_xy: float32 (h, w, 2), pixels of the flat garment.
+  """
+
+  window: tuple
+  part: np.ndarray
+  s: np.ndarray
+  level: np.ndarray
+  above: np.ndarray
+  rim: np.ndarray
+  open_neck: np.ndarray
+  flat_xy: np.ndarray
+
+  def alpha(self, front):
+    """Coverage (h, w), given the flat front panel's at `flat_xy`.
+
+    Rims are drawn and not sampled, so they stay sharp; the neckline, which is
+    cut into the cloth, is sampled with it.
+    """
+    return np.where(
+      self.open_neck, np.minimum(front, self.rim), self.rim
+    ).astype(np.float32)
+
+
+def worn_torso(person, garment, *, shape):
+  """The WornTorso of a garment on a canvas of (height, width)."""
+  unit = person.unit
+  profile = worn_profile(person, garment)
+  reach = profile[profile[:, 0] < garment.hem + 0.9, 1].max() + 0.12
+  low = person.place(-reach, (-0.4, garment.hem + 0.3))
+  high = person.place(reach, (-0.4, garment.hem + 0.3))
+  window = drawing.window_of(low.min(0), high.max(0), shape=shape)
+  t, s = figure.torso_grid(person, window)
+  wide = smooth_profile(profile, s).astype(np.float32)
+  part = t / wide
+  inner = np.clip(part, -1.02, 1.02)
+  tip = 0.06 + 0.02 * garment.ease
+  top = figure.shoulder_line(person, inner, neck=-0.17, tip=tip)
+  top = np.maximum(top, garment.drop)
+  # Worn, the hem sags at the front and rides up with raised arms.
+  ride = 0.05 * sum(person.rise) / 0.26
+  hem = garment.bottom(inner) - 0.04 - ride + 0.03 * (1 - inner**2)
+  hem = hem - 0.3 * person.tilt * inner
+  level = (s - top) / (hem - top)
+
+  flat_part = unroll(inner, turn=person.turn)
+  # The shares of the flat garment at this level of the worn one.
+  flat_top = garment.top(flat_part)
+  flat_s = flat_top + level * (garment.bottom(flat_part) - flat_top)
+  flat_x = flat_part * garment.half_width(flat_s)
+  flat_xy = garment.pixels(flat_x, flat_s).astype(np.float32)
+
+  rim = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
+  rim = rim * np.clip((s - top) * unit + 0.5, 0, 1)
+  rim = rim * np.clip((hem - s) * unit + 0.5, 0, 1)
+  open_neck = neck_window(garment, flat_part, flat_s)
+  return WornTorso(
+    window, inner, s, level, s - top, rim, open_neck, flat_xy
+  )
+
+
+def neck_window(garment, part, s):
   """Where the flat mask decides on coverage: around neck and upper edge."""
   return (np.abs(part) < (garment.neck_width + 0.04) / garment.tip) & (
     s < garment.neck_depth + 0.08
   )
 
 
-def _unroll(part, *, turn):
+def unroll(part, *, turn):
   """Position across the flat cloth for a position across the round body."""
   turned = part + turn * (1 - part * part)
   return np.arcsin(np.clip(turned * np.sin(ARC), -1, 1)) / ARC
@@ -172,7 +219,7 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   strength = 0.5 + 0.8 * garment.ease / 0.13 + 0.4 * garment.weight
   coarse, coarse_s = part[::2, ::2], s[::2]
   folds = np.zeros(coarse.shape, np.float32)
-  for start, end, width, depth in _fold_lines(rng, person, garment=garment):
+  for start, end, width, depth in fold_lines(rng, person, garment=garment):
     folds += (
       strength
       * depth
@@ -190,7 +237,7 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   return lit.astype(np.float32)
 
 
-def _fold_lines(rng, person, *, garment):
+def fold_lines(rng, person, *, garment):
   """Yields folds: start (part, s), end (part, s), width, depth."""
   for side, kind in zip((-1, 1), person.arms, strict=True):
     # From the armpit across the chest; stronger where the arm pulls.
@@ -286,9 +333,71 @@ def dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
     side: -1 right arm, +1 left arm.
     arm: what `arms.arm_field` gave for it.
   """
+  worn = worn_sleeve(person, garment, side=side, arm=arm)
+  unit, window = person.unit, worn.window
+  rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, side + 1])
+  at = arm[1]
+  arms.cast_shadow(
+    canvas, person, window=window, alpha=worn.cover * (at > 0.35)
+  )
+  alpha = (worn.cover * (1 - worn.hidden)).astype(np.float32)
+  colour = drawing.sample(
+    flat.sleeves[side], worn.flat_xy, border=cv2.BORDER_REPLICATE
+  )
+  lit = arm[0].lit(worn.radius, roundness=0.88) + 0.02
+  lit = lit + _sleeve_folds(
+    rng, person, garment=garment, side=side, at=at, part=worn.part
+  )
+  lit -= 0.10 * drawing.smoothstep(0.97, 1.0, worn.share)
+  # The seam at the armhole.
+  near = drawing.blur(worn.hidden.astype(np.float32), 0.035 * unit)
+  lit = lit - 0.22 * near
+  # The cuff's shadow on the arm.
+  cover = drawing.blur(alpha, 0.03 * unit)
+  shift = max(1, round(0.03 * unit))
+  cover[shift:] = cover[:-shift].copy()
+  x0, y0, x1, y1 = window
+  skin = np.isin(canvas.parse[y0:y1, x0:x1], (arms.LEFT_ARM, arms.RIGHT_ARM))
+  canvas.darken(window, 0.32 * cover * skin)
+  canvas.paint_lit(
+    window,
+    alpha,
+    base=colour,
+    lit=lit,
+    label=UPPER_CLOTHES,
+    shadow=CLOTH_SHADOW,
+    gloss=0.05,
+    flat=worn.flat_xy,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class WornSleeve:
+  """Where a sleeve lies on an arm, and which cloth is where.
+
+  Attributes:
+    window: (x0, y0, x1, y1) of the canvas.
+    share: (h, w), 0 at the shoulder to 1 at the cuff.
+    part: (h, w), -1 at the inner to 1 at the outer edge.
+    radius: (h, w), pixels.
+    cover: (h, w), coverage, as if nothing lay before it.
+    hidden: (h, w), 0..1, how far the torso lies before it.
+    flat_xy: float32 (h, w, 2), pixels of the flat garment.
+  """
+
+  window: tuple
+  share: np.ndarray
+  part: np.ndarray
+  radius: np.ndarray
+  cover: np.ndarray
+  hidden: np.ndarray
+  flat_xy: np.ndarray
+
+
+def worn_sleeve(person, garment, *, side, arm):
+  """The WornSleeve of an arm; `arm` is what `arms.arm_field` gave for it."""
   field, at, bare = arm
   unit = person.unit
-  rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, side + 1])
   reach = np.minimum(at, 1) * UPPER_ARM + np.maximum(at - 1, 0) * LOWER_ARM
   share = reach / (garment.sleeve * 0.98)
   # The cuff, slanted a little as it hangs.
@@ -302,50 +411,23 @@ def dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
     room = 0.03 + 0.28 * garment.ease + 0.5 * (garment.cuff - 0.1)
     room = room + 0.03 * np.exp(-(((share - 0.9) / 0.06) ** 2))
     room = room - 0.012 * drawing.smoothstep(0.95, 1.0, share)
+  if garment.sleeve_shape != 'straight':
+    room = room + garment.swell(np.clip(share, 0, 1))
   # At the shoulder the sleeve is no higher than the shoulder itself.
   room = room * (0.25 + 0.75 * drawing.smoothstep(-0.05, 0.35, at))
   radius = (bare + room * unit).astype(np.float32)
-  alpha = field.coverage(radius) * np.clip((end - reach) * unit + 0.5, 0, 1)
+  cover = field.coverage(radius) * np.clip((end - reach) * unit + 0.5, 0, 1)
+  if garment.drop > -1:
+    _, s = figure.torso_grid(person, field.window)
+    cover = cover * np.clip((s - garment.drop) * unit + 0.5, 0, 1)
   seam = seam_of(person, garment)
   hidden = arms.behind_torso(person, side, window=field.window, seam=seam)
-  arms.cast_shadow(
-    canvas, person, window=field.window, alpha=alpha * (at > 0.35)
-  )
-  alpha = (alpha * (1 - hidden)).astype(np.float32)
-
   part = np.clip(side * field.across / radius, -1, 1)
   start = -0.12
   flat_along = np.clip((share - start) / (1 - start), 0, 1)
   flat_across = np.arcsin(part * np.sin(ARC)) / ARC
   flat_xy = garment.sleeve_point(side, along=flat_along, across=flat_across)
-  colour = drawing.sample(
-    flat.sleeves[side], flat_xy, border=cv2.BORDER_REPLICATE
-  )
-  lit = field.lit(radius, roundness=0.88) + 0.02
-  lit = lit + _sleeve_folds(
-    rng, person, garment=garment, side=side, at=at, part=part
-  )
-  lit -= 0.10 * drawing.smoothstep(0.97, 1.0, share)
-  # The seam at the armhole.
-  near = drawing.blur(hidden.astype(np.float32), 0.035 * unit)
-  lit = lit - 0.22 * near
-  # The cuff's shadow on the arm.
-  cover = drawing.blur(alpha, 0.03 * unit)
-  shift = max(1, round(0.03 * unit))
-  cover[shift:] = cover[:-shift].copy()
-  x0, y0, x1, y1 = field.window
-  skin = np.isin(canvas.parse[y0:y1, x0:x1], (arms.LEFT_ARM, arms.RIGHT_ARM))
-  canvas.darken(field.window, 0.32 * cover * skin)
-  canvas.paint_lit(
-    field.window,
-    alpha,
-    base=colour,
-    lit=lit,
-    label=UPPER_CLOTHES,
-    shadow=CLOTH_SHADOW,
-    gloss=0.05,
-    flat=flat_xy,
-  )
+  return WornSleeve(field.window, share, part, radius, cover, hidden, flat_xy)
 
 
 def _sleeve_folds(rng, person, *, garment, side, at, part):

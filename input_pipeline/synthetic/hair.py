@@ -46,7 +46,7 @@ class Frame:
 def head_frame(person, *, scale=1, origin=(0, 0)):
   """The frame of a person's head on a canvas enlarged from `origin` on."""
   pit = (person.pit - origin + 0.5) * scale - 0.5
-  return Frame(pit, person.unit * scale, person.head_tilt)
+  return Frame(pit, person.unit * person.head * scale, person.head_tilt)
 
 
 def _strands(rng, lateral):

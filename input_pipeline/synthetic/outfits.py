@@ -22,7 +22,7 @@ from input_pipeline.synthetic import (
   head,
 )
 from input_pipeline.synthetic.flat import draw_flat
-from input_pipeline.synthetic.people import Person, make_person
+from input_pipeline.synthetic.people import Person, arm_pose, make_person
 from viton_jax.labels import (
   L_ANKLE,
   L_EYE,
@@ -147,7 +147,7 @@ def _pose(person: Person, rng: np.random.Generator) -> Person:
   kinds, rises = [], []
   for k, (side, first) in enumerate(((-1, R_SHOULDER), (1, L_SHOULDER))):
     joints[first, 1] += person.rise[k] * unit
-    kind, upper, lower = _arm(rng)
+    kind, upper, lower = arm_pose(rng)
     if folded:
       kind, upper = 'cross', rng.uniform(4, 22)
       lower = rng.uniform(-112, -62)
@@ -179,27 +179,6 @@ def _pose(person: Person, rng: np.random.Generator) -> Person:
     hat=bool(rng.random() < 0.10),
     glasses=bool(rng.random() < 0.12),
   )
-
-
-def _arm(rng: np.random.Generator) -> tuple[str, float, float]:
-  """Kind, and degrees from straight down of upper and lower arm."""
-  kind = str(
-    rng.choice(
-      ('hang', 'bent', 'hips', 'cross', 'raised', 'wide', 'front'),
-      p=(0.3, 0.2, 0.1, 0.12, 0.08, 0.08, 0.12),
-    )
-  )
-  low, high, low_2, high_2 = {
-    'hang': (4, 16, -8, 10),
-    'bent': (12, 30, -40, 5),
-    'hips': (35, 55, -65, -40),
-    'cross': (5, 25, -115, -60),
-    'raised': (105, 150, 150, 240),
-    'wide': (35, 95, 10, 140),
-    'front': (2, 30, -170, -110),
-  }[kind]
-  name = {'wide': 'raised', 'front': 'cross'}.get(kind, kind)
-  return name, rng.uniform(low, high), rng.uniform(low_2, high_2)
 
 
 class _Plan:

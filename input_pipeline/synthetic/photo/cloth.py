@@ -1,0 +1,241 @@
+"""Puts a garment on a body: folds that follow the pose, and their shading.
+
+Where it lies and which cloth is where says `dressing`, as in every style; the
+folds move the cloth a little along the body, and that is part of the known
+correspondence.
+"""
+
+import cv2
+import numpy as np
+
+from input_pipeline.synthetic import arms, drawing, dressing, figure
+from input_pipeline.synthetic.people import STREAM_FOLDS
+from input_pipeline.synthetic.photo import body, folds
+from input_pipeline.synthetic.photo.surface import slopes, unit_normal
+
+
+def dress_torso(canvas, person, *, garment, flat, fold_seed):
+  """Draws the torso of the worn garment; see `dressing.dress_torso`."""
+  unit = person.unit
+  worn = dressing.worn_torso(person, garment, shape=canvas.shape)
+  relief = _torso_folds(person, garment, worn, fold_seed)
+  tilt = slopes(relief * unit)
+  # Cloth on a fold's flank is seen shortened, so it gives more of itself.
+  flat_xy = worn.flat_xy + tilt * np.float32(0.022 * garment.unit)
+  alpha = worn.alpha(drawing.sample(flat.front, flat_xy))
+  colour = drawing.sample(flat.torso, flat_xy, border=cv2.BORDER_REPLICATE)
+
+  round_part = (0.42 + 0.5 * drawing.smoothstep(0.1, 0.9, worn.s)) * worn.part
+  nx = round_part * (0.72 + 0.28 * worn.part * worn.part)
+  ny = -0.5 * drawing.smoothstep(0.17, 0.0, worn.above)
+  normal = np.dstack([nx, ny]).astype(np.float32)
+  shape = slopes(_body_form(person, garment, worn) * unit)
+  normal = unit_normal(normal + shape + tilt)
+  openness = 1 - folds.hollow(relief, 0.05 * unit)
+  openness -= 0.25 * drawing.smoothstep(0.93, 1.0, np.abs(worn.part))
+  openness -= 0.25 * drawing.smoothstep(0.975, 1.0, worn.level)
+  canvas.cast(worn.window, alpha, height=0.07, depth=0.6)
+  canvas.lay(
+    worn.window,
+    alpha,
+    colour=colour,
+    normal=normal,
+    label=dressing.UPPER_CLOTHES,
+    gloss=garment.sheen,
+    openness=openness,
+    flat=flat_xy,
+  )
+
+
+def _body_form(person, garment, worn):
+  """What cloth shows of breast and belly: (h, w) float32, heads."""
+  part, s = worn.part, worn.s
+  look = person.look
+  size = 0.03 if look.male or look.age < 14 else 0.115
+  size *= max(1.1 - 3.0 * garment.ease, 0.55)
+
+  def bump(x, y, wide, tall):
+    return np.exp(-(((part - x) / wide) ** 2)) * np.exp(
+      -(((s - y) / tall) ** 2)
+    )
+
+  form = size * (bump(-0.43, 0.86, 0.33, 0.24) + bump(0.43, 0.86, 0.33, 0.24))
+  # Cloth falls straight from the breast and does not follow it underneath.
+  form = form + 0.35 * size * bump(0, 1.1, 0.7, 0.28)
+  belly = 0.03 + 0.08 * max(look.heavy, 0)
+  form = form + belly * bump(0, 1.85, 0.75, 0.42)
+  return form.astype(np.float32)
+
+
+def _torso_folds(person, garment, worn, fold_seed):
+  """Folds of the torso: float32 (h, w), heads."""
+  rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, 20])
+  # Folds are soft; half the resolution is plenty.
+  part, s = worn.part[::2, ::2], worn.s[::2]
+  loose = 0.45 + 0.9 * garment.ease / 0.13
+  soft = 1.15 - 0.5 * garment.weight  # Heavy cloth folds less, and wider.
+  total = np.zeros(part.shape, np.float32)
+  for start, end, width, depth in dressing.fold_lines(
+    rng, person, garment=garment
+  ):
+    wide = width * (0.8 + 0.5 * garment.weight)
+    deep = depth * wide * 3.4 * rng.uniform(0.5, 1.3)
+    total += deep * folds.ridge(part, s, start=start, end=end, width=wide)
+  # Creases lie across the waist, run from the armpits, hang at the hem.
+  waist = np.exp(-(((s - 1.5) / 0.35) ** 2))
+  side = np.abs(part)
+  pit = np.exp(-(((s - 0.75) / 0.3) ** 2)) * side**2
+  flat_chest = 0.35 + 0.65 * drawing.smoothstep(0.75, 1.2, s)
+  slant = rng.uniform(-0.2, 0.2)
+  across = folds.crumple(
+    rng, part * 0.28 + slant * s, s * 0.72 + 0.16 * side, cells=7
+  )
+  fine = folds.crumple(rng, part * 0.62 + 0.2 * s, s * 0.8, cells=10)
+  total += 0.016 * across * (0.25 + 0.75 * waist + 0.9 * pit) * flat_chest
+  total += 0.006 * fine * (0.45 + 0.55 * flat_chest)
+  wave = drawing.noise_line(rng, part + 0.12 * s, scale=4.2)
+  opening = drawing.smoothstep(1.2, max(garment.hem, 1.4), s)
+  total += (0.012 + 0.32 * garment.flare) * wave * opening
+  total *= np.float32(loose * soft)
+  full = cv2.resize(total, worn.part.shape[::-1])
+  # What gathers into a band: a hem that is turned up has a ridge.
+  band = np.exp(-(((worn.level - 0.965) / 0.012) ** 2))
+  return (full - 0.006 * band).astype(np.float32)
+
+
+def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
+  """Draws both arms, each with its sleeve; see `dressing.draw_arms`."""
+  seam = dressing.seam_of(person, garment)
+  bare = garment.drop > -1
+  for side in sides:
+    arm = arms.arm_field(person, side, shape=canvas.shape)
+    if arm is None:
+      continue
+    body.draw_arm(
+      canvas,
+      person,
+      side=side,
+      arm=arm,
+      seam=seam if not bare else lambda s: np.where(s > garment.drop, seam(s), 0),
+      covered=0.0 if bare else dressing.covered_arm(garment),
+    )
+    if garment.sleeve:
+      _dress_arm(
+        canvas,
+        person,
+        garment=garment,
+        flat=flat,
+        side=side,
+        arm=arm,
+        fold_seed=fold_seed,
+      )
+
+
+def _dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
+  """Draws one worn sleeve over its arm."""
+  field, at, _ = arm
+  unit = person.unit
+  worn = dressing.worn_sleeve(person, garment, side=side, arm=arm)
+  rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, 22 + side])
+  relief = _sleeve_folds(
+    rng, person, garment=garment, side=side, at=at, part=worn.part
+  )
+  tilt = slopes(relief * unit)
+  normal, part = body.round_normal(field, worn.radius)
+  flat_xy = worn.flat_xy + tilt * np.float32(0.022 * garment.unit)
+  body.cast_arm(canvas, worn.window, worn.cover * (at > 0.35))
+  alpha = (worn.cover * (1 - worn.hidden)).astype(np.float32)
+  colour = drawing.sample(
+    flat.sleeves[side], flat_xy, border=cv2.BORDER_REPLICATE
+  )
+  # The armhole's seam pulls the cloth in.
+  near = drawing.blur(worn.hidden.astype(np.float32), 0.03 * unit)
+  openness = 1 - folds.hollow(relief, 0.05 * unit) - 0.45 * near
+  openness -= 0.2 * drawing.smoothstep(0.96, 1.0, worn.share)
+  openness -= 0.2 * np.abs(part) ** 6
+  canvas.cast(worn.window, alpha, height=0.04, depth=0.5)
+  canvas.lay(
+    worn.window,
+    alpha,
+    colour=colour,
+    normal=unit_normal(normal + tilt),
+    label=dressing.UPPER_CLOTHES,
+    gloss=garment.sheen,
+    openness=openness,
+    flat=flat_xy,
+  )
+
+
+def _sleeve_folds(rng, person, *, garment, side, at, part):
+  """Creases of a sleeve, deepest inside a bent elbow: float32, heads."""
+  kind = person.arms[0 if side < 0 else 1]
+  bent = {'hang': 0.55, 'bent': 0.9}.get(kind, 1.5)
+  strength = 0.5 + 0.8 * garment.ease / 0.13
+  strength *= 1.15 - 0.4 * garment.weight
+  height = np.zeros_like(at)
+  if garment.sleeves == 'long':
+    places = np.concatenate(
+      [rng.normal(1.0, 0.14, 5), rng.uniform(1.55, 2.0, 4)]
+    )
+    places = np.append(places, rng.uniform(0.1, 0.6, 3))
+    depths = np.repeat([0.020 * bent, 0.016, 0.012], [5, 4, 3])
+  else:
+    places, depths = rng.uniform(0.05, 0.55, 4), np.full(4, 0.013)
+  for place, depth in zip(places, depths, strict=True):
+    # Rings that are open on one side, slanting.
+    slope, middle = rng.uniform(-0.22, 0.22), rng.uniform(-0.7, 0.7)
+    off = (at - place - slope * part + 0.06 * part * part) / rng.uniform(
+      0.03, 0.055
+    )
+    fade = np.exp(-off * off - ((part - middle) / 0.75) ** 2)
+    height += depth * rng.uniform(0.6, 1.3) * fade
+  height += 0.012 * folds.crumple(
+    rng, 0.35 * part + 0.25 * at, 0.62 * at, cells=7
+  )
+  if garment.sleeve_shape == 'puff':  # Gathers at both ends.
+    share = at * 1.25 / max(garment.sleeve, 0.3)
+    ends = np.exp(-((share / 0.3) ** 2)) + np.exp(-(((share - 1) / 0.25) ** 2))
+    height += 0.02 * ends * drawing.noise_line(rng, part, scale=7)
+  height *= np.float32(strength)
+  # Cloth lies smooth over the shoulder.
+  return (height * drawing.smoothstep(-0.1, 0.2, at)).astype(np.float32)
+
+
+def draw_neck(canvas, person, *, garment, flat):
+  """A hood behind the neck, or a polo neck around it."""
+  if flat.neck is None:
+    return
+  unit = person.unit
+  wide = 0.62
+  window = drawing.window_of(
+    person.place(-wide, -0.75), person.place(wide, 0.45), shape=canvas.shape
+  )
+  t, s = figure.torso_grid(person, window)
+  s = np.broadcast_to(s, t.shape)
+  lean = np.tan(np.radians(person.head_tilt)) * np.clip(-s, 0, 1)
+  if garment.collar == 'hood':
+    # It lies on shoulders and back; the shop's photo shows it raised.
+    flat_xy = garment.pixels(t, np.where(s < 0, s / 0.62, s))
+    nx, ny = 0.8 * np.clip(t / 0.5, -1, 1), np.clip(3 * s + 0.1, -0.7, 0.3)
+    relief = 0.03 * np.exp(-(((s + 0.1 - 0.5 * t * t) / 0.05) ** 2))
+  else:
+    thick = 0.215 + 0.012 * person.limb
+    flat_xy = garment.pixels((t - lean) * 0.235 / thick, s)
+    nx, ny = 0.95 * np.clip((t - lean) / thick, -1, 1), 0.1 + 0 * s
+    relief = 0.012 * np.sin((t - lean) * 60) * garment.weight
+    relief = relief - 0.02 * np.exp(-(((s + 0.13) / 0.02) ** 2))
+  flat_xy = flat_xy.astype(np.float32)
+  relief = relief.astype(np.float32)
+  alpha = drawing.sample(flat.neck, flat_xy)
+  normal = np.dstack([nx, ny]).astype(np.float32) + slopes(relief * unit)
+  canvas.cast(window, alpha, height=0.04, depth=0.4)
+  canvas.lay(
+    window,
+    alpha,
+    colour=drawing.sample(flat.torso, flat_xy, border=cv2.BORDER_REPLICATE),
+    normal=unit_normal(normal),
+    label=dressing.UPPER_CLOTHES,
+    gloss=garment.sheen,
+    openness=1 - folds.hollow(relief, 0.04 * unit),
+    flat=flat_xy,
+  )

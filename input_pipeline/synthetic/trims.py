@@ -1,0 +1,126 @@
+"""Sews collars, buttons, zips and pockets into a flat garment's cloth.
+
+Positions are in heads on the flat torso: x beside the middle, s below the pit
+of the neck.
+"""
+
+import numpy as np
+
+from input_pipeline.synthetic import drawing
+
+
+def neck_outline(garment):
+  """Outline (n, 2) in pixels of a hood or polo neck; None without one."""
+  side = float(garment.top(garment.neck_width / garment.tip))
+  if garment.collar == 'hood':
+    half = [(garment.neck_width + 0.07, side + 0.10), (0.45, -0.12)]
+    half += [(0.42, -0.34), (0.24, -0.50), (0.0, -0.54)]
+  elif garment.collar == 'turtle':
+    half = [(garment.neck_width + 0.02, side + 0.03), (0.245, -0.14)]
+    half += [(0.235, -0.24), (0.23, -0.33), (0.0, -0.32)]
+  else:
+    return None
+  half = np.array(half)
+  lower = [(0.0, garment.neck_depth + 0.03)]
+  points = np.concatenate([half, (half * (-1, 1))[-2::-1], lower])
+  if garment.collar == 'hood':
+    points = drawing.spline(points[:-1], 6)
+  return garment.pixels(*points.T)
+
+
+def sew(garment, cloth, window):
+  """Draws collar, front and pocket into the torso's cloth, in place.
+
+  Args:
+    garment: the Garment.
+    cloth: float32 (h, w, 3).
+    window: (x0, y0, x1, y1) of the torso.
+  """
+  unit = garment.unit
+  part = cloth[window[1] : window[3], window[0] : window[2]]
+
+  def shade(cover, amount):
+    part[...] *= 1 - np.float32(amount) * cover[..., None]
+
+  def line(points, width, amount):
+    path = garment.pixels(*np.array(points, float).T)
+    stroke = drawing.stroke(path, window, width=max(width * unit, 0.6))
+    shade(stroke, amount)
+
+  def fill(points):
+    return drawing.polygon(garment.pixels(*np.array(points).T), window)
+
+  if garment.front != 'closed':
+    _sew_front(garment, part, window, line)
+  if garment.pocket:
+    if garment.collar == 'hood':
+      low = garment.hem - 0.14
+      shape = [(-0.46, low), (-0.42, low - 0.2), (-0.26, low - 0.52)]
+      shape += [(0.26, low - 0.52), (0.42, low - 0.2), (0.46, low)]
+    else:
+      shape = [(0.17, 0.62), (0.42, 0.62), (0.42, 0.86), (0.295, 0.91)]
+      shape += [(0.17, 0.86)]
+    shade(fill(shape), 0.03)
+    line([*shape, shape[0]], 0.012, 0.30)
+    inner = 0.93 * (np.array(shape) - np.mean(shape, 0)) + np.mean(shape, 0)
+    line(inner, 0.006, 0.14)
+  if garment.collar == 'shirt':
+    _sew_collar(garment, part, window)
+
+
+def _sew_front(garment, part, window, line):
+  """A placket with buttons, or a zip."""
+  unit = garment.unit
+  top, end = garment.neck_depth - 0.02, garment.hem + garment.hem_curve
+  if garment.front == 'zip':
+    line([(0, top), (0, end)], 0.045, 0.22)
+    line([(0, top), (0, end)], 0.016, 0.5)
+    return
+  for x in (-0.05, 0.05):
+    line([(x, top), (x, end)], 0.010, 0.26)
+  count = int((end - top) / 0.32)
+  tone = garment.cloth.colours[0]
+  # Buttons stand out a little from any cloth.
+  tone = tone * np.float32(0.72) if tone.mean() > 0.35 else tone + 0.3
+  for k in range(count):
+    at = garment.pixels(np.array([0.0]), np.array([top + 0.14 + 0.32 * k]))[0]
+    ring = np.linspace(0, 2 * np.pi, 13)
+    disc = np.column_stack([np.cos(ring), np.sin(ring)])
+    for radius, shift, colour, share in (
+      (0.034, 0.008, tone * 0.35, 0.5),
+      (0.028, 0.0, tone, 1.0),
+      (0.018, -0.006, np.minimum(tone * 1.15, 1), 0.7),
+    ):
+      cover = drawing.polygon(at + unit * (radius * disc + (0, shift)), window)
+      part += share * cover[..., None] * (colour.astype(np.float32) - part)
+
+
+def _sew_collar(garment, part, window):
+  """Two leaves of a shirt's collar beside the neckline."""
+  unit = garment.unit
+  wide, deep = garment.neck_width, garment.neck_depth
+  side = float(garment.top(wide / garment.tip))
+  for flip in (-1, 1):
+    leaf = np.array(
+      [
+        (wide + 0.055, side + 0.035),
+        (wide + 0.01, side - 0.02),
+        (0.5 * wide, 0.5 * (side + deep) - 0.02),
+        (0.015, deep - 0.03),
+        (0.10, deep + 0.19),
+        (0.62 * wide + 0.09, 0.5 * (side + deep) + 0.15),
+      ]
+    ) * (flip, 1)
+    points = garment.pixels(*leaf.T)
+    cover = drawing.polygon(points, window)
+    below = drawing.polygon(points + (0, 0.03 * unit), window)
+    part *= 1 - np.float32(0.30) * (drawing.blur(below, 0.02 * unit))[..., None]
+    base = garment.trim * np.float32(1.02)
+    part += cover[..., None] * (np.minimum(base, 0.98) - part)
+    rim = drawing.stroke(points, window, width=max(0.010 * unit, 0.6), closed=True)
+    part *= 1 - np.float32(0.24) * rim[..., None]
+    middle = points.mean(0)
+    stitch = drawing.stroke(
+      middle + 0.86 * (points - middle), window, width=0.7, closed=True
+    )
+    part *= 1 - np.float32(0.10) * stitch[..., None]
