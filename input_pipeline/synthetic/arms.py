@@ -134,13 +134,14 @@ def _draw_hand(canvas, person, *, side, label):
     )
 
 
-def hand_parts(person, side, *, shape):
+def hand_parts(person, side, *, shape, size=1.0):
   """Thumb, fingers and palm of a hand, from back to front.
 
   Args:
     person: whose hand.
     side: -1 right, +1 left.
     shape: (height, width) of the canvas.
+    size: of the hand, against the plain style's.
 
   Yields:
     Field, radius (h, w) in pixels, what it loses of the light, and the pixels
@@ -166,7 +167,7 @@ def hand_parts(person, side, *, shape):
   )
   # Towards the thumb: forwards, that is to the body's middle when hanging.
   thumb = np.array([ahead[1], -ahead[0]]) * -side
-  size = unit * (0.92 + 0.06 * person.limb)
+  size = size * unit * (0.92 + 0.06 * person.limb)
 
   def at(forward, aside):
     return wrist + size * (forward * ahead + aside * thumb)

@@ -105,6 +105,14 @@ class Canvas:
     self.parse[y0:y1, x0:x1][solid] = label
     self.flat[y0:y1, x0:x1][solid] = np.nan if flat is None else flat[solid]
 
+  def copy(self):
+    """What `restore` brings back."""
+    return self.rgb.copy(), self.parse.copy()
+
+  def restore(self, before, where):
+    """Takes back what was drawn since `before`, where the (h, w) bool says."""
+    self.rgb[where], self.parse[where] = (part[where] for part in before)
+
   def darken(self, window, amount):
     """Multiplies a window by 1 - amount: a soft shadow. amount (h, w)."""
     x0, y0, x1, y1 = window

@@ -97,7 +97,9 @@ class Garment:
   def swell(self, along):
     """Half width in heads that puffed and bell sleeves add at `along`."""
     if self.sleeve_shape == 'puff':
-      return 0.13 * np.sin(np.pi * np.clip(along, 0, 1) ** 1.3) ** 0.8
+      # At the end itself the sine may be a rounding error below 0.
+      wave = np.sin(np.pi * np.clip(along, 0, 1) ** 1.3)
+      return 0.13 * np.maximum(wave, 0) ** 0.8
     if self.sleeve_shape == 'bell':
       part = np.clip((along - 0.45) / 0.55, 0, 1)
       return 0.16 * part * part * (2 - part)

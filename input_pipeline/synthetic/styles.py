@@ -41,9 +41,10 @@ class Style:
     finish: canvas, person to the photo, uint8 (h, w, 3).
     draw_back_hair, draw_torso, draw_bottom, draw_head, draw_front_hair: paint
       a part of a person: (canvas, person).
-    draw_hood, draw_polo: what a garment has behind and around the neck:
+    draw_neck: a hood behind the neck, or a polo neck around it:
       (canvas, person, *, garment, flat).
     dress_torso, draw_arms: see `dressing`.
+    jpeg_quality: lowest and highest of its files.
   """
 
   make_person: Callable[..., Person]
@@ -60,6 +61,7 @@ class Style:
   draw_neck: Callable
   dress_torso: Callable
   draw_arms: Callable
+  jpeg_quality: tuple[int, int]
 
   def draw(self, person, garment, flat) -> Canvas:
     """Paints a person in a garment from back to front."""
@@ -101,8 +103,9 @@ def _finish_photo(canvas, person):
   return surface.photograph(image, rng, sharp=person.height / 512)
 
 
-def _draw_photo_head(canvas, person):
-  face.draw_head(canvas, person)
+def _draw_photo_hair(canvas, person):
+  # The cap covers where the locks begin.
+  photo_hair.draw_front_hair(canvas, person)
   photo_hair.draw_cap(canvas, person)
   photo_hair.draw_hat(canvas, person)
 
@@ -122,6 +125,7 @@ PLAIN = Style(
   draw_neck=lambda *args, **more: None,
   dress_torso=dressing.dress_torso,
   draw_arms=dressing.draw_arms,
+  jpeg_quality=(95, 95),
 )
 PHOTO = Style(
   make_person=photo_people.make_person,
@@ -133,11 +137,12 @@ PHOTO = Style(
   draw_back_hair=photo_hair.draw_back_hair,
   draw_torso=body.draw_torso,
   draw_bottom=body.draw_bottom,
-  draw_head=_draw_photo_head,
-  draw_front_hair=photo_hair.draw_front_hair,
+  draw_head=face.draw_head,
+  draw_front_hair=_draw_photo_hair,
   draw_neck=cloth.draw_neck,
   dress_torso=cloth.dress_torso,
   draw_arms=cloth.draw_arms,
+  jpeg_quality=(74, 96),
 )
 STYLES = {'plain': PLAIN, 'photo': PHOTO}
 

@@ -34,7 +34,7 @@ def skin_colour(person, shape, *, stream, warm=0.0):
   red = drawing.noise(rng, shape, cells=cells)
   red = np.float32(0.22) * red + warm
   fine = drawing.noise(rng, shape, cells=(shape[0] // 3 + 2, shape[1] // 3 + 2))
-  blood = np.array([0.02, -0.09, -0.08], np.float32)
+  blood = np.array([0.01, -0.055, -0.05], np.float32)
   tone = 1 + red[..., None] * blood + np.float32(0.012) * fine[..., None]
   return person.skin * tone
 
@@ -54,7 +54,7 @@ def draw_torso(canvas, person):
   lean = np.tan(np.radians(person.head_tilt)) * np.clip(-s, 0, 1)
   across = t - lean
   strong = 0.03 * person.look.male
-  thick = 0.185 + strong + 0.012 * person.limb
+  thick = 0.205 + strong + 0.02 * person.limb
   thick = thick + 0.16 * drawing.smoothstep(-0.26, 0.0, s)
   neck = np.clip((thick - np.abs(across)) * unit + 0.5, 0, 1) * (s < 0.05)
   alpha = np.maximum(body, neck).astype(np.float32)
@@ -128,7 +128,7 @@ def draw_arm(canvas, person, *, side, arm, seam, covered):
     gloss=_SKIN_GLOSS,
   )
   for field, radius, dim, melt in arms.hand_parts(
-    person, side, shape=canvas.shape
+    person, side, shape=canvas.shape, size=1.2
   ):
     alpha = field.coverage(radius)
     canvas.cast(field.window, alpha, height=0.02, depth=0.3)
@@ -160,7 +160,8 @@ def draw_bottom(canvas, person):
   trousers = person.bottom == 'trousers'
   ease = rng.uniform(0.015, 0.09) if trousers else 0.0
   wide_leg = rng.uniform(0, 0.12) * (rng.random() < 0.35) if trousers else 0.0
-  denim = trousers and rng.random() < 0.5
+  red, _, blue = person.bottom_colour
+  denim = trousers and blue > red and rng.random() < 0.8
   height, width = canvas.shape
   weave = _weave(rng, (height, width), denim=denim)
   for side, first in ((-1, R_HIP), (1, L_HIP)):
@@ -173,8 +174,10 @@ def draw_bottom(canvas, person):
     at = np.interp(field.along, marks, [0, 1, 2]).astype(np.float32)
     radius = profile_at(figure.LEG_PROFILE, at) * person.limb + ease
     radius = radius + wide_leg * drawing.smoothstep(0.3, 2.0, at)
-    narrow = float(person.half_width(2.5)) - 0.32 - 0.37 * person.limb
-    radius = radius + max(narrow, 0) * drawing.smoothstep(0.7, 0.2, at)
+    # Thighs begin as wide as the hips.
+    aside = abs(joints[first, 0] - person.place(0, 2.42)[0]) / unit
+    narrow = float(person.half_width(2.5)) - aside - 0.37 * person.limb
+    radius = radius + max(narrow, 0) * drawing.smoothstep(0.9, 0.25, at)
     radius = (radius * unit).astype(np.float32)
     normal, part = round_normal(field, radius)
     x0, y0, x1, y1 = field.window
@@ -238,10 +241,10 @@ def _weave(rng, shape, *, denim):
 def _leg_folds(rng, field, *, at, part, unit, ease):
   """Creases of a trouser leg, deepest at crotch, knee and ankle: heads."""
   along = field.along / np.float32(unit)
-  height = folds.crumple(rng, part * 0.8, along * 1.1 + 0.3 * part, cells=9)
-  place = 0.45 + 0.55 * np.exp(-(((at - 1) / 0.25) ** 2))
+  height = folds.crumple(rng, part * 0.3, along * 0.42 + 0.12 * part, cells=7)
+  place = 0.2 + 0.8 * np.exp(-(((at - 1) / 0.25) ** 2))
   place = place + 0.5 * np.exp(-((at / 0.3) ** 2))
-  return ((0.012 + 0.16 * ease) * height * place).astype(np.float32)
+  return ((0.016 + 0.2 * ease) * height * place).astype(np.float32)
 
 
 def _draw_hips(canvas, person, *, window, ease, weave, rng):
@@ -262,7 +265,7 @@ def _draw_hips(canvas, person, *, window, ease, weave, rng):
   height = -0.014 * (band + 0.8 * fly + 0.8 * pocket)
   # Creases that run out from the crotch.
   height = height + (0.012 + 0.1 * ease) * folds.crumple(
-    rng, part * 0.7 + 0.0 * s, 0.5 * s + 0.35 * np.abs(part), cells=8
+    rng, 0.3 * part + 0 * s, 0.5 * s + 0.2 * np.abs(part), cells=7
   ) * drawing.smoothstep(1.7, 2.4, s)
   height = height.astype(np.float32)
   normal = np.dstack([0.9 * part, np.full_like(part, 0.05)])

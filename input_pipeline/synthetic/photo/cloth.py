@@ -25,14 +25,14 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   alpha = worn.alpha(drawing.sample(flat.front, flat_xy))
   colour = drawing.sample(flat.torso, flat_xy, border=cv2.BORDER_REPLICATE)
 
-  round_part = (0.42 + 0.5 * drawing.smoothstep(0.1, 0.9, worn.s)) * worn.part
-  nx = round_part * (0.72 + 0.28 * worn.part * worn.part)
+  round_part = (0.45 + 0.5 * drawing.smoothstep(0.1, 0.9, worn.s)) * worn.part
+  nx = round_part * (0.85 + 0.15 * worn.part * worn.part)
   ny = -0.5 * drawing.smoothstep(0.17, 0.0, worn.above)
   normal = np.dstack([nx, ny]).astype(np.float32)
   shape = slopes(_body_form(person, garment, worn) * unit)
   normal = unit_normal(normal + shape + tilt)
   openness = 1 - folds.hollow(relief, 0.05 * unit)
-  openness -= 0.25 * drawing.smoothstep(0.93, 1.0, np.abs(worn.part))
+  openness -= 0.35 * np.abs(worn.part) ** 5
   openness -= 0.25 * drawing.smoothstep(0.975, 1.0, worn.level)
   canvas.cast(worn.window, alpha, height=0.07, depth=0.6)
   canvas.lay(
@@ -79,7 +79,7 @@ def _torso_folds(person, garment, worn, fold_seed):
     rng, person, garment=garment
   ):
     wide = width * (0.8 + 0.5 * garment.weight)
-    deep = depth * wide * 3.4 * rng.uniform(0.5, 1.3)
+    deep = depth * wide * 6.5 * rng.uniform(0.4, 1.4)
     total += deep * folds.ridge(part, s, start=start, end=end, width=wide)
   # Creases lie across the waist, run from the armpits, hang at the hem.
   waist = np.exp(-(((s - 1.5) / 0.35) ** 2))
@@ -88,14 +88,14 @@ def _torso_folds(person, garment, worn, fold_seed):
   flat_chest = 0.35 + 0.65 * drawing.smoothstep(0.75, 1.2, s)
   slant = rng.uniform(-0.2, 0.2)
   across = folds.crumple(
-    rng, part * 0.28 + slant * s, s * 0.72 + 0.16 * side, cells=7
+    rng, part * 0.24 + slant * s, s * 0.5 + 0.16 * side, cells=6
   )
   fine = folds.crumple(rng, part * 0.62 + 0.2 * s, s * 0.8, cells=10)
-  total += 0.016 * across * (0.25 + 0.75 * waist + 0.9 * pit) * flat_chest
-  total += 0.006 * fine * (0.45 + 0.55 * flat_chest)
+  total += 0.030 * across * (0.25 + 0.75 * waist + 0.9 * pit) * flat_chest
+  total += 0.008 * fine * (0.45 + 0.55 * flat_chest)
   wave = drawing.noise_line(rng, part + 0.12 * s, scale=4.2)
   opening = drawing.smoothstep(1.2, max(garment.hem, 1.4), s)
-  total += (0.012 + 0.32 * garment.flare) * wave * opening
+  total += (0.022 + 0.4 * garment.flare) * wave * opening
   total *= np.float32(loose * soft)
   full = cv2.resize(total, worn.part.shape[::-1])
   # What gathers into a band: a hem that is turned up has a ridge.
@@ -178,9 +178,9 @@ def _sleeve_folds(rng, person, *, garment, side, at, part):
       [rng.normal(1.0, 0.14, 5), rng.uniform(1.55, 2.0, 4)]
     )
     places = np.append(places, rng.uniform(0.1, 0.6, 3))
-    depths = np.repeat([0.020 * bent, 0.016, 0.012], [5, 4, 3])
+    depths = np.repeat([0.034 * bent, 0.026, 0.02], [5, 4, 3])
   else:
-    places, depths = rng.uniform(0.05, 0.55, 4), np.full(4, 0.013)
+    places, depths = rng.uniform(0.05, 0.55, 4), np.full(4, 0.024)
   for place, depth in zip(places, depths, strict=True):
     # Rings that are open on one side, slanting.
     slope, middle = rng.uniform(-0.22, 0.22), rng.uniform(-0.7, 0.7)
@@ -189,7 +189,7 @@ def _sleeve_folds(rng, person, *, garment, side, at, part):
     )
     fade = np.exp(-off * off - ((part - middle) / 0.75) ** 2)
     height += depth * rng.uniform(0.6, 1.3) * fade
-  height += 0.012 * folds.crumple(
+  height += 0.020 * folds.crumple(
     rng, 0.35 * part + 0.25 * at, 0.62 * at, cells=7
   )
   if garment.sleeve_shape == 'puff':  # Gathers at both ends.
@@ -219,7 +219,7 @@ def draw_neck(canvas, person, *, garment, flat):
     nx, ny = 0.8 * np.clip(t / 0.5, -1, 1), np.clip(3 * s + 0.1, -0.7, 0.3)
     relief = 0.03 * np.exp(-(((s + 0.1 - 0.5 * t * t) / 0.05) ** 2))
   else:
-    thick = 0.215 + 0.012 * person.limb
+    thick = 0.235 + 0.02 * person.limb + 0.03 * person.look.male
     flat_xy = garment.pixels((t - lean) * 0.235 / thick, s)
     nx, ny = 0.95 * np.clip((t - lean) / thick, -1, 1), 0.1 + 0 * s
     relief = 0.012 * np.sin((t - lean) * 60) * garment.weight

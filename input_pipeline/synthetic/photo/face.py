@@ -65,7 +65,14 @@ class Patch:
     return drawing.blur(cover, blur * self.rate) if blur else cover
 
   def tint(self, cover, colour):
-    self.colour += cover[..., None] * (np.float32(colour) - self.colour)
+    """Moves the colour to another, (3,) or (h, w, 3), where cover says."""
+    box = drawing.covered(cover)
+    if box is not None:
+      part = self.colour[box]
+      colour = np.asarray(colour, np.float32)
+      change = (colour[box] if colour.ndim > 1 else colour) - part
+      change *= cover[box][..., None]
+      part += change
 
 
 def outline(person):
@@ -92,7 +99,7 @@ def draw_head(canvas, person):
     return
   shape = outline(person)
   _cast_on_neck(canvas, frame, shape)
-  rate = float(np.clip(1.9 * frame.unit, 40, 200))
+  rate = float(np.clip(1.6 * frame.unit, 40, 180))
   size = [round(rate * (_HIGH[k] - _LOW[k])) for k in (0, 1)]
   x = ((np.arange(size[0], dtype=np.float32) + 0.5) / rate + _LOW[0])[None]
   y = ((np.arange(size[1], dtype=np.float32) + 0.5) / rate + _LOW[1])[:, None]
@@ -155,7 +162,10 @@ def _cast_on_neck(canvas, frame, shape):
   if window is None:
     return
   alpha = drawing.polygon(frame.at(shape), window)
-  canvas.cast(window, alpha, height=0.26, depth=0.75)
+  canvas.cast(window, alpha, height=0.24, depth=0.7)
+  # Little light comes in below the chin, wherever the lamp stands.
+  low = drawing.polygon(frame.at(shape * (0.86, 1) + (0, 0.13)), window)
+  canvas.darken(window, 0.62 * drawing.blur(low, 0.06 * frame.unit))
 
 
 def _half_widths(shape):

@@ -122,7 +122,7 @@ def draw_eye(patch, person, *, side):
 
   # The socket and the ball in it; brow bone and cheek bone around.
   patch.relief -= 0.040 * patch.spot(x0 - side * 0.035, y0 - 0.02, 0.06, 0.04)
-  patch.relief -= 0.016 * patch.spot(x0, y0, 0.10, 0.05)
+  patch.relief -= 0.024 * patch.spot(x0, y0, 0.11, 0.055)
   patch.relief += 0.022 * patch.spot(x0, y0, 0.062, 0.045)
   patch.relief += 0.016 * patch.spot(x0 + side * 0.02, 0.445, 0.10, 0.03) * (
     1 + look.male
@@ -140,7 +140,7 @@ def draw_eye(patch, person, *, side):
     shade = patch.spot(x0, y0 - 0.028, 0.07, 0.026)
     patch.tint(0.3 * shade, person.skin * (0.55, 0.42, 0.42))
   opening = patch.fill(curve(np.concatenate([upper, under])))
-  patch.tint(opening, (0.90, 0.87, 0.85))
+  patch.tint(opening, (0.80, 0.77, 0.76))
   patch.gloss += opening * (0.10 - patch.gloss)
   corner = patch.spot(x0 - side * wide * 0.92, y0 + 0.007, 0.013, 0.009)
   patch.tint(0.7 * corner * opening, person.skin * (1.0, 0.66, 0.64))

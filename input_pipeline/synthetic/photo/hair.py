@@ -12,7 +12,7 @@ from input_pipeline.synthetic.people import STREAM_SKIN
 from input_pipeline.synthetic.photo.surface import slopes, unit_normal
 
 # Brightness of strands, those that lie on top last, and how many there are.
-_TONES = np.array([0.50, 0.66, 0.80, 0.92, 1.05, 1.22, 1.45], np.float32)
+_TONES = np.array([0.62, 0.74, 0.84, 0.93, 1.03, 1.15, 1.32], np.float32)
 _SHARES = (0.18, 0.2, 0.2, 0.17, 0.13, 0.08, 0.04)
 
 
@@ -94,7 +94,7 @@ def _lay(canvas, person, rng, *, frame, shape, strands, shine, label=HAIR, dim=0
   colour, alpha = image[..., :3], image[..., 3]
   if shape is not None:
     mass = drawing.polygon(frame.at(shape), window)
-    base = person.hair * np.float32(0.55)
+    base = person.hair * np.float32(0.62)
     colour = colour + ((1 - alpha) * mass)[..., None] * base
     alpha = alpha + (1 - alpha) * mass
   colour = colour / np.maximum(alpha, 1e-3)[..., None]
@@ -189,10 +189,10 @@ def draw_cap(canvas, person):
   rim = np.concatenate([drawing.spline(whole, 8), drawing.spline(inner[::-1], 8)])
   shine = (rng.uniform(0.06, 0.14), rng.uniform(0.05, 0.09))
   if style == 'curly':
-    strands = _curls(rng, outer, inner, count=420)
+    strands = _curls(rng, outer, inner, count=700)
   elif short:
     strands = _bristles(
-      rng, outer, inner, count=520, size=0.05 if style == 'crop' else 0.11
+      rng, outer, inner, count=800, size=0.035 if style == 'crop' else 0.085
     )
   else:
     strands = []
@@ -246,7 +246,7 @@ def _curls(rng, outer, inner, *, count):
   places, mix, _ = _inside(rng, outer, inner, count)
   order = np.argsort(-mix)  # The inner ones lie above.
   places = places[order]
-  radius = rng.uniform(0.018, 0.05, (count, 1))
+  radius = rng.uniform(0.012, 0.034, (count, 1))
   start = rng.uniform(0, 6.3, (count, 1))
   turn = start + np.linspace(0, 4.5, 12) * rng.choice([-1, 1], (count, 1))
   grow = radius * np.linspace(0.6, 1.2, 12)
@@ -258,12 +258,12 @@ def _bristles(rng, outer, inner, *, count, size):
   """Short hair that grows from the face up and aside: (count, 6, 2)."""
   places, mix, out = _inside(rng, outer, inner, count)
   out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6)
-  lean = np.array([0.35 * rng.choice([-1, 1]), 0.0])
-  ahead = out + lean * (1 - np.abs(out[:, :1])) + rng.normal(0, 0.22, (count, 2))
+  lean = np.array([rng.uniform(0.3, 1.0) * rng.choice([-1, 1]), 0.0])
+  ahead = out + lean * (1 - np.abs(out[:, :1])) + rng.normal(0, 0.12, (count, 2))
   reach = size * rng.uniform(0.6, 1.3, (count, 1)) * (1 - 0.55 * mix[:, None])
   along = np.linspace(0, 1, 6)[None, :, None]
   bend = np.stack([ahead[:, 1], -ahead[:, 0]], -1) * rng.normal(
-    0, 0.25, (count, 1)
+    0, 0.15, (count, 1)
   )
   steps = along * ahead[:, None] + along**2 * bend[:, None]
   return places[:, None] + steps * reach[:, None]
@@ -373,7 +373,9 @@ def draw_back_hair(canvas, person):
       + [[0.28 + 0.8 * size, 0.0], [0.0, -0.04 - 0.8 * size]]
     )
     shape = np.concatenate([half, (half * (-1, 1))[-2::-1]])
-    strands = _curls(rng, half, half * (0.55, 0.9) + (0, 0.04), count=520)
+    inner = half * (0.35, 0.8) + (0, 0.12)
+    inner = np.concatenate([inner, (inner * (-1, 1))[-2::-1]])
+    strands = _curls(rng, half, inner, count=1300)
     _lay(
       canvas, person, rng, frame=frame,
       shape=drawing.spline(shape, 6, closed=True), strands=strands,
@@ -393,8 +395,8 @@ def draw_front_hair(canvas, person):
     reach = end + rng.uniform(-0.1, 0.1)
     if style != 'bob' and rng.random() < 0.3:
       reach = 1.15  # Tucked behind this shoulder.
-    inner = [(0.318, 0.36), (0.322, 0.62), (0.305, 0.95)]
-    outer = [(0.37, 0.36), (0.40, 0.62), (0.45, 0.95)]
+    inner = [(0.30, 0.30), (0.322, 0.62), (0.305, 0.95)]
+    outer = [(0.37, 0.30), (0.40, 0.62), (0.45, 0.95)]
     if reach > 1.2:
       inner.append((0.27, 0.5 * (0.95 + reach)))
       outer.append((0.47, 0.5 * (0.95 + reach)))

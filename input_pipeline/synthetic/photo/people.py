@@ -113,7 +113,8 @@ def _coloured(person, rng, look):
   lips = skin * (0.90, 0.60, 0.60) + np.array([0.03, 0.0, 0.01])
   if not look.male and look.age > 15 and rng.random() < 0.35:
     lips = np.array([0.66, 0.22, 0.26]) * rng.uniform(0.7, 1.15, 3)
-  tone = _BOTTOMS[int(rng.integers(len(_BOTTOMS)))] * rng.uniform(0.85, 1.12, 3)
+  tone = _BOTTOMS[int(rng.integers(len(_BOTTOMS)))] * rng.uniform(0.85, 1.1)
+  tone = tone * rng.uniform(0.97, 1.03, 3)
   skirt = not look.male and rng.random() < 0.3
   return dataclasses.replace(
     person,
@@ -153,7 +154,7 @@ def _shaped(person, rng, look):
     person,
     profile=profile,
     shoulder=shoulder,
-    limb=float(1 + 0.09 * look.heavy + 0.05 * look.male - 0.16 * child),
+    limb=float(1.07 + 0.09 * look.heavy + 0.05 * look.male - 0.16 * child),
     head=float(head),
     lean=lean,
     sway=sway,

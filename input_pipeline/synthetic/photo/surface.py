@@ -227,7 +227,7 @@ def make_light(rng: np.random.Generator) -> Light:
   )
   direction /= np.linalg.norm(direction)
   wrap = rng.uniform(0.05, 0.5)
-  share = rng.uniform(0.32, 0.62)  # Of the light that comes from all around.
+  share = rng.uniform(0.2, 0.44)  # Of the light that comes from all around.
   warm = rng.normal(0, 0.04)
   tint = np.array([1 + warm, 1.0, 1 - warm], np.float32)
   exposure = rng.uniform(0.92, 1.12)
@@ -260,11 +260,14 @@ def photograph(
   gain = 1 - np.float32(rng.uniform(0, 0.14)) * (0.6 * x * x + 0.4 * y * y)
   low = rng.uniform(-0.03, 0.035)
   contrast = rng.uniform(0.94, 1.06)
-  noise = rng.uniform(0.003, 0.018)
-  coarse = rng.standard_normal(((h + 1) // 2, (w + 1) // 2, 3), np.float32)
-  coarse = cv2.resize(coarse, (w, h), interpolation=cv2.INTER_LINEAR)
-  fine = rng.standard_normal((h, w), np.float32)
-  image = image * (contrast * gain)[..., None] + np.float32(low)
-  image += np.float32(0.5 * noise) * coarse
-  image += np.float32(noise) * fine[..., None]
+  noise = rng.uniform(0.002, 0.011)
+  # Sensors are finer than pixels in brightness and coarser in colour.
+  grain = rng.standard_normal((128, 128, 3), np.float32)
+  grain = 0.6 * drawing.blur(grain, 0.7) + rng.standard_normal(
+    (128, 128, 1), np.float32
+  )
+  grain = np.tile(grain * np.float32(noise), (-(-h // 128), -(-w // 128), 1))
+  image = image * (np.float32(contrast) * gain)[..., None]
+  image += grain[:h, :w]
+  image += np.float32(low)
   return drawing.to_uint8(image)
