@@ -39,10 +39,13 @@ def arm_line(person, side):
   return centre, marks[1:]
 
 
-def arm_field(person, side, *, shape):
-  """The Field of an arm, its position 0..2 along it, and its bare radius."""
+def arm_field(person, side, *, shape, field_of=drawing.limb_field):
+  """The Field of an arm, its position 0..2 along it, and its bare radius.
+
+  `field_of` is `drawing.limb_field`, or the faster `drawing.coarse_field`.
+  """
   centre, marks = arm_line(person, side)
-  field = drawing.limb_field(centre, 0.28 * person.unit, shape=shape)
+  field = field_of(centre, 0.28 * person.unit, shape=shape)
   if field is None:
     return None
   at = np.interp(

@@ -4,6 +4,7 @@ Positions are in heads on the flat torso: x beside the middle, s below the pit
 of the neck.
 """
 
+import cv2
 import numpy as np
 
 from input_pipeline.synthetic import drawing
@@ -82,17 +83,21 @@ def _sew_front(garment, part, window, line):
   tone = garment.cloth.colours[0]
   # Buttons stand out a little from any cloth.
   tone = tone * np.float32(0.72) if tone.mean() > 0.35 else tone + 0.3
-  for k in range(count):
-    at = garment.pixels(np.array([0.0]), np.array([top + 0.14 + 0.32 * k]))[0]
-    ring = np.linspace(0, 2 * np.pi, 13)
-    disc = np.column_stack([np.cos(ring), np.sin(ring)])
-    for radius, shift, colour, share in (
-      (0.034, 0.008, tone * 0.35, 0.5),
-      (0.028, 0.0, tone, 1.0),
-      (0.018, -0.006, np.minimum(tone * 1.15, 1), 0.7),
-    ):
-      cover = drawing.polygon(at + unit * (radius * disc + (0, shift)), window)
-      part += share * cover[..., None] * (colour.astype(np.float32) - part)
+  places = np.column_stack([np.zeros(count), top + 0.14 + 0.32 * np.arange(count)])
+  places = garment.pixels(*places.T) - window[:2]
+  for radius, shift, colour, share in (
+    (0.034, 0.008, tone * 0.35, 0.5),
+    (0.028, 0.0, tone, 1.0),
+    (0.018, -0.006, np.minimum(tone * 1.15, 1), 0.7),
+  ):
+    discs = np.zeros(part.shape[:2], np.uint8)
+    for x, y in places + (0, shift * unit):
+      at = (round(16 * x), round(16 * y))
+      cv2.circle(discs, at, round(16 * radius * unit), 255, -1, cv2.LINE_AA, 4)
+    box = drawing.covered(discs)
+    if box is not None:
+      cover = discs[box].astype(np.float32)[..., None] * (share / 255)
+      part[box] += cover * (np.asarray(colour, np.float32) - part[box])
 
 
 def _sew_collar(garment, part, window):

@@ -33,10 +33,8 @@ def skin_colour(person, shape, *, stream, warm=0.0):
   cells = (shape[0] // 14 + 2, shape[1] // 14 + 2)
   red = drawing.noise(rng, shape, cells=cells)
   red = np.float32(0.22) * red + warm
-  fine = drawing.noise(rng, shape, cells=(shape[0] // 3 + 2, shape[1] // 3 + 2))
   blood = np.array([0.01, -0.055, -0.05], np.float32)
-  tone = 1 + red[..., None] * blood + np.float32(0.012) * fine[..., None]
-  return person.skin * tone
+  return person.skin + red[..., None] * (blood * person.skin)
 
 
 def draw_torso(canvas, person):
@@ -131,16 +129,15 @@ def draw_arm(canvas, person, *, side, arm, seam, covered):
     person, side, shape=canvas.shape, size=1.2
   ):
     alpha = field.coverage(radius)
-    canvas.cast(field.window, alpha, height=0.02, depth=0.3)
     if melt:
       alpha = alpha * drawing.smoothstep(0, melt, field.along)
     normal, part = round_normal(field, radius)
     # Joints of the fingers, and nails.
-    warm = 1.0 + 0.6 * np.sin(field.along / person.unit * 42)
+    warm = 1 + 0.04 * np.cos(field.along * np.float32(42 / person.unit))
     canvas.lay(
       field.window,
       alpha,
-      colour=skin_colour(person, alpha.shape, stream=5 + side, warm=warm),
+      colour=(person.skin * np.float32([1.0, 0.95, 0.95])) * warm[..., None],
       normal=normal,
       label=label,
       gloss=_SKIN_GLOSS,
@@ -168,7 +165,7 @@ def draw_bottom(canvas, person):
     line = joints[first : first + 3].copy()
     line[0, 1] -= 0.12 * unit
     centre, marks = drawing.limb_line(line, unit=unit)
-    field = drawing.limb_field(centre, 0.55 * unit, shape=canvas.shape)
+    field = drawing.coarse_field(centre, 0.55 * unit, shape=canvas.shape)
     if field is None:
       continue
     at = np.interp(field.along, marks, [0, 1, 2]).astype(np.float32)

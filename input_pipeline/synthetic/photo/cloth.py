@@ -108,7 +108,9 @@ def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
   seam = dressing.seam_of(person, garment)
   bare = garment.drop > -1
   for side in sides:
-    arm = arms.arm_field(person, side, shape=canvas.shape)
+    arm = arms.arm_field(
+      person, side, shape=canvas.shape, field_of=drawing.coarse_field
+    )
     if arm is None:
       continue
     body.draw_arm(
@@ -169,6 +171,7 @@ def _dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
 def _sleeve_folds(rng, person, *, garment, side, at, part):
   """Creases of a sleeve, deepest inside a bent elbow: float32, heads."""
   kind = person.arms[0 if side < 0 else 1]
+  size, at, part = at.shape[::-1], at[::2, ::2], part[::2, ::2]
   bent = {'hang': 0.55, 'bent': 0.9}.get(kind, 1.5)
   strength = 0.5 + 0.8 * garment.ease / 0.13
   strength *= 1.15 - 0.4 * garment.weight
@@ -198,7 +201,8 @@ def _sleeve_folds(rng, person, *, garment, side, at, part):
     height += 0.02 * ends * drawing.noise_line(rng, part, scale=7)
   height *= np.float32(strength)
   # Cloth lies smooth over the shoulder.
-  return (height * drawing.smoothstep(-0.1, 0.2, at)).astype(np.float32)
+  height = height * drawing.smoothstep(-0.1, 0.2, at)
+  return cv2.resize(height.astype(np.float32), size)
 
 
 def draw_neck(canvas, person, *, garment, flat):

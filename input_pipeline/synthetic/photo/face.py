@@ -26,6 +26,7 @@ class Patch:
 
   Attributes:
     rate: pixels of a head.
+    low: x, y in heads where the patch begins.
     x, y: (1, w) and (h, 1), position in heads.
     colour: (h, w, 3).
     relief: height in heads.
@@ -33,6 +34,7 @@ class Patch:
   """
 
   rate: float
+  low: tuple
   x: np.ndarray
   y: np.ndarray
   colour: np.ndarray
@@ -47,7 +49,25 @@ class Patch:
 
   def at(self, points):
     """Pixels (n, 2) of positions in heads."""
-    return (np.asarray(points, float) - _LOW) * self.rate - 0.5
+    return (np.asarray(points, float) - self.low) * self.rate - 0.5
+
+  def part(self, low, high):
+    """The patch of a part of it, which shares its arrays."""
+    first, last = (
+      np.clip(np.round((np.array(at) - self.low) * self.rate).astype(int), 0, None)
+      for at in (low, high)
+    )
+    box = np.s_[first[1] : last[1], first[0] : last[0]]
+    return Patch(
+      self.rate,
+      tuple(self.low + first / self.rate),
+      self.x[:, box[1]],
+      self.y[box[0]],
+      self.colour[box],
+      self.relief[box],
+      self.gloss[box],
+      self.openness[box],
+    )
 
   @property
   def window(self):
@@ -66,7 +86,7 @@ class Patch:
 
   def tint(self, cover, colour):
     """Moves the colour to another, (3,) or (h, w, 3), where cover says."""
-    box = drawing.covered(cover)
+    box = drawing.covered(cover > 0.004)
     if box is not None:
       part = self.colour[box]
       colour = np.asarray(colour, np.float32)
@@ -105,16 +125,18 @@ def draw_head(canvas, person):
   y = ((np.arange(size[1], dtype=np.float32) + 0.5) / rate + _LOW[1])[:, None]
   blank = np.zeros((size[1], size[0]), np.float32)
   patch = Patch(
-    np.float32(rate), x, y, np.zeros((*blank.shape, 3), np.float32),
+    np.float32(rate), _LOW, x, y, np.zeros((*blank.shape, 3), np.float32),
     blank, blank.copy(), blank + 1,
   )  # fmt: skip
   alpha = patch.fill(shape)
   wide = np.interp(y[:, 0], *_half_widths(shape)).astype(np.float32)[:, None]
   _draw_skin(patch, person)
-  features.draw_nose(patch, person)
-  features.draw_mouth(patch, person)
+  features.draw_nose(patch.part((-0.3, 0.42), (0.3, 0.8)), person)
+  features.draw_mouth(patch.part((-0.3, 0.68), (0.3, 1.08)), person)
   for side in (-1, 1):
-    features.draw_eye(patch, person, side=side)
+    x = side * 0.17 + 0.05 * person.head_turn
+    eye = patch.part((x - 0.22, 0.34), (x + 0.22, 0.8))
+    features.draw_eye(eye, person, side=side)
   features.draw_age(patch, person)
   features.draw_beard(patch, person)
   normal = _normals(patch, wide, person)
@@ -125,8 +147,9 @@ def draw_head(canvas, person):
   patch.openness *= 1 - np.clip(9 * (low - patch.relief), -0.15, 0.5)
   alpha = np.maximum(alpha, ears)
 
-  layers = np.dstack(
-    [patch.colour, alpha, normal, patch.openness, patch.gloss, glasses]
+  layers = cv2.merge(
+    [*cv2.split(patch.colour), alpha, *cv2.split(normal), patch.openness]
+    + [patch.gloss, glasses]
   )
   layers = drawing.blur(layers, 0.42 * rate / frame.unit)
   corners = np.array([_LOW, (_HIGH[0], _LOW[1]), (_LOW[0], _HIGH[1])])

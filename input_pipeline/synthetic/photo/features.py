@@ -193,16 +193,16 @@ def _draw_brow(patch, person, rng, curve):
   up = (0, 0.5 * thick) * taper
   shape = curve(np.concatenate([line - up, (line + up)[::-1]]))
   patch.tint(0.45 * patch.fill(shape, blur=0.007), tone)
+  count = 46
+  share = rng.random((count, 1))
+  roots = line[(share[:, 0] * (len(line) - 1)).astype(int)]
+  roots = roots + (0, thick) * rng.uniform(-0.4, 0.5, (count, 1)) * (
+    1 - 0.6 * share
+  )
+  ahead = np.concatenate([0.35 + 0.6 * share, -0.9 + 1.15 * share], 1)
+  tips = roots + ahead * rng.uniform(0.014, 0.024, (count, 1))
   hairs = np.zeros(patch.relief.shape, np.uint8)
-  for _ in range(46):
-    part = rng.random()
-    root = line[int(part * (len(line) - 1))] + (
-      0,
-      rng.uniform(-0.4, 0.5) * thick * (1 - 0.6 * part),
-    )
-    ahead = np.array([0.35 + 0.6 * part, -0.9 + 1.15 * part])
-    tip = root + ahead * rng.uniform(0.014, 0.024)
-    drawing.hair_lines(hairs, [patch.at(curve([root, tip]))], 255)
+  drawing.hair_lines(hairs, patch.at(curve(np.stack([roots, tips], 1))), 255)
   patch.tint(hairs * np.float32(0.62 / 255), tone * 0.8)
 
 

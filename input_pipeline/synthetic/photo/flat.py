@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from input_pipeline.synthetic import drawing, flat, grounds
@@ -16,30 +17,38 @@ def draw_flat(garment) -> flat.FlatGarment:
   shape = drawn.cover.shape
   ground = _ground(rng, shape)
   light = np.array([rng.uniform(-0.6, 0.6), -rng.uniform(0.2, 0.7)])
-  x, y = drawing.pixel_grid((0, 0, shape[1], shape[0]))
-  u, v = x / (2.2 * garment.unit), y / (2.2 * garment.unit)
+  # Folds are soft; half the resolution is plenty.
+  unit = garment.unit / 2
+  x, y = drawing.pixel_grid((0, 0, (shape[1] + 1) // 2, (shape[0] + 1) // 2))
+  u, v = x / (2.2 * unit), y / (2.2 * unit)
   relief = folds.crumple(rng, u + 0.2 * v, v, cells=9)
   wide = folds.crumple(rng, 0.5 * u, 0.32 * v, cells=7)
   height = (0.006 + 0.008 * (1 - garment.weight)) * relief + 0.012 * wide
-  height = drawing.blur((height * garment.unit).astype(np.float32), 1.0)
   # Cloth that ends turns down.
-  rim = drawing.blur(drawn.cover, 0.03 * garment.unit)
-  tilt = slopes(height + np.float32(0.03 * garment.unit) * rim)
-  lit = 1 + rng.uniform(0.35, 0.75) * (tilt @ light.astype(np.float32))
-  lit -= folds.hollow(height / garment.unit, 0.05 * garment.unit)
+  size = height.shape[::-1]
+  cover = cv2.resize(drawn.cover, size, interpolation=cv2.INTER_AREA)
+  height += 0.03 * drawing.blur(cover, 0.03 * unit)
+  height = height.astype(np.float32)
+  tilt = slopes(height * np.float32(unit))
+  lit = 1 + np.float32(rng.uniform(0.35, 0.75)) * (
+    tilt[..., 0] * np.float32(light[0]) + tilt[..., 1] * np.float32(light[1])
+  )
+  lit -= folds.hollow(height, 0.05 * unit)
+  lit = cv2.resize(np.clip(lit, 0.45, 1.35), shape[::-1])
   # The paper's share of each pixel off; what is left lies on any ground.
   colour = drawn.photo - (1 - drawn.cover)[..., None]
   exposure = rng.uniform(0.98, 1.14)
-  colour = colour * (np.clip(lit, 0.45, 1.35) * exposure)[..., None]
-  depth = rng.uniform(0.05, 0.35) if ground is not None else 0.0
+  colour *= (lit * np.float32(exposure))[..., None]
+  picture = np.minimum(colour, np.float32(0.985) * drawn.cover[..., None])
+  around = 1 - drawn.cover
   if ground is None:
-    ground = np.ones((*shape, 3), np.float32)
-  reach = np.float32(garment.unit * rng.uniform(0.02, 0.08))
-  shade = drawing.blur(drawn.cover, reach)
-  ground = ground * (1 - depth * np.minimum(1.5 * shade, 1))[..., None]
-  picture = np.minimum(colour, 0.985 * drawn.cover[..., None])
-  picture = picture + ground * (1 - drawn.cover)[..., None]
-  return dataclasses.replace(drawn, photo=picture.astype(np.float32))
+    picture += around[..., None]
+    return dataclasses.replace(drawn, photo=picture)
+  shade = drawing.blur(drawn.cover, garment.unit * rng.uniform(0.02, 0.08))
+  depth = np.float32(rng.uniform(0.05, 0.35))
+  around *= 1 - depth * np.minimum(1.5 * shade, 1)
+  picture += ground * around[..., None]
+  return dataclasses.replace(drawn, photo=picture)
 
 
 def _ground(rng, shape):
@@ -58,7 +67,7 @@ def _ground(rng, shape):
 def develop(garment, drawn: flat.FlatGarment) -> np.ndarray:
   """The photo as a camera sees it: uint8 (h, w, 3)."""
   rng = garment.rng(22)
-  white = drawn.photo.min(axis=2) >= 1
+  white = (drawn.cover == 0) & (drawn.photo[..., 2] >= 1)
   sharp = drawn.photo.shape[0] / 512
   image = photograph(drawn.photo, rng, sharp=sharp)
   # Shops cut out: white paper stays pure white.

@@ -89,7 +89,7 @@ def _lay(canvas, person, rng, *, frame, shape, strands, shine, label=HAIR, dim=0
     # A strand is seldom of the mean colour alone.
     colour = person.hair * tone * np.array([1.04, 1.0, 0.95]) ** (tone - 1)
     colour = (*(255 * colour.clip(0, 1)).tolist(), 255)
-    drawing.hair_lines(image, list(some), colour, width=width)
+    drawing.hair_lines(image, some, colour, width=width)
   image = image.astype(np.float32) / 255
   colour, alpha = image[..., :3], image[..., 3]
   if shape is not None:

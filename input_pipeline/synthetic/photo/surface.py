@@ -15,7 +15,7 @@ from input_pipeline.synthetic import drawing
 
 # Channels of `Surface.layers`.
 _COLOUR, _NORMAL, _OPEN, _GLOSS, _COVER = np.s_[:3], np.s_[3:5], 5, 6, 7
-_SKIN = (10, 13, 14, 15, 16, 17)
+_IS_SKIN = np.isin(np.arange(256), (10, 13, 14, 15, 16, 17)).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,9 @@ class Surface(drawing.Canvas):
       depth: share of the light that it takes.
       where: (h, w) bool or None, what can be shaded.
     """
-    # Twice a thing's size in pixels is plenty for something so soft.
+    if min(alpha.shape) < 4:
+      return
+    # Half the resolution is plenty for something so soft.
     small = cv2.resize(alpha, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     reach = height * self.unit / 2
     move = self.light.away * reach
@@ -166,39 +168,51 @@ class Surface(drawing.Canvas):
     box = drawing.covered(self.layers[..., _COVER])
     if box is None:
       return image
-    cover = self.layers[box][..., _COVER]
     layers = cv2.split(self.layers[box])
-    solid = np.maximum(cover, np.float32(1e-3))
-    red, green, blue, nx, ny, openness, gloss = (
-      layer / solid for layer in layers[:7]
-    )
+    red, green, blue, nx, ny, openness, gloss, cover = layers
     light, wrap = self.light, np.float32(self.light.wrap)
     lx, ly, lz = light.direction
     nz = np.sqrt(np.maximum(1 - nx * nx - ny * ny, np.float32(0.02)))
-    facing = nx * lx + ny * ly + nz * lz
-    direct = np.clip((facing + wrap) / (1 + wrap), 0, 1) * openness
+    facing = nx * lx
+    facing += ny * ly
+    facing += nz * lz
+    openness = openness / np.maximum(cover, np.float32(1e-3))
+    direct = np.clip((facing + wrap) * (1 / (1 + wrap)), 0, 1)
+    direct *= openness
     # More comes from the sky and the ceiling than from the floor.
-    around = (0.72 - 0.28 * ny) * (0.35 + 0.65 * openness)
+    around = np.float32(0.72) - np.float32(0.28) * ny
+    around *= np.float32(0.35) + np.float32(0.65) * openness
     half = light.direction + np.array([0, 0, 1], np.float32)
-    half = half / np.linalg.norm(half)
-    shine = np.maximum(nx * half[0] + ny * half[1] + nz * half[2], 0)
+    half /= np.linalg.norm(half)
+    shine = nx * half[0]
+    shine += ny * half[1]
+    shine += nz * half[2]
+    np.maximum(shine, 0, out=shine)
     for _ in range(4):
-      shine = shine * shine
-    shine *= gloss * openness
+      shine *= shine
+    shine *= gloss
+    shine *= openness
     # Light enters skin and comes out red beside where it fell.
-    bleed = np.isin(self.parse[box], _SKIN) * np.exp(-((facing / 0.3) ** 2))
+    bleed = np.exp(-12 * facing * facing)
+    bleed *= np.float32(0.09) * _IS_SKIN[self.parse[box]]
     part = image[box]
+    clear = 1 - cover
     for k, colour in enumerate((red, green, blue)):
-      level = light.key[k] * direct + light.ambient[k] * around
+      level = direct * light.key[k]
+      level += around * light.ambient[k]
       if k == 0:
-        level = level + 0.09 * bleed
-      linear = colour * colour * level + light.key[k] * shine
+        level += bleed
+      # Colours are times coverage, and so is the root of their square.
+      level *= colour
+      level *= colour
+      level += shine * light.key[k]
       # The upper end is compressed, as by a camera.
-      linear = np.where(
-        linear < 0.7, linear, 1 - 0.09 / np.maximum(linear - 0.4, 0.3)
+      level = np.minimum(
+        level, 1 - np.float32(0.09) / np.maximum(level - 0.4, np.float32(0.3))
       )
-      seen = np.sqrt(np.maximum(linear, 0))
-      part[..., k] += cover * (seen - part[..., k])
+      np.sqrt(np.maximum(level, 0), out=level)
+      level += part[..., k] * clear
+      part[..., k] = level
     return image
 
 
@@ -214,8 +228,9 @@ def slopes(height: np.ndarray) -> np.ndarray:
 
 def unit_normal(normal: np.ndarray) -> np.ndarray:
   """Shortens x, y (h, w, 2) of normals to at most 0.97."""
-  size = np.hypot(normal[..., 0], normal[..., 1])
-  return normal * (0.97 / np.maximum(size, np.float32(0.97)))[..., None]
+  x, y = normal[..., 0], normal[..., 1]
+  square = np.maximum(x * x + y * y, np.float32(0.94))
+  return normal * (np.float32(0.97) / np.sqrt(square))[..., None]
 
 
 def make_light(rng: np.random.Generator) -> Light:
