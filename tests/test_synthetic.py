@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from input_pipeline.synthetic import dataset, garments, people, render_pair
+from input_pipeline.synthetic import dataset, people, render_pair
+from input_pipeline.synthetic.styles import STYLES
 from viton_jax.errors import InputError
 from viton_jax.labels import (
   L_ELBOW,
@@ -60,9 +61,10 @@ def test_files_do_not_depend_on_workers(data_dir, tmp_path):
   assert _files(tmp_path) == _files(data_dir)
 
 
-def test_another_seed_draws_something_else():
-  a = render_pair(SEED, 1, 128)
-  b = render_pair(SEED + 1, 1, 128)
+@pytest.mark.parametrize('style', STYLES)
+def test_another_seed_draws_something_else(style):
+  a = render_pair(SEED, 1, 128, style=style)
+  b = render_pair(SEED + 1, 1, 128, style=style)
   assert np.mean(a.person != b.person) > 0.2
   assert np.mean(a.garment != b.garment) > 0.1
 
@@ -179,16 +181,18 @@ def test_truth_of_the_own_garment_is_the_photo(data_dir):
   np.testing.assert_array_equal(labels, worn.parse)
 
 
-def test_another_garment_leaves_face_and_backdrop_alone():
-  own = render_pair(SEED, 4, HEIGHT)
-  other = render_pair(SEED, 4, HEIGHT, garment_index=5)
+@pytest.mark.parametrize('style', STYLES)
+def test_another_garment_leaves_face_and_backdrop_alone(style):
+  own = render_pair(SEED, 4, HEIGHT, style=style)
+  other = render_pair(SEED, 4, HEIGHT, garment_index=5, style=style)
   np.testing.assert_array_equal(
-    other.garment, render_pair(SEED, 5, HEIGHT).garment
+    other.garment, render_pair(SEED, 5, HEIGHT, style=style).garment
   )
   backdrop = (own.parse == 0) & (other.parse == 0)
   backdrop = cv2.erode(backdrop.astype(np.uint8), np.ones((5, 5))) > 0
   head = np.isin(own.parse, (HAIR, FACE)) & np.isin(other.parse, (HAIR, FACE))
-  nose = people.make_person(SEED, 4, height=HEIGHT).joints[NOSE]
+  make_person = STYLES[style].make_person
+  nose = make_person(SEED, 4, height=HEIGHT).joints[NOSE]
   head[int(nose[1]) + 5 :] = False
   same = own.person == other.person
   assert backdrop.sum() > 1000 and same[backdrop].all()
@@ -208,9 +212,10 @@ def test_shop_photo_is_white_but_for_the_garment(index):
   assert not pair.garment_mask[:, [0, -1]].any()
 
 
+@pytest.mark.parametrize('style', STYLES)
 @pytest.mark.parametrize('index', range(1, 9))
-def test_correspondence_lies_on_the_garment(index):
-  pair = render_pair(SEED, index, HEIGHT)
+def test_correspondence_lies_on_the_garment(index, style):
+  pair = render_pair(SEED, index, HEIGHT, style=style)
   known = np.isfinite(pair.flat_coordinates).all(-1)
   np.testing.assert_array_equal(known, pair.parse == UPPER)
   x, y = pair.flat_coordinates[known].T
@@ -227,10 +232,10 @@ def test_correspondence_lies_on_the_garment(index):
   assert np.median(ahead) > 0
 
 
-def _pairs_of_kind(kind, count):
+def _pairs_of_kind(kind, count, *, style):
   found = []
   for index in range(1, 200):
-    garment = garments.make_garment(SEED, index, height=HEIGHT)
+    garment = STYLES[style].make_garment(SEED, index, height=HEIGHT)
     if garment.cloth.kind == kind and not garment.cloth.trimmed:
       found.append(index)
     if len(found) == count:
@@ -248,7 +253,7 @@ def _sampled(pair):
 
 
 def test_solid_cloth_keeps_its_hue():
-  for index in _pairs_of_kind('solid', 2):
+  for index in _pairs_of_kind('solid', 2, style='plain'):
     worn, flat = _sampled(render_pair(SEED, index, HEIGHT))
     # Shading changes the level, hardly the ratio of the channels.
     worn /= worn.sum(1, keepdims=True)
@@ -256,13 +261,14 @@ def test_solid_cloth_keeps_its_hue():
     assert np.abs(worn - flat).mean() < 0.02
 
 
-def test_stripes_follow_the_correspondence():
-  for index in _pairs_of_kind('stripes', 2):
-    pair = render_pair(SEED, index, 512)
+@pytest.mark.parametrize('style', STYLES)
+def test_stripes_follow_the_correspondence(style):
+  for index in _pairs_of_kind('stripes', 2, style=style):
+    pair = render_pair(SEED, index, 512, style=style)
     worn, flat = _sampled(pair)
     score = np.corrcoef(worn.mean(1), flat.mean(1))[0, 1]
     # Thrown off by half a stripe, the same cloth no longer agrees.
-    period = garments.make_garment(SEED, index, height=512)
+    period = STYLES[style].make_garment(SEED, index, height=512)
     shift = 0.5 * period.cloth.period * period.unit
     moved = pair.flat_coordinates + np.float32(
       (shift, 0) if period.cloth.variant == 3 else (0, shift)
@@ -274,7 +280,8 @@ def test_stripes_follow_the_correspondence():
     assert np.corrcoef(worn_too.mean(1), off.mean(1))[0, 1] < score - 0.3
 
 
-def test_joints_lie_in_their_limbs():
+@pytest.mark.parametrize('style', STYLES)
+def test_joints_lie_in_their_limbs(style):
   # Either the limb itself or what is drawn over it.
   allowed = {
     NOSE: {FACE, 4},
@@ -290,9 +297,14 @@ def test_joints_lie_in_their_limbs():
     R_HIP: {UPPER, 9, 12, RIGHT_ARM, LEFT_ARM},
     L_HIP: {UPPER, 9, 12, RIGHT_ARM, LEFT_ARM},
   }
+  if style == 'photo':  # Hands reach everywhere, and bags hang at hips.
+    for joint in allowed.keys() - {NOSE, R_EYE, L_EYE}:
+      allowed[joint] |= {LEFT_ARM, RIGHT_ARM}
+    allowed[R_HIP] |= {0}
+    allowed[L_HIP] |= {0}
   seen = set()
   for index in range(1, 25):
-    pair = render_pair(SEED, index, 96)
+    pair = render_pair(SEED, index, 96, style=style)
     for joint, labels in allowed.items():
       x, y, score = pair.keypoints[joint]
       if score > 0:
@@ -317,9 +329,10 @@ def test_rerun_draws_only_what_is_missing(data_dir):
   assert _files(data_dir) == before
 
 
-def test_odd_heights_are_drawn():
+@pytest.mark.parametrize('style', STYLES)
+def test_odd_heights_are_drawn(style):
   for height in (64, 101):
-    pair = render_pair(SEED, 2, height)
+    pair = render_pair(SEED, 2, height, style=style)
     assert pair.person.shape == (height, round(height * 0.75), 3)
     assert (pair.parse == UPPER).any()
 

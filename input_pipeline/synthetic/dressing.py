@@ -120,7 +120,8 @@ class WornTorso:
     part: (h, w), -1..1 across the torso.
     s: (h, 1), depth in heads.
     level: (h, w), 0 at the upper edge to 1 at the hem.
-    above: (h, w), heads below the upper edge.
+    above, below: (h, w), heads below the upper edge, and above the hem.
+    wide: (h, 1), half width in heads.
     rim: (h, w), coverage by the outline, as if there were no neckline.
     open_neck: (h, w) bool, where the flat garment's coverage decides.
     flat_xy: float32 (h, w, 2), pixels of the flat garment.
@@ -131,6 +132,8 @@ class WornTorso:
   s: np.ndarray
   level: np.ndarray
   above: np.ndarray
+  below: np.ndarray
+  wide: np.ndarray
   rim: np.ndarray
   open_neck: np.ndarray
   flat_xy: np.ndarray
@@ -179,7 +182,7 @@ def worn_torso(person, garment, *, shape):
   rim = rim * np.clip((hem - s) * unit + 0.5, 0, 1)
   open_neck = neck_window(garment, flat_part, flat_s)
   return WornTorso(
-    window, inner, s, level, s - top, rim, open_neck, flat_xy
+    window, inner, s, level, s - top, hem - s, wide, rim, open_neck, flat_xy
   )
 
 

@@ -19,7 +19,14 @@ from input_pipeline.synthetic.drawing import Canvas
 from input_pipeline.synthetic.flat import FlatGarment
 from input_pipeline.synthetic.garments import Garment
 from input_pipeline.synthetic.people import Person
-from input_pipeline.synthetic.photo import body, cloth, face, scenes, surface
+from input_pipeline.synthetic.photo import (
+  body,
+  carried,
+  cloth,
+  face,
+  scenes,
+  surface,
+)
 from input_pipeline.synthetic.photo import flat as photo_flat
 from input_pipeline.synthetic.photo import garments as photo_garments
 from input_pipeline.synthetic.photo import hair as photo_hair
@@ -44,6 +51,7 @@ class Style:
     draw_neck: a hood behind the neck, or a polo neck around it:
       (canvas, person, *, garment, flat).
     dress_torso, draw_arms: see `dressing`.
+    draw_bag: what people carry before the garment: (canvas, person).
     jpeg_quality: lowest and highest of its files.
   """
 
@@ -61,6 +69,7 @@ class Style:
   draw_neck: Callable
   dress_torso: Callable
   draw_arms: Callable
+  draw_bag: Callable
   jpeg_quality: tuple[int, int]
 
   def draw(self, person, garment, flat) -> Canvas:
@@ -76,6 +85,7 @@ class Style:
     self.dress_torso(canvas, person, **worn, fold_seed=fold_seed)
     if garment.collar == 'turtle':
       self.draw_neck(canvas, person, **worn)
+    self.draw_bag(canvas, person)
     self.draw_arms(canvas, person, **worn, fold_seed=fold_seed)
     self.draw_head(canvas, person)
     self.draw_front_hair(canvas, person)
@@ -125,6 +135,7 @@ PLAIN = Style(
   draw_neck=lambda *args, **more: None,
   dress_torso=dressing.dress_torso,
   draw_arms=dressing.draw_arms,
+  draw_bag=lambda canvas, person: None,
   jpeg_quality=(95, 95),
 )
 PHOTO = Style(
@@ -142,6 +153,7 @@ PHOTO = Style(
   draw_neck=cloth.draw_neck,
   dress_torso=cloth.dress_torso,
   draw_arms=cloth.draw_arms,
+  draw_bag=carried.draw_bag,
   jpeg_quality=(74, 96),
 )
 STYLES = {'plain': PLAIN, 'photo': PHOTO}

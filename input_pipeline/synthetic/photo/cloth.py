@@ -12,6 +12,7 @@ from input_pipeline.synthetic import arms, drawing, dressing, figure
 from input_pipeline.synthetic.people import STREAM_FOLDS
 from input_pipeline.synthetic.photo import body, folds
 from input_pipeline.synthetic.photo.surface import slopes, unit_normal
+from viton_jax.labels import L_SHOULDER, R_SHOULDER
 
 
 def dress_torso(canvas, person, *, garment, flat, fold_seed):
@@ -23,6 +24,7 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   # Cloth on a fold's flank is seen shortened, so it gives more of itself.
   flat_xy = worn.flat_xy + tilt * np.float32(0.022 * garment.unit)
   alpha = worn.alpha(drawing.sample(flat.front, flat_xy))
+  alpha = np.minimum(alpha, _loose_rim(person, garment, worn, fold_seed))
   colour = drawing.sample(flat.torso, flat_xy, border=cv2.BORDER_REPLICATE)
 
   round_part = (0.45 + 0.5 * drawing.smoothstep(0.1, 0.9, worn.s)) * worn.part
@@ -45,6 +47,22 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
     openness=openness,
     flat=flat_xy,
   )
+
+
+def _loose_rim(person, garment, worn, fold_seed):
+  """Coverage by an outline that is uneven, as folds end there: (h, w)."""
+  rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, 21])
+  reach = np.float32(0.006 + 0.25 * garment.ease)
+  s = worn.s[:, 0]
+  low = drawing.smoothstep(0.7, 1.1, s)
+  # Both sides on their own.
+  sides = [drawing.noise_line(rng, s, scale=3.5) for _ in range(2)]
+  right, left = (reach * low * (0.5 + 0.5 * side) for side in sides)
+  inset = np.where(worn.part < 0, right[:, None], left[:, None])
+  room = worn.wide * (1 - np.abs(worn.part)) - inset
+  hem = drawing.noise_line(rng, worn.part[0], scale=3.0)
+  end = worn.below - np.float32(0.012 + 0.1 * garment.flare) * (0.5 + 0.5 * hem)
+  return np.clip(np.minimum(room, end) * person.unit + 0.5, 0, 1)
 
 
 def _body_form(person, garment, worn):
@@ -79,7 +97,9 @@ def _torso_folds(person, garment, worn, fold_seed):
     rng, person, garment=garment
   ):
     wide = width * (0.8 + 0.5 * garment.weight)
-    deep = depth * wide * 6.5 * rng.uniform(0.4, 1.4)
+    # Folds that hang are shallow.
+    steep = abs(end[1] - start[1]) > 2 * abs(end[0] - start[0])
+    deep = depth * wide * (3.5 if steep else 6.5) * rng.uniform(0.4, 1.4)
     total += deep * folds.ridge(part, s, start=start, end=end, width=wide)
   # Creases lie across the waist, run from the armpits, hang at the hem.
   waist = np.exp(-(((s - 1.5) / 0.35) ** 2))
@@ -108,8 +128,14 @@ def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
   seam = dressing.seam_of(person, garment)
   bare = garment.drop > -1
   for side in sides:
+    first = R_SHOULDER if side < 0 else L_SHOULDER
+    upper, lower = np.diff(person.joints[first : first + 3], axis=0)
+    sharp = upper @ lower < -0.1 * np.linalg.norm(upper) * np.linalg.norm(lower)
     arm = arms.arm_field(
-      person, side, shape=canvas.shape, field_of=drawing.coarse_field
+      person,
+      side,
+      shape=canvas.shape,
+      field_of=drawing.limb_field if sharp else drawing.coarse_field,
     )
     if arm is None:
       continue

@@ -247,7 +247,7 @@ def draw_beard(patch, person):
   rng = person.rng(STREAM_SKIN, 33)
   turn = 0.05 * person.head_turn
   mouth = patch.spot(1.25 * turn, 0.80, 0.105, 0.034)
-  region = drawing.smoothstep(0.60, 0.70, patch.y + 0.55 * np.abs(patch.x))
+  region = drawing.smoothstep(0.70, 0.84, patch.y + 0.35 * np.abs(patch.x - turn))
   cheek = patch.spot(turn, 0.66, 0.185, 0.085)
   region = np.clip(region - 1.6 * cheek, 0, 1) * np.clip(1 - 1.6 * mouth, 0, 1)
   lip = patch.spot(1.3 * turn, 0.752, 0.085, 0.018)
@@ -256,10 +256,10 @@ def draw_beard(patch, person):
     region = np.clip(1.5 * lip - 0.2, 0, 1)
   tone = person.hair * 0.75
   if kind == 'stubble':
-    patch.tint(0.22 * region, person.hair * 0.5 + person.skin * 0.15)
+    patch.tint(0.16 * region, person.hair * 0.6 + person.skin * 0.25)
   else:
     patch.tint(0.62 * region, tone * 0.75)
-  count = {'stubble': 900, 'moustache': 260, 'beard': 1300}[kind]
+  count = {'stubble': 500, 'moustache': 260, 'beard': 1300}[kind]
   reach = {'stubble': 0.010, 'moustache': 0.03, 'beard': 0.035}[kind]
   h, w = region.shape
   rows, columns = rng.integers(0, h, count * 6), rng.integers(0, w, count * 6)
@@ -270,7 +270,7 @@ def draw_beard(patch, person):
   tips = at + ahead * reach * patch.rate
   hairs = np.zeros(region.shape, np.uint8)
   drawing.hair_lines(hairs, np.stack([at, tips], 1), 255)
-  cover = hairs * np.float32((0.35 if kind == 'stubble' else 0.6) / 255)
+  cover = hairs * np.float32((0.25 if kind == 'stubble' else 0.6) / 255)
   light = 0.7 + 0.6 * drawing.noise(rng, region.shape, cells=(60, 50))
   patch.colour += cover[..., None] * (
     tone * light[..., None].clip(0.4, 1.4) - patch.colour

@@ -22,8 +22,8 @@ def draw_flat(garment) -> flat.FlatGarment:
   x, y = drawing.pixel_grid((0, 0, (shape[1] + 1) // 2, (shape[0] + 1) // 2))
   u, v = x / (2.2 * unit), y / (2.2 * unit)
   relief = folds.crumple(rng, u + 0.2 * v, v, cells=9)
-  wide = folds.crumple(rng, 0.5 * u, 0.32 * v, cells=7)
-  height = (0.006 + 0.008 * (1 - garment.weight)) * relief + 0.012 * wide
+  wide = folds.crumple(rng, 0.35 * u + 0.1 * v, 0.18 * v, cells=7)
+  height = (0.003 + 0.005 * (1 - garment.weight)) * relief + 0.012 * wide
   # Cloth that ends turns down.
   size = height.shape[::-1]
   cover = cv2.resize(drawn.cover, size, interpolation=cv2.INTER_AREA)

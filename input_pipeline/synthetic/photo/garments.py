@@ -33,6 +33,8 @@ def make_garment(seed: int, index: int, *, height: int) -> Garment:
 def _profile(*, tip, chest, garment, tight=0.0):
   """The flat torso's profile for another chest or other shoulders."""
   hole = 0.5 * (tip + chest) if garment['sleeves'] != 'none' else tip - 0.05
+  if garment['drop'] > -1:
+    hole = tip  # Nothing narrows above what covers the arms.
   ease, flare = garment['ease'], garment['flare']
   return np.array(
     [
@@ -163,15 +165,17 @@ def _off(garment, rng):
   sleeves = _sleeves(rng, str(rng.choice(['short', 'long'])))
   if rng.random() < 0.2:
     sleeves = {'sleeves': 'none', 'sleeve': 0.0}
+  ease = rng.uniform(0.0, 0.08)
   return _cut(
     garment,
+    tip=0.66 + ease,
     **sleeves,
     drop=drop,
     sleeve_shape=str(rng.choice(['straight', 'puff'])),
     neckline='round',
     neck_width=0.5,
     neck_depth=drop + rng.uniform(0.03, 0.1),
-    ease=rng.uniform(0.0, 0.08),
+    ease=ease,
   )
 
 
