@@ -111,9 +111,7 @@ def _truth_paths(out_dir, person, garment):
 def _write_item(task):
   """Worker: draws one person in one garment and writes its files."""
   out_dir, seed, height, style, person, garment = task
-  pair = render_pair(
-    seed, person, height, garment_index=garment, style=style
-  )
+  pair = render_pair(seed, person, height, garment_index=garment, style=style)
   if person == garment:
     rng = np.random.default_rng([seed, person, _STREAM])
     low, high = style_of(style).jpeg_quality
@@ -243,7 +241,9 @@ def write_dataset(
 
   total = num_pairs + num_test_pairs
   unpaired = test_garments(seed, num_pairs, num_test_pairs)
-  items = [(k, k, _pair_paths(out_dir, k, style=style)) for k in range(1, total + 1)]
+  items = [
+    (k, k, _pair_paths(out_dir, k, style=style)) for k in range(1, total + 1)
+  ]
   items += [(p, g, _truth_paths(out_dir, p, g)) for p, g in unpaired]
   tasks = [
     (out_dir, seed, height, style, person, garment)

@@ -82,9 +82,9 @@ class Style:
       self.draw_neck(canvas, person, **worn)
     self.draw_torso(canvas, person)
     self.draw_bottom(canvas, person)
-    self.dress_torso(canvas, person, **worn, fold_seed=fold_seed)
     if garment.collar == 'turtle':
       self.draw_neck(canvas, person, **worn)
+    self.dress_torso(canvas, person, **worn, fold_seed=fold_seed)
     self.draw_bag(canvas, person)
     self.draw_arms(canvas, person, **worn, fold_seed=fold_seed)
     self.draw_head(canvas, person)

@@ -17,12 +17,13 @@ def neck_outline(garment):
     half = [(garment.neck_width + 0.07, side + 0.10), (0.45, -0.12)]
     half += [(0.42, -0.34), (0.24, -0.50), (0.0, -0.54)]
   elif garment.collar == 'turtle':
-    half = [(garment.neck_width + 0.02, side + 0.03), (0.245, -0.14)]
-    half += [(0.235, -0.24), (0.23, -0.33), (0.0, -0.32)]
+    half = [(garment.neck_width + 0.14, side + 0.12)]
+    half += [(garment.neck_width + 0.09, side - 0.01), (0.28, -0.13)]
+    half += [(0.24, -0.2), (0.23, -0.33), (0.0, -0.32)]
   else:
     return None
   half = np.array(half)
-  lower = [(0.0, garment.neck_depth + 0.03)]
+  lower = [(0.0, garment.neck_depth + 0.1)]
   points = np.concatenate([half, (half * (-1, 1))[-2::-1], lower])
   if garment.collar == 'hood':
     points = drawing.spline(points[:-1], 6)
@@ -83,7 +84,9 @@ def _sew_front(garment, part, window, line):
   tone = garment.cloth.colours[0]
   # Buttons stand out a little from any cloth.
   tone = tone * np.float32(0.72) if tone.mean() > 0.35 else tone + 0.3
-  places = np.column_stack([np.zeros(count), top + 0.14 + 0.32 * np.arange(count)])
+  places = np.column_stack(
+    [np.zeros(count), top + 0.14 + 0.32 * np.arange(count)]
+  )
   places = garment.pixels(*places.T) - window[:2]
   for radius, shift, colour, share in (
     (0.034, 0.008, tone * 0.35, 0.5),
@@ -122,7 +125,9 @@ def _sew_collar(garment, part, window):
     part *= 1 - np.float32(0.30) * (drawing.blur(below, 0.02 * unit))[..., None]
     base = garment.trim * np.float32(1.02)
     part += cover[..., None] * (np.minimum(base, 0.98) - part)
-    rim = drawing.stroke(points, window, width=max(0.010 * unit, 0.6), closed=True)
+    rim = drawing.stroke(
+      points, window, width=max(0.010 * unit, 0.6), closed=True
+    )
     part *= 1 - np.float32(0.24) * rim[..., None]
     middle = points.mean(0)
     stitch = drawing.stroke(

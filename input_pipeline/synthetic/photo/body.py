@@ -67,9 +67,9 @@ def draw_torso(canvas, person):
   bone = (s - 0.085 + 0.17 * aside - 0.12 * t * t) / 0.028
   span = drawing.smoothstep(0.05, 0.12, aside)
   span = span * drawing.smoothstep(0.6, 0.35, aside)
-  height = 0.018 * span * (np.exp(-bone * bone) - 0.8 * np.exp(
-    -((bone + 1.6) ** 2)
-  ))
+  height = (
+    0.018 * span * (np.exp(-bone * bone) - 0.8 * np.exp(-((bone + 1.6) ** 2)))
+  )
   cord = (np.abs(across) - 0.035 + 0.24 * s) / 0.03
   height += 0.010 * np.exp(-cord * cord) * drawing.smoothstep(0.03, -0.1, s)
   height -= 0.03 * np.exp(-((t / 0.05) ** 2) - ((s - 0.03) / 0.05) ** 2)
@@ -109,7 +109,9 @@ def draw_arm(canvas, person, *, side, arm, seam, covered):
   normal, part = round_normal(field, radius)
   # Muscles, and the elbow with its redder skin.
   elbow = np.exp(-(((at - 1.0) / 0.06) ** 2))
-  height = 0.02 * np.exp(-((at - 0.5) / 0.25) ** 2 - ((part - 0.2) / 0.5) ** 2)
+  height = 0.02 * np.exp(
+    -(((at - 0.5) / 0.25) ** 2) - ((part - 0.2) / 0.5) ** 2
+  )
   height = height + 0.02 * np.exp(
     -(((at - 1.25) / 0.16) ** 2) - ((part + 0.3) / 0.5) ** 2
   )

@@ -62,7 +62,9 @@ def draw_bag(canvas, person):
 def _draw_body(canvas, person, rng, *, hip, colour):
   """The bag itself, with a flap or a zip."""
   wide, high = rng.uniform(0.24, 0.5), rng.uniform(0.35, 0.75)
-  box = np.array([[-1, 0], [1, 0], [1.04, 0.5], [0.98, 1], [-0.98, 1], [-1.04, 0.5]])
+  box = np.array(
+    [[-1, 0], [1, 0], [1.04, 0.5], [0.98, 1], [-0.98, 1], [-1.04, 0.5]]
+  )
   box = box * (wide, high) + hip - (0, 0.05)
   points = person.place(box[:, 0], box[:, 1])
   window = drawing.clip_window(

@@ -62,6 +62,7 @@ def _loose_rim(person, garment, worn, fold_seed):
   room = worn.wide * (1 - np.abs(worn.part)) - inset
   hem = drawing.noise_line(rng, worn.part[0], scale=3.0)
   end = worn.below - np.float32(0.012 + 0.1 * garment.flare) * (0.5 + 0.5 * hem)
+  end -= 0.06 * worn.part**8  # Corners hang rounded.
   return np.clip(np.minimum(room, end) * person.unit + 0.5, 0, 1)
 
 
@@ -144,7 +145,9 @@ def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
       person,
       side=side,
       arm=arm,
-      seam=seam if not bare else lambda s: np.where(s > garment.drop, seam(s), 0),
+      seam=seam
+      if not bare
+      else lambda s: np.where(s > garment.drop, seam(s), 0),
       covered=0.0 if bare else dressing.covered_arm(garment),
     )
     if garment.sleeve:

@@ -54,7 +54,9 @@ class Patch:
   def part(self, low, high):
     """The patch of a part of it, which shares its arrays."""
     first, last = (
-      np.clip(np.round((np.array(at) - self.low) * self.rate).astype(int), 0, None)
+      np.clip(
+        np.round((np.array(at) - self.low) * self.rate).astype(int), 0, None
+      )
       for at in (low, high)
     )
     box = np.s_[first[1] : last[1], first[0] : last[0]]

@@ -124,8 +124,8 @@ def draw_eye(patch, person, *, side):
   patch.relief -= 0.040 * patch.spot(x0 - side * 0.035, y0 - 0.02, 0.06, 0.04)
   patch.relief -= 0.024 * patch.spot(x0, y0, 0.11, 0.055)
   patch.relief += 0.022 * patch.spot(x0, y0, 0.062, 0.045)
-  patch.relief += 0.016 * patch.spot(x0 + side * 0.02, 0.445, 0.10, 0.03) * (
-    1 + look.male
+  patch.relief += (
+    0.016 * patch.spot(x0 + side * 0.02, 0.445, 0.10, 0.03) * (1 + look.male)
   )
   patch.relief += 0.024 * patch.spot(x0 + side * 0.05, 0.645, 0.085, 0.055)
   lid = [(-wide, 0.008), (-0.6 * wide, -0.62 * tall), (0, -tall)]
@@ -247,7 +247,9 @@ def draw_beard(patch, person):
   rng = person.rng(STREAM_SKIN, 33)
   turn = 0.05 * person.head_turn
   mouth = patch.spot(1.25 * turn, 0.80, 0.105, 0.034)
-  region = drawing.smoothstep(0.70, 0.84, patch.y + 0.35 * np.abs(patch.x - turn))
+  region = drawing.smoothstep(
+    0.70, 0.84, patch.y + 0.35 * np.abs(patch.x - turn)
+  )
   cheek = patch.spot(turn, 0.66, 0.185, 0.085)
   region = np.clip(region - 1.6 * cheek, 0, 1) * np.clip(1 - 1.6 * mouth, 0, 1)
   lip = patch.spot(1.3 * turn, 0.752, 0.085, 0.018)
@@ -266,7 +268,9 @@ def draw_beard(patch, person):
   inside = region[rows, columns] > rng.uniform(0.15, 0.9, count * 6)
   at = np.column_stack([columns[inside], rows[inside]])[:count].astype(float)
   aside = (at[:, 0] / patch.rate - 0.5 - turn) * 2.2
-  ahead = np.column_stack([aside + rng.normal(0, 0.25, len(at)), np.ones(len(at))])
+  ahead = np.column_stack(
+    [aside + rng.normal(0, 0.25, len(at)), np.ones(len(at))]
+  )
   tips = at + ahead * reach * patch.rate
   hairs = np.zeros(region.shape, np.uint8)
   drawing.hair_lines(hairs, np.stack([at, tips], 1), 255)

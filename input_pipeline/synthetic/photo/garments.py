@@ -8,7 +8,16 @@ from input_pipeline.synthetic import garments
 from input_pipeline.synthetic.garments import Garment
 from input_pipeline.synthetic.photo import prints
 
-_KINDS = ('tee', 'shirt', 'hoodie', 'turtle', 'blouse', 'strap', 'off', 'jacket')
+_KINDS = (
+  'tee',
+  'shirt',
+  'hoodie',
+  'turtle',
+  'blouse',
+  'strap',
+  'off',
+  'jacket',
+)
 _SHARES = (0.36, 0.15, 0.09, 0.08, 0.13, 0.08, 0.05, 0.06)
 _STREAM = 20
 
@@ -25,7 +34,9 @@ def make_garment(seed: int, index: int, *, height: int) -> Garment:
     **changes,
     cloth=cloth,
     trim=cloth.trim,
-    sheen=float(rng.choice([0.0, 0.015, 0.05, 0.16], p=(0.4, 0.35, 0.17, 0.08))),
+    sheen=float(
+      rng.choice([0.0, 0.015, 0.05, 0.16], p=(0.4, 0.35, 0.17, 0.08))
+    ),
   )
   return _fitted(garment, rng)
 
@@ -65,7 +76,9 @@ def _cut(garment, *, tip=None, tight=0.0, **changes):
 def _sleeves(rng, kind):
   """Changes that give sleeves of a kind."""
   length = garments.SLEEVE_LENGTHS[kind] * rng.uniform(0.88, 1.06)
-  cuff = rng.uniform(0.17, 0.24) if kind == 'short' else rng.uniform(0.105, 0.15)
+  cuff = (
+    rng.uniform(0.17, 0.24) if kind == 'short' else rng.uniform(0.105, 0.15)
+  )
   return {'sleeves': kind, 'sleeve': length, 'cuff': cuff}
 
 

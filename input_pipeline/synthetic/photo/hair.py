@@ -56,7 +56,9 @@ def _between(rng, first, last, *, count, spread=0.0, waves=0.0, ragged=0.0):
   return paths
 
 
-def _lay(canvas, person, rng, *, frame, shape, strands, shine, label=HAIR, dim=0.0):
+def _lay(
+  canvas, person, rng, *, frame, shape, strands, shine, label=HAIR, dim=0.0
+):
   """Lays a mass of hair and its strands.
 
   Args:
@@ -115,7 +117,9 @@ def _lay(canvas, person, rng, *, frame, shape, strands, shine, label=HAIR, dim=0
   light = canvas.light.direction
   band = np.exp(-(((y - shine[0] - 0.5 * x * x) / shine[1]) ** 2))
   band = band * np.clip(0.6 + x * light[0] * 1.2, 0, 1)
-  strong = np.clip(2.2 * (grey / max(float(person.hair.mean()), 0.05) - 0.6), 0, 2)
+  strong = np.clip(
+    2.2 * (grey / max(float(person.hair.mean()), 0.05) - 0.6), 0, 2
+  )
   glow = (0.26 * band * strong)[..., None]
   colour = colour + glow * (person.hair * 0.7 + np.float32(0.22))
   canvas.cast(window, alpha, height=0.05, depth=0.5)
@@ -186,7 +190,9 @@ def draw_cap(canvas, person):
   low = 0.55 if short or back else 0.62
   inner = _hairline(person, low=low, fringe=fringe)
   whole = np.concatenate([outer, (outer * (-1, 1))[::-1]])
-  rim = np.concatenate([drawing.spline(whole, 8), drawing.spline(inner[::-1], 8)])
+  rim = np.concatenate(
+    [drawing.spline(whole, 8), drawing.spline(inner[::-1], 8)]
+  )
   shine = (rng.uniform(0.06, 0.14), rng.uniform(0.05, 0.09))
   if style == 'curly':
     strands = _curls(rng, outer, inner, count=700)
@@ -207,7 +213,9 @@ def draw_cap(canvas, person):
         strands.append(_between(rng, first, last, count=110, spread=0.01))
       if fringe:
         first = _resampled([(p, -0.03), (0.4 * p, 0.18), (0.0, 0.43)])
-        last = _resampled([(p, -0.03), (side * 0.24, 0.15), (side * 0.29, 0.46)])
+        last = _resampled(
+          [(p, -0.03), (side * 0.24, 0.15), (side * 0.29, 0.46)]
+        )
         strands.append(
           _between(rng, first, last, count=110, spread=0.01, ragged=0.06)
         )
@@ -259,7 +267,9 @@ def _bristles(rng, outer, inner, *, count, size):
   places, mix, out = _inside(rng, outer, inner, count)
   out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6)
   lean = np.array([rng.uniform(0.3, 1.0) * rng.choice([-1, 1]), 0.0])
-  ahead = out + lean * (1 - np.abs(out[:, :1])) + rng.normal(0, 0.12, (count, 2))
+  ahead = (
+    out + lean * (1 - np.abs(out[:, :1])) + rng.normal(0, 0.12, (count, 2))
+  )
   reach = size * rng.uniform(0.6, 1.3, (count, 1)) * (1 - 0.55 * mix[:, None])
   along = np.linspace(0, 1, 6)[None, :, None]
   bend = np.stack([ahead[:, 1], -ahead[:, 0]], -1) * rng.normal(
@@ -411,7 +421,10 @@ def draw_front_hair(canvas, person):
     if waves:
       shape = None
       strands = np.concatenate(
-        [strands, _between(rng, first, last, count=90, spread=0.01, waves=waves)]
+        [
+          strands,
+          _between(rng, first, last, count=90, spread=0.01, waves=waves),
+        ]
       )
     _lay(
       canvas, person, rng, frame=frame, shape=shape, strands=strands,

@@ -82,7 +82,9 @@ def _look(rng) -> Look:
   heavy = float(np.clip(rng.normal(0, 0.75) + 0.006 * (age - 30), -1.2, 2.2))
   beard = ''
   if male and age > 19 and rng.random() < 0.5:
-    beard = str(rng.choice(['stubble', 'beard', 'moustache'], p=(0.5, 0.4, 0.1)))
+    beard = str(
+      rng.choice(['stubble', 'beard', 'moustache'], p=(0.5, 0.4, 0.1))
+    )
   receding = rng.uniform(0, 1) * male * float(age > 30) * (age / 70)
   return Look(male, age, heavy, beard, float(receding))
 
@@ -99,15 +101,25 @@ def _coloured(person, rng, look):
   count = 4 if dark else len(_HAIRS)
   at = rng.uniform(0, count - 1)
   low = int(at)
-  hair = _HAIRS[low] + (at - low) * (_HAIRS[min(low + 1, count - 1)] - _HAIRS[low])
+  hair = _HAIRS[low] + (at - low) * (
+    _HAIRS[min(low + 1, count - 1)] - _HAIRS[low]
+  )
   if look.age > 45:
     grey = np.clip((look.age - 45) / 28 + rng.normal(0, 0.25), 0, 1)
     hair = hair + grey * (np.array([0.62, 0.61, 0.60]) - hair)
-  style = str(rng.choice(['long', 'wavy', 'bob', 'tail', 'bun', 'short', 'curly'],
-              p=(0.22, 0.24, 0.16, 0.12, 0.09, 0.05, 0.12)))
+  style = str(
+    rng.choice(
+      ['long', 'wavy', 'bob', 'tail', 'bun', 'short', 'curly'],
+      p=(0.22, 0.24, 0.16, 0.12, 0.09, 0.05, 0.12),
+    )
+  )
   if look.male:
-    style = str(rng.choice(['short', 'crop', 'curly', 'bald', 'bob'],
-                p=(0.56, 0.22, 0.12, 0.07, 0.03)))
+    style = str(
+      rng.choice(
+        ['short', 'crop', 'curly', 'bald', 'bob'],
+        p=(0.56, 0.22, 0.12, 0.07, 0.03),
+      )
+    )
   elif look.age > 55:
     style = str(rng.choice(['short', 'bob', 'bun', 'curly', 'wavy']))
   lips = skin * (0.90, 0.60, 0.60) + np.array([0.03, 0.0, 0.01])
@@ -167,6 +179,8 @@ def _shaped(person, rng, look):
   kinds, rises = [], []
   for side, first in ((-1, R_SHOULDER), (1, L_SHOULDER)):
     kind, upper, lower = people.arm_pose(rng)
+    # Forearms that lie on the upper arm cannot be told from it.
+    lower = upper + float(np.clip(lower - upper, -122, 122))
     rise = 0.13 if upper > 100 else 0.0
     joints[first] = made.place(side * shoulder, 0.20 + side * tilt - rise)
     length = rng.uniform(0.96, 1.06) * (1 - 0.12 * child)

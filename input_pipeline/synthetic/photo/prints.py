@@ -71,7 +71,10 @@ def make_cloth(rng, cloth: patterns.Cloth, cut: str) -> patterns.Cloth:
   if cut == 'shirt' and rng.random() < 0.4:
     name = str(rng.choice(['stripes', 'checks']))
     cloth = dataclasses.replace(
-      cloth, kind=name, variant=int(rng.choice([1, 3])), period=rng.uniform(0.06, 0.22)
+      cloth,
+      kind=name,
+      variant=int(rng.choice([1, 3])),
+      period=rng.uniform(0.06, 0.22),
     )
     kind = 0
   colours = cloth.colours
@@ -130,7 +133,9 @@ def _flowers(rng, colours):
   for _ in range(int(rng.integers(14, 40))):
     place, size = rng.uniform(0, _SIZE, 2), rng.uniform(9, 26)
     turn = rng.uniform(0, 6.3)
-    tone = (colours[1], colours[2])[int(rng.integers(2))] * rng.uniform(0.85, 1.1)
+    tone = (colours[1], colours[2])[int(rng.integers(2))] * rng.uniform(
+      0.85, 1.1
+    )
     for at in _wrapped(place, 2 * size):
       for k in range(2):
         angle = turn + 2 + 2.5 * k
@@ -153,7 +158,9 @@ def _periodic(rng, cells):
   grid = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
   grid = np.pad(grid, 2, mode='wrap')
   scale = _SIZE // cells
-  big = cv2.resize(grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+  big = cv2.resize(
+    grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC
+  )
   size = cells * scale
   big = big[2 * scale : 2 * scale + size, 2 * scale : 2 * scale + size]
   return cv2.resize(big, (_SIZE, _SIZE))
@@ -211,9 +218,17 @@ def _put(art, text, y, tall, font, colour, thick):
 def _text(rng, colours):
   """One to three lines of lettering, a number, a bar."""
   art = _blank()
-  font = int(rng.choice([cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX,
-                         cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX,
-                         cv2.FONT_HERSHEY_SCRIPT_COMPLEX]))
+  font = int(
+    rng.choice(
+      [
+        cv2.FONT_HERSHEY_DUPLEX,
+        cv2.FONT_HERSHEY_TRIPLEX,
+        cv2.FONT_HERSHEY_SIMPLEX,
+        cv2.FONT_HERSHEY_COMPLEX,
+        cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
+      ]
+    )
+  )
   thick = rng.uniform(2, 7)
   kind = rng.random()
   if kind < 0.4:

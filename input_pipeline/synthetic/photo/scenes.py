@@ -119,9 +119,10 @@ def _wall(rng, size):
   elif kind < 0.45:  # Panels.
     count = rng.uniform(3, 12)
     groove = np.minimum(x * count % 1, 1 - x * count % 1) < 0.035
-    image *= np.where(groove, 0.8, 1.0)[..., None].astype(np.float32) + 0 * y[
-      ..., None
-    ]
+    image *= (
+      np.where(groove, 0.8, 1.0)[..., None].astype(np.float32)
+      + 0 * y[..., None]
+    )
     blur = rng.uniform(0.5, 1.5)
   else:
     clouds = sum(
@@ -243,8 +244,10 @@ def _garden(rng, size):
   bright = np.array([0.50, 0.62, 0.30]) * rng.uniform(0.7, 1.2)
   image = (dark + share * (bright - dark)).astype(np.float32)
   edge = int(h * rng.uniform(0.6, 1.0))
-  lawn = np.array([0.42, 0.52, 0.26]) if rng.random() < 0.6 else np.array(
-    [0.62, 0.58, 0.52]
+  lawn = (
+    np.array([0.42, 0.52, 0.26])
+    if rng.random() < 0.6
+    else np.array([0.62, 0.58, 0.52])
   )
   image[edge:] = 0.3 * image[edge:] + 0.7 * lawn
   for _ in range(int(rng.integers(5, 40))):

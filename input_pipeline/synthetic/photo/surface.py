@@ -135,7 +135,9 @@ class Surface(drawing.Canvas):
     if min(alpha.shape) < 4:
       return
     # Half the resolution is plenty for something so soft.
-    small = cv2.resize(alpha, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+      alpha, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
+    )
     reach = height * self.unit / 2
     move = self.light.away * reach
     soft = drawing.blur(small, (0.25 + self.light.wrap) * reach + 0.5)
@@ -245,7 +247,7 @@ def make_light(rng: np.random.Generator) -> Light:
   share = rng.uniform(0.2, 0.44)  # Of the light that comes from all around.
   warm = rng.normal(0, 0.04)
   tint = np.array([1 + warm, 1.0, 1 - warm], np.float32)
-  exposure = rng.uniform(0.92, 1.12)
+  exposure = rng.uniform(0.86, 1.06)
   # A surface that faces half way to the lamp is seen as its own colour.
   middle = np.sqrt((1 + direction[2]) / 2)
   key = exposure * (1 - share) / ((middle + wrap) / (1 + wrap))
