@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from input_pipeline.synthetic import drawing, figure
+from input_pipeline.synthetic import drawing, fields, figure
 from input_pipeline.synthetic.people import profile_at
 from viton_jax.labels import L_SHOULDER, R_SHOULDER
 
@@ -33,16 +33,16 @@ def arm_line(person, side):
   first = R_SHOULDER if side < 0 else L_SHOULDER
   joints = person.joints[first : first + 3]
   start = joints[0] + person.unit * np.array([-side * 0.16, -0.03])
-  centre, marks = drawing.limb_line(
+  centre, marks = fields.limb_line(
     np.concatenate([start[None], joints]), unit=person.unit, bend=0.16
   )
   return centre, marks[1:]
 
 
-def arm_field(person, side, *, shape, field_of=drawing.limb_field):
+def arm_field(person, side, *, shape, field_of=fields.limb_field):
   """The Field of an arm, its position 0..2 along it, and its bare radius.
 
-  `field_of` is `drawing.limb_field`, or the faster `drawing.coarse_field`.
+  `field_of` is `fields.limb_field`, or the faster `fields.coarse_field`.
   """
   centre, marks = arm_line(person, side)
   field = field_of(centre, 0.28 * person.unit, shape=shape)
@@ -210,7 +210,7 @@ def hand_parts(person, side, *, shape, size=1.0):
   )
   for points, radii, dim, melt in parts:
     centre = drawing.spline(points, 4)
-    field = drawing.limb_field(centre, max(radii) * size + 1, shape=shape)
+    field = fields.limb_field(centre, max(radii) * size + 1, shape=shape)
     if field is None:
       continue
     knots = np.linspace(0, field.length, len(radii))

@@ -5,7 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import drawing, patterns, trims
+from input_pipeline.synthetic import drawing, fields, patterns, trims
 
 FLAT_SHADOW = (0.55, 0.54, 0.58)
 
@@ -86,7 +86,7 @@ def draw_flat(garment):
     np.concatenate([line, garment.pixels(*above.T)]), window
   )
   # Beside the line itself, its exact distance draws a smoother rim.
-  rim = drawing.limb_field(line, 0.1 * unit, shape=(height, width))
+  rim = fields.limb_field(line, 0.1 * unit, shape=(height, width))
   assert rim is not None  # The neckline is within the photo.
   hole = _paste(hole, window, field=rim, values=np.clip(rim.across + 0.5, 0, 1))
   cover = body * (1 - hole)

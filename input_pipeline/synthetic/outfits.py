@@ -15,6 +15,7 @@ import numpy as np
 from input_pipeline.synthetic import (
   accessories,
   drawing,
+  fields,
   figure,
   garments,
   styles,
@@ -314,7 +315,7 @@ def _draw_shoes(canvas, person: Person, rng: np.random.Generator) -> None:
     at = person.joints[ankle]
     toe = at + unit * np.array([side * rng.uniform(0.0, 0.18), 0.34])
     line = np.stack([at + unit * np.array([0, high]), at, toe])
-    field = drawing.limb_field(line, 0.2 * unit, shape=canvas.shape)
+    field = fields.limb_field(line, 0.2 * unit, shape=canvas.shape)
     if field is None:
       continue
     part = field.along / max(field.length, 1)

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import arms, drawing, figure
+from input_pipeline.synthetic import arms, drawing, fields, figure
 from input_pipeline.synthetic.people import STREAM_SKIN, profile_at
 from input_pipeline.synthetic.photo import folds
 from input_pipeline.synthetic.photo.surface import slopes, unit_normal
@@ -166,8 +166,8 @@ def draw_bottom(canvas, person):
   for side, first in ((-1, R_HIP), (1, L_HIP)):
     line = joints[first : first + 3].copy()
     line[0, 1] -= 0.12 * unit
-    centre, marks = drawing.limb_line(line, unit=unit)
-    field = drawing.coarse_field(centre, 0.55 * unit, shape=canvas.shape)
+    centre, marks = fields.limb_line(line, unit=unit)
+    field = fields.coarse_field(centre, 0.55 * unit, shape=canvas.shape)
     if field is None:
       continue
     at = np.interp(field.along, marks, [0, 1, 2]).astype(np.float32)

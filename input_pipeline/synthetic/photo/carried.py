@@ -6,7 +6,7 @@ They are no part of it: their label is background, and no cloth shows there.
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import drawing
+from input_pipeline.synthetic import drawing, fields
 from input_pipeline.synthetic.people import STREAM_SKIN
 from input_pipeline.synthetic.photo.surface import slopes, unit_normal
 
@@ -43,7 +43,7 @@ def draw_bag(canvas, person):
   rows = np.array([start, 0.5 * (start + hip) + (bend, 0.0), hip])
   path = drawing.spline(person.place(rows[:, 0], rows[:, 1]), 10)
   width = rng.uniform(0.025, 0.06) * person.unit
-  field = drawing.coarse_field(path, width + 2, shape=canvas.shape)
+  field = fields.coarse_field(path, width + 2, shape=canvas.shape)
   if field is not None:
     alpha = np.clip(width - np.abs(field.across) + 0.5, 0, 1)
     canvas.cast(field.window, alpha, height=0.03, depth=0.5)

@@ -1,6 +1,6 @@
 """Puts a garment on a body: folds that follow the pose, and their shading.
 
-Where it lies and which cloth is where says `dressing`, as in every style; the
+Where it lies and which cloth is where says `wearing`, as in every style; the
 folds move the cloth a little along the body, and that is part of the known
 correspondence.
 """
@@ -8,7 +8,14 @@ correspondence.
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import arms, drawing, dressing, figure
+from input_pipeline.synthetic import (
+  arms,
+  drawing,
+  dressing,
+  fields,
+  figure,
+  wearing,
+)
 from input_pipeline.synthetic.people import STREAM_FOLDS
 from input_pipeline.synthetic.photo import body, folds
 from input_pipeline.synthetic.photo.surface import slopes, unit_normal
@@ -18,7 +25,7 @@ from viton_jax.labels import L_SHOULDER, R_SHOULDER
 def dress_torso(canvas, person, *, garment, flat, fold_seed):
   """Draws the torso of the worn garment; see `dressing.dress_torso`."""
   unit = person.unit
-  worn = dressing.worn_torso(person, garment, shape=canvas.shape)
+  worn = wearing.worn_torso(person, garment, shape=canvas.shape)
   relief = _torso_folds(person, garment, worn, fold_seed)
   tilt = slopes(relief * unit)
   # Cloth on a fold's flank is seen shortened, so it gives more of itself.
@@ -126,7 +133,7 @@ def _torso_folds(person, garment, worn, fold_seed):
 
 def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
   """Draws both arms, each with its sleeve; see `dressing.draw_arms`."""
-  seam = dressing.seam_of(person, garment)
+  seam = wearing.seam_of(person, garment)
   bare = garment.drop > -1
   for side in sides:
     first = R_SHOULDER if side < 0 else L_SHOULDER
@@ -136,7 +143,7 @@ def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
       person,
       side,
       shape=canvas.shape,
-      field_of=drawing.limb_field if sharp else drawing.coarse_field,
+      field_of=fields.limb_field if sharp else fields.coarse_field,
     )
     if arm is None:
       continue
@@ -148,7 +155,7 @@ def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
       seam=seam
       if not bare
       else lambda s: np.where(s > garment.drop, seam(s), 0),
-      covered=0.0 if bare else dressing.covered_arm(garment),
+      covered=0.0 if bare else wearing.covered_arm(garment),
     )
     if garment.sleeve:
       _dress_arm(
@@ -166,7 +173,7 @@ def _dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   """Draws one worn sleeve over its arm."""
   field, at, _ = arm
   unit = person.unit
-  worn = dressing.worn_sleeve(person, garment, side=side, arm=arm)
+  worn = wearing.worn_sleeve(person, garment, side=side, arm=arm)
   rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, 22 + side])
   relief = _sleeve_folds(
     rng, person, garment=garment, side=side, at=at, part=worn.part
