@@ -52,9 +52,10 @@ def _nearest_segments(rows, columns, *, shape, table):
   columns_of = np.ascontiguousarray(table.T)
 
   def distance(x, y, which):
-    sx, sy, ux, uy, size = columns_of[:, which]
+    sx, sy, ux, uy, size = (column.take(which) for column in columns_of)
     dx, dy = x - sx, y - sy
-    part = np.clip(dx * ux + dy * uy, 0, size)
+    part = dx * ux + dy * uy
+    np.minimum(np.maximum(part, 0, out=part), size, out=part)
     return (dx - part * ux) ** 2 + (dy - part * uy) ** 2
 
   count = len(table)

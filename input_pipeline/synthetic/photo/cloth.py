@@ -26,7 +26,7 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   """Draws the torso of the worn garment; see `dressing.dress_torso`."""
   unit = person.unit
   worn = wearing.worn_torso(person, garment, shape=canvas.shape)
-  relief = _torso_folds(person, garment, worn, fold_seed)
+  relief, hollow = _torso_folds(person, garment, worn, fold_seed)
   tilt = slopes(relief * unit)
   # Cloth on a fold's flank is seen shortened, so it gives more of itself.
   flat_xy = worn.flat_xy + tilt * np.float32(0.022 * garment.unit)
@@ -40,7 +40,7 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   normal = np.dstack([nx, ny]).astype(np.float32)
   shape = slopes(_body_form(person, garment, worn) * unit)
   normal = unit_normal(normal + shape + tilt)
-  openness = 1 - folds.hollow(relief, 0.05 * unit)
+  openness = 1 - hollow
   openness -= 0.35 * np.abs(worn.part) ** 5
   openness -= 0.25 * drawing.smoothstep(0.975, 1.0, worn.level)
   canvas.cast(worn.window, alpha, height=0.07, depth=0.6)
@@ -94,7 +94,7 @@ def _body_form(person, garment, worn):
 
 
 def _torso_folds(person, garment, worn, fold_seed):
-  """Folds of the torso: float32 (h, w), heads."""
+  """Folds of the torso: float32 (h, w), heads; and the light they lose."""
   rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, 20])
   # Folds are soft; half the resolution is plenty.
   part, s = worn.part[::2, ::2], worn.s[::2]
@@ -108,7 +108,9 @@ def _torso_folds(person, garment, worn, fold_seed):
     # Folds that hang are shallow.
     steep = abs(end[1] - start[1]) > 2 * abs(end[0] - start[0])
     deep = depth * wide * (3.5 if steep else 6.5) * rng.uniform(0.4, 1.4)
-    total += deep * folds.ridge(part, s, start=start, end=end, width=wide)
+    folds.add_ridge(
+      total, part, s, start=start, end=end, width=wide, depth=deep
+    )
   # Creases lie across the waist, run from the armpits, hang at the hem.
   waist = np.exp(-(((s - 1.5) / 0.35) ** 2))
   side = np.abs(part)
@@ -125,10 +127,12 @@ def _torso_folds(person, garment, worn, fold_seed):
   opening = drawing.smoothstep(1.2, max(garment.hem, 1.4), s)
   total += (0.022 + 0.4 * garment.flare) * wave * opening
   total *= np.float32(loose * soft)
-  full = cv2.resize(total, worn.part.shape[::-1])
+  size = worn.part.shape[::-1]
+  full = cv2.resize(total, size)
+  hollow = cv2.resize(folds.hollow(total, 0.025 * person.unit), size)
   # What gathers into a band: a hem that is turned up has a ridge.
   band = np.exp(-(((worn.level - 0.965) / 0.012) ** 2))
-  return (full - 0.006 * band).astype(np.float32)
+  return (full - 0.006 * band).astype(np.float32), hollow
 
 
 def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
@@ -175,7 +179,7 @@ def _dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   unit = person.unit
   worn = wearing.worn_sleeve(person, garment, side=side, arm=arm)
   rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, 22 + side])
-  relief = _sleeve_folds(
+  relief, hollow = _sleeve_folds(
     rng, person, garment=garment, side=side, at=at, part=worn.part
   )
   tilt = slopes(relief * unit)
@@ -188,7 +192,7 @@ def _dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   )
   # The armhole's seam pulls the cloth in.
   near = drawing.blur(worn.hidden.astype(np.float32), 0.03 * unit)
-  openness = 1 - folds.hollow(relief, 0.05 * unit) - 0.45 * near
+  openness = 1 - hollow - 0.45 * near
   openness -= 0.2 * drawing.smoothstep(0.96, 1.0, worn.share)
   openness -= 0.2 * np.abs(part) ** 6
   canvas.cast(worn.window, alpha, height=0.04, depth=0.5)
@@ -205,7 +209,7 @@ def _dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
 
 
 def _sleeve_folds(rng, person, *, garment, side, at, part):
-  """Creases of a sleeve, deepest inside a bent elbow: float32, heads."""
+  """Creases of a sleeve, deepest inside a bent elbow: see `_torso_folds`."""
   kind = person.arms[0 if side < 0 else 1]
   size, at, part = at.shape[::-1], at[::2, ::2], part[::2, ::2]
   bent = {'hang': 0.55, 'bent': 0.9}.get(kind, 1.5)
@@ -238,7 +242,9 @@ def _sleeve_folds(rng, person, *, garment, side, at, part):
   height *= np.float32(strength)
   # Cloth lies smooth over the shoulder.
   height = height * drawing.smoothstep(-0.1, 0.2, at)
-  return cv2.resize(height.astype(np.float32), size)
+  height = height.astype(np.float32)
+  hollow = folds.hollow(height, 0.025 * person.unit)
+  return cv2.resize(height, size), cv2.resize(hollow, size)
 
 
 def draw_neck(canvas, person, *, garment, flat):

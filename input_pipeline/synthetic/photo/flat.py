@@ -66,10 +66,13 @@ def _ground(rng, shape):
 
 def develop(garment, drawn: flat.FlatGarment) -> np.ndarray:
   """The photo as a camera sees it: uint8 (h, w, 3)."""
-  rng = garment.rng(22)
   white = (drawn.cover == 0) & (drawn.photo[..., 2] >= 1)
-  sharp = drawn.photo.shape[0] / 512
-  image = photograph(drawn.photo, rng, sharp=sharp)
   # Shops cut out: white paper stays pure white.
-  image[white] = 255
+  box = drawing.covered(~white)
+  image = np.full(drawn.photo.shape, 255, np.uint8)
+  part = photograph(
+    drawn.photo[box], garment.rng(22), sharp=drawn.photo.shape[0] / 512
+  )
+  part[white[box]] = 255
+  image[box] = part
   return image

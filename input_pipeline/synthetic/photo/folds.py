@@ -30,14 +30,21 @@ def crumple(rng, u, v, *, cells):
   return drawing.sample(tile, at, border=cv2.BORDER_REFLECT)
 
 
-def ridge(part, s, *, start, end, width):
-  """One fold from `start` to `end`, fading at both ends: (h, w), 0..1.
+def add_ridge(total, part, s, *, start, end, width, depth):
+  """Adds one fold from `start` to `end`, fading at both ends.
 
   Args:
+    total: float32 (h, w) relief, to which it is added.
     part, s: position on the torso, (h, w) and (h, 1).
     start, end: (part, s).
-    width: in heads; a fold opens along its way.
+    width, depth: in heads; a fold opens along its way.
   """
+  low, high = sorted((start[1], end[1]))
+  rows = np.flatnonzero((s[:, 0] > low - 4 * width) & (s[:, 0] < high + 4 * width))
+  if not rows.size:
+    return
+  rows = np.s_[rows[0] : rows[-1] + 1]
+  part, s = part[rows], s[rows]
   ahead = (float(end[0] - start[0]), float(end[1] - start[1]))
   length = math.hypot(*ahead)
   ahead = (ahead[0] / length, ahead[1] / length)
@@ -49,7 +56,7 @@ def ridge(part, s, *, start, end, width):
   fade = fade * drawing.smoothstep(1.05, 0.5, along)
   # Sharper above than below, as gravity pulls.
   off = off * (1 + 0.35 * np.tanh(off))
-  return np.exp(-off * off) * fade
+  total[rows] += np.float32(depth) * (np.exp(-off * off) * fade)
 
 
 def hollow(height, sigma):

@@ -20,6 +20,8 @@ from viton_jax.labels import (
 )
 
 _STREAM = 20
+# Shares of arms that hang, are bent, on hips, crossed, raised, wide, in front.
+_ARMS = (0.40, 0.24, 0.13, 0.07, 0.05, 0.05, 0.06)
 _HAIRS = (
   np.array(
     [
@@ -178,7 +180,7 @@ def _shaped(person, rng, look):
   joints = person.joints.copy()
   kinds, rises = [], []
   for side, first in ((-1, R_SHOULDER), (1, L_SHOULDER)):
-    kind, upper, lower = people.arm_pose(rng)
+    kind, upper, lower = people.arm_pose(rng, _ARMS)
     # Forearms that lie on the upper arm cannot be told from it.
     lower = upper + float(np.clip(lower - upper, -122, 122))
     rise = 0.13 if upper > 100 else 0.0
