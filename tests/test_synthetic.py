@@ -150,7 +150,7 @@ def _lit_from(light, normal):
   canvas = surface.Surface(8, 8, light=light, unit=4.0)
   full = np.ones((8, 8), np.float32)
   normal = np.broadcast_to(np.float32(normal), (8, 8, 2))
-  canvas.lay((0, 0, 8, 8), full, colour=np.float32(0.5), normal=normal, label=5)
+  canvas.lay((0, 0, 8, 8), full, colour=np.full(3, 0.5), normal=normal, label=5)
   return float(canvas.lit(np.zeros((8, 8, 3), np.float32))[4, 4].mean())
 
 

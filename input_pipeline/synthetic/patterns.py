@@ -201,8 +201,9 @@ def _tile(image, across, *, depth, art, size):
   count = art.shape[0]
   at = np.dstack([across / size, depth / size]) * count
   step = abs(float(at[0, 1, 0] - at[0, 0, 0]))
-  soft = np.tile(art, (3, 3, 1))
-  soft = drawing.blur(soft, 0.45 * step)[count : 2 * count, count : 2 * count]
+  edge = 12
+  soft = np.pad(art, ((edge, edge), (edge, edge), (0, 0)), mode='wrap')
+  soft = drawing.blur(soft, min(0.45 * step, 3.0))[edge:-edge, edge:-edge]
   at = at.astype(np.float32)
   found = drawing.sample(np.ascontiguousarray(soft), at, border=cv2.BORDER_WRAP)
   image += found[..., 3:] * (found[..., :3] - image)

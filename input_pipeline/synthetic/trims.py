@@ -67,7 +67,7 @@ def sew(garment, cloth, window):
     inner = 0.93 * (np.array(shape) - np.mean(shape, 0)) + np.mean(shape, 0)
     line(inner, 0.006, 0.14)
   if garment.collar == 'shirt':
-    _sew_collar(garment, part, window)
+    _sew_collar(garment, cloth)
 
 
 def _sew_front(garment, part, window, line):
@@ -103,7 +103,7 @@ def _sew_front(garment, part, window, line):
       part[box] += cover * (np.asarray(colour, np.float32) - part[box])
 
 
-def _sew_collar(garment, part, window):
+def _sew_collar(garment, cloth):
   """Two leaves of a shirt's collar beside the neckline."""
   unit = garment.unit
   wide, deep = garment.neck_width, garment.neck_depth
@@ -120,6 +120,10 @@ def _sew_collar(garment, part, window):
       ]
     ) * (flip, 1)
     points = garment.pixels(*leaf.T)
+    window = drawing.window_of(
+      points.min(0) - 6, points.max(0) + 6, shape=cloth.shape[:2]
+    )
+    part = cloth[window[1] : window[3], window[0] : window[2]]
     cover = drawing.polygon(points, window)
     below = drawing.polygon(points + (0, 0.03 * unit), window)
     part *= 1 - np.float32(0.30) * (drawing.blur(below, 0.02 * unit))[..., None]

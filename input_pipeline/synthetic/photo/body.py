@@ -143,7 +143,7 @@ def draw_arm(canvas, person, *, side, arm, seam, covered):
       normal=normal,
       label=label,
       gloss=_SKIN_GLOSS,
-      openness=1 - 2 * dim - 0.35 * np.abs(part) ** 3,
+      openness=1 - 2 * dim - 0.35 * np.abs(part) * part * part,
     )
 
 

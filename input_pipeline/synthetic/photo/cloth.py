@@ -41,7 +41,7 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
   shape = slopes(_body_form(person, garment, worn) * unit)
   normal = unit_normal(normal + shape + tilt)
   openness = 1 - hollow
-  openness -= 0.35 * np.abs(worn.part) ** 5
+  openness -= 0.35 * np.square(np.square(worn.part))
   openness -= 0.25 * drawing.smoothstep(0.975, 1.0, worn.level)
   canvas.cast(worn.window, alpha, height=0.07, depth=0.6)
   canvas.lay(
@@ -69,7 +69,7 @@ def _loose_rim(person, garment, worn, fold_seed):
   room = worn.wide * (1 - np.abs(worn.part)) - inset
   hem = drawing.noise_line(rng, worn.part[0], scale=3.0)
   end = worn.below - np.float32(0.012 + 0.1 * garment.flare) * (0.5 + 0.5 * hem)
-  end -= 0.06 * worn.part**8  # Corners hang rounded.
+  end -= 0.06 * np.square(np.square(np.square(worn.part)))  # Round corners.
   return np.clip(np.minimum(room, end) * person.unit + 0.5, 0, 1)
 
 
@@ -194,7 +194,7 @@ def _dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
   near = drawing.blur(worn.hidden.astype(np.float32), 0.03 * unit)
   openness = 1 - hollow - 0.45 * near
   openness -= 0.2 * drawing.smoothstep(0.96, 1.0, worn.share)
-  openness -= 0.2 * np.abs(part) ** 6
+  openness -= 0.2 * np.square(np.square(part))
   canvas.cast(worn.window, alpha, height=0.04, depth=0.5)
   canvas.lay(
     worn.window,

@@ -56,6 +56,12 @@ def _ground(rng, shape):
   kind = rng.random()
   if kind < 0.62:
     return None
+  half = (shape[0] // 2, shape[1] // 2)
+  ground = _small_ground(rng, half, kind)
+  return cv2.resize(ground, shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def _small_ground(rng, shape, kind):
   if kind < 0.86:
     return grounds.draw_ground(rng, shape, (205, 254), tint=4, vignette=0.08)
   if kind < 0.92:

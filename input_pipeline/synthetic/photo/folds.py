@@ -40,7 +40,9 @@ def add_ridge(total, part, s, *, start, end, width, depth):
     width, depth: in heads; a fold opens along its way.
   """
   low, high = sorted((start[1], end[1]))
-  rows = np.flatnonzero((s[:, 0] > low - 4 * width) & (s[:, 0] < high + 4 * width))
+  rows = np.flatnonzero(
+    (s[:, 0] > low - 4 * width) & (s[:, 0] < high + 4 * width)
+  )
   if not rows.size:
     return
   rows = np.s_[rows[0] : rows[-1] + 1]

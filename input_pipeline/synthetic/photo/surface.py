@@ -14,7 +14,7 @@ import numpy as np
 from input_pipeline.synthetic import drawing
 
 # Channels of `Surface.layers`.
-_COLOUR, _NORMAL, _OPEN, _GLOSS, _COVER = np.s_[:3], np.s_[3:5], 5, 6, 7
+_OPEN, _COVER = 5, 7
 _IS_SKIN = np.isin(np.arange(256), (10, 13, 14, 15, 16, 17)).astype(np.float32)
 
 
@@ -44,16 +44,17 @@ class Surface(drawing.Canvas):
   """A canvas of materials; `flat` and `parse` as of any canvas.
 
   Attributes:
-    layers: float32 (h, w, 8): colour, normal x and y, openness to the light,
-      gloss, all times coverage, and coverage.
+    layers: float32 (8, h, w): red, green, blue, normal x and y, openness to the
+      light, gloss, all times coverage, and coverage.
     light: the Light; shadows fall as it says.
     unit: pixels of a head.
   """
 
   def __init__(self, height: int, width: int, *, light: Light, unit: float):
     blank = drawing.blank(height, width)
-    self.layers = np.zeros((height, width, 8), np.float32)
-    super().__init__(self.layers[..., _COLOUR], blank.parse, blank.flat)
+    self.layers = np.zeros((8, height, width), np.float32)
+    colours = self.layers[:3].transpose(1, 2, 0)
+    super().__init__(colours, blank.parse, blank.flat)
     self.light, self.unit = light, unit
 
   def lay(
@@ -73,7 +74,7 @@ class Surface(drawing.Canvas):
     Args:
       window: (x0, y0, x1, y1), inside the canvas.
       alpha: float32 (h, w), coverage in 0..1.
-      colour: float32, broadcastable to (h, w, 3).
+      colour: float32 (3,) or (h, w, 3).
       normal: float32 (h, w, 2), x and y of the unit vector that it faces.
       label: LIP-20 label; None keeps the one below, with its garment.
       gloss: strength of highlights, (h, w) or a number.
@@ -92,16 +93,13 @@ class Surface(drawing.Canvas):
       window[0] + box[1].start : window[0] + box[1].stop,
     ]
     alpha = alpha[box].astype(np.float32, copy=False)
-    new = np.empty((*alpha.shape, 8), np.float32)
-    new[..., _COLOUR] = cut(colour)
-    new[..., _NORMAL] = cut(normal)
-    new[..., _OPEN] = cut(openness)
-    new[..., _GLOSS] = cut(gloss)
-    new[..., _COVER] = 1
-    layers = self.layers[part]
-    new -= layers
-    new *= alpha[..., None]
-    layers += new
+    colour, normal = cut(np.asarray(colour, np.float32)), cut(normal)
+    red, green, blue = (colour[..., k] for k in range(3))
+    nx, ny = normal[..., 0], normal[..., 1]
+    new = (red, green, blue, nx, ny, cut(openness), cut(gloss), 1)
+    for layer, value in zip(self.layers, new, strict=True):
+      below = layer[part]
+      below += alpha * (value - below)
     if label is None:
       return
     solid = alpha > 0.5
@@ -112,15 +110,15 @@ class Surface(drawing.Canvas):
     """Colours what is there, which keeps its form; see `Canvas.paint`."""
     super().paint(window, alpha, colour=colour, label=label, flat=flat)
     x0, y0, x1, y1 = window
-    cover = self.layers[y0:y1, x0:x1, _COVER]
+    cover = self.layers[_COVER, y0:y1, x0:x1]
     bare = cover < alpha
-    self.layers[y0:y1, x0:x1, _OPEN][bare] = alpha[bare]
+    self.layers[_OPEN, y0:y1, x0:x1][bare] = alpha[bare]
     cover[bare] = alpha[bare]
 
   def darken(self, window, amount):
     """Takes light away from a window: amount (h, w) in 0..1."""
     x0, y0, x1, y1 = window
-    self.layers[y0:y1, x0:x1, _OPEN] *= 1 - amount.astype(np.float32)
+    self.layers[_OPEN, y0:y1, x0:x1] *= 1 - amount.astype(np.float32)
 
   def cast(self, window, alpha, *, height, depth=0.5, where=None):
     """Shades what lies behind something that is drawn next.
@@ -153,7 +151,7 @@ class Surface(drawing.Canvas):
     return self.layers.copy(), self.parse.copy(), self.flat.copy()
 
   def restore(self, before, where):
-    self.layers[where] = before[0][where]
+    self.layers[:, where] = before[0][:, where]
     self.parse[where] = before[1][where]
     self.flat[where] = before[2][where]
 
@@ -167,11 +165,12 @@ class Surface(drawing.Canvas):
       float32 (h, w, 3), 0..1.
     """
     image = background.copy()
-    box = drawing.covered(self.layers[..., _COVER])
+    box = drawing.covered(self.layers[_COVER])
     if box is None:
       return image
-    layers = cv2.split(self.layers[box])
-    red, green, blue, nx, ny, openness, gloss, cover = layers
+    red, green, blue, nx, ny, openness, gloss, cover = (
+      layer[box] for layer in self.layers
+    )
     light, wrap = self.light, np.float32(self.light.wrap)
     lx, ly, lz = light.direction
     nz = np.sqrt(np.maximum(1 - nx * nx - ny * ny, np.float32(0.02)))
@@ -283,8 +282,8 @@ def photograph(
   grain = 0.6 * drawing.blur(grain, 0.7) + rng.standard_normal(
     (128, 128, 1), np.float32
   )
-  grain = np.tile(grain * np.float32(noise), (-(-h // 128), -(-w // 128), 1))
-  image = image * (np.float32(contrast) * gain)[..., None]
+  grain = grain * np.float32(noise) + np.float32(low)
+  grain = np.tile(grain, (-(-h // 128), -(-w // 128), 1))
+  image *= (np.float32(contrast) * gain)[..., None]
   image += grain[:h, :w]
-  image += np.float32(low)
   return drawing.to_uint8(image)
