@@ -20,7 +20,7 @@ def round_normal(field, radius, *, roundness=0.96):
   return bent[..., None] * field.normal, part
 
 
-def skin_colour(person, shape, *, stream, warm=0.0):
+def skin_colour(person, shape, *, stream, warm: float | np.ndarray = 0.0):
   """Skin with its uneven red: float32 (h, w, 3).
 
   Args:
@@ -139,7 +139,8 @@ def draw_arm(canvas, person, *, side, arm, seam, covered):
     canvas.lay(
       field.window,
       alpha,
-      colour=(person.skin * np.float32([1.0, 0.95, 0.95])) * warm[..., None],
+      colour=(person.skin * np.array([1.0, 0.95, 0.95], np.float32))
+      * warm[..., None],
       normal=normal,
       label=label,
       gloss=_SKIN_GLOSS,

@@ -33,7 +33,7 @@ class Patch:
     gloss, openness: as of a Surface.
   """
 
-  rate: float
+  rate: np.floating
   low: tuple
   x: np.ndarray
   y: np.ndarray

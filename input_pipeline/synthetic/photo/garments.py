@@ -1,5 +1,6 @@
 """Shirts, blouses, hoodies, polo necks and tops of many cuts."""
 
+from collections.abc import Callable
 import dataclasses
 
 import numpy as np
@@ -205,7 +206,7 @@ def _jacket(garment, rng):
   )
 
 
-_CUTS = dict(
+_CUTS: dict[str, Callable] = dict(
   zip(
     _KINDS,
     (_tee, _shirt, _hoodie, _turtle, _blouse, _strap, _off, _jacket),

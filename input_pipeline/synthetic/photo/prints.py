@@ -212,7 +212,7 @@ def _put(art, text, y, tall, font, colour, thick):
   layer = np.zeros(art.shape[:2], np.uint8)
   cv2.putText(layer, text, at, font, scale, 255, thick, cv2.LINE_AA)
   cover = layer.astype(np.float32)[..., None] / 255
-  art += cover * (np.float32(_full(colour)) - art)
+  art += cover * (np.array(_full(colour), np.float32) - art)
 
 
 def _text(rng, colours):
@@ -250,7 +250,9 @@ def _landscape(rng, colours):
   """Sun, hills and sea in a frame."""
   art = _blank(colours[1])
   y = np.linspace(0, 1, _SIZE, dtype=np.float32)[:, None, None]
-  warm = np.float32([0.95, 0.6, 0.35]) * np.float32(rng.uniform(0.7, 1.05))
+  warm = np.array([0.95, 0.6, 0.35], np.float32) * np.float32(
+    rng.uniform(0.7, 1.05)
+  )
   art[..., :3] = colours[1] + y * (warm - colours[1])
   at = (int(rng.uniform(60, 196)), int(rng.uniform(70, 140)))
   cv2.circle(art, at, int(rng.uniform(18, 46)), _full([0.98, 0.9, 0.6]), -1)

@@ -125,9 +125,12 @@ def _wall(rng, size):
     )
     blur = rng.uniform(0.5, 1.5)
   else:
-    clouds = sum(
-      0.6**k * drawing.noise(rng, size, cells=(3 * 2**k, 3 * 2**k))
-      for k in range(4)
+    clouds = np.sum(
+      [
+        0.6**k * drawing.noise(rng, size, cells=(3 * 2**k, 3 * 2**k))
+        for k in range(4)
+      ],
+      axis=0,
     )
     image *= 1 + np.float32(rng.uniform(0.0, 0.07)) * clouds[..., None]
     blur = 0.7
@@ -235,9 +238,12 @@ def _street(rng, size):
 def _garden(rng, size):
   """Leaves and light between them, a lawn or a path."""
   h, w = size
-  clouds = sum(
-    0.75**k * drawing.noise(rng, size, cells=(3 * 2**k, 2 * 2**k))
-    for k in range(5)
+  clouds = np.sum(
+    [
+      0.75**k * drawing.noise(rng, size, cells=(3 * 2**k, 2 * 2**k))
+      for k in range(5)
+    ],
+    axis=0,
   )
   share = np.clip(0.5 + 0.45 * clouds, 0, 1)[..., None]
   dark = np.array([0.10, 0.17, 0.08]) * rng.uniform(0.7, 1.5)
