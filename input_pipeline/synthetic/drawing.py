@@ -102,8 +102,10 @@ class Canvas:
     if label is None:
       return
     solid = alpha > 0.5
-    self.parse[y0:y1, x0:x1][solid] = label
-    self.flat[y0:y1, x0:x1][solid] = np.nan if flat is None else flat[solid]
+    part = np.s_[y0:y1, x0:x1]
+    np.copyto(self.parse[part], label, where=solid, casting='unsafe')
+    cloth = np.float32(np.nan) if flat is None else flat
+    np.copyto(self.flat[part], cloth, where=solid[..., None])
 
   def copy(self):
     """What `restore` brings back."""

@@ -10,6 +10,7 @@ smooth and have closed forms; nothing is fitted.
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from input_pipeline.synthetic import arms, drawing, figure
@@ -106,8 +107,11 @@ class WornTorso:
     ).astype(np.float32)
 
 
-def worn_torso(person, garment, *, shape):
-  """The WornTorso of a garment on a canvas of (height, width)."""
+def worn_torso(person, garment, *, shape, coarse=False):
+  """The WornTorso of a garment on a canvas of (height, width).
+
+  `coarse` finds the cloth at half the resolution: it is smooth.
+  """
   unit = person.unit
   profile = worn_profile(person, garment)
   reach = profile[profile[:, 0] < garment.hem + 0.9, 1].max() + 0.12
@@ -127,20 +131,33 @@ def worn_torso(person, garment, *, shape):
   hem = hem - 0.3 * person.tilt * inner
   level = (s - top) / (hem - top)
 
-  flat_part = unroll(inner, turn=person.turn)
+  whole = inner.shape[::-1]
+  some = (inner, level)
+  if coarse:
+    half = tuple((size + 1) // 2 for size in whole)
+    some = (cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in some)
+  flat_xy, open_neck = _cloth_at(garment, *some, turn=person.turn)
+  if coarse:
+    flat_xy = cv2.resize(flat_xy, whole)
+    open_neck = cv2.resize(open_neck.astype(np.uint8), whole) > 0
+
+  rim = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
+  rim = rim * np.clip((s - top) * unit + 0.5, 0, 1)
+  rim = rim * np.clip((hem - s) * unit + 0.5, 0, 1)
+  return WornTorso(
+    window, inner, s, level, s - top, hem - s, wide, rim, open_neck, flat_xy
+  )
+
+
+def _cloth_at(garment, part, level, *, turn):
+  """Pixels of the flat torso (h, w, 2), and where its neckline may be cut."""
+  flat_part = unroll(part, turn=turn)
   # The shares of the flat garment at this level of the worn one.
   flat_top = garment.top(flat_part)
   flat_s = flat_top + level * (garment.bottom(flat_part) - flat_top)
   flat_x = flat_part * garment.half_width(flat_s)
   flat_xy = garment.pixels(flat_x, flat_s).astype(np.float32)
-
-  rim = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
-  rim = rim * np.clip((s - top) * unit + 0.5, 0, 1)
-  rim = rim * np.clip((hem - s) * unit + 0.5, 0, 1)
-  open_neck = neck_window(garment, flat_part, flat_s)
-  return WornTorso(
-    window, inner, s, level, s - top, hem - s, wide, rim, open_neck, flat_xy
-  )
+  return flat_xy, neck_window(garment, flat_part, flat_s)
 
 
 @dataclasses.dataclass(frozen=True)

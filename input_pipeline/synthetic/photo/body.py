@@ -1,5 +1,7 @@
 """Draws bodies and what they wear below: skin, trousers, skirts, shoes."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -49,7 +51,7 @@ def draw_torso(canvas, person):
   top = figure.shoulder_line(person, part, neck=-0.14, tip=0.08)
   body = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
   body = body * np.clip((s - top) * unit + 0.5, 0, 1)
-  lean = np.tan(np.radians(person.head_tilt)) * np.clip(-s, 0, 1)
+  lean = math.tan(math.radians(person.head_tilt)) * np.clip(-s, 0, 1)
   across = t - lean
   strong = 0.03 * person.look.male
   thick = 0.205 + strong + 0.02 * person.limb
@@ -62,24 +64,18 @@ def draw_torso(canvas, person):
   nx = nx + 0.75 * np.clip(part, -1, 1) * below
   ny = -0.55 * drawing.smoothstep(0.16, 0.0, s - top) * below
   ny = ny + 0.12 * drawing.smoothstep(0.1, 0.5, s) * (s < 1)
-  # Collar bones, neck muscles, the pit between, breast or chest.
-  aside = np.abs(t)
-  bone = (s - 0.085 + 0.17 * aside - 0.12 * t * t) / 0.028
-  span = drawing.smoothstep(0.05, 0.12, aside)
-  span = span * drawing.smoothstep(0.6, 0.35, aside)
-  height = (
-    0.018 * span * (np.exp(-bone * bone) - 0.8 * np.exp(-((bone + 1.6) ** 2)))
+  # Breast or chest.
+  bust = 0.025
+  if not person.look.male and person.look.age >= 14:
+    bust = 0.125
+  height = np.exp(-(((s - 0.84) / 0.22) ** 2)) * sum(
+    np.exp(-(((t - side * 0.27) / 0.21) ** 2)) for side in (-1, 1)
   )
-  cord = (np.abs(across) - 0.035 + 0.24 * s) / 0.03
-  height += 0.010 * np.exp(-cord * cord) * drawing.smoothstep(0.03, -0.1, s)
-  height -= 0.03 * np.exp(-((t / 0.05) ** 2) - ((s - 0.03) / 0.05) ** 2)
-  bust = 0.0 if person.look.male or person.look.age < 14 else 0.10
-  for side in (-1, 1):
-    at = ((t - side * 0.27) / 0.21) ** 2 + ((s - 0.84) / 0.22) ** 2
-    height += (0.025 + bust) * np.exp(-at)
-  normal = np.dstack([nx, ny]).astype(np.float32)
-  normal = unit_normal(normal + slopes((height * unit).astype(np.float32)))
-  warm = 0.6 * np.exp(-((t / 0.2) ** 2) - ((s - 0.25) / 0.22) ** 2)
+  height *= np.float32(bust)
+  _add_bones(height, t=t, s=s, across=across)
+  normal = np.dstack([nx, ny]).astype(np.float32, copy=False)
+  normal = unit_normal(normal + slopes(height * np.float32(unit)))
+  warm = 0.6 * np.exp(-((t / 0.2) ** 2)) * np.exp(-(((s - 0.25) / 0.22) ** 2))
   canvas.lay(
     window,
     alpha,
@@ -92,6 +88,27 @@ def draw_torso(canvas, person):
   drawn = canvas.parse[y0:y1, x0:x1]
   low = (s > 0.05) | (np.abs(t) > 0.3)
   drawn[(drawn == figure.FACE) & low] = figure.TORSO_SKIN
+
+
+def _add_bones(height, *, t, s, across):
+  """Adds collar bones and neck muscles, and the pit between, to a relief.
+
+  Args:
+    height: float32 (h, w) in heads, changed in place.
+    t, s: of the torso's grid.
+    across: (h, w), heads beside the neck's axis.
+  """
+  count = int(np.searchsorted(s[:, 0], 0.55))
+  height, t, s, across = height[:count], t[:count], s[:count], across[:count]
+  aside = np.abs(t)
+  bone = (s - 0.085 + 0.17 * aside - 0.12 * t * t) / 0.028
+  span = drawing.smoothstep(0.05, 0.12, aside)
+  span = 0.018 * span * drawing.smoothstep(0.6, 0.35, aside)
+  height += span * (np.exp(-bone * bone) - 0.8 * np.exp(-((bone + 1.6) ** 2)))
+  cord = (np.abs(across) - 0.035 + 0.24 * s) / 0.03
+  height += 0.010 * np.exp(-cord * cord) * drawing.smoothstep(0.03, -0.1, s)
+  pit = np.exp(-((t / 0.05) ** 2)) * np.exp(-(((s - 0.03) / 0.05) ** 2))
+  height -= 0.03 * pit
 
 
 def draw_arm(canvas, person, *, side, arm, seam, covered):
@@ -121,7 +138,10 @@ def draw_arm(canvas, person, *, side, arm, seam, covered):
     field.window,
     alpha,
     colour=skin_colour(
-      person, alpha.shape, stream=2 + side, warm=0.9 * elbow + 0.5 * (at > 1.8)
+      person,
+      alpha.shape,
+      stream=2 + side,
+      warm=0.9 * elbow + np.float32(0.5) * (at > 1.8),
     ),
     normal=unit_normal(normal + relief),
     label=label,
@@ -175,7 +195,7 @@ def draw_bottom(canvas, person):
     radius = profile_at(figure.LEG_PROFILE, at) * person.limb + ease
     radius = radius + wide_leg * drawing.smoothstep(0.3, 2.0, at)
     # Thighs begin as wide as the hips.
-    aside = abs(joints[first, 0] - person.place(0, 2.42)[0]) / unit
+    aside = abs(float(joints[first, 0] - person.place(0, 2.42)[0])) / unit
     narrow = float(person.half_width(2.5)) - aside - 0.37 * person.limb
     radius = radius + max(narrow, 0) * drawing.smoothstep(0.9, 0.25, at)
     radius = (radius * unit).astype(np.float32)
@@ -240,11 +260,15 @@ def _weave(rng, shape, *, denim):
 
 def _leg_folds(rng, field, *, at, part, unit, ease):
   """Creases of a trouser leg, deepest at crotch, knee and ankle: heads."""
-  along = field.along / np.float32(unit)
+  # Folds are soft; half the resolution is plenty.
+  size = at.shape[::-1]
+  along = field.along[::2, ::2] / np.float32(unit)
+  at, part = at[::2, ::2], part[::2, ::2]
   height = folds.crumple(rng, part * 0.3, along * 0.42 + 0.12 * part, cells=7)
   place = 0.2 + 0.8 * np.exp(-(((at - 1) / 0.25) ** 2))
   place = place + 0.5 * np.exp(-((at / 0.3) ** 2))
-  return ((0.016 + 0.2 * ease) * height * place).astype(np.float32)
+  height *= np.float32(0.016 + 0.2 * ease) * place
+  return cv2.resize(height, size)
 
 
 def _draw_hips(canvas, person, *, window, ease, weave, rng):
@@ -264,9 +288,10 @@ def _draw_hips(canvas, person, *, window, ease, weave, rng):
   pocket = np.exp(-((pocket / 0.012) ** 2)) * (s - top > 0.19) * (s < 2.2)
   height = -0.014 * (band + 0.8 * fly + 0.8 * pocket)
   # Creases that run out from the crotch.
-  height = height + (0.012 + 0.1 * ease) * folds.crumple(
-    rng, 0.3 * part + 0 * s, 0.5 * s + 0.2 * np.abs(part), cells=7
-  ) * drawing.smoothstep(1.7, 2.4, s)
+  few, deep = part[::2, ::2], s[::2]
+  rough = folds.crumple(rng, 0.3 * few, 0.5 * deep + 0.2 * np.abs(few), cells=7)
+  rough *= (0.012 + 0.1 * ease) * drawing.smoothstep(1.7, 2.4, deep)
+  height = height + cv2.resize(rough, part.shape[::-1])
   height = height.astype(np.float32)
   normal = np.dstack([0.9 * part, np.full_like(part, 0.05)])
   normal = unit_normal(normal + slopes(height * unit))
@@ -286,7 +311,7 @@ def _draw_skirt(canvas, person, *, window, rng):
   """A pencil, flared or pleated skirt."""
   unit, end = person.unit, person.bottom_length
   t, s = figure.torso_grid(person, window)
-  flare = rng.choice([0.0, 0.10, 0.25, 0.38])
+  flare = float(rng.choice([0.0, 0.10, 0.25, 0.38]))
   pleated = flare > 0 and rng.random() < 0.35
   hips = np.minimum(s, 2.4)
   wide = person.half_width(hips) + 0.02 + flare * np.maximum(s - 2.15, 0)

@@ -5,6 +5,8 @@ folds move the cloth a little along the body, and that is part of the known
 correspondence.
 """
 
+import math
+
 import cv2
 import numpy as np
 
@@ -25,7 +27,7 @@ from viton_jax.labels import L_SHOULDER, R_SHOULDER
 def dress_torso(canvas, person, *, garment, flat, fold_seed):
   """Draws the torso of the worn garment; see `dressing.dress_torso`."""
   unit = person.unit
-  worn = wearing.worn_torso(person, garment, shape=canvas.shape)
+  worn = wearing.worn_torso(person, garment, shape=canvas.shape, coarse=True)
   relief, hollow = _torso_folds(person, garment, worn, fold_seed)
   tilt = slopes(relief * unit)
   # Cloth on a fold's flank is seen shortened, so it gives more of itself.
@@ -224,7 +226,7 @@ def _sleeve_folds(rng, person, *, garment, side, at, part):
     depths = np.repeat([0.034 * bent, 0.026, 0.02], [5, 4, 3])
   else:
     places, depths = rng.uniform(0.05, 0.55, 4), np.full(4, 0.024)
-  for place, depth in zip(places, depths, strict=True):
+  for place, depth in zip(places.tolist(), depths.tolist(), strict=True):
     # Rings that are open on one side, slanting.
     slope, middle = rng.uniform(-0.22, 0.22), rng.uniform(-0.7, 0.7)
     off = (at - place - slope * part + 0.06 * part * part) / rng.uniform(
@@ -258,7 +260,7 @@ def draw_neck(canvas, person, *, garment, flat):
   )
   t, s = figure.torso_grid(person, window)
   s = np.broadcast_to(s, t.shape)
-  lean = np.tan(np.radians(person.head_tilt)) * np.clip(-s, 0, 1)
+  lean = math.tan(math.radians(person.head_tilt)) * np.clip(-s, 0, 1)
   if garment.collar == 'hood':
     # It lies on shoulders and back; the shop's photo shows it raised.
     flat_xy = garment.pixels(t, np.where(s < 0, s / 0.62, s))

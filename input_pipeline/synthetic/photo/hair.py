@@ -104,10 +104,11 @@ def _lay(
   # Round as a whole: each row turns away at both ends.
   inside = alpha > 0.4
   some = inside.any(1)
-  first = np.where(some, inside.argmax(1), 0)
+  first = np.where(some, inside.argmax(1), 0).astype(np.float32)
   last = np.where(some, size[1] - 1 - inside[:, ::-1].argmax(1), size[1])
   columns = np.arange(size[1], dtype=np.float32)
-  part = (columns - first[:, None]) / np.maximum(last - first, 1)[:, None]
+  wide = np.maximum(last - first, 1).astype(np.float32)
+  part = (columns - first[:, None]) / wide[:, None]
   nx = 1.5 * np.clip(part, 0, 1) - 0.75
   ny = np.clip((y - 0.32) * 1.6, -0.8, 0.25)
   grey = colour.mean(axis=2)

@@ -103,8 +103,9 @@ class Surface(drawing.Canvas):
     if label is None:
       return
     solid = alpha > 0.5
-    self.parse[part][solid] = label
-    self.flat[part][solid] = np.nan if flat is None else flat[box][solid]
+    np.copyto(self.parse[part], label, where=solid, casting='unsafe')
+    cloth = np.float32(np.nan) if flat is None else flat[box]
+    np.copyto(self.flat[part], cloth, where=solid[..., None])
 
   def paint(self, window, alpha, *, colour, label, flat=None):
     """Colours what is there, which keeps its form; see `Canvas.paint`."""
