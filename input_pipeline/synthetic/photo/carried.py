@@ -43,7 +43,9 @@ def draw_bag(canvas, person):
   rows = np.array([start, 0.5 * (start + hip) + (bend, 0.0), hip])
   path = drawing.spline(person.place(rows[:, 0], rows[:, 1]), 10)
   width = rng.uniform(0.025, 0.06) * person.unit
-  field = fields.coarse_field(path, width + 2, shape=canvas.shape)
+  field = fields.coarse_field(
+    path, width + 0.12 * person.unit, shape=canvas.shape
+  )
   if field is not None:
     alpha = np.clip(width - np.abs(field.across) + 0.5, 0, 1)
     canvas.cast(field.window, alpha, height=0.03, depth=0.5)
@@ -68,7 +70,9 @@ def _draw_body(canvas, person, rng, *, hip, colour):
   box = box * (wide, high) + hip - (0, 0.05)
   points = person.place(box[:, 0], box[:, 1])
   window = drawing.clip_window(
-    points.min(0) - 9, points.max(0) + 9, shape=canvas.shape
+    points.min(0) - 0.35 * person.unit,
+    points.max(0) + 0.35 * person.unit,
+    shape=canvas.shape,
   )
   if window is None:
     return

@@ -111,16 +111,14 @@ def _lay(
   part = (columns - first[:, None]) / wide[:, None]
   nx = 1.5 * np.clip(part, 0, 1) - 0.75
   ny = np.clip((y - 0.32) * 1.6, -0.8, 0.25)
-  grey = colour.mean(axis=2)
+  grey = np.ascontiguousarray(colour[..., 1])
   rough = slopes(drawing.blur(grey, 0.6) * np.float32(1.5))
   normal = np.dstack([nx, ny]).astype(np.float32) + rough
   # Light runs along strands: it shows as a band across them.
   light = canvas.light.direction
   band = np.exp(-(((y - shine[0] - 0.5 * x * x) / shine[1]) ** 2))
   band = band * np.clip(0.6 + x * light[0] * 1.2, 0, 1)
-  strong = np.clip(
-    2.2 * (grey / max(float(person.hair.mean()), 0.05) - 0.6), 0, 2
-  )
+  strong = np.clip(2.2 * (grey / max(float(person.hair[1]), 0.05) - 0.6), 0, 2)
   glow = (0.26 * band * strong)[..., None]
   colour = colour + glow * (person.hair * 0.7 + np.float32(0.22))
   canvas.cast(window, alpha, height=0.05, depth=0.5)

@@ -301,7 +301,7 @@ def _photo(rng, colours):
     ]
   )
   mean = value.mean(axis=2, keepdims=True)
-  value = mean + (value - mean) * rng.uniform(0, 0.8)
+  value = mean + (value - mean) * rng.uniform(0, 0.4)
   art = _blank()
   art[..., :3] = np.clip(0.5 + 0.7 * value, 0.04, 0.96)
   at = rng.uniform(80, 176, 2)
