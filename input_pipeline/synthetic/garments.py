@@ -33,7 +33,7 @@ class Garment:
     profile: (n, 2) rows (s, half width) of the flat torso.
     hem: depth of the hem at the side seams; `hem_curve` more in the middle.
     collar: 'none', 'shirt', 'turtle' or 'hood'.
-    front: 'closed', 'buttons' or 'zip'.
+    front: 'closed', 'buttons', 'zip', or 'open' over a plain top.
     sleeve_shape: 'straight', 'puff' or 'bell'.
     drop: depth of the upper edge where shoulders are bare, -1 for none.
     pocket: whether there is one on the chest, or before the belly.

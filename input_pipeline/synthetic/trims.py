@@ -52,7 +52,9 @@ def sew(garment, cloth, window):
   def fill(points):
     return drawing.polygon(garment.pixels(*np.array(points).T), window)
 
-  if garment.front != 'closed':
+  if garment.front == 'open':
+    _sew_open_front(garment, part, window)
+  elif garment.front != 'closed':
     _sew_front(garment, part, window, line)
   if garment.pocket:
     if garment.collar == 'hood':
@@ -68,6 +70,38 @@ def sew(garment, cloth, window):
     line(inner, 0.006, 0.14)
   if garment.collar == 'shirt':
     _sew_collar(garment, cloth)
+
+
+def _sew_open_front(garment, part, window):
+  """An open front with a plain top between its edges, which cast a shade."""
+  unit, rng = garment.unit, garment.rng(4)
+  inner = np.float32(rng.choice([0.93, 0.85, 0.5, 0.16, 0.1]))
+  inner = np.clip(inner + rng.normal(0, 0.03, 3), 0.03, 0.96)
+  low, high = rng.uniform(0.05, 0.38), rng.uniform(0.10, 0.24)
+  top, end = float(garment.top(0.3)), garment.hem + garment.hem_curve + 0.1
+  edge = np.array(
+    [(garment.neck_width, top - 0.1), (high, 0.75), (low, 1.7), (low, end)]
+  )
+  shape = np.concatenate([edge, edge[::-1] * (-1, 1)])
+  points = garment.pixels(*shape.T)
+  gap = drawing.polygon(points, window)
+  box = drawing.covered(gap)
+  if box is None:
+    return
+  part = part[box]
+  soft = drawing.blur(gap, 0.07 * unit)[box]
+  cover = gap[box]
+  tone = inner.astype(np.float32) * (0.35 + 0.65 * soft)[..., None]
+  part += cover[..., None] * (tone - part)
+  for rim in (points[:4], points[4:]):
+    line = drawing.stroke(rim, window, width=max(0.012 * unit, 0.6))[box]
+    part *= 1 - np.float32(0.35) * line[..., None]
+    stitch = drawing.stroke(
+      rim + (0.035 * unit * np.sign(rim[0, 0] - points[:, 0].mean()), 0),
+      window,
+      width=0.7,
+    )[box]
+    part *= 1 - np.float32(0.15) * stitch[..., None]
 
 
 def _sew_front(garment, part, window, line):

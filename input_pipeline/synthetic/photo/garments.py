@@ -19,7 +19,7 @@ _KINDS = (
   'off',
   'jacket',
 )
-_SHARES = (0.36, 0.15, 0.09, 0.08, 0.13, 0.08, 0.05, 0.06)
+_SHARES = (0.34, 0.14, 0.09, 0.08, 0.12, 0.08, 0.05, 0.10)
 _STREAM = 20
 
 
@@ -194,15 +194,20 @@ def _off(garment, rng):
 
 
 def _jacket(garment, rng):
+  front = str(rng.choice(['buttons', 'zip', 'open'], p=(0.25, 0.25, 0.5)))
+  # An open one shows the round neckline of what is worn below.
+  neck = {'neckline': 'v', 'neck_depth': rng.uniform(0.2, 0.75)}
+  if front == 'open':
+    neck = {'neckline': 'round', 'neck_depth': rng.uniform(0.14, 0.3)}
   return _cut(
     garment,
     **_sleeves(rng, 'long'),
-    front=str(rng.choice(['buttons', 'zip'])),
-    neckline='v',
-    neck_depth=rng.uniform(0.2, 0.75),
+    **neck,
+    front=front,
     ease=rng.uniform(0.08, 0.16),
+    hem=rng.uniform(2.1, 3.1),
     weight=rng.uniform(0.6, 1.0),
-    pocket=bool(rng.random() < 0.4),
+    pocket=bool(rng.random() < 0.4) and front != 'open',
   )
 
 
