@@ -11,7 +11,7 @@ import pytest
 import scipy.io
 
 from input_pipeline.layouts import open_layout
-from input_pipeline.synthetic import dataset, people, render_pair
+from input_pipeline.synthetic import dataset, outfits, people, render_pair
 from input_pipeline.synthetic.photo import surface
 from input_pipeline.synthetic.styles import STYLES
 from viton_jax.errors import InputError
@@ -182,6 +182,20 @@ def test_folds_move_the_cloth_but_stay_known():
     assert score > np.corrcoef(worn.mean(1), flat.mean(1))[0, 1] + 0.05
     found += 1
   assert found >= 2
+
+
+def test_outfits_are_drawn_in_the_style_asked_for():
+  plain, photo = (
+    outfits.render_outfit(SEED, 3, style=style) for style in STYLES
+  )
+  for drawn in (plain, photo):
+    assert {FACE, HAIR, UPPER} <= set(np.unique(drawn.labels))
+  # Behind people of the plain style lies paper without noise.
+  rough = [
+    np.abs(np.diff(drawn.rgb[:12].astype(int), axis=1)).mean()
+    for drawn in (plain, photo)
+  ]
+  assert rough[1] > 4 * rough[0]
 
 
 def test_an_unknown_style_is_refused():

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pathlib
 import pickle
+from typing import Any
 
 import cv2
 import numpy as np
@@ -210,7 +211,7 @@ def write_dataset(
   """
   make_person = style_of(style).make_person
   out_dir = pathlib.Path(out_dir)
-  settings = dict(
+  settings: dict[str, Any] = dict(
     version=VERSION,
     num_pairs=num_pairs,
     num_test_pairs=num_test_pairs,
