@@ -38,7 +38,7 @@ def draw_bag(canvas, person):
   colour = _LEATHERS[int(rng.integers(len(_LEATHERS)))] * rng.uniform(0.85, 1.1)
   colour = colour.clip(0.04, 0.95).astype(np.float32)
   hip = np.array([side * rng.uniform(0.55, 0.85), rng.uniform(1.9, 2.6)])
-  start = np.array([(-side if crossed else side) * 0.40, 0.0])
+  start = np.array([(-side if crossed else side) * 0.38, 0.04])
   bend = (0.12 if crossed else 0.0) * side
   rows = np.array([start, 0.5 * (start + hip) + (bend, 0.0), hip])
   path = drawing.spline(person.place(rows[:, 0], rows[:, 1]), 10)

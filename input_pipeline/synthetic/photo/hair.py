@@ -75,8 +75,10 @@ def _lay(
   if shape is not None:
     points = np.concatenate([points, shape])
   pixels = frame.at(points)
+  # With room for the shadow that it throws.
+  room = 2 + 0.1 * frame.unit
   window = drawing.clip_window(
-    pixels.min(0) - 2, pixels.max(0) + 2, shape=canvas.shape
+    pixels.min(0) - room, pixels.max(0) + room, shape=canvas.shape
   )
   if window is None:
     return None

@@ -39,6 +39,12 @@ _HAIRS = (
   )
   / 255
 )
+_IRISES = (
+  np.array(
+    [[62, 42, 30], [84, 58, 38], [80, 92, 70], [84, 104, 124]], np.float32
+  )
+  / 255
+)
 _BOTTOMS = (
   np.array(
     [
@@ -124,6 +130,7 @@ def _coloured(person, rng, look):
     )
   elif look.age > 55:
     style = str(rng.choice(['short', 'bob', 'bun', 'curly', 'wavy']))
+  iris = _IRISES[0 if dark else int(rng.integers(len(_IRISES)))]
   lips = skin * (0.90, 0.60, 0.60) + np.array([0.03, 0.0, 0.01])
   if not look.male and look.age > 15 and rng.random() < 0.35:
     lips = np.array([0.66, 0.22, 0.26]) * rng.uniform(0.7, 1.15, 3)
@@ -136,6 +143,7 @@ def _coloured(person, rng, look):
     skin=np.clip(skin, 0.05, 0.97).astype(np.float32),
     hair=np.clip(hair, 0.05, 0.95).astype(np.float32),
     hair_style=style,
+    iris=iris.astype(np.float32),
     lips=np.clip(lips, 0.08, 0.9).astype(np.float32),
     smile=float(rng.uniform(0.0, 1.0)),
     face=tuple(rng.uniform(-1, 1, 8).tolist()),

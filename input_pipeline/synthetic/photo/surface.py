@@ -37,7 +37,8 @@ class Light:
   @property
   def away(self) -> np.ndarray:
     """(2,) where shadows fall, in heads for what stands out by one head."""
-    return -self.direction[:2] / max(float(self.direction[2]), 0.45)
+    away = -self.direction[:2] / max(float(self.direction[2]), 0.45)
+    return away / max(1.0, float(np.hypot(*away)))
 
 
 class Surface(drawing.Canvas):
