@@ -5,9 +5,10 @@ set -euo pipefail
 usage() {
   cat <<'EOF'
 usage: launch/demo.sh [--dry_run] [--gpu] [--dir DIR] [--test_pairs M]
+                     [--style STYLE]
        launch/demo.sh [--dry_run] [--gpu] [--dir DIR] --photos PERSON GARMENT
        launch/demo.sh [--dry_run] [--gpu] [--dir DIR] [--pairs N]
-                      [--test_pairs M] --train
+                      [--test_pairs M] [--style STYLE] --train
 
 Makes .venv if there is none, installs viton_jax, draws M people and garments
 that no network has seen, and dresses them with the networks that come along;
@@ -26,19 +27,20 @@ it takes a minute on 2 CPU cores (docs/benchmarks.md).
   --dir DIR         where everything goes             (default: demo)
   --pairs N         pairs to train on                 (default: 1200)
   --test_pairs M    pairs to try on     (default: 24; with --train 96)
+  --style STYLE     of the drawings, plain or photo  (default: plain)
   --dry_run         only show the commands
 
 EOF
 }
 
-dir=demo pairs=1200 test_pairs='' gpu='' train='' photos=()
+dir=demo pairs=1200 test_pairs='' style=plain gpu='' train='' photos=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;
     --dry_run) DRY_RUN=1; shift ;;
     --gpu) gpu=1; shift ;;
     --train) train=1; shift ;;
-    --dir | --pairs | --test_pairs)
+    --dir | --pairs | --test_pairs | --style)
       if [ $# -lt 2 ]; then
         echo "error: $1 needs a value; see --help" >&2
         exit 2
@@ -99,14 +101,15 @@ if [ -z "$train" ]; then
   results=$dir/dressed
   step 'draw people and garments' python -m input_pipeline.synthetic \
     --out_dir "$dir/drawn" --num_pairs 0 --num_test_pairs "${test_pairs:-24}" \
-    --height 512 --seed 1
+    --height 512 --seed 1 --style "$style"
   step 'try on' python -m viton_jax.infer \
     --layout viton --data_dir "$dir/drawn" --out_dir "$results"
 else
   results=$dir/results
   step 'draw people and garments' python -m input_pipeline.synthetic \
     --out_dir "$dir/raw" --num_pairs "$pairs" \
-    --num_test_pairs "${test_pairs:-96}" --height 512 --seed 0
+    --num_test_pairs "${test_pairs:-96}" --height 512 --seed 0 \
+    --style "$style"
   step 'prepare records' python -m input_pipeline.prepare \
     --layout viton --data_dir "$dir/raw" --out_dir "$dir/records"
   step 'train the encoder-decoder' python -m viton_jax.train \

@@ -1,5 +1,6 @@
 """Drawn pairs: their files, and what is claimed to be known about them."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 import scipy.io
 
-from input_pipeline.synthetic import dataset, garments, people, render_pair
+from input_pipeline.layouts import open_layout
+from input_pipeline.synthetic import dataset, outfits, people, render_pair
+from input_pipeline.synthetic.photo import surface
+from input_pipeline.synthetic.styles import STYLES
 from viton_jax.errors import InputError
 from viton_jax.labels import (
   L_ELBOW,
@@ -29,6 +33,33 @@ from viton_jax.labels import (
 SEED, HEIGHT, WIDTH = 11, 192, 144
 TRAIN, TEST = 3, 3
 UPPER, HAIR, FACE, LEFT_ARM, RIGHT_ARM, TORSO = 5, 2, 13, 14, 15, 10
+# Person, garment, and 12 x 9 means of the worn and of the flat picture.
+_PLAIN = (
+  (
+    1,
+    1,
+    'cce1e9e6acd3e8e7e59ce5e9c9b5aae9e7e6a5b9e2afad99e9e8e6e7c19b8aa484d6'
+    'e8e7e8e9e498978ca0e8e7e8e9eaa698758de4e7e8e9eaaf9f818bd3e6e7e8e9ab98'
+    '82b4e7e5e6e7e89f938893e6e5e5e6e792878588e5e4e4e5e6a27489a0e4e2e2e3e4'
+    'ae908eb1e2e1',
+    'fffffffffffffffffffffffffffffeffffffffffd78e8e8bd2fffffffd9b93959698'
+    'fbffffdf9793939499d7ffffb6c0959694c0aefffaa2da959594d3a6f5dbc3c59595'
+    '95bdccd5dcedb4969594adf2d8ffffa88f8e8da1fffffffffaf0f1f0f9ffffffffff'
+    'ffffffffffff',
+  ),
+  (
+    2,
+    5,
+    'e7e8e9e9d1e0e8e7e6e8e9eadc748ae9e8e6e8e9eab5a790eae8e7e9eaeb8ca072ea'
+    'e9e7e9eac455ae52abe9e7e8ea91505a4869e9e7e8e9bc5b6e7a9fe8e7e7e9d57d60'
+    '4cd1e3e6e7e8d0545540c1e7e5e5e7ca302d23cae6e4e4e5cb322e4ed5e4e3e3e4d3'
+    '4a473fd1e3e1',
+    'fffffffffffffffffffffffffffffffffffffffffeeafbeafeffffffe6805a735b7d'
+    'e3ffe3675a5c5c5c5a65ddc27b765d5c5c7080bafffe8f5a5a5a87feffffff935958'
+    '588affffffff7159585869ffffffffd3bbbcbcd0ffffffffffffffffffffffffffff'
+    'ffffffffffff',
+  ),
+)
 
 
 def _files(folder):
@@ -60,11 +91,116 @@ def test_files_do_not_depend_on_workers(data_dir, tmp_path):
   assert _files(tmp_path) == _files(data_dir)
 
 
-def test_another_seed_draws_something_else():
-  a = render_pair(SEED, 1, 128)
-  b = render_pair(SEED + 1, 1, 128)
+@pytest.mark.parametrize('style', STYLES)
+def test_another_seed_draws_something_else(style):
+  a = render_pair(SEED, 1, 128, style=style)
+  b = render_pair(SEED + 1, 1, 128, style=style)
   assert np.mean(a.person != b.person) > 0.2
   assert np.mean(a.garment != b.garment) > 0.1
+
+
+def test_the_plain_style_draws_what_it_always_drew():
+  # Networks that come along were trained on it. Means of 8 x 8 pixels and
+  # channels, within what rounding differs between processors.
+  for person, garment, worn, flat in _PLAIN:
+    pair = render_pair(SEED, person, 96, garment_index=garment)
+    for image, kept in ((pair.person, worn), (pair.garment, flat)):
+      means = image.reshape(12, 8, 9, 8, 3).mean((1, 3, 4)).ravel()
+      kept = np.frombuffer(bytes.fromhex(kept), np.uint8)
+      np.testing.assert_allclose(means, kept, atol=1)
+
+
+@pytest.fixture(scope='module')
+def photo_dir(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('photo')
+  dataset.write_dataset(
+    folder, 1, num_test_pairs=2, seed=SEED, height=HEIGHT, style='photo'
+  )
+  return folder
+
+
+def test_photos_bring_masks_of_their_garments(photo_dir):
+  for index in (1, 2, 3):
+    mask = _read(
+      photo_dir / 'garment_mask' / f'{index:06d}_1.png', cv2.IMREAD_UNCHANGED
+    )
+    pair = render_pair(SEED, index, HEIGHT, style='photo')
+    np.testing.assert_array_equal(mask, 255 * pair.garment_mask)
+    photo = _read(photo_dir / 'women_top' / f'{index:06d}_0.jpg').astype(int)
+    assert 0 < np.abs(photo - pair.person).mean() < 4  # What JPEG loses.
+  marker = json.loads((photo_dir / 'synthetic.json').read_text())
+  assert marker['style'] == 'photo'
+  with pytest.raises(InputError, match='new folder'):
+    dataset.write_dataset(
+      photo_dir, 1, num_test_pairs=2, seed=SEED, height=HEIGHT
+    )
+
+
+def test_photos_are_read_back_as_samples(photo_dir):
+  samples = list(open_layout('viton', photo_dir, 'viton_test_pairs.txt'))
+  assert len(samples) == 2
+  for sample in samples:
+    index = int(sample.garment_id[:6])
+    pair = render_pair(SEED, index, HEIGHT, style='photo')
+    np.testing.assert_array_equal(sample.garment_mask, pair.garment_mask)
+
+
+def _lit_from(light, normal):
+  """The shade of a white surface that faces `normal` (x, y)."""
+  canvas = surface.Surface(8, 8, light=light, unit=4.0)
+  full = np.ones((8, 8), np.float32)
+  normal = np.broadcast_to(np.float32(normal), (8, 8, 2))
+  canvas.lay((0, 0, 8, 8), full, colour=np.full(3, 0.5), normal=normal, label=5)
+  return float(canvas.lit(np.zeros((8, 8, 3), np.float32))[4, 4].mean())
+
+
+def test_what_faces_the_lamp_is_brighter():
+  sides = set()
+  for k in range(12):
+    light = surface.make_light(np.random.default_rng(k))
+    side = np.sign(light.direction[0])
+    sides.add(side)
+    assert _lit_from(light, (0.6 * side, 0)) > _lit_from(
+      light, (-0.6 * side, 0)
+    )
+    assert _lit_from(light, (0, -0.6)) > _lit_from(light, (0, 0.6))
+  assert sides == {-1, 1}
+
+
+def test_folds_move_the_cloth_but_stay_known():
+  # A print's edges lie where the correspondence says, to a pixel.
+  found = 0
+  for index in range(1, 40):
+    garment = STYLES['photo'].make_garment(SEED, index, height=512)
+    if garment.cloth.kind != 'print' or garment.front != 'closed':
+      continue
+    pair = render_pair(SEED, index, 512, style='photo')
+    worn, flat = _sampled(pair)
+    score = np.corrcoef(worn.mean(1), flat.mean(1))[0, 1]
+    moved = {**vars(pair), 'flat_coordinates': pair.flat_coordinates + 12}
+    worn, flat = _sampled(pair.__class__(**moved))
+    assert score > np.corrcoef(worn.mean(1), flat.mean(1))[0, 1] + 0.05
+    found += 1
+  assert found >= 2
+
+
+def test_outfits_are_drawn_in_the_style_asked_for():
+  plain, photo = (
+    outfits.render_outfit(SEED, 3, style=style) for style in STYLES
+  )
+  for drawn in (plain, photo):
+    assert {FACE, HAIR, UPPER} <= set(np.unique(drawn.labels))
+  # Behind people of the plain style lies paper without noise.
+  rough = [
+    np.abs(np.diff(drawn.rgb[:12].astype(int), axis=1)).mean()
+    for drawn in (plain, photo)
+  ]
+  assert rough[1] > 4 * rough[0]
+
+
+def test_an_unknown_style_is_refused():
+  with pytest.raises(InputError, match='choose one of plain, photo'):
+    render_pair(SEED, 1, 64, style='oil')
 
 
 def test_layout(data_dir):
@@ -179,16 +315,18 @@ def test_truth_of_the_own_garment_is_the_photo(data_dir):
   np.testing.assert_array_equal(labels, worn.parse)
 
 
-def test_another_garment_leaves_face_and_backdrop_alone():
-  own = render_pair(SEED, 4, HEIGHT)
-  other = render_pair(SEED, 4, HEIGHT, garment_index=5)
+@pytest.mark.parametrize('style', STYLES)
+def test_another_garment_leaves_face_and_backdrop_alone(style):
+  own = render_pair(SEED, 4, HEIGHT, style=style)
+  other = render_pair(SEED, 4, HEIGHT, garment_index=5, style=style)
   np.testing.assert_array_equal(
-    other.garment, render_pair(SEED, 5, HEIGHT).garment
+    other.garment, render_pair(SEED, 5, HEIGHT, style=style).garment
   )
   backdrop = (own.parse == 0) & (other.parse == 0)
   backdrop = cv2.erode(backdrop.astype(np.uint8), np.ones((5, 5))) > 0
   head = np.isin(own.parse, (HAIR, FACE)) & np.isin(other.parse, (HAIR, FACE))
-  nose = people.make_person(SEED, 4, height=HEIGHT).joints[NOSE]
+  make_person = STYLES[style].make_person
+  nose = make_person(SEED, 4, height=HEIGHT).joints[NOSE]
   head[int(nose[1]) + 5 :] = False
   same = own.person == other.person
   assert backdrop.sum() > 1000 and same[backdrop].all()
@@ -208,9 +346,10 @@ def test_shop_photo_is_white_but_for_the_garment(index):
   assert not pair.garment_mask[:, [0, -1]].any()
 
 
+@pytest.mark.parametrize('style', STYLES)
 @pytest.mark.parametrize('index', range(1, 9))
-def test_correspondence_lies_on_the_garment(index):
-  pair = render_pair(SEED, index, HEIGHT)
+def test_correspondence_lies_on_the_garment(index, style):
+  pair = render_pair(SEED, index, HEIGHT, style=style)
   known = np.isfinite(pair.flat_coordinates).all(-1)
   np.testing.assert_array_equal(known, pair.parse == UPPER)
   x, y = pair.flat_coordinates[known].T
@@ -227,10 +366,10 @@ def test_correspondence_lies_on_the_garment(index):
   assert np.median(ahead) > 0
 
 
-def _pairs_of_kind(kind, count):
+def _pairs_of_kind(kind, count, *, style):
   found = []
   for index in range(1, 200):
-    garment = garments.make_garment(SEED, index, height=HEIGHT)
+    garment = STYLES[style].make_garment(SEED, index, height=HEIGHT)
     if garment.cloth.kind == kind and not garment.cloth.trimmed:
       found.append(index)
     if len(found) == count:
@@ -248,7 +387,7 @@ def _sampled(pair):
 
 
 def test_solid_cloth_keeps_its_hue():
-  for index in _pairs_of_kind('solid', 2):
+  for index in _pairs_of_kind('solid', 2, style='plain'):
     worn, flat = _sampled(render_pair(SEED, index, HEIGHT))
     # Shading changes the level, hardly the ratio of the channels.
     worn /= worn.sum(1, keepdims=True)
@@ -256,13 +395,14 @@ def test_solid_cloth_keeps_its_hue():
     assert np.abs(worn - flat).mean() < 0.02
 
 
-def test_stripes_follow_the_correspondence():
-  for index in _pairs_of_kind('stripes', 2):
-    pair = render_pair(SEED, index, 512)
+@pytest.mark.parametrize('style', STYLES)
+def test_stripes_follow_the_correspondence(style):
+  for index in _pairs_of_kind('stripes', 2, style=style):
+    pair = render_pair(SEED, index, 512, style=style)
     worn, flat = _sampled(pair)
     score = np.corrcoef(worn.mean(1), flat.mean(1))[0, 1]
     # Thrown off by half a stripe, the same cloth no longer agrees.
-    period = garments.make_garment(SEED, index, height=512)
+    period = STYLES[style].make_garment(SEED, index, height=512)
     shift = 0.5 * period.cloth.period * period.unit
     moved = pair.flat_coordinates + np.float32(
       (shift, 0) if period.cloth.variant == 3 else (0, shift)
@@ -274,7 +414,8 @@ def test_stripes_follow_the_correspondence():
     assert np.corrcoef(worn_too.mean(1), off.mean(1))[0, 1] < score - 0.3
 
 
-def test_joints_lie_in_their_limbs():
+@pytest.mark.parametrize('style', STYLES)
+def test_joints_lie_in_their_limbs(style):
   # Either the limb itself or what is drawn over it.
   allowed = {
     NOSE: {FACE, 4},
@@ -290,9 +431,14 @@ def test_joints_lie_in_their_limbs():
     R_HIP: {UPPER, 9, 12, RIGHT_ARM, LEFT_ARM},
     L_HIP: {UPPER, 9, 12, RIGHT_ARM, LEFT_ARM},
   }
+  if style == 'photo':  # Hands reach everywhere, and bags hang at hips.
+    for joint in allowed.keys() - {NOSE, R_EYE, L_EYE}:
+      allowed[joint] |= {LEFT_ARM, RIGHT_ARM}
+    allowed[R_HIP] |= {0}
+    allowed[L_HIP] |= {0}
   seen = set()
   for index in range(1, 25):
-    pair = render_pair(SEED, index, 96)
+    pair = render_pair(SEED, index, 96, style=style)
     for joint, labels in allowed.items():
       x, y, score = pair.keypoints[joint]
       if score > 0:
@@ -317,9 +463,10 @@ def test_rerun_draws_only_what_is_missing(data_dir):
   assert _files(data_dir) == before
 
 
-def test_odd_heights_are_drawn():
+@pytest.mark.parametrize('style', STYLES)
+def test_odd_heights_are_drawn(style):
   for height in (64, 101):
-    pair = render_pair(SEED, 2, height)
+    pair = render_pair(SEED, 2, height, style=style)
     assert pair.person.shape == (height, round(height * 0.75), 3)
     assert (pair.parse == UPPER).any()
 

@@ -9,6 +9,7 @@ in W/body_parser.safetensors after every 100 steps.
 import argparse
 import pathlib
 
+from input_pipeline.synthetic.styles import STYLES
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.runtime import environment
@@ -46,6 +47,12 @@ def parse_arguments() -> argparse.Namespace:
     help='the highest of the schedule',
   )
   add(
+    '--style',
+    choices=tuple(STYLES),
+    default=ParserSettings.style,
+    help='of drawing (default: %(default)s); every sample has other colours',
+  )
+  add(
     '--workers',
     type=int,
     default=max(1, environment.cores() // 2),
@@ -75,6 +82,7 @@ def main() -> None:
     small_steps=arguments.small_steps,
     batch=arguments.batch,
     learning_rate=arguments.learning_rate,
+    style=arguments.style,
   )
   path = body_parser.train(
     arguments.workdir, settings, workers=arguments.workers

@@ -4,6 +4,7 @@ import argparse
 import time
 
 from input_pipeline.synthetic.dataset import write_dataset
+from input_pipeline.synthetic.styles import STYLES
 from viton_jax.errors import InputError, run
 
 DESCRIPTION = """\
@@ -65,6 +66,14 @@ def _parser():
     'width is 3/4 of it',
   )
   add(
+    '--style',
+    choices=tuple(STYLES),
+    default='plain',
+    help='plain (default): clean drawings on light paper, tops alone; photo: '
+    'light from any side, folds, rooms and streets behind, many cuts of '
+    'garment, people of every age and size',
+  )
+  add(
     '--workers',
     type=int,
     default=None,
@@ -82,6 +91,7 @@ def main():
     num_test_pairs=args.num_test_pairs,
     seed=args.seed,
     height=args.height,
+    style=args.style,
     workers=args.workers,
     progress=True,
   )

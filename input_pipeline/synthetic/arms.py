@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from input_pipeline.synthetic import drawing, figure
+from input_pipeline.synthetic import drawing, fields, figure
 from input_pipeline.synthetic.people import profile_at
 from viton_jax.labels import L_SHOULDER, R_SHOULDER
 
@@ -33,16 +33,19 @@ def arm_line(person, side):
   first = R_SHOULDER if side < 0 else L_SHOULDER
   joints = person.joints[first : first + 3]
   start = joints[0] + person.unit * np.array([-side * 0.16, -0.03])
-  centre, marks = drawing.limb_line(
+  centre, marks = fields.limb_line(
     np.concatenate([start[None], joints]), unit=person.unit, bend=0.16
   )
   return centre, marks[1:]
 
 
-def arm_field(person, side, *, shape):
-  """The Field of an arm, its position 0..2 along it, and its bare radius."""
+def arm_field(person, side, *, shape, field_of=fields.limb_field):
+  """The Field of an arm, its position 0..2 along it, and its bare radius.
+
+  `field_of` is `fields.limb_field`, or the faster `fields.coarse_field`.
+  """
   centre, marks = arm_line(person, side)
-  field = drawing.limb_field(centre, 0.28 * person.unit, shape=shape)
+  field = field_of(centre, 0.28 * person.unit, shape=shape)
   if field is None:
     return None
   at = np.interp(
@@ -120,6 +123,33 @@ def cast_shadow(canvas, person, *, window, alpha):
 
 def _draw_hand(canvas, person, *, side, label):
   """A relaxed hand: palm, four fingers and a thumb."""
+  for field, radius, dim, melt in hand_parts(person, side, shape=canvas.shape):
+    alpha = field.coverage(radius)
+    if melt:
+      alpha = alpha * drawing.smoothstep(0, melt, field.along)
+    canvas.paint_lit(
+      field.window,
+      alpha,
+      base=person.skin,
+      lit=field.lit(radius, roundness=0.8) - dim,
+      label=label,
+      shadow=figure.SKIN_SHADOW,
+    )
+
+
+def hand_parts(person, side, *, shape, size=1.0):
+  """Thumb, fingers and palm of a hand, from back to front.
+
+  Args:
+    person: whose hand.
+    side: -1 right, +1 left.
+    shape: (height, width) of the canvas.
+    size: of the hand, against the plain style's.
+
+  Yields:
+    Field, radius (h, w) in pixels, what it loses of the light, and the pixels
+    along it within which it grows out of what lies below.
+  """
   unit = person.unit
   first = R_SHOULDER if side < 0 else L_SHOULDER
   elbow, wrist = person.joints[first + 1 : first + 3]
@@ -140,56 +170,49 @@ def _draw_hand(canvas, person, *, side, label):
   )
   # Towards the thumb: forwards, that is to the body's middle when hanging.
   thumb = np.array([ahead[1], -ahead[0]]) * -side
-  size = unit * (0.92 + 0.06 * person.limb)
+  size = size * unit * (0.92 + 0.06 * person.limb)
 
   def at(forward, aside):
     return wrist + size * (forward * ahead + aside * thumb)
 
-  def part(points, radii, *, dim=0.0, melt=0.0):
-    centre = drawing.spline(points, 4)
-    field = drawing.limb_field(
-      centre, max(radii) * size + 1, shape=canvas.shape
+  parts = [
+    (
+      [at(0.08, 0.05), at(0.20, 0.105), at(0.31, 0.11), at(0.40, 0.085)],
+      [0.045, 0.042, 0.034, 0.026],
+      0.05,
+      0.10,
     )
-    if field is None:
-      return
-    knots = np.linspace(0, field.length, len(radii))
-    radius = np.interp(field.along, knots, radii).astype(np.float32) * size
-    lit = field.lit(radius, roundness=0.8) - dim
-    alpha = field.coverage(radius)
-    if melt:
-      alpha = alpha * drawing.smoothstep(0, melt * size, field.along)
-    canvas.paint_lit(
-      field.window,
-      alpha,
-      base=person.skin,
-      lit=lit,
-      label=label,
-      shadow=figure.SKIN_SHADOW,
-    )
-
-  part(
-    [at(0.08, 0.05), at(0.20, 0.105), at(0.31, 0.11), at(0.40, 0.085)],
-    [0.045, 0.042, 0.034, 0.026],
-    dim=0.05,
-    melt=0.10,
-  )
+  ]
   for k, (aside, length) in enumerate(
     ((-0.060, 0.24), (-0.024, 0.29), (0.012, 0.30), (0.047, 0.27))
   ):
     spread = aside * 1.15
-    part(
-      [
-        at(0.22, aside * 0.9),
-        at(0.34, aside),
-        at(0.34 + 0.55 * length, spread),
-        at(0.30 + length, spread * 0.95),
-      ],
-      [0.036, 0.031, 0.028, 0.020],
-      dim=0.03 * (k % 2),
-      melt=0.12,
+    parts.append(
+      (
+        [
+          at(0.22, aside * 0.9),
+          at(0.34, aside),
+          at(0.34 + 0.55 * length, spread),
+          at(0.30 + length, spread * 0.95),
+        ],
+        [0.036, 0.031, 0.028, 0.020],
+        0.03 * (k % 2),
+        0.12,
+      )
     )
-  part(
-    [at(-0.13, 0.0), at(0.08, 0.0), at(0.24, -0.002), at(0.32, -0.004)],
-    [0.070, 0.074, 0.092, 0.078],
-    melt=0.12,
+  parts.append(
+    (
+      [at(-0.13, 0.0), at(0.08, 0.0), at(0.24, -0.002), at(0.32, -0.004)],
+      [0.070, 0.074, 0.092, 0.078],
+      0.0,
+      0.12,
+    )
   )
+  for points, radii, dim, melt in parts:
+    centre = drawing.spline(points, 4)
+    field = fields.limb_field(centre, max(radii) * size + 1, shape=shape)
+    if field is None:
+      continue
+    knots = np.linspace(0, field.length, len(radii))
+    radius = np.interp(field.along, knots, radii).astype(np.float32) * size
+    yield field, radius, dim, melt * size

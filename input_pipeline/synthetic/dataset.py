@@ -11,21 +11,23 @@ import multiprocessing
 import os
 import pathlib
 import pickle
+from typing import Any
 
 import cv2
 import numpy as np
 
 from input_pipeline.layouts import viton_files
 from input_pipeline.synthetic.pairs import render_pair
-from input_pipeline.synthetic.people import make_person, visible_keypoints
+from input_pipeline.synthetic.people import visible_keypoints
+from input_pipeline.synthetic.styles import style_of
 from viton_jax.errors import InputError, shown
 from viton_jax.io import structured
 from viton_jax.runtime import environment
 from viton_jax.runtime import progress as progress_lib
 
 MARKER = 'synthetic.json'
+_STREAM = 60  # Of random numbers that decide on files.
 VERSION = 2  # Of the drawings; grows when the same seed gives other images.
-JPEG_QUALITY = 95
 
 
 def person_stem(index):
@@ -61,10 +63,10 @@ def write_atomically(path, data):
   os.replace(temporary, path)
 
 
-def _jpeg(image):
+def _jpeg(image, quality):
   flags = [
     cv2.IMWRITE_JPEG_QUALITY,
-    JPEG_QUALITY,
+    quality,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
   ]
@@ -87,13 +89,16 @@ def _start_worker():
   cv2.setNumThreads(1)
 
 
-def _pair_paths(out_dir, index):
-  return (
+def _pair_paths(out_dir, index, *, style):
+  paths = (
     out_dir / 'women_top' / f'{person_stem(index)}.jpg',
     out_dir / 'women_top' / f'{garment_stem(index)}.jpg',
     out_dir / 'pose' / f'{person_stem(index)}.mat',
     out_dir / 'segment' / f'{person_stem(index)}.mat',
   )
+  if style == 'plain':
+    return paths  # A mask is made of what is not white.
+  return *paths, out_dir / 'garment_mask' / f'{garment_stem(index)}.png'
 
 
 def _truth_paths(out_dir, person, garment):
@@ -106,16 +111,21 @@ def _truth_paths(out_dir, person, garment):
 
 def _write_item(task):
   """Worker: draws one person in one garment and writes its files."""
-  out_dir, seed, height, person, garment = task
-  pair = render_pair(seed, person, height, garment_index=garment)
+  out_dir, seed, height, style, person, garment = task
+  pair = render_pair(seed, person, height, garment_index=garment, style=style)
   if person == garment:
+    rng = np.random.default_rng([seed, person, _STREAM])
+    low, high = style_of(style).jpeg_quality
+    qualities = rng.integers(low, high, 2, endpoint=True).tolist()
     contents = (
-      _jpeg(pair.person),
-      _jpeg(pair.garment),
+      _jpeg(pair.person, qualities[0]),
+      _jpeg(pair.garment, qualities[1]),
       viton_files.pose_file(pair.keypoints),
       viton_files.segment_file(pair.parse),
+      _png(pair.garment_mask.astype(np.uint8) * 255),
     )
-    paths = _pair_paths(out_dir, person)
+    paths = _pair_paths(out_dir, person, style=style)
+    contents = contents[: len(paths)]
   else:
     contents = _png(pair.person), _png(pair.parse)
     paths = _truth_paths(out_dir, person, garment)
@@ -175,6 +185,7 @@ def write_dataset(
   num_test_pairs=0,
   seed=0,
   height=512,
+  style='plain',
   workers=None,
   progress=False,
 ):
@@ -187,6 +198,7 @@ def write_dataset(
     seed: non-negative int. The files depend on the arguments up to height,
       bit for bit, and not on `workers`.
     height: the images' height in pixels, at least 64; the width is 3/4 of it.
+    style: 'plain' or 'photo', see `styles`.
     workers: processes; by default one for each CPU core.
     progress: whether to report progress on standard error: a bar on a
       terminal, else lines.
@@ -197,21 +209,27 @@ def write_dataset(
   Raises:
     InputError: a value is out of range, or the folder holds something else.
   """
+  make_person = style_of(style).make_person
   out_dir = pathlib.Path(out_dir)
-  settings = dict(
+  settings: dict[str, Any] = dict(
     version=VERSION,
     num_pairs=num_pairs,
     num_test_pairs=num_test_pairs,
     seed=seed,
     height=height,
   )
+  if style != 'plain':
+    settings['style'] = style
   _check(out_dir, settings=settings)
   if workers is None:
     workers = environment.cores()
   if workers < 1:
     raise InputError(f'--workers is {workers}; give at least 1.')
+  folders = ['women_top', 'pose', 'segment', 'truth']
+  if style != 'plain':
+    folders.append('garment_mask')
   try:
-    for name in ('women_top', 'pose', 'segment', 'truth'):
+    for name in folders:
       (out_dir / name).mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise InputError(
@@ -224,10 +242,12 @@ def write_dataset(
 
   total = num_pairs + num_test_pairs
   unpaired = test_garments(seed, num_pairs, num_test_pairs)
-  items = [(k, k, _pair_paths(out_dir, k)) for k in range(1, total + 1)]
+  items = [
+    (k, k, _pair_paths(out_dir, k, style=style)) for k in range(1, total + 1)
+  ]
   items += [(p, g, _truth_paths(out_dir, p, g)) for p, g in unpaired]
   tasks = [
-    (out_dir, seed, height, person, garment)
+    (out_dir, seed, height, style, person, garment)
     for person, garment, paths in items
     if not all(path.exists() for path in paths)
   ]

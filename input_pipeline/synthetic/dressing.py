@@ -1,11 +1,6 @@
-"""Puts a garment on a body: the known correspondence, folds and shading.
+"""Puts a garment on a body, with folds and shading.
 
-Torso: a pixel has a depth s and a position t beside the spine; t over the worn
-half width gives `part`, and s between the worn shoulder line and hem gives
-`level`. The flat garment has the same `part` and `level`, with the turn of the
-body and the roundness of the chest in between. Sleeves: position along and
-across the arm against position along and across the flat sleeve. Both maps are
-smooth and have closed forms; nothing is fitted.
+Where it lies and which cloth is where says `wearing`.
 """
 
 import math
@@ -13,62 +8,11 @@ import math
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import arms, drawing, figure
-from input_pipeline.synthetic.people import STREAM_FOLDS, smooth_profile
+from input_pipeline.synthetic import arms, drawing, wearing
+from input_pipeline.synthetic.people import STREAM_FOLDS
 
 UPPER_CLOTHES = 5
 CLOTH_SHADOW = (0.46, 0.45, 0.50)
-# How round the chest is: the flat cloth is an arc of this many radians a side.
-ARC = 0.95
-UPPER_ARM, LOWER_ARM = 1.36, 1.12  # Heads; sleeves are cut for this arm.
-
-
-def worn_profile(person, garment):
-  """Rows (s, half width in heads) of the torso of the garment when worn.
-
-  It follows the body plus the garment's ease; loose cloth hangs straight down
-  from the widest place above, so the waist shows less of the body.
-  """
-  ease, flare = garment.ease, garment.flare
-  body = person.half_width
-  tip = garment.tip * person.shoulder / 0.67
-  if garment.sleeves == 'none':
-    hole = tip - 0.05
-  else:
-    hole = 0.5 * (tip + body(0.66) + 0.4 * ease)
-  waist = body(1.42) + 0.05 + 1.15 * ease
-  return np.array(
-    [
-      [0.08, tip],
-      [0.34, hole],
-      [0.66, body(0.66) + 0.02 + 0.35 * ease],
-      [0.95, body(0.95) + 0.02 + 0.35 * ease],
-      [1.42, waist],
-      [2.0, body(2.0) + 0.03 + 0.6 * ease + 0.4 * flare],
-      [2.45, body(2.45) + 0.03 + 0.6 * ease + flare],
-      [3.2, body(3.2) + 0.04 + 0.7 * ease + 1.7 * flare],
-    ]
-  )
-
-
-def seam_of(person, garment):
-  """Function of depth: half width at which arm and garment meet."""
-  profile = worn_profile(person, garment)
-  return lambda s: smooth_profile(profile, s)
-
-
-def covered_arm(garment):
-  """Position along the arm (0..2) down to which skin lies under the sleeve.
-
-  A little short of the cuff, so that no gap opens at its rim; 0 without
-  sleeves.
-  """
-  reach = garment.sleeve * 0.98 - 0.12
-  if reach <= 0:
-    return 0.0
-  if reach < UPPER_ARM:
-    return reach / UPPER_ARM
-  return 1 + (reach - UPPER_ARM) / LOWER_ARM
 
 
 def dress_torso(canvas, person, *, garment, flat, fold_seed):
@@ -79,74 +23,35 @@ def dress_torso(canvas, person, *, garment, flat, fold_seed):
     flat: the FlatGarment.
     fold_seed: tuple of ints; folds depend on person and garment.
   """
-  unit = person.unit
-  profile = worn_profile(person, garment)
-  reach = profile[profile[:, 0] < garment.hem + 0.9, 1].max() + 0.12
-  low = person.place(-reach, (-0.4, garment.hem + 0.3))
-  high = person.place(reach, (-0.4, garment.hem + 0.3))
-  window = drawing.window_of(low.min(0), high.max(0), shape=canvas.shape)
-  t, s = figure.torso_grid(person, window)
-  wide = smooth_profile(profile, s).astype(np.float32)
-  part = t / wide
-  inner = np.clip(part, -1.02, 1.02)
-  tip = 0.06 + 0.02 * garment.ease
-  top = figure.shoulder_line(person, inner, neck=-0.17, tip=tip)
-  # Worn, the hem sags at the front and rides up with raised arms.
-  ride = 0.05 * sum(person.rise) / 0.26
-  hem = garment.bottom(inner) - 0.04 - ride + 0.03 * (1 - inner**2)
-  hem = hem - 0.3 * person.tilt * inner
-  level = (s - top) / (hem - top)
-
-  flat_part = _unroll(inner, turn=person.turn)
-  # The shares of the flat garment at this level of the worn one.
-  flat_top = garment.top(flat_part)
-  flat_s = flat_top + level * (garment.bottom(flat_part) - flat_top)
-  flat_x = flat_part * garment.half_width(flat_s)
-  flat_xy = garment.pixels(flat_x, flat_s).astype(np.float32)
-
-  alpha = drawing.sample(flat.front, flat_xy)
-  # Rims are drawn here and not sampled, so they stay sharp; the neckline,
-  # which is cut into the cloth, is sampled with it.
-  rim = np.clip((wide - np.abs(t)) * unit + 0.5, 0, 1)
-  rim = rim * np.clip((s - top) * unit + 0.5, 0, 1)
-  rim = rim * np.clip((hem - s) * unit + 0.5, 0, 1)
-  open_neck = _neck_window(garment, flat_part, flat_s)
-  alpha = np.where(open_neck, np.minimum(alpha, rim), rim).astype(np.float32)
-  colour = drawing.sample(flat.torso, flat_xy, border=cv2.BORDER_REPLICATE)
+  worn = wearing.worn_torso(person, garment, shape=canvas.shape)
+  alpha = worn.alpha(drawing.sample(flat.front, worn.flat_xy))
+  colour = drawing.sample(flat.torso, worn.flat_xy, border=cv2.BORDER_REPLICATE)
 
   lit = _torso_light(
-    person, garment, part=inner, s=s, level=level, fold_seed=fold_seed
+    person,
+    garment,
+    part=worn.part,
+    s=worn.s,
+    level=worn.level,
+    fold_seed=fold_seed,
   )
   # The hem's shadow on what is below, and the collar's on the skin.
-  cover = drawing.blur(alpha, 0.05 * unit)
-  shift = max(1, round(0.05 * unit))
+  cover = drawing.blur(alpha, 0.05 * person.unit)
+  shift = max(1, round(0.05 * person.unit))
   cover[shift:] = cover[:-shift].copy()
-  x0, y0, x1, y1 = window
+  x0, y0, x1, y1 = worn.window
   solid = (canvas.parse[y0:y1, x0:x1] > 0).astype(np.float32)
-  canvas.darken(window, 0.34 * cover * solid)
+  canvas.darken(worn.window, 0.34 * cover * solid)
   canvas.paint_lit(
-    window,
+    worn.window,
     alpha,
     base=colour,
     lit=lit,
     label=UPPER_CLOTHES,
     shadow=CLOTH_SHADOW,
     gloss=0.05,
-    flat=flat_xy,
+    flat=worn.flat_xy,
   )
-
-
-def _neck_window(garment, part, s):
-  """Where the flat mask decides on coverage: around neck and upper edge."""
-  return (np.abs(part) < (garment.neck_width + 0.04) / garment.tip) & (
-    s < garment.neck_depth + 0.08
-  )
-
-
-def _unroll(part, *, turn):
-  """Position across the flat cloth for a position across the round body."""
-  turned = part + turn * (1 - part * part)
-  return np.arcsin(np.clip(turned * np.sin(ARC), -1, 1)) / ARC
 
 
 def _torso_light(person, garment, *, part, s, level, fold_seed):
@@ -172,7 +77,7 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   strength = 0.5 + 0.8 * garment.ease / 0.13 + 0.4 * garment.weight
   coarse, coarse_s = part[::2, ::2], s[::2]
   folds = np.zeros(coarse.shape, np.float32)
-  for start, end, width, depth in _fold_lines(rng, person, garment=garment):
+  for start, end, width, depth in fold_lines(rng, person, garment=garment):
     folds += (
       strength
       * depth
@@ -190,7 +95,7 @@ def _torso_light(person, garment, *, part, s, level, fold_seed):
   return lit.astype(np.float32)
 
 
-def _fold_lines(rng, person, *, garment):
+def fold_lines(rng, person, *, garment):
   """Yields folds: start (part, s), end (part, s), width, depth."""
   for side, kind in zip((-1, 1), person.arms, strict=True):
     # From the armpit across the chest; stronger where the arm pulls.
@@ -253,7 +158,7 @@ def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
     fold_seed: of the folds.
     sides: -1 the right arm, 1 the left; the last lies before the other.
   """
-  seam = seam_of(person, garment)
+  seam = wearing.seam_of(person, garment)
   for side in sides:
     arm = arms.arm_field(person, side, shape=canvas.shape)
     if arm is None:
@@ -264,7 +169,7 @@ def draw_arms(canvas, person, *, garment, flat, fold_seed, sides=(-1, 1)):
       side=side,
       arm=arm,
       seam=seam,
-      covered=covered_arm(garment),
+      covered=wearing.covered_arm(garment),
     )
     if garment.sleeve:
       dress_arm(
@@ -286,65 +191,41 @@ def dress_arm(canvas, person, *, garment, flat, side, arm, fold_seed):
     side: -1 right arm, +1 left arm.
     arm: what `arms.arm_field` gave for it.
   """
-  field, at, bare = arm
-  unit = person.unit
+  worn = wearing.worn_sleeve(person, garment, side=side, arm=arm)
+  unit, window = person.unit, worn.window
   rng = np.random.default_rng([*fold_seed, STREAM_FOLDS, side + 1])
-  reach = np.minimum(at, 1) * UPPER_ARM + np.maximum(at - 1, 0) * LOWER_ARM
-  share = reach / (garment.sleeve * 0.98)
-  # The cuff, slanted a little as it hangs.
-  across = side * field.across / unit
-  end = garment.sleeve * 0.98 + 0.05 * np.clip(-across, -0.3, 0.3)
-  if garment.sleeves == 'short':
-    room = (
-      0.03 + 0.35 * garment.ease + (garment.cuff - 0.17) * np.clip(share, 0, 1)
-    )
-  else:
-    room = 0.03 + 0.28 * garment.ease + 0.5 * (garment.cuff - 0.1)
-    room = room + 0.03 * np.exp(-(((share - 0.9) / 0.06) ** 2))
-    room = room - 0.012 * drawing.smoothstep(0.95, 1.0, share)
-  # At the shoulder the sleeve is no higher than the shoulder itself.
-  room = room * (0.25 + 0.75 * drawing.smoothstep(-0.05, 0.35, at))
-  radius = (bare + room * unit).astype(np.float32)
-  alpha = field.coverage(radius) * np.clip((end - reach) * unit + 0.5, 0, 1)
-  seam = seam_of(person, garment)
-  hidden = arms.behind_torso(person, side, window=field.window, seam=seam)
+  at = arm[1]
   arms.cast_shadow(
-    canvas, person, window=field.window, alpha=alpha * (at > 0.35)
+    canvas, person, window=window, alpha=worn.cover * (at > 0.35)
   )
-  alpha = (alpha * (1 - hidden)).astype(np.float32)
-
-  part = np.clip(side * field.across / radius, -1, 1)
-  start = -0.12
-  flat_along = np.clip((share - start) / (1 - start), 0, 1)
-  flat_across = np.arcsin(part * np.sin(ARC)) / ARC
-  flat_xy = garment.sleeve_point(side, along=flat_along, across=flat_across)
+  alpha = (worn.cover * (1 - worn.hidden)).astype(np.float32)
   colour = drawing.sample(
-    flat.sleeves[side], flat_xy, border=cv2.BORDER_REPLICATE
+    flat.sleeves[side], worn.flat_xy, border=cv2.BORDER_REPLICATE
   )
-  lit = field.lit(radius, roundness=0.88) + 0.02
+  lit = arm[0].lit(worn.radius, roundness=0.88) + 0.02
   lit = lit + _sleeve_folds(
-    rng, person, garment=garment, side=side, at=at, part=part
+    rng, person, garment=garment, side=side, at=at, part=worn.part
   )
-  lit -= 0.10 * drawing.smoothstep(0.97, 1.0, share)
+  lit -= 0.10 * drawing.smoothstep(0.97, 1.0, worn.share)
   # The seam at the armhole.
-  near = drawing.blur(hidden.astype(np.float32), 0.035 * unit)
+  near = drawing.blur(worn.hidden.astype(np.float32), 0.035 * unit)
   lit = lit - 0.22 * near
   # The cuff's shadow on the arm.
   cover = drawing.blur(alpha, 0.03 * unit)
   shift = max(1, round(0.03 * unit))
   cover[shift:] = cover[:-shift].copy()
-  x0, y0, x1, y1 = field.window
+  x0, y0, x1, y1 = window
   skin = np.isin(canvas.parse[y0:y1, x0:x1], (arms.LEFT_ARM, arms.RIGHT_ARM))
-  canvas.darken(field.window, 0.32 * cover * skin)
+  canvas.darken(window, 0.32 * cover * skin)
   canvas.paint_lit(
-    field.window,
+    window,
     alpha,
     base=colour,
     lit=lit,
     label=UPPER_CLOTHES,
     shadow=CLOTH_SHADOW,
     gloss=0.05,
-    flat=flat_xy,
+    flat=worn.flat_xy,
   )
 
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import drawing
+from input_pipeline.synthetic import drawing, fields
 from input_pipeline.synthetic.people import STREAM_SKIN, profile_at
 from viton_jax.labels import L_HIP, R_HIP
 
@@ -82,8 +82,8 @@ def draw_bottom(canvas, person):
   for side, first in ((-1, R_HIP), (1, L_HIP)):
     line = joints[first : first + 3].copy()
     line[0, 1] -= 0.12 * unit
-    centre, marks = drawing.limb_line(line, unit=unit)
-    field = drawing.limb_field(centre, 0.46 * unit, shape=canvas.shape)
+    centre, marks = fields.limb_line(line, unit=unit)
+    field = fields.limb_field(centre, 0.46 * unit, shape=canvas.shape)
     if field is None:
       continue
     at = np.interp(field.along, marks, [0, 1, 2])

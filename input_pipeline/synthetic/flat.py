@@ -5,7 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import drawing, patterns
+from input_pipeline.synthetic import drawing, fields, patterns, trims
 
 FLAT_SHADOW = (0.55, 0.54, 0.58)
 
@@ -21,6 +21,8 @@ class FlatGarment:
     front: float32 (h, w), coverage of the front panel (neckline cut out).
     torso: float32 (h, w, 3), colour of the torso's cloth, unshaded.
     sleeves: dict side -> float32 (h, w, 3), the same of the sleeves.
+    neck: float32 (h, w), coverage by a hood or a polo neck, or None; its
+      cloth is in `torso`.
   """
 
   photo: np.ndarray
@@ -29,6 +31,7 @@ class FlatGarment:
   front: np.ndarray
   torso: np.ndarray
   sleeves: dict
+  neck: np.ndarray | None = None
 
 
 def _neck_curve(garment, *, count=41):
@@ -69,9 +72,10 @@ def draw_flat(garment):
   photo = np.ones((height, width, 3), np.float32)
   total = np.zeros((height, width), np.float32)
 
-  outline = _torso_outline(garment)
+  outline, collar = _torso_outline(garment), trims.neck_outline(garment)
+  whole = outline if collar is None else np.concatenate([outline, collar])
   window = drawing.window_of(
-    outline.min(0) - 3, outline.max(0) + 3, shape=(height, width)
+    whole.min(0) - 3, whole.max(0) + 3, shape=(height, width)
   )
   box = np.s_[window[1] : window[3], window[0] : window[2]]
   body = drawing.polygon(outline, window)
@@ -82,7 +86,7 @@ def draw_flat(garment):
     np.concatenate([line, garment.pixels(*above.T)]), window
   )
   # Beside the line itself, its exact distance draws a smoother rim.
-  rim = drawing.limb_field(line, 0.1 * unit, shape=(height, width))
+  rim = fields.limb_field(line, 0.1 * unit, shape=(height, width))
   assert rim is not None  # The neckline is within the photo.
   hole = _paste(hole, window, field=rim, values=np.clip(rim.across + 0.5, 0, 1))
   cover = body * (1 - hole)
@@ -102,6 +106,15 @@ def draw_flat(garment):
   x, s = _cloth_grid(garment, window)
   cloth[box] = patterns.cloth_colour(garment.cloth, x, depth=s, texel=1 / unit)
   _sew_torso(garment, cloth, rim=rim, window=window)
+  trims.sew(garment, cloth, window)
+  neck = None
+  if collar is not None:
+    neck = np.zeros((height, width), np.float32)
+    neck[box] = drawing.polygon(collar, window)
+    lit = shade[box] - 0.2 * drawing.blur(1 - neck[box], 0.05 * unit)
+    tone = drawing.tinted(cloth[box], lit, shadow=FLAT_SHADOW, gloss=0)
+    photo[box] += neck[box][..., None] * (tone - photo[box])
+    np.maximum(total, neck, out=total)
   # Cloth turns away at its rim; the neckline casts no such shade.
   rim = drawing.blur(1 - body, 0.07 * unit)
   tone = drawing.tinted(
@@ -111,7 +124,7 @@ def draw_flat(garment):
   # White cloth must still stand out from the paper, which alone is white.
   mask = total > 0.5
   np.minimum(photo, np.where(mask, np.float32(0.985), 1)[..., None], out=photo)
-  return FlatGarment(photo, mask, total, front, cloth, sleeves)
+  return FlatGarment(photo, mask, total, front, cloth, sleeves, neck)
 
 
 def _paste(image, window, *, field, values):
@@ -194,6 +207,10 @@ def _draw_sleeve(garment, side, *, photo, total, front, shade):
   )
   box = np.s_[window[1] : window[3], window[0] : window[2]]
   mask = drawing.polygon(outline, window)
+  if garment.drop > -1:
+    edge = garment.origin[1] + garment.unit * garment.drop
+    rows = drawing.pixel_grid(window)[1]
+    mask *= np.clip(rows - edge + 0.5, 0, 1).astype(np.float32)
   # The sleeve's cloth is cut along its own axis.
   middle = ((outer + inner) / 2).astype(np.float32)
   ahead = middle[-1] - middle[0]

@@ -32,6 +32,12 @@ class Garment:
     sleeve: length of the sleeve along the arm, 0 for none.
     profile: (n, 2) rows (s, half width) of the flat torso.
     hem: depth of the hem at the side seams; `hem_curve` more in the middle.
+    collar: 'none', 'shirt', 'turtle' or 'hood'.
+    front: 'closed', 'buttons', 'zip', or 'open' over a plain top.
+    sleeve_shape: 'straight', 'puff' or 'bell'.
+    drop: depth of the upper edge where shoulders are bare, -1 for none.
+    pocket: whether there is one on the chest, or before the belly.
+    sheen: strength of highlights.
   """
 
   seed: int
@@ -55,6 +61,12 @@ class Garment:
   weight: float
   trim: np.ndarray
   cloth: patterns.Cloth
+  collar: str = 'none'
+  front: str = 'closed'
+  sleeve_shape: str = 'straight'
+  drop: float = -1.0
+  pocket: bool = False
+  sheen: float = 0.0
 
   def rng(self, *more):
     return np.random.default_rng([self.seed, self.index, STREAM_GARMENT, *more])
@@ -66,7 +78,8 @@ class Garment:
 
   def top(self, part):
     """Depth of the flat upper edge (shoulder line) at `part`."""
-    return -0.13 + 0.27 * np.minimum(np.abs(part), 1.3) ** 1.4
+    line = -0.13 + 0.27 * np.minimum(np.abs(part), 1.3) ** 1.4
+    return np.maximum(line, self.drop)
 
   def bottom(self, part):
     """Depth of the flat hem at `part`."""
@@ -80,6 +93,17 @@ class Garment:
       ),
       -1,
     )
+
+  def swell(self, along):
+    """Half width in heads that puffed and bell sleeves add at `along`."""
+    if self.sleeve_shape == 'puff':
+      # At the end itself the sine may be a rounding error below 0.
+      wave = np.sin(np.pi * np.clip(along, 0, 1) ** 1.3)
+      return 0.13 * np.maximum(wave, 0) ** 0.8
+    if self.sleeve_shape == 'bell':
+      part = np.clip((along - 0.45) / 0.55, 0, 1)
+      return 0.16 * part * part * (2 - part)
+    return 0 * along
 
   def sleeve_edges(self, side, along):
     """Outer and inner edge of a flat sleeve.
@@ -104,6 +128,9 @@ class Garment:
     bow = (4 * along * (1 - along)) * aside
     outer = tip + along * (end - tip) + 0.03 * bow
     inner = pit + along * (inner_end - pit) - 0.025 * bow
+    if self.sleeve_shape != 'straight':
+      more = self.swell(along) * aside
+      outer, inner = outer + more, inner - more
     flip = np.array([side, 1.0])
     return outer * flip, inner * flip
 
@@ -118,7 +145,8 @@ class Garment:
     # The edges are parabolas in `along`; three points give them.
     point = np.empty((*along.shape, 2), np.float32)
     mix = (across + 1) / 2
-    outer, inner = self.sleeve_edges(side, [0.0, 0.5, 1.0])
+    straight = dataclasses.replace(self, sleeve_shape='straight')
+    outer, inner = straight.sleeve_edges(side, [0.0, 0.5, 1.0])
     for axis in (0, 1):
       edges = []
       for start, middle, end in (outer[:, axis], inner[:, axis]):
@@ -127,6 +155,11 @@ class Garment:
         edges.append((bend * along + slope) * along + float(start))
       value = edges[1] + mix * (edges[0] - edges[1])
       point[..., axis] = value * self.unit + float(self.origin[axis])
+    if self.sleeve_shape != 'straight':
+      whole, _ = self.sleeve_edges(side, 0.5)
+      aside = (whole - outer[1]) / self.swell(np.array(0.5))
+      more = across * self.swell(along) * self.unit
+      point += (more[..., None] * aside).astype(np.float32)
     return point
 
 

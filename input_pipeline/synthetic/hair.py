@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from input_pipeline.synthetic import drawing
+from input_pipeline.synthetic import drawing, fields
 from input_pipeline.synthetic.people import STREAM_SKIN, head_point
 
 HAT, HAIR, FACE = 1, 2, 13
@@ -46,7 +46,7 @@ class Frame:
 def head_frame(person, *, scale=1, origin=(0, 0)):
   """The frame of a person's head on a canvas enlarged from `origin` on."""
   pit = (person.pit - origin + 0.5) * scale - 0.5
-  return Frame(pit, person.unit * scale, person.head_tilt)
+  return Frame(pit, person.unit * person.head * scale, person.head_tilt)
 
 
 def _strands(rng, lateral):
@@ -193,7 +193,7 @@ def _lock(canvas, person, *, rng, points, radii, waves=0.0, dim=0.0, melt=0.0):
   frame = head_frame(person)
   centre = drawing.spline(frame.at(points), 7)
   reach = (max(radii) + 0.06) * person.unit
-  field = drawing.limb_field(centre, reach, shape=canvas.shape)
+  field = fields.limb_field(centre, reach, shape=canvas.shape)
   if field is None:
     return
   knots = np.linspace(0, field.length, len(radii))

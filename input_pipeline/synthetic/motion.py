@@ -5,10 +5,8 @@ import dataclasses
 
 import numpy as np
 
-from input_pipeline.synthetic import drawing, garments
-from input_pipeline.synthetic.flat import draw_flat
-from input_pipeline.synthetic.pairs import draw
-from input_pipeline.synthetic.people import Person, make_person
+from input_pipeline.synthetic.people import Person
+from input_pipeline.synthetic.styles import PLAIN
 from viton_jax.labels import (
   L_ANKLE,
   L_EAR,
@@ -53,9 +51,9 @@ def render_motion(
   Yields:
     (height, width, 3) uint8 RGB, and its (height, width) uint8 LIP-20 labels.
   """
-  person = make_person(seed, index, height=height)
-  garment = garments.make_garment(seed, index, height=height)
-  flat = draw_flat(garment)
+  person = PLAIN.make_person(seed, index, height=height)
+  garment = PLAIN.make_garment(seed, index, height=height)
+  flat = PLAIN.draw_flat(garment)
   for i in range(frames):
     phase = 2 * np.pi * i / frames
     moved = move(
@@ -65,8 +63,8 @@ def render_motion(
       swing=(7 * np.sin(2 * phase), 7 * np.sin(2 * phase + 0.8)),
       nod=3 * np.sin(phase + 2),
     )
-    canvas = draw(moved, garment, flat)
-    yield drawing.to_uint8(canvas.rgb), canvas.parse
+    canvas = PLAIN.draw(moved, garment, flat)
+    yield PLAIN.finish(canvas, moved), canvas.parse
 
 
 def move(

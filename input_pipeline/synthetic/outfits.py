@@ -15,14 +15,12 @@ import numpy as np
 from input_pipeline.synthetic import (
   accessories,
   drawing,
-  dressing,
+  fields,
   figure,
   garments,
-  hair,
-  head,
+  styles,
 )
-from input_pipeline.synthetic.flat import draw_flat
-from input_pipeline.synthetic.people import Person, make_person
+from input_pipeline.synthetic.people import Person, arm_pose
 from viton_jax.labels import (
   L_ANKLE,
   L_EYE,
@@ -66,15 +64,18 @@ class OutfitPicture:
   keypoints: np.ndarray
 
 
-def render_outfit(seed: int, index: int) -> OutfitPicture:
-  """Draws person `index`; a function of the arguments alone."""
+def render_outfit(
+  seed: int, index: int, *, style: str = 'plain'
+) -> OutfitPicture:
+  """Draws person `index` in a style; a function of the arguments alone."""
+  painters = styles.style_of(style)
   rng = np.random.default_rng([seed, index, _STREAM])
-  person = _pose(_tall(make_person(seed, index, height=_DRAWN_HEIGHT)), rng)
-  canvas = drawing.blank(HEIGHT, WIDTH)
-  figure.draw_backdrop(canvas, person)
-  hair.draw_back_hair(canvas, person)
-  figure.draw_torso(canvas, person)
-  plan = _Plan(person, rng)
+  person = painters.make_person(seed, index, height=_DRAWN_HEIGHT)
+  person = _pose(_tall(person), rng)
+  canvas = painters.start(person)
+  painters.draw_back_hair(canvas, person)
+  painters.draw_torso(canvas, person)
+  plan = _Plan(painters, person, rng)
   if not plan.tucked:
     _draw_lower(canvas, plan)
   _draw_top(canvas, plan)
@@ -94,10 +95,10 @@ def render_outfit(seed: int, index: int) -> OutfitPicture:
     canvas.parse[canvas.parse == INNER] = UPPER
   if rng.random() < 0.10:
     accessories.draw_scarf(canvas, person, rng)
-  head.draw_head(canvas, person)
+  painters.draw_head(canvas, person)
   if rng.random() < 0.22:
     pieces += accessories.beard(canvas, person, rng)
-  hair.draw_front_hair(canvas, person)
+  painters.draw_front_hair(canvas, person)
   behind = rng.random() < 0.06
   if behind:
     accessories.cover_face(canvas, person)
@@ -117,7 +118,9 @@ def render_outfit(seed: int, index: int) -> OutfitPicture:
     keypoints[[NOSE, R_EYE, L_EYE]] = 0
     keypoints = keypoints[list(MIRRORED)]
     labels, drawn = mirror_labels(labels), mirror_labels(drawn)
-  return OutfitPicture(drawing.to_uint8(canvas.rgb), labels, drawn, keypoints)
+  return OutfitPicture(
+    painters.finish(canvas, person), labels, drawn, keypoints
+  )
 
 
 def mirror_labels(labels: np.ndarray) -> np.ndarray:
@@ -147,7 +150,7 @@ def _pose(person: Person, rng: np.random.Generator) -> Person:
   kinds, rises = [], []
   for k, (side, first) in enumerate(((-1, R_SHOULDER), (1, L_SHOULDER))):
     joints[first, 1] += person.rise[k] * unit
-    kind, upper, lower = _arm(rng)
+    kind, upper, lower = arm_pose(rng)
     if folded:
       kind, upper = 'cross', rng.uniform(4, 22)
       lower = rng.uniform(-112, -62)
@@ -181,34 +184,15 @@ def _pose(person: Person, rng: np.random.Generator) -> Person:
   )
 
 
-def _arm(rng: np.random.Generator) -> tuple[str, float, float]:
-  """Kind, and degrees from straight down of upper and lower arm."""
-  kind = str(
-    rng.choice(
-      ('hang', 'bent', 'hips', 'cross', 'raised', 'wide', 'front'),
-      p=(0.3, 0.2, 0.1, 0.12, 0.08, 0.08, 0.12),
-    )
-  )
-  low, high, low_2, high_2 = {
-    'hang': (4, 16, -8, 10),
-    'bent': (12, 30, -40, 5),
-    'hips': (35, 55, -65, -40),
-    'cross': (5, 25, -115, -60),
-    'raised': (105, 150, 150, 240),
-    'wide': (35, 95, 10, 140),
-    'front': (2, 30, -170, -110),
-  }[kind]
-  name = {'wide': 'raised', 'front': 'cross'}.get(kind, kind)
-  return name, rng.uniform(low, high), rng.uniform(low_2, high_2)
-
-
 class _Plan:
   """What a person wears."""
 
-  def __init__(self, person: Person, rng: np.random.Generator):
-    self.person, self.rng = person, rng
+  def __init__(
+    self, painters: styles.Style, person: Person, rng: np.random.Generator
+  ):
+    self.painters, self.person, self.rng = painters, person, rng
     seed, index = person.seed, person.index
-    top = garments.make_garment(seed, index, height=_DRAWN_HEIGHT)
+    top = painters.make_garment(seed, index, height=_DRAWN_HEIGHT)
     kind = rng.random()
     if kind < 0.16:  # A crop top over a bare belly.
       top = dataclasses.replace(top, hem=rng.uniform(1.05, 1.6))
@@ -226,7 +210,7 @@ class _Plan:
     self.top = top
     self.coat = None
     if rng.random() < 0.22:
-      coat = garments.make_garment(seed, index + 500_000, height=_DRAWN_HEIGHT)
+      coat = painters.make_garment(seed, index + 500_000, height=_DRAWN_HEIGHT)
       self.coat = dataclasses.replace(
         coat,
         sleeves='long',
@@ -245,46 +229,35 @@ def _grid(person: Person) -> tuple[np.ndarray, np.ndarray]:
   return figure.torso_grid(person, (0, 0, WIDTH, HEIGHT))
 
 
-def _keep_where(canvas, before, keep: np.ndarray) -> None:
-  """Takes back what was drawn since `before` except where `keep`."""
-  rgb, parse = before
-  canvas.rgb[~keep] = rgb[~keep]
-  canvas.parse[~keep] = parse[~keep]
-
-
-def _copy(canvas) -> tuple[np.ndarray, np.ndarray]:
-  return canvas.rgb.copy(), canvas.parse.copy()
-
-
 def _draw_lower(canvas, plan: _Plan) -> None:
   """Trousers or a skirt from the waist down; shorts end early."""
   person, rng = plan.person, plan.rng
-  before = _copy(canvas)
+  before = canvas.copy()
   t, s = _grid(person)
   if person.bottom == 'trousers' and rng.random() < 0.2:
     bare = dataclasses.replace(person, bottom='skirt', bottom_length=2.2)
-    figure.draw_bottom(canvas, bare)
-    legs = _copy(canvas)
-    figure.draw_bottom(canvas, person)
+    plan.painters.draw_bottom(canvas, bare)
+    legs = canvas.copy()
+    plan.painters.draw_bottom(canvas, person)
     cut = rng.uniform(2.9, 5.4)
-    _keep_where(canvas, legs, np.broadcast_to(s < cut, t.shape))
+    canvas.restore(legs, np.broadcast_to(s >= cut, t.shape))
   else:
-    figure.draw_bottom(canvas, person)
+    plan.painters.draw_bottom(canvas, person)
   waist = plan.waist + rng.uniform(-0.05, 0.05) * t * t
-  _keep_where(canvas, before, s > waist)
+  canvas.restore(before, ~(s > waist))
 
 
 def _draw_top(canvas, plan: _Plan) -> None:
-  before = _copy(canvas)
-  flat = draw_flat(plan.top)
+  before = canvas.copy()
+  flat = plan.painters.draw_flat(plan.top)
   fold_seed = (plan.person.seed, plan.person.index, plan.top.index)
-  dressing.dress_torso(
+  plan.painters.dress_torso(
     canvas, plan.person, garment=plan.top, flat=flat, fold_seed=fold_seed
   )
   if plan.tucked:
     t, s = _grid(plan.person)
     inside = s < plan.waist + 0.1
-    _keep_where(canvas, before, np.broadcast_to(inside, t.shape))
+    canvas.restore(before, np.broadcast_to(~inside, t.shape))
   if plan.rng.random() < 0.2:  # A collar or a polo neck.
     wide, low = plan.rng.uniform(0.21, 0.3), plan.rng.uniform(0.0, 0.15)
     high = plan.rng.uniform(-0.36, -0.16)
@@ -298,10 +271,10 @@ def _draw_coat(canvas, plan: _Plan, coat: garments.Garment) -> None:
   """A coat or jacket, open in front; its label is UPPER until it is done."""
   person, rng = plan.person, plan.rng
   canvas.parse[canvas.parse == UPPER] = INNER
-  before = _copy(canvas)
-  flat = draw_flat(coat)
+  before = canvas.copy()
+  flat = plan.painters.draw_flat(coat)
   fold_seed = (person.seed, person.index, coat.index)
-  dressing.dress_torso(
+  plan.painters.dress_torso(
     canvas, person, garment=coat, flat=flat, fold_seed=fold_seed
   )
   t, s = _grid(person)
@@ -310,7 +283,7 @@ def _draw_coat(canvas, plan: _Plan, coat: garments.Garment) -> None:
   half = np.interp(s, [-0.3, 0.3, coat.hem], [0.2, high, low])
   middle = rng.uniform(-0.08, 0.08)
   half = half * drawing.smoothstep(closed, closed - 0.5, s)
-  _keep_where(canvas, before, np.abs(t - middle) > half)
+  canvas.restore(before, ~(np.abs(t - middle) > half))
   edge = np.exp(-(((np.abs(t - middle) - half - 0.02) / 0.02) ** 2))
   canvas.darken(
     (0, 0, WIDTH, HEIGHT),
@@ -321,11 +294,11 @@ def _draw_coat(canvas, plan: _Plan, coat: garments.Garment) -> None:
 def _draw_arms(canvas, plan: _Plan, garment) -> None:
   """Both arms with the sleeves of a garment, the nearer one last."""
   person = plan.person
-  dressing.draw_arms(
+  plan.painters.draw_arms(
     canvas,
     person,
     garment=garment,
-    flat=draw_flat(garment),
+    flat=plan.painters.draw_flat(garment),
     fold_seed=(person.seed, person.index, garment.index),
     sides=(-1, 1) if plan.rng.random() < 0.5 else (1, -1),
   )
@@ -342,7 +315,7 @@ def _draw_shoes(canvas, person: Person, rng: np.random.Generator) -> None:
     at = person.joints[ankle]
     toe = at + unit * np.array([side * rng.uniform(0.0, 0.18), 0.34])
     line = np.stack([at + unit * np.array([0, high]), at, toe])
-    field = drawing.limb_field(line, 0.2 * unit, shape=canvas.shape)
+    field = fields.limb_field(line, 0.2 * unit, shape=canvas.shape)
     if field is None:
       continue
     part = field.along / max(field.length, 1)

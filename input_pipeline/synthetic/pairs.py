@@ -5,16 +5,8 @@ import dataclasses
 import numpy as np
 
 from input_pipeline.sample import Sample
-from input_pipeline.synthetic import (
-  drawing,
-  dressing,
-  figure,
-  garments,
-  hair,
-  head,
-)
-from input_pipeline.synthetic.flat import draw_flat
-from input_pipeline.synthetic.people import make_person, visible_keypoints
+from input_pipeline.synthetic import styles
+from input_pipeline.synthetic.people import visible_keypoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +45,7 @@ class SyntheticPair:
     )
 
 
-def render_pair(seed, index, height=512, *, garment_index=None):
+def render_pair(seed, index, height=512, *, garment_index=None, style='plain'):
   """Renders a person in a garment.
 
   Args:
@@ -61,40 +53,26 @@ def render_pair(seed, index, height=512, *, garment_index=None):
     index: number of the person, from 1.
     height: image height in pixels, at least 64; the width is 3/4 of it.
     garment_index: number of the garment; the person's own by default.
+    style: 'plain' or 'photo', see `styles`.
 
   Returns:
     A SyntheticPair; a function of the arguments alone, bit for bit.
+
+  Raises:
+    InputError: there is no such style.
   """
   if garment_index is None:
     garment_index = index
-  person = make_person(seed, index, height=height)
-  garment = garments.make_garment(seed, garment_index, height=height)
-  flat = draw_flat(garment)
-  canvas = draw(person, garment, flat)
+  painters = styles.style_of(style)
+  person = painters.make_person(seed, index, height=height)
+  garment = painters.make_garment(seed, garment_index, height=height)
+  flat = painters.draw_flat(garment)
+  canvas = painters.draw(person, garment, flat)
   return SyntheticPair(
-    person=drawing.to_uint8(canvas.rgb),
-    garment=drawing.to_uint8(flat.photo),
+    person=painters.finish(canvas, person),
+    garment=painters.flat_photo(garment, flat),
     keypoints=visible_keypoints(person),
     parse=canvas.parse,
     garment_mask=flat.mask,
     flat_coordinates=canvas.flat,
   )
-
-
-def draw(person, garment, flat):
-  """Paints from back to front."""
-  canvas = drawing.blank(person.height, person.width)
-  fold_seed = (person.seed, person.index, garment.index)
-  figure.draw_backdrop(canvas, person)
-  hair.draw_back_hair(canvas, person)
-  figure.draw_torso(canvas, person)
-  figure.draw_bottom(canvas, person)
-  dressing.dress_torso(
-    canvas, person, garment=garment, flat=flat, fold_seed=fold_seed
-  )
-  dressing.draw_arms(
-    canvas, person, garment=garment, flat=flat, fold_seed=fold_seed
-  )
-  head.draw_head(canvas, person)
-  hair.draw_front_hair(canvas, person)
-  return canvas

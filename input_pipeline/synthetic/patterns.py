@@ -70,7 +70,13 @@ PALETTES = (
 
 @dataclasses.dataclass(frozen=True)
 class Cloth:
-  """A cloth; lengths in heads, colours float32 RGB 0..1."""
+  """A cloth; lengths in heads, colours float32 RGB 0..1.
+
+  Attributes:
+    art: None, or what the kinds 'tile' (all over) and 'print' (on the chest)
+      show: float32 (n, n, 4), colour and coverage.
+    weave: 'jersey', 'rib', 'knit', 'twill', 'linen' or 'plain'.
+  """
 
   kind: str
   colours: np.ndarray
@@ -82,6 +88,8 @@ class Cloth:
   logo: str
   word: str
   seed: int
+  art: np.ndarray | None = None
+  weave: str = 'plain'
 
 
 def make_cloth(rng):
@@ -176,9 +184,61 @@ def cloth_colour(cloth, across, *, depth, texel, motif=True):
       colours=(second, third),
       size=0.82,
     )
+  elif cloth.kind == 'tile':
+    _tile(image, across, depth=depth, art=cloth.art, size=3 * period)
+  elif cloth.kind == 'print' and motif:
+    size = 0.5 + 0.5 * cloth.share
+    _picture(image, across, depth=depth - 0.92, art=cloth.art, size=size)
+  if cloth.weave != 'plain':
+    image *= 1 + _woven(cloth.weave, across, depth, texel=texel)[..., None]
   weave = drawing.grain(np.random.default_rng(cloth.seed), across.shape)
   image += np.float32(0.006) * weave[..., None]
   return image
+
+
+def _tile(image, across, *, depth, art, size):
+  """Covers an image with repeats of art, `size` heads wide, in place."""
+  count = art.shape[0]
+  at = np.dstack([across / size, depth / size]) * count
+  step = abs(float(at[0, 1, 0] - at[0, 0, 0]))
+  edge = 12
+  soft = np.pad(art, ((edge, edge), (edge, edge), (0, 0)), mode='wrap')
+  soft = drawing.blur(soft, min(0.45 * step, 3.0))[edge:-edge, edge:-edge]
+  at = at.astype(np.float32)
+  found = drawing.sample(np.ascontiguousarray(soft), at, border=cv2.BORDER_WRAP)
+  image += found[..., 3:] * (found[..., :3] - image)
+
+
+def _picture(image, across, *, depth, art, size):
+  """Prints art at the origin, `size` heads wide, in place."""
+  count = art.shape[0]
+  at = (np.dstack([across, depth]) / size + 0.5) * count - 0.5
+  at = at.astype(np.float32)
+  step = abs(float(at[0, 1, 0] - at[0, 0, 0]))
+  found = drawing.sample(drawing.blur(art, 0.45 * step), at)
+  image += 0.94 * found[..., 3:] * (found[..., :3] - image)
+
+
+def _woven(kind, across, depth, *, texel):
+  """Brightness about 0 that a weave adds: (h, w) float32; lengths in heads."""
+  wave = 2 * np.pi
+  if kind == 'rib':
+    value = 0.10 * np.abs(np.sin(wave * 0.5 * across / 0.045)) - 0.06
+  elif kind == 'knit':
+    # Stitches are rows of small V.
+    column = np.abs(across / 0.06 % 1 - 0.5)
+    value = 0.07 * np.sin(wave * (depth / 0.045 + 1.6 * column))
+    value = value - 0.10 * np.exp(-((column / 0.12) ** 2))
+  elif kind == 'twill':
+    value = 0.035 * np.sin(wave * (across + 0.8 * depth) / 0.035)
+  elif kind == 'linen':
+    rng = np.random.default_rng(7)
+    value = 0.05 * drawing.noise_line(rng, depth + 0.003 * across, scale=60)
+    value = value + 0.05 * drawing.noise_line(rng, across, scale=60)
+  else:
+    value = 0.018 * np.sin(wave * across / 0.028)
+  # What is finer than the pixels is left out.
+  return (value * min(1.0, 0.012 / texel)).astype(np.float32)
 
 
 def _print(image, across, *, depth, art, colours, size):

@@ -6,6 +6,7 @@ the right arm appears on the left of the image.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -93,6 +94,25 @@ BOTTOMS = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Look:
+  """What the style 'photo' draws of a person beside shape and colours.
+
+  Attributes:
+    male: 0 or 1.
+    age: in years.
+    heavy: about -1 (thin) to 2.
+    beard: '', 'stubble', 'moustache' or 'beard'.
+    receding: 0..1, how far the hair has gone from the forehead.
+  """
+
+  male: int = 0
+  age: float = 25.0
+  heavy: float = 0.0
+  beard: str = ''
+  receding: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Person:
   """Everything about a person but the garment; lengths in head heights.
 
@@ -103,6 +123,7 @@ class Person:
     joints: (18, 2) float, pixels, COCO-18 order, also outside the image.
     profile: (n, 2) rows (s, half width) of the torso's outline.
     arms: 'hang', 'bent', 'hips', 'cross' or 'raised' for (right, left).
+    head: size of the head; children's is larger than the unit of their body.
   """
 
   seed: int
@@ -137,6 +158,8 @@ class Person:
   bottom_colour: np.ndarray
   bottom_length: float
   backdrop: np.ndarray
+  head: float = 1.0
+  look: Look = Look()
 
   def rng(self, stream, *more):
     return np.random.default_rng([self.seed, self.index, stream, *more])
@@ -163,7 +186,7 @@ def smooth_profile(knots, s):
   # than a spline object for the few hundred rows that are asked for.
   low = np.clip(np.searchsorted(knots[:, 0], s) - 1, 0, len(knots) - 2)
   s0, s1 = knots[low, 0], knots[low + 1, 0]
-  slopes = np.gradient(knots[:, 1], knots[:, 0])
+  slopes = _slopes(knots.tobytes())
   part = np.clip((s - s0) / (s1 - s0), 0, 1)
   m0, m1 = slopes[low] * (s1 - s0), slopes[low + 1] * (s1 - s0)
   return (
@@ -172,6 +195,13 @@ def smooth_profile(knots, s):
     + (3 * part**2 - 2 * part**3) * knots[low + 1, 1]
     + (part**3 - part**2) * m1
   )
+
+
+@functools.lru_cache(maxsize=256)
+def _slopes(knots: bytes):
+  """Slope at each of the (n, 2) float64 knots; the same few come often."""
+  rows = np.frombuffer(knots).reshape(-1, 2)
+  return np.gradient(rows[:, 1], rows[:, 0])
 
 
 def profile_at(knots, values):
@@ -205,6 +235,29 @@ def _arm_angles(rng, style):
   if style == 'cross':
     return rng.uniform(9, 17), rng.uniform(-112, -78), 0.95, 0.95
   return rng.uniform(118, 138), rng.uniform(196, 226), 0.96, 0.9
+
+
+def arm_pose(
+  rng: np.random.Generator, shares=(0.3, 0.2, 0.1, 0.12, 0.08, 0.08, 0.12)
+) -> tuple[str, float, float]:
+  """Kind, and degrees from straight down of upper and lower arm."""
+  kind = str(
+    rng.choice(
+      ('hang', 'bent', 'hips', 'cross', 'raised', 'wide', 'front'),
+      p=shares,
+    )
+  )
+  low, high, low_2, high_2 = {
+    'hang': (4, 16, -8, 10),
+    'bent': (12, 30, -40, 5),
+    'hips': (35, 55, -65, -40),
+    'cross': (5, 25, -115, -60),
+    'raised': (105, 150, 150, 240),
+    'wide': (35, 95, 10, 140),
+    'front': (2, 30, -170, -110),
+  }[kind]
+  name = {'wide': 'raised', 'front': 'cross'}.get(kind, kind)
+  return name, rng.uniform(low, high), rng.uniform(low_2, high_2)
 
 
 def make_person(seed, index, *, height):

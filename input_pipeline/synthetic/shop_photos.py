@@ -10,7 +10,13 @@ import dataclasses
 import cv2
 import numpy as np
 
-from input_pipeline.synthetic import drawing, garments, grounds, patterns
+from input_pipeline.synthetic import (
+  drawing,
+  fields,
+  garments,
+  grounds,
+  patterns,
+)
 from input_pipeline.synthetic.flat import FlatGarment, draw_flat
 from input_pipeline.synthetic.people import SKINS
 
@@ -275,8 +281,8 @@ def _fold_sleeves(rng, garment, *, colour, cover):
     )
     edge = 0.03 * garment.width
     joints[:, 0] = np.clip(joints[:, 0], edge, garment.width - edge)
-    centre, _ = drawing.limb_line(joints, unit=unit)
-    field = drawing.limb_field(centre, 0.35 * unit, shape=cover.shape)
+    centre, _ = fields.limb_line(joints, unit=unit)
+    field = fields.limb_field(centre, 0.35 * unit, shape=cover.shape)
     assert field is not None  # The joints lie within the photo.
     along = np.clip(field.along / field.length, 0, 1)
     radius = unit * (0.24 - 0.11 * along)

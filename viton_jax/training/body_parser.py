@@ -55,6 +55,7 @@ class ParserSettings:
       third and teach most of what there is to learn.
     batch: samples a step.
     learning_rate: the highest, after the warm-up.
+    style: in which people are drawn, 'plain' or 'photo'.
   """
 
   seed: int = 0
@@ -63,6 +64,7 @@ class ParserSettings:
   small_steps: int = 1600
   batch: int = 16
   learning_rate: float = 2e-3
+  style: str = 'plain'
 
 
 @struct.dataclass
@@ -132,7 +134,8 @@ def _claim(workdir: pathlib.Path, settings: ParserSettings) -> None:
   workdir.mkdir(parents=True, exist_ok=True)
   path, wanted = workdir / SETTINGS, dataclasses.asdict(settings)
   if path.is_file():
-    found = structured.read_object(path)
+    # Older folders name no style.
+    found = {'style': 'plain', **structured.read_object(path)}
     if found != wanted:
       raise InputError(
         f'{workdir} holds a training with {found}, not with {wanted}; give '
@@ -150,7 +153,9 @@ def _make_pool(
     return
   folder.mkdir(exist_ok=True)
   with worker_processes.one_thread_each():
-    pool = draw_pool(settings.seed, settings.people, workers=workers)
+    pool = draw_pool(
+      settings.seed, settings.people, workers=workers, style=settings.style
+    )
   for field in dataclasses.fields(OutfitPicture):
     values = np.stack([getattr(person, field.name) for person in pool])
     np.save(folder / f'{field.name}.npy', values)

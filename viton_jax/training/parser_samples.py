@@ -8,6 +8,7 @@ now and then a person mask as soft and as wrong as a network's.
 
 import concurrent.futures
 import dataclasses
+import functools
 import multiprocessing
 
 import cv2
@@ -54,16 +55,17 @@ class ParserSample:
   labels: np.ndarray
 
 
-def draw_pool(seed: int, count: int, *, workers: int) -> list[OutfitPicture]:
-  """Draws people 1 to count of a seed, in fresh processes."""
+def draw_pool(
+  seed: int, count: int, *, workers: int, style: str = 'plain'
+) -> list[OutfitPicture]:
+  """Draws people 1 to count of a seed in a style, in fresh processes."""
+  draw = functools.partial(outfits.render_outfit, style=style)
   context = multiprocessing.get_context('spawn')
   with concurrent.futures.ProcessPoolExecutor(
     workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
   ) as pool:
     return list(
-      pool.map(
-        outfits.render_outfit, [seed] * count, range(1, count + 1), chunksize=16
-      )
+      pool.map(draw, [seed] * count, range(1, count + 1), chunksize=16)
     )
 
 
