@@ -77,9 +77,7 @@ def frechet_distance(
   (mean_a, root_a), (mean_b, root_b) = (_root(x) for x in (real, fake))
   singular = np.linalg.svd(root_a @ root_b.T, compute_uv=False)
   traces = np.square(root_a).sum() + np.square(root_b).sum()
-  return float(
-    np.square(mean_a - mean_b).sum() + traces - 2 * singular.sum()
-  )
+  return float(np.square(mean_a - mean_b).sum() + traces - 2 * singular.sum())
 
 
 def fid_infinity(
