@@ -12,15 +12,14 @@ no traceback. Every second round is kill -9 alone, until each job has had its
 share of 20 an hour; at the end one training goes on undisturbed, to see whether
 memory and descriptors grow.
 
-It prints what it disturbs with: that depends on the machine (see `_disk`,
-`_clock`, `_slow`, `unreadable`). perceive needs a pose model: `python -m
+It prints what it disturbs with: that depends on the machine (see
+`soak_faults`). perceive needs a pose model: `python -m
 viton_jax.perception fetch blazepose`.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 import contextlib
-import dataclasses
 import itertools
 import json
 import os
@@ -41,6 +40,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'tests'))
 import entry_points  # noqa: E402
 
 from benchmarks import soak_jobs  # noqa: E402
+from benchmarks.soak_faults import FAULTS, Launch, World, world_in  # noqa: E402
 from benchmarks.soak_jobs import Job, Usage  # noqa: E402
 from viton_jax import errors  # noqa: E402
 from viton_jax.errors import InputError  # noqa: E402
@@ -49,40 +49,6 @@ _KILLS_PER_HOUR = 20
 _DISTURBED = 4  # Attempts of a round, at most; then it is left alone.
 _ORPHANS_S = 60
 _HANGS_S = 600
-_DISK_MB = 256
-_FAKETIME = '/usr/lib/*/faketime/libfaketimeMT.so.1'
-
-
-@dataclasses.dataclass
-class World:
-  """Where everything lies.
-
-  Attributes:
-    folder: of this run.
-    disk: a file system of its own where that may be made.
-    own_disk: whether it is one.
-    strace: the program that slows system calls, or None.
-    faketime: the library that sets clocks, or None.
-  """
-
-  folder: pathlib.Path
-  disk: pathlib.Path
-  own_disk: bool
-  strace: str | None
-  faketime: str | None
-
-  @property
-  def temporary(self) -> pathlib.Path:
-    return self.disk / 'tmp'
-
-
-@dataclasses.dataclass
-class Launch:
-  """How a command is started. Attributes: before it, variables, file limit."""
-
-  prefix: tuple[str, ...] = ()
-  variables: dict[str, str] = dataclasses.field(default_factory=dict)
-  max_file: int | None = None
 
 
 # ------------------------------------------------------------------- processes
@@ -167,186 +133,17 @@ def attempt(
   finally:
     ended.set()
     watcher.join()
-    deadline = time.monotonic() + _ORPHANS_S
+    interrupted = sys.exc_info()[0] is KeyboardInterrupt
+    deadline = time.monotonic() + (0 if interrupted else _ORPHANS_S)
     while (left := members(process.pid)) and time.monotonic() < deadline:
       time.sleep(0.1)
     for pid in left:  # Of this session alone, which we began.
       with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    if left:
+    if left and not interrupted:
       job.tally.wrong.append(f'{len(left)} processes outlive their parent')
 
 
-# ---------------------------------------------------------------------- faults
-def somewhere(job: Job, place: pathlib.Path, rng: random.Random):
-  """Waits for a random moment of a run, most often while it writes."""
-
-  def size():
-    total = 0
-    for path in place.rglob('*'):
-      with contextlib.suppress(OSError):
-        total += 1 + path.stat().st_size
-    return total
-
-  def wait(process: subprocess.Popen) -> None:
-    if rng.random() < 0.25:
-      wanted = rng.uniform(0, job.seconds)
-    else:
-      before = size()
-      while process.poll() is None and size() == before:
-        time.sleep(0.01)
-      wanted = rng.uniform(0, max(job.seconds - job.begins, 0.1))
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      process.wait(wanted)
-
-  return wait
-
-
-@contextlib.contextmanager
-def signalled(number, world, job, place, rng):
-  wait = somewhere(job, place, rng)
-
-  def during(process):
-    wait(process)
-    process.send_signal(number)
-
-  yield Launch(), during
-
-
-@contextlib.contextmanager
-def paused(world, job, place, rng):
-  wait = somewhere(job, place, rng)
-
-  def during(process):
-    wait(process)
-    with contextlib.suppress(ProcessLookupError):
-      os.killpg(process.pid, signal.SIGSTOP)
-      time.sleep(rng.uniform(0.2, 2))
-      os.killpg(process.pid, signal.SIGCONT)
-
-  yield Launch(), during
-
-
-@contextlib.contextmanager
-def full(world, job, place, rng):
-  """Less room than what is to be written needs."""
-  room = int(rng.uniform(0, 0.9) * job.written)
-  if not world.own_disk:
-    yield Launch(max_file=room // 20), None
-    return
-  ballast = world.disk / 'ballast'
-  free = os.statvfs(world.disk)
-  with ballast.open('wb') as file:
-    os.posix_fallocate(
-      file.fileno(), 0, max(free.f_bavail * free.f_frsize - room, 1)
-    )
-  try:
-    yield Launch(), None
-  finally:
-    ballast.unlink()
-
-
-@contextlib.contextmanager
-def unreadable(world, job, place, rng):
-  """Root may read every file: then there is a folder in the place of one."""
-  path = rng.choice(job.inputs)
-  if os.geteuid():
-    mode = path.stat().st_mode
-    path.chmod(0)
-    try:
-      yield Launch(), None
-    finally:
-      path.chmod(mode)
-    return
-  aside = path.with_name(path.name + '.aside')
-  path.rename(aside)
-  path.mkdir()
-  try:
-    yield Launch(), None
-  finally:
-    path.rmdir()
-    aside.rename(path)
-
-
-@contextlib.contextmanager
-def clock(world, job, place, rng):
-  """A jump by up to a year and back, within the run or of files' times."""
-  seconds = rng.uniform(-1, 1) * 365 * 86400
-  if world.faketime is None:
-    for path in place.rglob('*'):
-      with contextlib.suppress(OSError):
-        os.utime(path, (time.time() + seconds * rng.random(),) * 2)
-    yield Launch(), None
-    return
-  told = world.folder / 'clock'
-  told.write_text('+0')
-  wait = somewhere(job, place, rng)
-
-  def during(process):
-    for offset in (seconds, 0):
-      wait(process)
-      told.write_text(f'{offset:+.0f}')
-
-  yield (
-    Launch(
-      variables={
-        'LD_PRELOAD': world.faketime,
-        'FAKETIME_TIMESTAMP_FILE': str(told),
-        'FAKETIME_CACHE_DURATION': '1',
-        # Waits and timeouts are of the monotonic clock, which never jumps.
-        'FAKETIME_DONT_FAKE_MONOTONIC': '1',
-      }
-    ),
-    during,
-  )
-
-
-@contextlib.contextmanager
-def slow(world, job, place, rng):
-  """Each write, sync and rename takes some milliseconds more."""
-  if world.strace:
-    calls = 'write,pwrite64,fsync,fdatasync,rename,ftruncate'
-    delay = int(rng.uniform(2_000, 20_000))
-    yield (
-      Launch(
-        prefix=(
-          *(world.strace, '-f', '-q', '--seccomp-bpf', '-o', os.devnull),
-          *(
-            '-e',
-            f'trace={calls}',
-            '-e',
-            f'inject={calls}:delay_enter={delay}',
-          ),
-        )
-      ),
-      None,
-    )
-    return
-  writer = subprocess.Popen(
-    ['sh', '-c', 'while :; do dd if=/dev/zero of="$0" bs=1M count=64 '
-     'conv=fsync 2>&-; done', str(world.folder / 'busy')],
-    start_new_session=True,
-  )  # fmt: skip
-  try:
-    yield Launch(), None
-  finally:
-    os.killpg(writer.pid, signal.SIGKILL)
-    writer.wait()
-
-
-def _signal(number):
-  return lambda *where: signalled(number, *where)
-
-
-FAULTS = {
-  'kill': _signal(signal.SIGKILL),
-  'term': _signal(signal.SIGTERM),
-  'stop': paused,
-  'full': full,
-  'unreadable': unreadable,
-  'clock': clock,
-  'slow': slow,
-}
 # 130: stopped by a signal; -15: before Python has set what follows it.
 _CODES = {
   'kill': (0, -9),
@@ -377,7 +174,6 @@ def one_round(
   place = world.disk / f'{job.name}_{tally.rounds}'
   place.mkdir()
   shared = set(os.listdir('/dev/shm'))
-  tally.rounds += 1
   tries, history = rng.randint(1, _DISTURBED), []
   for number in range(tries + 2):
     disturbed = number < tries and time.monotonic() < end
@@ -408,6 +204,8 @@ def one_round(
   for wrong in left_behind(world, job, place, shared):
     tally.wrong.append(f'{", ".join(history)}: {wrong}')
   shutil.rmtree(place)
+  tally.rounds += 1
+  print(f'{job.name}, round {tally.rounds}: {", ".join(history)}', flush=True)
 
 
 def left_behind(world, job, place, shared) -> Iterator[str]:
@@ -502,34 +300,6 @@ def steady(world: World, job: Job, seconds: float) -> str:
 
 
 # ----------------------------------------------------------------------- whole
-@contextlib.contextmanager
-def world_in(folder: pathlib.Path) -> Iterator[World]:
-  disk = folder / 'disk'
-  disk.mkdir()
-  mounted = (
-    not os.geteuid()
-    and not subprocess.run(
-      ['mount', '-t', 'tmpfs', '-o', f'size={_DISK_MB}m', 'tmpfs', disk],
-      capture_output=True,
-      check=False,
-    ).returncode
-  )
-  libraries = sorted(pathlib.Path('/').glob(_FAKETIME[1:]))
-  world = World(
-    folder=folder,
-    disk=disk,
-    own_disk=mounted,
-    strace=shutil.which('strace'),
-    faketime=str(libraries[0]) if libraries else None,
-  )
-  world.temporary.mkdir()
-  try:
-    yield world
-  finally:
-    if mounted:
-      subprocess.run(['umount', '-l', disk], check=True)
-
-
 def print_table(jobs: list[Job], faults: list[str]) -> None:
   heads = ('job', 'rounds', 'attempts', *faults, 'wrong', 'MB', 'descriptors')
   print(' '.join(f'{x:>11}' for x in heads))
@@ -563,17 +333,7 @@ def soak(
   """Everything; returns what is wrong, one line each."""
   rng = random.Random(seed)
   with world_in(folder) as world:
-    print(
-      f'seed {seed}; full disk: '
-      + (f'a tmpfs of {_DISK_MB} MB' if world.own_disk else 'RLIMIT_FSIZE')
-      + '; unreadable: '
-      + ('mode 0' if os.geteuid() else 'a folder in the place of a file (root)')
-      + '; clock: '
-      + ('libfaketime' if world.faketime else "files' times")
-      + '; slow disk: '
-      + ('strace delays calls' if world.strace else 'another writer'),
-      flush=True,
-    )
+    print(f'seed {seed}; {world}', flush=True)
     jobs = soak_jobs.make(folder, names)
     for job in jobs:
       measure(world, job)
@@ -582,19 +342,20 @@ def soak(
     trains = [job for job in jobs if job.name == 'train']
     steady_s = 6 * minutes if trains else 0
     kills = max(1, round(_KILLS_PER_HOUR * minutes / 60))
-    for number in itertools.count():
-      wanting = [x for x in jobs if x.tally.faults['kill'] < kills]
-      series = 'kill' in faults and wanting and number % 2 == 0
-      for job in wanting if series else jobs:
+    with contextlib.suppress(KeyboardInterrupt):  # Ends it before its time.
+      for number in itertools.count():
+        wanting = [x for x in jobs if x.tally.faults['kill'] < kills]
+        series = 'kill' in faults and wanting and number % 2 == 0
+        for job in wanting if series else jobs:
+          if time.monotonic() >= end - steady_s:
+            break
+          count = len(job.tally.wrong)
+          chosen = ['kill'] if series else faults
+          one_round(world, job, chosen, rng, end - steady_s)
+          for text in job.tally.wrong[count:]:
+            print(f'{job.name}: {text}', flush=True)
         if time.monotonic() >= end - steady_s:
           break
-        count = len(job.tally.wrong)
-        chosen = ['kill'] if series else faults
-        one_round(world, job, chosen, rng, end - steady_s)
-        for text in job.tally.wrong[count:]:
-          print(f'{job.name}: {text}', flush=True)
-      if time.monotonic() >= end - steady_s:
-        break
     for job in trains:
       print(steady(world, soak_jobs.endless(job), steady_s), flush=True)
     print_table(jobs, faults)
@@ -612,6 +373,7 @@ def main() -> int:
   add('--jobs', nargs='+', choices=soak_jobs.NAMES, default=soak_jobs.NAMES)
   add('--faults', nargs='+', choices=FAULTS, default=list(FAULTS))
   options = parser.parse_args()
+  errors.clean_up_on_sigterm()
   with tempfile.TemporaryDirectory(prefix='viton_jax_soak_') as folder:
     wrong = soak(
       pathlib.Path(folder),
