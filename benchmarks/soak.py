@@ -86,6 +86,7 @@ def start(
   with said.open('wb') as file:
     process = subprocess.Popen(
       [
+        *world.prefix,
         *prefix,
         *entry_points.DEFAULT_SIGNALS,
         *entry_points.command(job.module, *job.arguments(place / 'out')),
@@ -173,7 +174,6 @@ def one_round(
   tally = job.tally
   place = world.disk / f'{job.name}_{tally.rounds}'
   place.mkdir()
-  shared = set(os.listdir('/dev/shm'))
   tries, history = rng.randint(1, _DISTURBED), []
   for number in range(tries + 2):
     disturbed = number < tries and time.monotonic() < end
@@ -199,16 +199,20 @@ def one_round(
       tally.faults[fault] += fault != 'kill' or code == -9
     else:
       tally.usages.append(used)
+    if code == errors.EXIT_SOME_FAILED and job.keeps_failures:
+      if '"failed"' not in (place / 'out' / 'manifest.jsonl').read_text():
+        tally.wrong.append(f'{", ".join(history)}: no pair failed')
+      shutil.rmtree(place / 'out')
     if code == 0 and (job.ends_alone or not disturbed):
       break
-  for wrong in left_behind(world, job, place, shared):
+  for wrong in left_behind(world, job, place):
     tally.wrong.append(f'{", ".join(history)}: {wrong}')
   shutil.rmtree(place)
   tally.rounds += 1
   print(f'{job.name}, round {tally.rounds}: {", ".join(history)}', flush=True)
 
 
-def left_behind(world, job, place, shared) -> Iterator[str]:
+def left_behind(world, job, place) -> Iterator[str]:
   """What a finished round should not have left, or should have."""
   found = job.content(place / 'out') if (place / 'out').exists() else {}
   for name in sorted(found.keys() | job.expected.keys()):
@@ -216,19 +220,23 @@ def left_behind(world, job, place, shared) -> Iterator[str]:
       lost, more = name not in found, name not in job.expected
       what = 'is lost' if lost else 'should not be there' if more else 'differs'
       yield f'{name} {what}'
-  # SQLite's own, of what the job has no part in, would be named here too.
   beside = [x.name for x in place.iterdir() if x.name != 'out']
   partial = [x.name for x in place.rglob('*') if 'partial' in x.name]
   temporary = os.listdir(world.temporary)
-  memory = set(os.listdir('/dev/shm')) - shared
-  for path in world.temporary.iterdir():
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+  memory = os.listdir(world.shared)
+  clear(world)
   for what, names in (
     ('beside it', beside), ('partial files', partial),
-    ('in TMPDIR', temporary), ('in /dev/shm', sorted(memory)),
+    ('in TMPDIR', temporary), ('in /dev/shm', memory),
   ):  # fmt: skip
     if names:
       yield f'leaves {len(names)} {what}: {names[:3]}'
+
+
+def clear(world: World) -> None:
+  for folder in (world.temporary, world.shared):
+    for path in folder.iterdir():
+      shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def measure(world: World, job: Job) -> None:
@@ -263,8 +271,7 @@ def measure(world: World, job: Job) -> None:
     'compare',
     flush=True,
   )
-  for path in world.temporary.iterdir():
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+  clear(world)
 
 
 def steady(world: World, job: Job, seconds: float) -> str:

@@ -49,6 +49,18 @@ class World:
   def temporary(self) -> pathlib.Path:
     return self.disk / 'tmp'
 
+  @property
+  def shared(self) -> pathlib.Path:
+    return self.disk / 'shm'
+
+  @property
+  def prefix(self) -> tuple[str, ...]:
+    """Gives a command a /dev/shm of its own, where that may be done."""
+    if not self.own_disk:
+      return ()
+    bind = 'mount --bind "$0" /dev/shm && exec "$@"'
+    return ('unshare', '--mount', 'sh', '-c', bind, str(self.shared))
+
 
 @dataclasses.dataclass
 class Launch:
@@ -80,6 +92,7 @@ def world_in(folder: pathlib.Path) -> Iterator[World]:
     faketime=str(libraries[0]) if libraries else None,
   )
   world.temporary.mkdir()
+  world.shared.mkdir()
   try:
     yield world
   finally:

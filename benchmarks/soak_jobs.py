@@ -61,6 +61,8 @@ class Job:
     inputs: files of which one may become unreadable.
     content: what of an output folder must be equal, by name.
     ends_alone: whether the command refuses a folder that is finished.
+    keeps_failures: whether items that failed stay so in a finished folder; then
+      another folder is to be given.
     tally: what happened to it.
     seconds: that it takes undisturbed.
     begins: seconds until it writes.
@@ -75,6 +77,7 @@ class Job:
   content: Callable[[pathlib.Path], dict[str, object]]
   tally: Tally
   ends_alone: bool = False
+  keeps_failures: bool = False
   seconds: float = 0.0
   begins: float = 0.0
   written: int = 0
@@ -197,7 +200,7 @@ def make(folder: pathlib.Path, names: list[str]) -> list[Job]:
   jobs = {
     'prepare': Job(
       'prepare', 'input_pipeline.prepare', prepare,
-      used, files_of, Tally(),
+      used, files_of, Tally(), keeps_failures=True,
     ),
     'train': Job(
       'train', 'viton_jax.train', train,

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 import scipy.io
+import skimage.data
 
 from input_pipeline.formats import packed, record_files
 from input_pipeline.layouts import any_file, pairs, poses
@@ -285,7 +287,63 @@ def test_a_picture_of_another_size_than_it_says_is_refused():
   data = images.encode_png(image)
   with pytest.raises(InputError, match='damaged'):
     images.decode(data, 'a.png', -1, size=(48, 63))
-  assert images.decode(data, 'a.png', -1, size=(64, 48)).shape == (48, 64, 3)
+  assert images.decode(data, 'a.png', -1, size=(48, 64)).shape == (48, 64, 3)
+
+
+def coded_part(data):
+  """Where a JPEG's coded part begins."""
+  scan = data.index(b'\xff\xda')
+  return scan + 2 + int.from_bytes(data[scan + 2 : scan + 4])
+
+
+def saved(image, **options):
+  buffer = io.BytesIO()
+  PIL.Image.fromarray(image).save(buffer, 'JPEG', **options)
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+  'options', [{}, {'progressive': True}, {'restart_marker_rows': 1}]
+)
+def test_jpegs_whose_coded_part_is_cut_are_refused(options):
+  """With an end marker behind it, which the scan of the file looks for."""
+  data = saved(skimage.data.astronaut(), **options)
+  start = coded_part(data)
+  for part in (0.02, 0.5, 0.97):
+    end = start + int(part * (len(data) - start))
+    for read in (images.decode_image, photos.decode_photo):
+      with pytest.raises(InputError, match='a.jpg: the image data are dam'):
+        read(data[:end] + b'\xff\xd9', 'a.jpg')
+  middle = (start + len(data)) // 2
+  with pytest.raises(InputError, match='a.jpg: the image data are damaged'):
+    photos.decode_photo(data[:middle] + data[middle + 2000 :], 'a.jpg')
+
+
+def test_bytes_that_lose_no_pixel_are_no_damage():
+  photo = skimage.data.astronaut()
+  data = saved(photo)
+  want = photos.decode_photo(data, 'a')[0]
+  thumbnail = b'Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0' + saved(photo[:64, :64])
+  segment = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2) + thumbnail
+  for whole in (
+    data + bytes(999),  # Phones append what they like,
+    data + saved(photo[::2]),  # a second picture, say,
+    data[:2] + segment + data[2:],  # or a small one before all.
+    data[:-2] + b'\0' + data[-2:],
+    saved(photo, restart_marker_rows=3),
+    saved(photo, progressive=True),
+  ):
+    np.testing.assert_array_equal(photos.decode_photo(whole, 'a')[0], want)
+
+
+def test_a_jpeg_of_rare_chroma_is_read_by_opencv():
+  """Three by two luma samples for one of chroma, which simplejpeg refuses."""
+  data = bytearray(saved(np.full((32, 32, 3), 90, np.uint8), subsampling=2))
+  at = data.index(b'\xff\xc0')
+  assert data[at + 11] == 0x22
+  data[at + 11] = 0x32
+  pixels, _ = photos.decode_photo(bytes(data), 'a')
+  assert pixels.shape == (32, 32, 3) and (pixels[:16, :16] == 90).all()
 
 
 def webp_parts():

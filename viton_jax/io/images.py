@@ -32,9 +32,9 @@ MAX_PIXELS = 64_000_000
 _JPEG_MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
 # libjpeg's warnings of lost pixels; others are about harmless headers.
 _JPEG_DAMAGE = ('Corrupt JPEG data', 'Premature end')
-# Some cameras pad segments, which loses nothing.
+# Some cameras pad the coded part, which loses nothing.
 _JPEG_PADDING = re.compile(r'(\d+) extraneous bytes')
-_MAX_PADDING = 16
+_MAX_PADDING = 2
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 # Start-of-frame markers: C0..CF without DHT (C4), JPG (C8) and DAC (CC).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -127,11 +127,19 @@ def _decode_jpeg(data):
   try:
     return simplejpeg.decode_jpeg(data, 'RGB')
   except ValueError as error:
-    padding = _JPEG_PADDING.search(str(error))
-    if str(error).startswith(_JPEG_DAMAGE) and not (
-      padding and int(padding[1]) <= _MAX_PADDING
-    ):
-      raise
+    text = str(error)
+  if 'subsampling level' in text:
+    # Chroma in ratios that hardly anybody writes, and simplejpeg does not know:
+    # OpenCV reads them, without telling of damage.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if bgr is None:
+      raise ValueError(text)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+  padding = _JPEG_PADDING.search(text)
+  padded = padding and int(padding[1]) <= _MAX_PADDING
+  if text.startswith(_JPEG_DAMAGE) and not padded:
+    raise ValueError(text)
   return simplejpeg.decode_jpeg(data, 'RGB', strict=False)
 
 

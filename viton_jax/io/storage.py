@@ -35,7 +35,9 @@ def partial_file(
   try:
     yield partial
     os.replace(partial, path)
-  except BaseException:
+  except BaseException as error:
+    if isinstance(error, OSError) and error.filename is None:
+      error.filename = os.fspath(path)  # Of a write Python does not say it.
     partial.unlink(missing_ok=True)
     raise
 
