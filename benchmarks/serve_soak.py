@@ -8,12 +8,12 @@ import pathlib
 import threading
 import time
 
-import live_videos
 import numpy as np
 
 from benchmarks import serve_hostile
 from benchmarks.serve_client import a_request, rss_mib, send
 from input_pipeline.synthetic import render_pair
+from tests import live_videos
 from tests.server_process import Server, form, serving
 from viton_jax.errors import NoAnswer
 from viton_jax.io import images

@@ -37,11 +37,10 @@ import time
 # Modules of tests import one another as pytest lets them.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'tests'))
 
-import entry_points  # noqa: E402
-
 from benchmarks import soak_jobs  # noqa: E402
 from benchmarks.soak_faults import FAULTS, Launch, World, world_in  # noqa: E402
 from benchmarks.soak_jobs import Job, Usage  # noqa: E402
+from tests import entry_points  # noqa: E402
 from viton_jax import errors  # noqa: E402
 from viton_jax.errors import InputError  # noqa: E402
 
@@ -78,9 +77,8 @@ def start(
 ) -> tuple[subprocess.Popen, pathlib.Path]:
   """The process, in a session of its own, and the file of what it says."""
   said = world.folder / 'said.txt'
-  limited = launch.max_file is not None
-  prefix = launch.prefix
-  if limited:
+  limited, prefix = launch.max_file is not None, launch.prefix
+  if launch.max_file is not None:
     blocks = f'ulimit -f {launch.max_file // 1024}; exec "$@"'
     prefix = ('bash', '-c', blocks, 'bash')
   with said.open('wb') as file:
@@ -223,7 +221,8 @@ def left_behind(world, job, place) -> Iterator[str]:
   beside = [x.name for x in place.iterdir() if x.name != 'out']
   partial = [x.name for x in place.rglob('*') if 'partial' in x.name]
   temporary = os.listdir(world.temporary)
-  memory = os.listdir(world.shared)
+  # What sets the clock keeps its own there.
+  memory = [x for x in os.listdir(world.shared) if 'faketime' not in x]
   clear(world)
   for what, names in (
     ('beside it', beside), ('partial files', partial),
@@ -241,8 +240,8 @@ def clear(world: World) -> None:
 
 def measure(world: World, job: Job) -> None:
   """The undisturbed run, twice: the first compiles."""
+  place = world.disk / f'{job.name}_undisturbed'
   for number in range(2):
-    place = world.disk / f'{job.name}_undisturbed'
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     begin = time.monotonic()

@@ -9,13 +9,12 @@ import json
 import pathlib
 
 from absl import logging
-import entry_points
-import infer_jobs
 import jax
 import numpy as np
 from safetensors import safe_open
 
 from input_pipeline.synthetic import render_pair
+from tests import entry_points, infer_jobs
 from viton_jax import checkpoints
 from viton_jax.errors import InputError
 from viton_jax.io import images

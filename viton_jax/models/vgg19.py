@@ -203,13 +203,13 @@ def _read_keras(path):
   wanted = {f'block{name[4]}_conv{name[6]}': name for name in LAYERS}
   arrays: dict[str, dict[int, np.ndarray]] = {name: {} for name in LAYERS}
 
-  def layer_of(place):
+  def layer_of(place: str) -> str:
     # Old files say block1_conv1/block1_conv1_W_1:0, later ones
     # [model_weights/]block1_conv1/[block1_conv1/]kernel:0.
     folders = place.split('/')[:-1]
-    return next((wanted[f] for f in folders if f in wanted), None)
+    return next((wanted[f] for f in folders if f in wanted), '')
 
-  read = hdf5.read(path, lambda place: layer_of(place) is not None)
+  read = hdf5.read(path, lambda place: bool(layer_of(place)), remedy=WHERE_FROM)
   for place, values in read.items():
     arrays[layer_of(place)][values.ndim] = values
   for name, found in arrays.items():
