@@ -128,6 +128,7 @@ setup(
     'orbax-checkpoint>=0.11.20',
     'safetensors>=0.5',
     'scipy>=1.13',
+    'simplejpeg>=1.8',  # tells of damaged JPEGs; OpenCV fills in
     # clu's metric writers import it without declaring it.
     'tensorboard>=2.18',
     'tensorflow-cpu>=2.18',

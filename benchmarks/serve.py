@@ -8,6 +8,7 @@
   python -m benchmarks.serve drain
   python -m benchmarks.serve hostile --requests 10000
   python -m benchmarks.serve isolation --seconds 60
+  python -m benchmarks.serve soak --seconds 3600
 
 Each starts a server of its own on 127.0.0.1. People and garments are drawn, and
 come with joints and labels. Clients and server share the machine's cores.
@@ -16,8 +17,6 @@ come with joints and labels. Clients and server share the machine's cores.
 import argparse
 import asyncio
 import contextlib
-import dataclasses
-import json
 import os
 import pathlib
 import signal
@@ -31,101 +30,21 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'tests'))
 
 from benchmarks import serve_hostile  # noqa: E402
-from benchmarks.infer_memory import resident_mb  # noqa: E402
+from benchmarks.serve_client import (  # noqa: E402
+  a_request,
+  batches,
+  closed_loop,
+  open_loop,
+  quantile,
+  rss_mib,
+  send,
+  with_status,
+)
+from benchmarks.serve_soak import soak  # noqa: E402
 from input_pipeline.synthetic import render_pair  # noqa: E402
-from tests.server_process import Server, form, serving  # noqa: E402
+from tests.server_process import form, serving  # noqa: E402
 from viton_jax import errors  # noqa: E402
 from viton_jax.io import images  # noqa: E402
-from viton_jax.perception import openpose_json  # noqa: E402
-
-
-@dataclasses.dataclass(frozen=True)
-class Sent:
-  """A request that was answered, or was not (status 0)."""
-
-  status: int
-  seconds: float
-  body: bytes = b''
-
-
-def a_request(index: int = 1, **changes) -> dict[str, str | bytes]:
-  """The fields of a try-on of drawn photos of 384 x 512."""
-  pair = render_pair(7, index, 512)
-  return {
-    'person': images.encode_jpeg(pair.person),
-    'garment': images.encode_jpeg(render_pair(7, index + 1, 512).garment),
-    'pose': json.dumps(openpose_json([pair.keypoints])),
-    'parse': images.encode_png(pair.parse),
-  } | changes
-
-
-async def send(
-  server: Server, fields, *, path: str = '/try_on', limit_s: float = 120
-) -> Sent:
-  """One request on a connection of its own."""
-  body, kind = form(fields)
-  head = (
-    f'POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n'
-    f'Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n'
-  )
-  begin = time.perf_counter()
-  status, content = 0, b''
-  with contextlib.suppress(OSError, TimeoutError, ValueError, IndexError):
-    async with asyncio.timeout(limit_s):
-      reader, writer = await asyncio.open_connection('127.0.0.1', server.port)
-      with contextlib.closing(writer):
-        writer.write(head.encode() + body)
-        await writer.drain()
-        answer = await reader.read()
-      head_, _, content = answer.partition(b'\r\n\r\n')
-      status = int(head_.split()[1])
-  return Sent(status, time.perf_counter() - begin, content)
-
-
-async def closed_loop(
-  server: Server, fields, clients: int, seconds: float, **options
-) -> list[Sent]:
-  """Each client sends again as soon as it has its answer."""
-  end = time.perf_counter() + seconds
-  answers = []
-
-  async def client():
-    while time.perf_counter() < end:
-      answers.append(await send(server, fields, **options))
-
-  await asyncio.gather(*(client() for _ in range(clients)))
-  return answers
-
-
-async def open_loop(
-  server: Server, fields, rate: float, seconds: float, **options
-) -> list[Sent]:
-  """So many a second, whether or not those before are answered."""
-  tasks, begin = [], time.perf_counter()
-  for i in range(int(rate * seconds)):
-    await asyncio.sleep(max(begin + i / rate - time.perf_counter(), 0))
-    tasks.append(asyncio.create_task(send(server, fields, **options)))
-  return await asyncio.gather(*tasks)
-
-
-def quantile(answers: list[Sent], q: float) -> float:
-  seconds = [x.seconds for x in answers]
-  return float(np.quantile(seconds, q)) if seconds else 0.0
-
-
-def with_status(answers: list[Sent], status: int) -> list[Sent]:
-  return [x for x in answers if x.status == status]
-
-
-def batches(server: Server) -> tuple[float, float]:
-  return (
-    server.metric('viton_batch_size_sum'),
-    server.metric('viton_batch_size_count'),
-  )
-
-
-def rss_mib(server: Server) -> float:
-  return resident_mb(server.worker)[0]
 
 
 # -------------------------------------------------------------------- parts
@@ -387,7 +306,7 @@ PARTS = {
   x.__name__: x
   for x in (
     *(layer, batching, overload, slow_clients, kill, drain, hostile),
-    isolation,
+    *(isolation, soak),
   )
 }
 
@@ -406,7 +325,7 @@ def main() -> None:
   add('--seconds', type=float, default=20.0, help='of load')
   add('--times', type=int, default=20, help='of `kill`')
   add('--requests', type=int, default=1000, help='of `hostile`')
-  add('--seed', type=int, default=0, help='of `hostile`')
+  add('--seed', type=int, default=0, help='of `hostile` and `soak`')
   options = parser.parse_args()
   with tempfile.TemporaryDirectory() as folder:
     PARTS[options.part](options, pathlib.Path(folder))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import entry_points
 import jax
 import numpy as np
 import pytest
@@ -372,3 +373,36 @@ errors.run(main)
   assert done.returncode == errors.EXIT_INTERRUPTED, done.stderr
   assert done.stderr == 'interrupted; run the same command to go on\n'
   assert not pathlib.Path(done.stdout.strip()).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason='mounts a small disk')
+def test_records_on_a_disk_that_fills_at_the_end(raw_dir, tmp_path):
+  """TFDS wraps what the system says; a second run goes on."""
+  disk = tmp_path / 'disk'
+  disk.mkdir()
+  if shell(f'mount -t tmpfs -o size=64m tmpfs {disk}').returncode:
+    pytest.skip('tmpfs cannot be mounted here')
+  arguments = (
+    *('--layout', 'viton', '--data_dir', raw_dir, '--out_dir', disk / 'out'),
+    *('--height', 64, '--width', 64, '--workers', 2),
+  )
+  try:
+    entry_points.run('input_pipeline.prepare', *arguments)
+    written = sum(
+      x.stat().st_size for x in (disk / 'out').rglob('*') if x.is_file()
+    )
+    shutil.rmtree(disk / 'out')
+    ballast, free = disk / 'ballast', os.statvfs(disk)
+    # Parts and records do not fit together.
+    with ballast.open('wb') as file:
+      size = free.f_bavail * free.f_frsize - int(1.6 * written)
+      os.posix_fallocate(file.fileno(), 0, size)
+    line = entry_points.fails('input_pipeline.prepare', *arguments)
+    assert 'the disk is full; free some space' in line, line
+    ballast.unlink()
+    done = entry_points.run('input_pipeline.prepare', *arguments)
+    assert 'records in' in done.stdout
+    assert not list(disk.rglob('*incomplete*'))
+  finally:
+    shell(f'umount -l {disk}')

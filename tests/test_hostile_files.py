@@ -14,13 +14,16 @@ import subprocess
 import sys
 import zipfile
 
+import h5py
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 import scipy.io
+import skimage.data
 
 from input_pipeline.formats import packed, record_files
 from input_pipeline.layouts import any_file, pairs, poses
@@ -30,6 +33,7 @@ from viton_jax.errors import InputError
 from viton_jax.io import (
   files,
   finite,
+  hdf5,
   images,
   matlab,
   npz,
@@ -285,7 +289,64 @@ def test_a_picture_of_another_size_than_it_says_is_refused():
   data = images.encode_png(image)
   with pytest.raises(InputError, match='damaged'):
     images.decode(data, 'a.png', -1, size=(48, 63))
-  assert images.decode(data, 'a.png', -1, size=(64, 48)).shape == (48, 64, 3)
+  assert images.decode(data, 'a.png', -1, size=(48, 64)).shape == (48, 64, 3)
+
+
+def coded_part(data):
+  """Where a JPEG's coded part begins."""
+  scan = data.index(b'\xff\xda')
+  return scan + 2 + int.from_bytes(data[scan + 2 : scan + 4])
+
+
+def saved(image, **options):
+  buffer = io.BytesIO()
+  PIL.Image.fromarray(image).save(buffer, 'JPEG', **options)
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+  'options', [{}, {'progressive': True}, {'restart_marker_rows': 1}]
+)
+def test_jpegs_whose_coded_part_is_cut_are_refused(options):
+  """With an end marker behind it, which the scan of the file looks for."""
+  data = saved(skimage.data.astronaut(), **options)
+  start = coded_part(data)
+  for part in (0.02, 0.5, 0.97):
+    end = start + int(part * (len(data) - start))
+    for read in (images.decode_image, photos.decode_photo):
+      with pytest.raises(InputError, match='a.jpg: the image data are dam'):
+        read(data[:end] + b'\xff\xd9', 'a.jpg')
+  middle = (start + len(data)) // 2
+  with pytest.raises(InputError, match='a.jpg: the image data are damaged'):
+    photos.decode_photo(data[:middle] + data[middle + 2000 :], 'a.jpg')
+
+
+def test_bytes_that_lose_no_pixel_are_no_damage():
+  photo = skimage.data.astronaut()
+  data = saved(photo)
+  want = photos.decode_photo(data, 'a')[0]
+  thumbnail = b'Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0' + saved(photo[:64, :64])
+  segment = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2) + thumbnail
+  for whole in (
+    data + bytes(999),  # Phones append what they like,
+    data + saved(photo[::2]),  # a second picture, say,
+    data[:2] + segment + data[2:],  # or a small one before all.
+    data[:-2] + b'\0' + data[-2:],
+    saved(photo, restart_marker_rows=3),
+    saved(photo, progressive=True),
+  ):
+    np.testing.assert_array_equal(photos.decode_photo(whole, 'a')[0], want)
+
+
+def test_a_jpeg_of_rare_chroma_is_read_by_opencv():
+  """Three by two luma samples for one of chroma, which simplejpeg refuses."""
+  data = bytearray(saved(np.full((32, 32, 3), 90, np.uint8), subsampling=2))
+  at = data.index(b'\xff\xc0')
+  assert data[at + 11] == 0x22
+  data[at + 11] = 0x32
+  pixels, _ = photos.decode_photo(bytes(data), 'a')
+  # It is of another layout now, so only the first blocks are sound.
+  assert pixels.shape == (32, 32, 3) and (pixels[:8, :8] == 90).all()
 
 
 def webp_parts():
@@ -492,3 +553,51 @@ def test_an_operation_that_makes_too_much_is_refused():
   assert frozen_graph.output_shapes(
     lambda weights, image: image * weights['a'], weights, image
   ) == [(8, 8, 3)]
+
+
+def hdf5_file(path, fill):
+  with h5py.File(path, 'w') as file:
+    fill(file)
+  return path
+
+
+@pytest.mark.parametrize(
+  'fill, said',
+  [
+    (
+      lambda file: file.create_dataset('a', (1 << 34,), 'f4', fillvalue=0),
+      'larger than the file can hold',
+    ),
+    (
+      lambda file: file.create_dataset(
+        'a', data=np.zeros(1 << 25, 'f4'), chunks=True, compression='gzip'
+      ),
+      'larger than the file can hold',
+    ),
+    (
+      lambda file: file.create_dataset(
+        'a', (4,), 'f4', external=[('/etc/hostname', 0, 16)]
+      ),
+      'no array of numbers in this file',
+    ),
+    (
+      lambda file: file.create_dataset('a', data=[b'text']),
+      'no array of numbers in this file',
+    ),
+  ],
+  ids=['never written', 'zeros', 'of another file', 'text'],
+)
+def test_hdf5_arrays_that_are_not_what_they_say(tmp_path, fill, said):
+  path = hdf5_file(tmp_path / 'a.h5', fill)
+  with pytest.raises(InputError, match=f'a.h5: the HDF5 file .*{said}'):
+    hdf5.read(path, lambda name: True)
+  assert hdf5.read(path, lambda name: False) == {}
+
+
+def test_hdf5_arrays_by_name(tmp_path):
+  values, path = np.arange(6.0).reshape(2, 3), tmp_path / 'a.h5'
+  with h5py.File(path, 'w') as file:
+    file['x/y'], file['z'] = values, 1.0
+  found = hdf5.read(path, lambda name: name.endswith('y'))
+  np.testing.assert_array_equal(found.pop('x/y'), values)
+  assert not found

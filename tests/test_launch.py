@@ -10,11 +10,17 @@ from entry_points import shell
 import pytest
 import yaml
 
+sys.path.insert(0, str(entry_points.ROOT))
+
+from launch import audit  # noqa: E402
+
 FOLDER = entry_points.ROOT / 'launch'
 SCRIPTS = {
   'launch/demo.sh': 'usage: launch/demo.sh',
   'launch/demo_web.sh': 'usage: launch/demo_web.sh',
   'launch/fuzz.sh': 'usage: launch/fuzz.sh',
+  'launch/release.sh': 'usage: launch/release.sh',
+  'launch/soak.sh': 'usage: launch/soak.sh',
   'launch/test.sh': 'usage: launch/test.sh',
   'launch/local.sh': 'usage: launch/local.sh',
   'launch/tpu_vm.sh': 'usage: launch/tpu_vm.sh',
@@ -25,6 +31,8 @@ INSTALLING = [
   'launch/demo.sh',
   'launch/demo_web.sh',
   'launch/fuzz.sh',
+  'launch/release.sh',
+  'launch/soak.sh',
   'launch/test.sh',
 ]
 TPU = ('launch/tpu_vm.sh', '--dry_run', '--name', 'n', '--zone', 'z')
@@ -55,6 +63,25 @@ def test_dry_run_shows_commands_and_runs_none(script, tmp_path, monkeypatch):
   assert done.returncode == 0, done.stderr
   assert '-m venv' in done.stdout and 'pip install' in done.stdout
   assert not (tmp_path / 'venv').exists()
+
+
+@pytest.mark.parametrize(
+  'report, said, code',
+  [
+    ('', 'got no answer', 0),
+    ('{"dependencies": [{"name": "a", "skip_reason": "x"}]}', 'none of the', 0),
+    (
+      '{"dependencies": [{"name": "a", "version": "1", "vulns": []},'
+      '{"name": "b", "version": "2", "vulns": [{"id": "CVE-1",'
+      '"fix_versions": ["3"]}]}, {"name": "c", "skip_reason": "x"}]}',
+      'b 2: CVE-1, mended in 3\n2 of 3 packages audited, 1 unsafe',
+      1,
+    ),
+  ],
+)
+def test_audit_fails_for_what_is_known_alone(report, said, code):
+  found, ended = audit.judge(report)
+  assert said in found and ended == code
 
 
 def test_demo_dresses_at_once():

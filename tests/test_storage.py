@@ -10,6 +10,7 @@ import sys
 import entry_points
 import pytest
 
+from viton_jax.errors import InputError
 from viton_jax.io import storage
 
 
@@ -134,3 +135,32 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path):
   with storage.Lock(path) as lock:
     assert lock.held and f'process {os.getpid()} ' in storage.holder(path)
   assert storage.holder(path) is None
+
+
+def test_partial_folders_are_cleared_and_are_one_processs_own(tmp_path):
+  target = tmp_path / 'made'
+  left = tmp_path / '.made.partial'
+  (left / 'work').mkdir(parents=True)
+  (left / 'work' / 'half').write_text('of a killed process')
+  with storage.partial_folder(target) as work:
+    assert not list(work.iterdir())
+    with (
+      pytest.raises(InputError, match=r'is writing .*made; wait for it'),
+      storage.partial_folder(target),
+    ):
+      pass
+    work.rename(target)
+  assert [x.name for x in tmp_path.iterdir()] == ['made']
+
+
+def test_a_write_that_fails_names_its_file(tmp_path):
+  def write():
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  with (
+    pytest.raises(OSError, match='a.json') as raised,
+    storage.partial_file(tmp_path / 'a.json'),
+  ):
+    write()
+  assert raised.value.filename == str(tmp_path / 'a.json')
+  assert not list(tmp_path.iterdir())

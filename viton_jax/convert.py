@@ -19,7 +19,6 @@ lost. Published weights have fidelity 'original'.
 import argparse
 import os
 import pathlib
-import tempfile
 import time
 
 from flax import traverse_util
@@ -32,6 +31,7 @@ from viton_jax.checkpoints.tensorflow1 import (
   tf1_names,
 )
 from viton_jax.errors import InputError
+from viton_jax.io import storage
 
 __all__ = ['read_tf1_checkpoint']
 
@@ -92,9 +92,7 @@ def main() -> int:
         f'{target}: exists already; give another --out_dir, or remove it.'
       )
   try:
-    out_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.partial_', dir=out_dir) as folder:
-      partial = pathlib.Path(folder)
+    with storage.partial_folder(targets[0]) as partial:
       for one, target in zip(found, targets, strict=True):
         print_table(one, from_tf1=bool(arguments.tf1_checkpoint))
         if arguments.to == 'safetensors':

@@ -151,7 +151,8 @@ def _interrupt(number: int, frame: types.FrameType | None) -> None:
 def _sentence(error: OSError) -> str:
   """What the system says of a file that no reader or writer spoke for."""
   names = [shown(x) for x in (error.filename, error.filename2) if x]
-  where = f'{" -> ".join(names)}: ' if names else ''
+  # Python does not say what a write was to.
+  where = f'{" -> ".join(names) or "a file that is written"}: '
   remedy = (
     'free some space'
     if error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -129,11 +129,8 @@ def main() -> int:
     pair[0].fidelity
   )
   try:
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-      prefix='.partial_', dir=out_dir.parent
-    ) as folder:
-      partial = pathlib.Path(folder) / out_dir.name
+    with storage.partial_folder(out_dir) as folder:
+      partial = folder / out_dir.name
       partial.mkdir()
       write(
         partial,
@@ -313,7 +310,8 @@ def try_on_live(
 def run_fresh(folder: pathlib.Path, batch: dict) -> engine.TryOnBatch:
   """Calls the exported try-on in a new process."""
   root = pathlib.Path(viton_jax.__file__).parents[1]
-  with tempfile.TemporaryDirectory() as scratch:
+  # Beside the folder: what is left by a process that is killed goes with it.
+  with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
     inputs, outputs = (pathlib.Path(scratch, f'{x}.npz') for x in 'io')
     np.savez(inputs, **batch)
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
+import errno
 import functools
 import io
 import os
@@ -12,6 +13,7 @@ import shutil
 from input_pipeline.formats import original_records, packed
 from input_pipeline.preparing import parts
 from viton_jax import errors
+from viton_jax.errors import InputError
 from viton_jax.runtime.progress import progress
 
 
@@ -91,6 +93,9 @@ def write_records(
 
   Returns:
     bytes of all records.
+
+  Raises:
+    InputError: the disk is full.
   """
   original_records.tensorflow()  # First, so that it leaves the GPU alone.
   # Not at the top: both import TensorFlow, which packed files do without.
@@ -104,7 +109,11 @@ def write_records(
     shutil.rmtree(folder)
   tfds.disable_progress_bar()
   # TFDS reports a download although there is none.
-  with errors.log_errors_only(), contextlib.redirect_stdout(io.StringIO()):
+  with (
+    _explaining_a_full_disk(out_dir),
+    errors.log_errors_only(),
+    contextlib.redirect_stdout(io.StringIO()),
+  ):
     builder = TryOn(
       data_dir=os.fspath(out_dir),
       config=TryOnConfig(
@@ -122,6 +131,24 @@ def write_records(
       download_config=tfds.download.DownloadConfig(beam_options=beam_options),
     )
   return sum(split.num_bytes for split in builder.info.splits.values())
+
+
+@contextlib.contextmanager
+def _explaining_a_full_disk(out_dir: pathlib.Path) -> Iterator[None]:
+  """TFDS and TensorFlow wrap it in errors of several kinds."""
+  try:
+    yield
+  except Exception as error:
+    cause: BaseException | None = error
+    while cause is not None:
+      full = getattr(cause, 'errno', None) in (errno.ENOSPC, errno.EDQUOT)
+      if full or 'No space left on device' in str(cause):
+        raise InputError(
+          f'{out_dir}: the disk is full; free some space and give the same '
+          'command to go on'
+        ) from error
+      cause = cause.__cause__ or cause.__context__
+    raise
 
 
 def write_packed(

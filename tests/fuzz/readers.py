@@ -14,6 +14,7 @@ import pickle
 import zlib
 
 import cv2
+import folders
 import numpy as np
 import scipy.io
 import torch_writer
@@ -37,6 +38,7 @@ _TESTS = pathlib.Path(__file__).parents[1]
 _GOLDENS = _TESTS / 'goldens'
 _FRAME = (256, 192)
 _RAW = _GOLDENS / 'raw_seed0'
+_TF1_DATA = 'model-6000.data-00000-of-00001'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -331,6 +333,28 @@ READERS: dict[str, Reader] = {
   'keys.txt': Reader(
     '.txt', lambda: b'0123456789abcdef0\n' * 3, access.read_keys
   ),
+  'keras.h5': Reader('.h5', folders.keras, folders.read_keras),
+  'exported.stablehlo': Reader(
+    '.stablehlo', folders.program, folders.read_program
+  ),
+  **{
+    f'tf1 {name}': Reader(
+      '.tf1',
+      functools.partial(folders.tf1_file, name),
+      folders.tf1(name),
+      whole=name != 'checkpoint',
+    )
+    for name in ('checkpoint', 'model-6000.index', _TF1_DATA)
+  },
+  **{
+    f'orbax {name}': Reader(
+      '.orbax',
+      (folders.ORBAX / name).read_bytes,
+      folders.orbax(name),
+      whole=True,
+    )
+    for name in folders.orbax_names()
+  },
 }
 
 

@@ -35,6 +35,7 @@ from mutations import mutate  # noqa: E402
 from readers import READERS  # noqa: E402
 
 from input_pipeline.formats import original_records  # noqa: E402
+from viton_jax.checkpoints import tensorflow1  # noqa: E402
 from viton_jax.errors import InputError  # noqa: E402
 
 _SECONDS = 60
@@ -86,6 +87,8 @@ def _work(names, seed: int, seconds: float, first: dict, sender) -> None:
   """Tries cases in turn and tells of each before and after it."""
   if 'original.record' in names:
     original_records.tensorflow()  # Its import counts for no case.
+  if any(name.startswith('tf1') for name in names):
+    tensorflow1.tensorflow()
   sender.send(('ready', '', None))
   end = time.monotonic() + seconds
   with tempfile.TemporaryDirectory() as folder:
@@ -170,19 +173,20 @@ def main() -> int:
   add = parser.add_argument
   add('--minutes', type=float, default=1)
   add('--seed', type=int, default=int(time.time()))
-  add('--reader', choices=READERS, help='this one alone')
-  add('--case', type=int, help='this one alone; needs --reader')
+  add('--reader', choices=READERS, nargs='+', help='these alone')
+  add('--case', type=int, help='this one alone; needs one --reader')
   add('--file', type=pathlib.Path, nargs='+', help='files of the corpus')
   add('--keep', type=pathlib.Path, help='folder for the files that were found')
   arguments = parser.parse_args()
-  names = [arguments.reader] if arguments.reader else list(READERS)
+  names = arguments.reader or list(READERS)
   seed = arguments.seed
   if arguments.file:
     return sum(map(read_found, arguments.file))
   if arguments.case is not None:
     with tempfile.TemporaryDirectory() as folder:
-      data = content(arguments.reader, seed, arguments.case)
-      wrong = attempt(arguments.reader, data, pathlib.Path(folder))
+      (name,) = names
+      data = content(name, seed, arguments.case)
+      wrong = attempt(name, data, pathlib.Path(folder))
     print(wrong or 'ends well')
     return int(wrong is not None)
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -190,12 +194,12 @@ def main() -> int:
   count, found = search(names, seed=seed, seconds=60 * arguments.minutes)
   for name, case, wrong in found:
     print(
-      f'python tests/fuzz/run.py --reader {name} --seed {seed} --case {case}'
-      f'  # {wrong}'
+      f'python tests/fuzz/run.py --reader "{name}" --seed {seed} --case '
+      f'{case}  # {wrong}'
     )
     if arguments.keep:
       arguments.keep.mkdir(parents=True, exist_ok=True)
-      kept = arguments.keep / f'{seed}_{case}_{name}'
+      kept = arguments.keep / f'{seed}_{case}_{name.replace("/", "_")}'
       kept.write_bytes(content(name, seed, case))
   print(f'{count} files tried, {len(found)} did not end well')
   return int(bool(found))

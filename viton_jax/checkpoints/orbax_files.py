@@ -13,6 +13,7 @@ a checkpoint behind.
 
 import contextlib
 import errno
+import logging
 import os
 import pathlib
 import sys
@@ -240,6 +241,12 @@ def read_metadata(path: pathlib.Path) -> dict[str, Any]:
   )
 
 
+def _is_no_read(record: logging.LogRecord) -> bool:
+  """Whether asyncio logs something else than a failed read of an array."""
+  error = record.exc_info[1] if record.exc_info else None
+  return 'tensorstore' not in str(error)
+
+
 @contextlib.contextmanager
 def damage_explained(path: pathlib.Path):
   """Makes an InputError of whatever Orbax raises over damaged files."""
@@ -263,6 +270,8 @@ def damage_explained(path: pathlib.Path):
     raise
   # Orbax and TensorStore have no class in common for it.
   except Exception as error:
+    # Of several arrays that are damaged only the first is asked for its error.
+    logging.getLogger('asyncio').addFilter(_is_no_read)
     raise InputError(
       f'{path}: the checkpoint is damaged ({type(error).__name__}: '
       f'{errors.shown(error)}); give another step.'

@@ -4,6 +4,7 @@ A saver's file may hold one network or both; the variables' names say which.
 Kernels keep TensorFlow's shapes.
 """
 
+import math
 import os
 import pathlib
 import re
@@ -91,7 +92,12 @@ def read_tf1(path: str | pathlib.Path) -> dict[str, Checkpoint]:
   """As `read_tf1_checkpoint`, with the step and what else is known."""
   prefix = find_tf1_checkpoint(path)
   values = _read_values(prefix)
-  step = int(values.pop(_STEP, max(_step_of(prefix), 0)))
+  step = np.asarray(values.pop(_STEP, max(_step_of(prefix), 0)))
+  if step.dtype.kind not in 'iu' or step.size != 1:
+    raise InputError(
+      f'{prefix}: {_STEP} is no whole number; give a checkpoint as the '
+      'released code wrote it.'
+    )
   networks = {
     network: names
     for network in ('encoder_decoder', 'refinement')
@@ -128,7 +134,7 @@ def read_tf1(path: str | pathlib.Path) -> dict[str, Checkpoint]:
       )
     result[network] = Checkpoint(
       path=prefix,
-      step=step,
+      step=int(step),
       network=network,
       features=features_of(variables),
       fidelity='original',
@@ -195,25 +201,42 @@ def _glob_escape(name):
   return re.sub(r'([\[*?])', r'[\1]', name)
 
 
-def _read_values(prefix):
-  """name -> array of every variable but the optimiser's, and the step."""
-  # Only here: TensorFlow takes seconds to import and nobody else needs it.
+def tensorflow():
+  """The module; it takes seconds to import, and nobody else needs it here."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   import tensorflow as tf
 
+  return tf
+
+
+def _read_values(prefix):
+  """name -> array of every variable but the optimiser's, and the step."""
+  tf = tensorflow()
   try:
     reader = tf.train.load_checkpoint(str(prefix))
-    return {
-      name: reader.get_tensor(name)
-      for name in reader.get_variable_to_shape_map()
-      if name == _STEP or not _BOOKKEEPING.search(name)
-    }
+    shapes, types = (
+      reader.get_variable_to_shape_map(),
+      reader.get_variable_to_dtype_map(),
+    )
+    wanted = [x for x in shapes if x == _STEP or not _BOOKKEEPING.search(x)]
+    size = sum(math.prod(shapes[x]) * types[x].size for x in wanted)
+    # TensorFlow allocates what the index says.
+    if size > _bytes_of(prefix):
+      raise ValueError(f'its variables have {size} bytes, the files fewer')
+    return {x: np.asarray(reader.get_tensor(x)) for x in wanted}
   except Exception as error:  # Its reader raises whatever C++ did.
     reason = ' '.join(str(error).split())[:200]
     raise InputError(
       f'{prefix}: cannot be read as a TensorFlow checkpoint ({reason}); it '
       'may be truncated: copy or download its files again.'
     ) from error
+
+
+def _bytes_of(prefix):
+  """Of the files with the values; those of V1 may be packed a little."""
+  v2 = list(prefix.parent.glob(f'{_glob_escape(prefix.name)}.data-*'))
+  sizes = (x.stat().st_size for x in v2 or [prefix])
+  return sum(sizes) * (1 if v2 else 2)
 
 
 def _check_shapes(prefix, network, values):

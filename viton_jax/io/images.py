@@ -1,8 +1,10 @@
 """Images from bytes, with limits, and the two ways of resizing.
 
 Files are checked before they are decoded: the size in the header against a
-limit, and that the file is whole and has one header alone (OpenCV fills what
-is missing with grey without an error, and allocates the last size it reads).
+limit, and that the file is whole and has one header alone (OpenCV allocates
+the last size it reads). JPEGs are decoded by simplejpeg, because that tells of
+damage within the coded part, which libjpeg otherwise fills with grey: the
+pixels are those of OpenCV's libjpeg. Everything else is OpenCV's.
 
 The check is ours and not Pillow's. Pillow is not required, and would be a
 second decoder whose rules differ from OpenCV's: its limit on pixels is a
@@ -20,13 +22,19 @@ import zlib
 
 import cv2
 import numpy as np
+import simplejpeg
 
-from viton_jax.errors import InputError
+from viton_jax.errors import InputError, shown
 
 MAX_PIXELS = 64_000_000
 
 # A marker inside the entropy-coded part: not a stuffed zero, not a restart.
 _JPEG_MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
+# libjpeg's warnings of lost pixels; others are about harmless headers.
+_JPEG_DAMAGE = ('Corrupt JPEG data', 'Premature end')
+# Some cameras pad the coded part, which loses nothing.
+_JPEG_PADDING = re.compile(r'(\d+) extraneous bytes')
+_MAX_PADDING = 2
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 # Start-of-frame markers: C0..CF without DHT (C4), JPG (C8) and DAC (CC).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -50,6 +58,8 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
     InputError: neither JPEG nor PNG, too large, cut short or damaged.
   """
   size = check_image(data, name, max_pixels=max_pixels)
+  if is_jpeg(data):
+    return decode_jpeg(data, name, size=size)
   flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
   return cv2.cvtColor(decode(data, name, flags, size=size), cv2.COLOR_BGR2RGB)
 
@@ -79,6 +89,60 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
   return labels
 
 
+def is_jpeg(data: bytes) -> bool:
+  return data[:2] == b'\xff\xd8'
+
+
+def decode_jpeg(data: bytes, name: str, *, size: tuple[int, int]):
+  """The pixels of a checked JPEG, of grey and CMYK ones, too, as stored.
+
+  Damage that changes no more than numbers within the code, a flipped sign,
+  say, cannot be seen: JPEG has no checksum.
+
+  Args:
+    data: the file.
+    name: its name in error messages.
+    size: (height, width) that the header promises.
+
+  Returns:
+    (h, w, 3) uint8 RGB.
+
+  Raises:
+    InputError: the coded part is damaged or cut short.
+  """
+  reason = 'it has another size than it says'
+  try:
+    image = _decode_jpeg(data)
+    if image.shape == (*size, 3):
+      return image
+  except ValueError as error:
+    reason = shown(error)
+  raise InputError(
+    f'{name}: the image data are damaged ({reason}); copy or export the file '
+    'again'
+  )
+
+
+def _decode_jpeg(data):
+  try:
+    return simplejpeg.decode_jpeg(data, 'RGB')
+  except ValueError as error:
+    text = str(error)
+  if 'subsampling level' in text:
+    # Chroma in ratios that hardly anybody writes, and simplejpeg does not know:
+    # OpenCV reads them, without telling of damage.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if bgr is None:
+      raise ValueError(text)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+  padding = _JPEG_PADDING.search(text)
+  padded = padding and int(padding[1]) <= _MAX_PADDING
+  if text.startswith(_JPEG_DAMAGE) and not padded:
+    raise ValueError(text)
+  return simplejpeg.decode_jpeg(data, 'RGB', strict=False)
+
+
 def decode(data: bytes, name: str, flags: int, *, size: tuple[int, int]):
   """What OpenCV makes of a checked file; see `cv2.imdecode` about the flags.
 
@@ -86,7 +150,7 @@ def decode(data: bytes, name: str, flags: int, *, size: tuple[int, int]):
     data: the file.
     name: its name in error messages.
     flags: of OpenCV.
-    size: (height, width) that the header promises; a photo may be turned.
+    size: (height, width) that the header promises.
 
   Returns:
     (h, w) or (h, w, c), uint8 or uint16, BGR as OpenCV has it.
@@ -101,7 +165,7 @@ def decode(data: bytes, name: str, flags: int, *, size: tuple[int, int]):
   if (
     image is None
     or image.dtype not in (np.uint8, np.uint16)
-    or sorted(image.shape[:2]) != sorted(size)
+    or image.shape[:2] != tuple(size)
   ):
     raise InputError(
       f'{name}: the image data are damaged; copy or export the file again'
@@ -124,7 +188,7 @@ def check_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
     InputError: neither JPEG nor PNG, too large, cut short.
   """
   try:
-    if data[:2] == b'\xff\xd8':
+    if is_jpeg(data):
       size, whole = _scan_jpeg(data)
     elif data[:8] == _PNG_SIGNATURE:
       size, whole = _scan_png(data)

@@ -3,10 +3,9 @@
 Data sets go through `images`, which leaves pixels as they are stored; this is
 for images from phones, shops and browsers.
 
-OpenCV decodes. It applies the EXIF orientation of a JPEG but not that of a PNG
-or WebP read with its transparency, nor does it tell whether a WebP is animated
-before decoding, so the few header fields for that are read here. Pillow could
-read them; it is not required, see `images`.
+What decodes applies no EXIF orientation to pixels as they are stored, nor does
+it tell whether a WebP is animated before decoding, so the few header fields for
+that are read here. Pillow could read them; it is not required, see `images`.
 """
 
 import os
@@ -100,11 +99,10 @@ def decode_photo(
   transparency. WebP: a still image. The file name's extension is ignored.
   """
   _refuse(data, name)
-  if data[:2] == b'\xff\xd8':
+  if images.is_jpeg(data):
     size = images.check_image(data, name, max_pixels=max_pixels)
-    # Turns by itself, and makes RGB of grey and CMYK.
-    bgr = images.decode(data, name, cv2.IMREAD_COLOR, size=size)
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), None
+    pixels = images.decode_jpeg(data, name, size=size)
+    return _flatten(_upright(pixels, _orientation(_jpeg_exif(data))))
   if data[:4] == b'RIFF':
     size = _check_webp(data, name, max_pixels=max_pixels)
     exif = _webp_exif(data)
@@ -256,6 +254,21 @@ def _check_webp(data, name, *, max_pixels):
       f'{max_pixels / 1e6:g} megapixels; scale the image down'
     )
   return size[0], size[1]
+
+
+def _jpeg_exif(data):
+  """The EXIF block of a JPEG that `check_image` has found whole."""
+  position = 2
+  while data[position : position + 2] != b'\xff\xda':  # The coded part.
+    if data[position + 1] == 0xFF:  # A fill byte before the marker.
+      position += 1
+      continue
+    kind, length = struct.unpack_from('>HH', data, position)
+    start = position + 4
+    if kind == 0xFFE1 and data[start : start + 6] == b'Exif\0\0':
+      return data[start + 6 : position + 2 + length]
+    position += 2 + length
+  return b''
 
 
 def _webp_exif(data):

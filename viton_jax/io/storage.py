@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 import socket
 from typing import Any
 
@@ -34,7 +35,9 @@ def partial_file(
   try:
     yield partial
     os.replace(partial, path)
-  except BaseException:
+  except BaseException as error:
+    if isinstance(error, OSError) and error.filename is None:
+      error.filename = os.fspath(path)  # Of a write Python does not say it.
     partial.unlink(missing_ok=True)
     raise
 
@@ -54,6 +57,40 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   """As `write_file`, for something JSON can hold; readable and sorted."""
   text = json.dumps(value, indent=2, sort_keys=True) + '\n'
   write_file(path, text.encode())
+
+
+@contextlib.contextmanager
+def partial_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields an empty folder beside `path`, for what is not finished.
+
+  It is gone afterwards. What a killed process left there goes when the next
+  one begins, and no two are at work for one path.
+
+  Args:
+    path: of the file or folder that is made; its folder is made, too.
+
+  Raises:
+    InputError: another process is at work, or the place cannot be written.
+  """
+  folder = path.with_name(f'.{path.name}.partial')
+  remedy = 'give another --out_dir'
+  with hold(
+    folder / '.lock',
+    busy=f'is writing {shown(path)}; wait for it, or {remedy}',
+    unusable=remedy,
+  ):
+    try:
+      for old in folder.iterdir():
+        if old.is_dir():
+          shutil.rmtree(old)
+        elif old.name != '.lock':
+          old.unlink()
+      work = folder / 'work'
+      work.mkdir()
+      yield work
+    finally:
+      # With the lock's file: who waits for that one finds no folder.
+      shutil.rmtree(folder, ignore_errors=True)
 
 
 class Manifest:

@@ -352,7 +352,8 @@ def _check_settings(out_dir, ours, live) -> dict:
       'of pairs here; wait for it, or give the same --pairs.'
     )
   compare_settings(out_dir, ours)
-  ours = ours | {'folders': theirs.get('folders', 1)}
+  if 'folders' in ours:  # Not of every kind of job.
+    ours = ours | {'folders': theirs.get('folders', 1)}
   if ours != theirs:
     storage.write_json(path, ours)
   return ours

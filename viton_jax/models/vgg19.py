@@ -24,7 +24,6 @@ import pathlib
 from typing import Any
 
 from flax import linen as nn
-import h5py
 import jax
 from jax import lax
 import jax.numpy as jnp
@@ -36,7 +35,7 @@ from safetensors import safe_open
 from viton_jax import choices
 from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
-from viton_jax.io import files, finite, matlab, torch_files
+from viton_jax.io import files, finite, hdf5, matlab, torch_files
 
 # See the module: the mean, and a dict of kernel and bias for each layer.
 Params = dict[str, Any]
@@ -204,16 +203,15 @@ def _read_keras(path):
   wanted = {f'block{name[4]}_conv{name[6]}': name for name in LAYERS}
   arrays: dict[str, dict[int, np.ndarray]] = {name: {} for name in LAYERS}
 
-  def visit(place, item):
+  def layer_of(place: str) -> str:
     # Old files say block1_conv1/block1_conv1_W_1:0, later ones
     # [model_weights/]block1_conv1/[block1_conv1/]kernel:0.
     folders = place.split('/')[:-1]
-    layer = next((wanted[f] for f in folders if f in wanted), None)
-    if layer and isinstance(item, h5py.Dataset):
-      arrays[layer][item.ndim] = item[()]
+    return next((wanted[f] for f in folders if f in wanted), '')
 
-  with h5py.File(path, 'r') as file:
-    file.visititems(visit)
+  read = hdf5.read(path, lambda place: bool(layer_of(place)), remedy=WHERE_FROM)
+  for place, values in read.items():
+    arrays[layer_of(place)][values.ndim] = values
   for name, found in arrays.items():
     if {1, 4} <= found.keys():
       params[name] = _layer(found[4], found[1])

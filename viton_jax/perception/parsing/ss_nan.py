@@ -18,7 +18,6 @@ import pathlib
 import re
 
 from flax import linen as nn
-import h5py
 import jax
 from jax import lax
 import jax.numpy as jnp
@@ -26,7 +25,7 @@ import numpy as np
 
 from viton_jax.errors import InputError
 from viton_jax.geometry import interpolation
-from viton_jax.io import files, finite
+from viton_jax.io import finite, hdf5
 from viton_jax.perception import fitting
 from viton_jax.perception.spec_types import Spec
 
@@ -186,23 +185,13 @@ def read_weights(path: pathlib.Path) -> dict[tuple[str, str], np.ndarray]:
   Raises:
     InputError: no HDF5 file, or a damaged one.
   """
-  weights = {}
-
-  def keep(name, item):
-    parts = name.split('/')
-    if isinstance(item, h5py.Dataset) and parts[-1] in _WEIGHTS:
-      weights[parts[-2], parts[-1]] = np.asarray(item[()], np.float32)
-
-  files.check_regular(path, 'HDF5 file', limit=files.MAX_MODEL_BYTES)
-  try:
-    with h5py.File(path, 'r') as file:
-      file.visititems(keep)
-  # h5py tells of damage by any of these.
-  except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-    raise InputError(
-      f'{path}: not a readable HDF5 file of Keras ({error}); copy it again'
-    ) from error
-  return weights
+  found = hdf5.read(path, lambda name: name.split('/')[-1] in _WEIGHTS)
+  # Keras puts every weight into groups of its layer.
+  return {
+    (parts[-2], parts[-1]): np.asarray(values, np.float32)
+    for name, values in found.items()
+    if len(parts := name.split('/')) > 1
+  }
 
 
 def build(
