@@ -39,7 +39,8 @@ import jax
 from input_pipeline.layouts import LAYOUTS
 from viton_jax import choices, errors
 from viton_jax.errors import InputError
-from viton_jax.jobs import perceive, photo_list, run, shards, writers
+from viton_jax.job_folders import shards
+from viton_jax.jobs import perceive, photo_list, run, writers
 from viton_jax.photo import data_set
 from viton_jax.runtime import distributed, stopping
 

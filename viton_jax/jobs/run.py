@@ -15,13 +15,11 @@ from input_pipeline.layouts import open_layout
 from viton_jax import checkpoints, errors
 from viton_jax.choices import Composition, DType, ImageFormat, Matching
 from viton_jax.errors import InputError
+from viton_jax.job_folders import folder, job_files, places, shards
 from viton_jax.jobs import (
   device_steps,
-  folder,
-  job_files,
   pipeline,
   report,
-  shards,
   workers,
   writers,
 )
@@ -130,7 +128,7 @@ def run(options: Options) -> int:
     options.layout, options.data_dir, options.pairs, split='test'
   )
   print(layout.found)
-  names = folder.unique_pairs(layout.pairs)
+  names = places.unique_pairs(layout.pairs)
   composing = options.composition or default_composition(networks[0].fidelity)
   options = dataclasses.replace(
     options,
@@ -213,7 +211,7 @@ def _run_shard(options, layout, work, steps, names, claim) -> int:
       'command goes on'
     )
     return errors.EXIT_INTERRUPTED
-  with writers.sentence_if_unwritable(out_dir):
+  with folder.sentence_if_unwritable(out_dir):
     last = folder.finish(claim, claim.settings['list'])
     # JAX takes it badly if processes of one job end minutes apart.
     folder.wait_for(out_dir, shards.peers(shard, jax.process_count()))
@@ -236,7 +234,7 @@ def settings_of(options, layout, names) -> dict:
     'data_dir': str(pathlib.Path(options.data_dir).absolute()),
     'layout': layout.name,  # What 'auto' found.
     'pairs': options.pairs,
-    'list': folder.digest(names),
+    'list': places.digest(names),
     'checkpoint': first,
     'refine_checkpoint': (
       str(pathlib.Path(options.refine_checkpoint).absolute())
@@ -250,7 +248,7 @@ def settings_of(options, layout, names) -> dict:
     'output': options.output,
     'quality': options.quality,
     'record_format': options.record_format,
-    'folders': (writers.FOLDERS if len(names) >= writers.MANY_PAIRS else 1),
+    'folders': (places.FOLDERS if len(names) >= places.MANY_PAIRS else 1),
   }
 
 
@@ -354,9 +352,9 @@ def merge(options: Options) -> int:
     options.pairs or settings.get('pairs'),
     split='test',
   )
-  names = folder.unique_pairs(layout.pairs)
+  names = places.unique_pairs(layout.pairs)
   defaults = {'output': 'png', 'folders': 1}
-  with writers.sentence_if_unwritable(out_dir):
+  with folder.sentence_if_unwritable(out_dir):
     return _finish(out_dir, names, defaults | settings, options.page_pairs)
 
 

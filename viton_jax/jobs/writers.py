@@ -15,22 +15,22 @@ import os
 import pathlib
 import re
 from typing import Any, Protocol
-import zlib
 
 import numpy as np
 
 from viton_jax import choices
-from viton_jax.errors import InputError
 from viton_jax.io import images, storage, tfrecords
-from viton_jax.jobs.folder import MANIFEST, Claim
+from viton_jax.job_folders import places
+from viton_jax.job_folders.folder import (
+  MANIFEST,
+  Claim,
+  sentence_if_unwritable,
+)
 from viton_jax.jobs.pipeline import PairResult
 
 FORMATS = choices.values_of(choices.ImageFormat)
 TFRECORD = 'tfrecord'
 QUALITY = {'png': None, 'jpeg': 95, 'webp': 90}
-SUFFIXES = {'png': '.png', 'jpeg': '.jpg', 'webp': '.webp'}
-MANY_PAIRS = 50_000  # From here on images are spread over folders.
-FOLDERS = 256
 STEP_COLUMNS = (
   'person',
   'garment',
@@ -62,16 +62,6 @@ def encode(image: np.ndarray, kind: str, quality: int | None) -> bytes:
   return images.encode_webp(image, quality=quality)
 
 
-def place_of(name: str, column: str, *, kind: str, folders: int) -> str:
-  """Where an image of a pair lies, relative to the job's folder."""
-  folder = 'results' if column == 'result' else 'steps'
-  if folders > 1:
-    folder += f'/{zlib.crc32(name.encode()) % folders:02x}'
-  if column == 'result':
-    return f'{folder}/{name}{SUFFIXES[kind]}'
-  return f'{folder}/{name}_{column}.jpg'
-
-
 class Writer(Protocol):
   """What `writing` calls; `commit` takes a list of what `encode` returns."""
 
@@ -101,7 +91,7 @@ class ImageWriter:
     columns = [name for name in STEP_COLUMNS if name in one.images]
     place = ''
     for column in (*columns, 'result'):
-      place = place_of(
+      place = places.place_of(
         one.name,
         column,
         kind=self._kind,
@@ -275,15 +265,3 @@ def writing(
         writer.close()
     finally:
       writer.abandon()
-
-
-@contextlib.contextmanager
-def sentence_if_unwritable(path: pathlib.Path):
-  """Turns the OSError of a write into an InputError."""
-  try:
-    yield
-  except OSError as error:
-    raise InputError(
-      f'{path}: cannot be written ({error.strerror}); what is finished '
-      'stays, so free some space and give the same command again to go on.'
-    ) from error
