@@ -155,6 +155,12 @@ def parse_arguments() -> argparse.Namespace:
     help='write the try-on pictures alone, without the steps to them',
   )
   add(
+    '--step_format',
+    default='jpeg',
+    choices=choices.values_of(choices.StepFormat),
+    help='of the steps; png to evaluate them (default: %(default)s)',
+  )
+  add(
     '--page_pairs',
     type=int,
     default=500,

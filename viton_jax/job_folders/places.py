@@ -45,11 +45,21 @@ def digest(names) -> str:
   return found.hexdigest()[:16]
 
 
-def place_of(name: str, column: str, *, kind: str, folders: int) -> str:
-  """Where an image of a pair lies, relative to the job's folder."""
+def place_of(
+  name: str, column: str, *, kind: str, folders: int, step_kind: str = 'jpeg'
+) -> str:
+  """Where an image of a pair lies, relative to the job's folder.
+
+  Args:
+    name: of the pair.
+    column: 'result', or a step to it.
+    kind: of SUFFIXES, the result's format.
+    folders: over which images are spread.
+    step_kind: of SUFFIXES, the format of steps.
+  """
   folder = 'results' if column == 'result' else 'steps'
   if folders > 1:
     folder += f'/{zlib.crc32(name.encode()) % folders:02x}'
   if column == 'result':
     return f'{folder}/{name}{SUFFIXES[kind]}'
-  return f'{folder}/{name}_{column}.jpg'
+  return f'{folder}/{name}_{column}{SUFFIXES[step_kind]}'

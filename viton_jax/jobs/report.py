@@ -196,6 +196,7 @@ def page_entry(line: dict, out_dir: pathlib.Path, settings: dict) -> dict:
       column,
       kind=settings['output'],
       folders=settings['folders'],
+      step_kind=settings.get('step_format', 'jpeg'),
     )
     for column in COLUMNS
   }

@@ -13,7 +13,13 @@ import jax
 
 from input_pipeline.layouts import open_layout
 from viton_jax import checkpoints, errors
-from viton_jax.choices import Composition, DType, ImageFormat, Matching
+from viton_jax.choices import (
+  Composition,
+  DType,
+  ImageFormat,
+  Matching,
+  StepFormat,
+)
 from viton_jax.errors import InputError
 from viton_jax.job_folders import folder, job_files, places, shards
 from viton_jax.jobs import (
@@ -52,6 +58,7 @@ class Options:
     record_format: of images in TFRecords.
     records_per_file: in a TFRecord file.
     results_only: write no images of the steps.
+    step_format: of the steps' images, 'jpeg' or 'png'.
     page_pairs: pairs that index.html shows.
     shard: 'I/N', or None: by the environment.
     merge: only gather the manifests.
@@ -75,6 +82,7 @@ class Options:
   record_format: ImageFormat = 'png'
   records_per_file: int = 1000
   results_only: bool = False
+  step_format: StepFormat = 'jpeg'
   page_pairs: int = 500
   shard: str | None = None
   merge: bool = False
@@ -248,6 +256,7 @@ def settings_of(options, layout, names) -> dict:
     'output': options.output,
     'quality': options.quality,
     'record_format': options.record_format,
+    'step_format': options.step_format,
     'folders': (places.FOLDERS if len(names) >= places.MANY_PAIRS else 1),
   }
 
@@ -273,7 +282,12 @@ def _try_on(options, layout, work, steps, claim, todo) -> tuple[int, int]:
       records_per_file=options.records_per_file,
     )
   else:
-    writer = writers.ImageWriter(claim, options.output, quality=options.quality)
+    writer = writers.ImageWriter(
+      claim,
+      options.output,
+      quality=options.quality,
+      step_kind=options.step_format,
+    )
   bar = progress.progress(len(todo), 'try on')
   written = 0
   with (

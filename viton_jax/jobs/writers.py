@@ -77,9 +77,17 @@ class Writer(Protocol):
 class ImageWriter:
   """A file for each try-on, and for the steps to it if they come along."""
 
-  def __init__(self, claim: Claim, kind: str, *, quality: int | None):
-    """Writes for `claim`; kind and quality: see `encode`."""
+  def __init__(
+    self,
+    claim: Claim,
+    kind: str,
+    *,
+    quality: int | None,
+    step_kind: str = 'jpeg',
+  ):
+    """Writes for `claim`; kinds and quality: see `encode`."""
     self._claim, self._kind, self._quality = claim, kind, quality
+    self._step_kind = step_kind
 
   def encode(self, one: PairResult) -> dict:
     """Writes a pair's images, the try-on last; returns the manifest line.
@@ -96,14 +104,20 @@ class ImageWriter:
         column,
         kind=self._kind,
         folders=self._claim.settings['folders'],
+        step_kind=self._step_kind,
       )
       data = encode(
         one.images[column],
-        self._kind if column == 'result' else 'jpeg',
+        self._kind if column == 'result' else self._step_kind,
         quality=self._quality if column == 'result' else None,
       )
       self._write(self._claim.out_dir / place, data)
-    return ok_line(one, place)
+    line = ok_line(one, place)
+    if columns and one.control_points is not None:
+      # A step like the others, to be evaluated.
+      points = one.control_points.ravel().tolist()
+      line['control_points'] = [round(x, 6) for x in points]
+    return line
 
   def _write(self, path, data):
     try:
