@@ -154,57 +154,58 @@ def of_means(
 def of_set(
   value: float,
   names: Sequence[str],
-  influence: Float[np.ndarray, ' n'],
+  influences: Float[np.ndarray, 'n sets'],
 ) -> Interval:
-  """The interval of a figure of a whole set.
+  """The interval of a figure of one or two whole sets.
 
   Args:
     value: of the figure.
     names: of the pictures.
-    influence: of each on the figure, with a mean of 0.
+    influences: of each result and each true picture on the figure, with means
+      of 0; NaN where a name has none in a set.
   """
-  moved = replicates_of_mean(names, influence[:, None])[:, 0]
-  return interval(value, value + moved, len(names))
+  moved = replicates_of_mean(names, influences).sum(axis=1)
+  n = int((~np.isnan(influences[:, 0])).sum())
+  return interval(value, value + moved, n)
 
 
-def difference_of_means(
+def differences_of_means(
   names: Sequence[str],
-  ours: Float[np.ndarray, ' n'],
-  theirs: Float[np.ndarray, ' n'],
+  ours: Float[np.ndarray, 'n columns'],
+  theirs: Float[np.ndarray, 'n columns'],
   *,
-  higher: bool,
-) -> Difference:
-  """Ours minus theirs over the pairs that both have a value of.
+  higher: Sequence[bool | None],
+) -> list[Difference]:
+  """Ours minus theirs, column by column, over the pairs that both have.
 
-  The p-value is not corrected yet, see `holm`.
+  Args:
+    names: of the pairs.
+    ours: (n, columns); NaN: a pair has no such value.
+    theirs: the same.
+    higher: of each column, whether higher is better; None: neither, so that
+      nobody wins.
+
+  Returns:
+    a difference for each column; its p-value is not corrected yet, see `holm`.
   """
-  both = ~(np.isnan(ours) | np.isnan(theirs))
-  kept = [name for name, there in zip(names, both, strict=True) if there]
-  apart = (ours - theirs)[both]
-  if not kept:
-    nothing = Interval(math.nan, math.nan, math.nan, 0)
-    return Difference(nothing)
-  (found,) = of_means(kept, apart[:, None])
-  wins = apart > 0 if higher else apart < 0
-  p_value = math.nan
-  if len(kept) >= 2:
-    # zsplit: pairs that are equal count half for each side; all of them may be.
-    p_value = (
-      float(stats.wilcoxon(apart, zero_method='zsplit').pvalue)
-      if apart.any()
-      else 1.0
-    )
-  return Difference(found, float((wins + 0.5 * (apart == 0)).mean()), p_value)
-
-
-def difference_of_sets(
-  value: float,
-  names: Sequence[str],
-  ours: Float[np.ndarray, ' n'],
-  theirs: Float[np.ndarray, ' n'],
-) -> Difference:
-  """The difference of a figure of two sets, from the influences on it."""
-  return Difference(of_set(value, names, ours - theirs))
+  apart = ours - theirs
+  found = of_means(names, apart)
+  differences = []
+  for column, one, up in zip(apart.T, found, higher, strict=True):
+    known = column[~np.isnan(column)]
+    win_rate = p_value = math.nan
+    if len(known) and up is not None:
+      wins = known > 0 if up else known < 0
+      win_rate = float((wins + 0.5 * (known == 0)).mean())
+    if len(known) >= 2:
+      # zsplit: pairs that are equal count half for each side.
+      p_value = (
+        float(stats.wilcoxon(known, zero_method='zsplit').pvalue)
+        if known.any()
+        else 1.0
+      )
+    differences.append(Difference(one, win_rate, p_value))
+  return differences
 
 
 def holm(p_values: Iterable[float]) -> list[float]:

@@ -40,6 +40,8 @@ class Item:
     index: of the pair in the layout, which then knows the truth.
     paired: whether the truth shows what the result should show. If not, both
       belong to their sets alone.
+    real: whether the truth counts among the real pictures: each once, however
+      many results it belongs to.
   """
 
   name: str
@@ -47,6 +49,7 @@ class Item:
   truth: pathlib.Path | None = None
   index: int | None = None
   paired: bool = True
+  real: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,15 +218,16 @@ def with_folder(
     if name not in results.files:
       continue
     truth = truths.get(stem)
-    used.add(stem)
     items.append(
       Item(
         name,
         results.files[name],
         truth,
         paired=truth is not None and own,
+        real=stem not in used,
       )
     )
+    used.add(stem)
   without = [x.name for x in items if x.truth is None]
   extra = [name for name in truths if name not in used]
   other = [x.name for x in items if x.truth is not None and not x.paired]
@@ -257,11 +261,19 @@ def with_layout(
   duplicates = _twice(opened.pairs)
   listed = places.unique_pairs(opened.pairs)
   _check_list(results, listed, pairs or f'the list of {data_dir}')
-  items = [
-    Item(name, results.files[name], index=index)
-    for name, index in listed.items()
-    if name in results.files
-  ]
+  items, persons = [], set()
+  for name, index in listed.items():
+    if name in results.files:
+      person = opened.pairs[index][0]
+      items.append(
+        Item(
+          name,
+          results.files[name],
+          index=index,
+          real=person not in persons,
+        )
+      )
+      persons.add(person)
   warnings = [
     *_results_warnings(results, listed),
     *_warn('pairs that the list has more than once, counted once', duplicates),

@@ -12,6 +12,7 @@ from viton_jax.errors import InputError, shown
 Kind = Literal[
   'l1', 'mse', 'psnr', 'ssim', 'ms_ssim', 'lpips', 'dists', 'fid', 'kid', 'is'
 ]
+TruthResize = Literal['bilinear', 'lanczos', 'area']
 Extractor = Literal['fid_inception', 'torchvision_inception']
 DISTRIBUTIONS = ('fid', 'kid', 'is')
 FID_BIASED_BELOW = 2000  # Pictures.
@@ -71,8 +72,8 @@ class Protocol:
     source: where it was read.
     size: (height, width) that both pictures are brought to by Pillow's
       bilinear filter, before the figures of pairs; None: the results' size.
-    truth_resize: filter that brings the truth to the results' size where they
-      differ ('bilinear' or 'lanczos'); None: their sizes must be equal.
+    truth_resize: how the truth is brought to the results' size where they
+      differ: by Pillow's filter, or by the means of areas, as for training.
     real_set: what the results' distribution is compared with: the true
       pictures of the 'pairs', or 'all' pictures of the truth's folder.
     figures: of the protocol.
@@ -83,7 +84,7 @@ class Protocol:
   source: str
   figures: tuple[Figure, ...]
   size: tuple[int, int] | None = None
-  truth_resize: Literal['bilinear', 'lanczos'] | None = 'bilinear'
+  truth_resize: TruthResize = 'bilinear'
   real_set: Literal['pairs', 'all'] = 'pairs'
   notes: tuple[str, ...] = ()
 
@@ -194,6 +195,7 @@ _ALL = (
   Protocol(
     name='viton_jax',
     source='this project',
+    truth_resize='area',
     figures=(
       _ssim(
         'skimage_rgb_gaussian',
@@ -432,67 +434,3 @@ def choose(protocol: Protocol, names: str | None) -> tuple[Figure, ...]:
         f'some of {", ".join(by_name)}'
       )
   return tuple(by_name[name] for name in wanted)
-
-
-def card(protocol: Protocol, figures: tuple[Figure, ...]) -> dict:
-  """What a reader must know of a protocol to compare figures; for JSON."""
-  return {
-    'name': protocol.name,
-    'source': protocol.source,
-    'size': _size(protocol.size) or 'of the results',
-    'truth_resize': (
-      f'Pillow {protocol.truth_resize}, where its size differs'
-      if protocol.truth_resize
-      else 'none: sizes must be equal'
-    ),
-    'real_set': (
-      'all pictures of the truth folder'
-      if protocol.real_set == 'all'
-      else 'the true pictures of the pairs'
-    ),
-    'figures': {x.name: parameters(x) for x in figures},
-    'notes': list(protocol.notes),
-  }
-
-
-def parameters(figure: Figure) -> dict:
-  """Every parameter of a figure that says something; for JSON."""
-  row = {
-    'library': figure.library,
-    'variant': figure.variant,
-    'resize': figure.resize and f'Pillow bilinear to {_size(figure.resize)}',
-    'network': figure.extractor,
-    'prepared_as': figure.prepared,
-    'layer': figure.tap,
-    'splits': figure.splits,
-    'seed': figure.seed,
-    'times': figure.scale if figure.scale != 1 else None,
-    'better': 'higher' if figure.higher else 'lower',
-    'hides': figure.hides,
-    'only_with': f'--figures {figure.name}' if figure.optional else None,
-  }
-  return {name: value for name, value in row.items() if value not in ('', None)}
-
-
-def describe() -> str:
-  """Every parameter of every protocol, to be read on a terminal."""
-  lines = []
-  for protocol in _ALL:
-    row = card(protocol, protocol.figures)
-    lines += [protocol.name, f'  source: {protocol.source}']
-    for name in ('size', 'truth_resize', 'real_set'):
-      lines.append(f'  {name}: {row[name]}')
-    for name, values in row['figures'].items():
-      lines.append(f'  {name}')
-      lines += [f'    {key}: {value}' for key, value in values.items()]
-    lines += [f'  note: {note}' for note in protocol.notes]
-    lines.append('')
-  lines += [
-    f'{name}\n  cannot be reproduced: {why}'
-    for name, why in NOT_REPRODUCED.items()
-  ]
-  return '\n'.join(lines)
-
-
-def _size(size: tuple[int, int] | None) -> str | None:
-  return f'{size[0]} x {size[1]} (height x width)' if size else None

@@ -122,13 +122,19 @@ def claim(
   return Claim(out_dir, shard, settings, manifest, lock)
 
 
-def done_names(out_dir: pathlib.Path) -> Iterator[str]:
-  """Names of finished pairs, some perhaps more than once."""
+def done_lines(out_dir: pathlib.Path) -> Iterator[dict]:
+  """Lines of finished pairs, some perhaps more than once, old before new."""
   there = _Files(out_dir)
   for path in _manifests(out_dir):
     for _, line in read_lines(path):
       if line.get('status') == 'ok' and there.has(line):
-        yield line['name']
+        yield line
+
+
+def done_names(out_dir: pathlib.Path) -> Iterator[str]:
+  """Names of finished pairs, some perhaps more than once."""
+  for line in done_lines(out_dir):
+    yield line['name']
 
 
 def finish(claim: Claim, digest: str) -> bool:

@@ -1,0 +1,221 @@
+"""Figures of whole sets: FID, KID and IS from stored features, with influences.
+
+The influence of a picture is the derivative of the figure by the picture's
+weight, times the number of pictures; it has a mean of 0. `intervals.of_set`
+makes intervals of it. What it does not show is bias: FID falls with more
+pictures, whatever the pictures are.
+
+References:
+  Heusel et al., NeurIPS 2017: FID. Binkowski et al., ICLR 2018: KID. Salimans
+  et al., NeurIPS 2016: IS.
+  Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 22.
+"""
+
+import dataclasses
+import functools
+
+from jaxtyping import Float
+import numpy as np
+from scipy import special
+
+from viton_jax.evaluation.protocols import Figure
+from viton_jax.metrics import frechet, inception_score, kernel_distance
+
+Features = Float[np.ndarray, 'n d']
+_BLOCK = 1024  # Rows that are in memory as float64 at a time.
+
+
+@dataclasses.dataclass(frozen=True)
+class OfSet:
+  """A figure of a set.
+
+  Attributes:
+    value: of the figure, scaled as the protocol says.
+    fake: (n,) influence of each result.
+    real: (m,) influence of each true picture, or None where none counts.
+    spread: over splits or subsets, as libraries print it, or None.
+  """
+
+  value: float
+  fake: np.ndarray
+  real: np.ndarray | None = None
+  spread: float | None = None
+
+
+def measure(figure: Figure, fake: Features, real: Features | None) -> OfSet:
+  """A figure of a set, as its library computes it.
+
+  Args:
+    figure: FID, KID or IS.
+    fake: features of the results, one row each, at least 2.
+    real: of the true pictures; IS needs none.
+  """
+  if figure.kind == 'is':
+    found = _inception_score(figure, fake)
+  else:
+    assert real is not None  # FID and KID compare.
+    found = (_fid if figure.kind == 'fid' else _kid)(figure, fake, real)
+  return OfSet(
+    found.value * figure.scale,
+    found.fake * figure.scale,
+    None if found.real is None else found.real * figure.scale,
+    None if found.spread is None else found.spread * figure.scale,
+  )
+
+
+# ---------------------------------------------------------------------- FID
+
+
+def moments(features: Features) -> frechet.Moments:
+  """Sums over rows, without all of them in memory as float64."""
+  parts = (
+    frechet.moments(np.asarray(features[i : i + _BLOCK], np.float64))
+    for i in range(0, len(features), _BLOCK)
+  )
+  return functools.reduce(frechet.merge, parts)
+
+
+def _fid(figure: Figure, fake: Features, real: Features) -> OfSet:
+  del figure
+  sides = [_Side(x) for x in (fake, real)]
+  value = frechet.frechet_distance(real=sides[1].moments, fake=sides[0].moments)
+  # ||m1 - m2||^2 + tr S1 + tr S2 - 2 ||A1 A2'||_*, where Ai' Ai = Si. With the
+  # singular vectors of A1 A2' the derivative of the last term by the weight of
+  # a row is half its part of the nuclear norm.
+  left, singular, right = np.linalg.svd(
+    sides[0].root @ sides[1].root.T, full_matrices=False
+  )
+  apart = sides[0].mean - sides[1].mean
+  influences = []
+  for side, vectors, sign in (
+    (sides[0], left, 1.0),
+    (sides[1], right.T, -1.0),
+  ):
+    weighted = vectors * np.sqrt(singular)
+    found = np.concatenate(
+      [
+        2 * sign * (rows @ apart)
+        + np.square(rows).sum(axis=1)
+        - np.square(side.whitened(rows) @ weighted).sum(axis=1)
+        for rows in side.centred()
+      ]
+    )
+    influences.append(found - found.mean())
+  return OfSet(value, *influences)
+
+
+class _Side:
+  """Features of one set: their mean, and a root of their covariance."""
+
+  def __init__(self, features: Features):
+    self._features = features
+    self.moments = moments(features)
+    n = self.moments.count
+    self.mean = self.moments.total / n
+    covariance = (self.moments.outer - np.outer(self.mean, self.mean) * n) / (
+      n - 1
+    )
+    values, self._vectors = np.linalg.eigh(covariance)
+    # What rounding leaves of eigenvalues that are 0.
+    limit = max(values.max(), 0.0) * 1e-10
+    kept = values > limit
+    values, self._vectors = values[kept], self._vectors[:, kept]
+    self.root = np.sqrt(values)[:, None] * self._vectors.T
+    self._scale = 1 / np.sqrt(values)
+
+  def centred(self):
+    """Blocks of rows minus the mean, float64."""
+    for i in range(0, len(self._features), _BLOCK):
+      yield np.asarray(self._features[i : i + _BLOCK], np.float64) - self.mean
+
+  def whitened(self, rows: np.ndarray) -> np.ndarray:
+    """Centred rows in the basis in which the covariance is the identity."""
+    return (rows @ self._vectors) * self._scale
+
+
+# ---------------------------------------------------------------------- KID
+
+
+def _kid(figure: Figure, fake: Features, real: Features) -> OfSet:
+  spread = None
+  among_fake, among_real, between_fake, between_real = _kernel_means(fake, real)
+  if figure.variant == 'unbiased':
+    value = among_fake.mean() + among_real.mean() - 2 * between_fake.mean()
+  elif figure.variant == 'clean-fid':
+    value = kernel_distance.clean_fid(real, fake)
+  else:
+    size = min(1000, len(fake), len(real))
+    value, spread = kernel_distance.torch_fidelity(real, fake, subset_size=size)
+  influences = (
+    2 * (among - between)
+    for among, between in (
+      (among_fake, between_fake),
+      (among_real, between_real),
+    )
+  )
+  return OfSet(float(value), *(x - x.mean() for x in influences), spread)
+
+
+def _kernel_means(fake, real):
+  """Mean kernel of each row with the others of its set, and with the other's.
+
+  Returns:
+    (n,) fake with fake, (m,) real with real, (n,) fake with real, (m,) real
+    with fake; float64.
+  """
+  among_fake = np.zeros(len(fake))
+  among_real = np.zeros(len(real))
+  between_fake, between_real = np.zeros(len(fake)), np.zeros(len(real))
+  for a, rows in _blocks(fake):
+    for b, others in _blocks(real):
+      kernel = _kernel(rows, others)
+      between_fake[a] += kernel.sum(axis=1)
+      between_real[b] += kernel.sum(axis=0)
+  for features, total in ((fake, among_fake), (real, among_real)):
+    for a, rows in _blocks(features):
+      for _, others in _blocks(features):
+        total[a] += _kernel(rows, others).sum(axis=1)
+      total[a] -= (np.square(rows).sum(axis=1) / rows.shape[1] + 1) ** 3
+  return (
+    among_fake / (len(fake) - 1),
+    among_real / (len(real) - 1),
+    between_fake / len(real),
+    between_real / len(fake),
+  )
+
+
+def _blocks(features):
+  for i in range(0, len(features), _BLOCK):
+    part = slice(i, i + _BLOCK)
+    yield part, np.asarray(features[part], np.float64)
+
+
+def _kernel(a, b):
+  return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+# ----------------------------------------------------------------------- IS
+
+
+def _inception_score(figure: Figure, fake: Features) -> OfSet:
+  splits = min(figure.splits or 1, len(fake))
+  value, spread = inception_score.inception_score(
+    fake,
+    variant=figure.variant,
+    splits=splits,
+    shuffle_seed=figure.seed,
+  )
+  log_p = np.concatenate(
+    [special.log_softmax(rows, axis=1) for _, rows in _blocks(fake)]
+  )
+  p = np.exp(log_p)
+  divergence = (p * (log_p - np.log(p.mean(axis=0)))).sum(axis=1)
+  influence = value * (divergence - divergence.mean())
+  return OfSet(value, influence, spread=spread if splits > 1 else None)
+
+
+def fid_infinity(real: Features, fake: Features) -> float:
+  """FID extrapolated to endlessly many pictures, see `metrics.frechet`."""
+  return frechet.fid_infinity(
+    np.asarray(real, np.float64), np.asarray(fake, np.float64)
+  )
