@@ -36,7 +36,7 @@ from safetensors import safe_open
 from viton_jax import choices
 from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
-from viton_jax.io import files, finite, matlab
+from viton_jax.io import files, finite, matlab, torch_files
 
 # See the module: the mean, and a dict of kernel and bias for each layer.
 Params = dict[str, Any]
@@ -231,20 +231,14 @@ def _read_safetensors(path):
 
 
 def _read_torch(path):
-  try:
-    # An extra that only this needs; not installed where types are checked.
-    import torch  # pyright: ignore[reportMissingImports]
-  except ImportError as error:
-    raise InputError(
-      f'{path}: reading a .pth file needs PyTorch; install torch, or convert '
-      'the file to .safetensors where it is installed.'
-    ) from error
-  tensors = torch.load(path, map_location='cpu', weights_only=True)
+  names = _torchvision_names()
   return _from_torchvision(
-    {
-      name: tensors[name].float().numpy()
-      for name in _torchvision_names() & set(tensors)
-    }
+    torch_files.read(
+      path,
+      what='VGG19 weights file',
+      remedy=WHERE_FROM,
+      wanted=names.__contains__,
+    )
   )
 
 
