@@ -17,7 +17,6 @@ import os
 from typing import Any, BinaryIO
 import zipfile
 
-import ml_dtypes
 import numpy as np
 
 from viton_jax.errors import InputError, shown
@@ -30,7 +29,6 @@ _MAX_DEPTH = 32
 _MAX_DIMENSIONS = 8
 _MAX_PICKLE_BYTES = 1 << 26
 _DTYPES = {
-  'BFloat16': ml_dtypes.bfloat16,
   'Bool': np.bool_,
   'Byte': np.uint8,
   'Char': np.int8,
@@ -182,7 +180,8 @@ def read(
     wanted: which names to read; storages of others are not touched.
 
   Returns:
-    Arrays of the types that the file has; float16 stays, bfloat16 too. Tensors
+    Arrays of the types that the file has; float16 stays, and bfloat16, which
+    NumPy has not, is refused. Tensors
     alone: numbers, text and lists of a file are left out.
 
   Raises:
