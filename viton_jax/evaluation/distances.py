@@ -12,7 +12,6 @@ References:
 """
 
 import dataclasses
-import functools
 
 from jaxtyping import Float
 import numpy as np
@@ -66,71 +65,89 @@ def measure(figure: Figure, fake: Features, real: Features | None) -> OfSet:
 # ---------------------------------------------------------------------- FID
 
 
-def moments(features: Features) -> frechet.Moments:
-  """Sums over rows, without all of them in memory as float64."""
-  parts = (
-    frechet.moments(np.asarray(features[i : i + _BLOCK], np.float64))
-    for i in range(0, len(features), _BLOCK)
-  )
-  return functools.reduce(frechet.merge, parts)
-
-
 def _fid(figure: Figure, fake: Features, real: Features) -> OfSet:
+  """As `metrics.frechet`, which has the value alone.
+
+  ||m1 - m2||^2 + tr S1 + tr S2 - 2 ||A1 A2'||_*, where Ai' Ai = Si. With the
+  singular vectors of A1 A2' the derivative of the last term by the weight of a
+  row is half of its part of the nuclear norm.
+  """
   del figure
   sides = [_Side(x) for x in (fake, real)]
-  value = frechet.frechet_distance(real=sides[1].moments, fake=sides[0].moments)
-  # ||m1 - m2||^2 + tr S1 + tr S2 - 2 ||A1 A2'||_*, where Ai' Ai = Si. With the
-  # singular vectors of A1 A2' the derivative of the last term by the weight of
-  # a row is half its part of the nuclear norm.
   left, singular, right = np.linalg.svd(
     sides[0].root @ sides[1].root.T, full_matrices=False
   )
   apart = sides[0].mean - sides[1].mean
+  value = apart @ apart - 2 * singular.sum()
   influences = []
   for side, vectors, sign in (
     (sides[0], left, 1.0),
     (sides[1], right.T, -1.0),
   ):
-    weighted = vectors * np.sqrt(singular)
-    found = np.concatenate(
-      [
-        2 * sign * (rows @ apart)
-        + np.square(rows).sum(axis=1)
-        - np.square(side.whitened(rows) @ weighted).sum(axis=1)
-        for rows in side.centred()
-      ]
-    )
+    shared = side.parts_of(vectors * np.sqrt(singular))
+    squares, across = side.sums(apart)
+    value += squares.sum() / (side.count - 1)
+    found = 2 * sign * across + squares - shared
     influences.append(found - found.mean())
-  return OfSet(value, *influences)
+  # Rounding may leave a little less than nothing.
+  return OfSet(max(float(value), 0.0), *influences)
 
 
 class _Side:
-  """Features of one set: their mean, and a root of their covariance."""
+  """Features of one set: their mean, and a root of their covariance.
+
+  Of few rows the root is the rows themselves, (n, d); of many that of the
+  matrix of covariances, so that memory does not grow with them.
+  """
 
   def __init__(self, features: Features):
     self._features = features
-    self.moments = moments(features)
-    n = self.moments.count
-    self.mean = self.moments.total / n
-    covariance = (self.moments.outer - np.outer(self.mean, self.mean) * n) / (
-      n - 1
-    )
-    values, self._vectors = np.linalg.eigh(covariance)
+    self.count, size = features.shape
+    total = np.zeros(size)
+    for _, rows in _blocks(features):
+      total += rows.sum(axis=0)
+    self.mean = total / self.count
+    self._vectors = None
+    if self.count <= size:
+      self.root = np.asarray(features, np.float64) - self.mean
+      self.root /= np.sqrt(self.count - 1)
+      return
+    outer = np.zeros((size, size))
+    for rows in self._centred():
+      outer += rows.T @ rows
+    values, vectors = np.linalg.eigh(outer / (self.count - 1))
     # What rounding leaves of eigenvalues that are 0.
-    limit = max(values.max(), 0.0) * 1e-10
-    kept = values > limit
-    values, self._vectors = values[kept], self._vectors[:, kept]
-    self.root = np.sqrt(values)[:, None] * self._vectors.T
-    self._scale = 1 / np.sqrt(values)
+    kept = values > max(values.max(), 0.0) * 1e-10
+    spans = np.sqrt(values[kept])
+    self._vectors = vectors[:, kept] / spans
+    self.root = spans[:, None] * vectors[:, kept].T
 
-  def centred(self):
+  def _centred(self):
     """Blocks of rows minus the mean, float64."""
-    for i in range(0, len(self._features), _BLOCK):
-      yield np.asarray(self._features[i : i + _BLOCK], np.float64) - self.mean
+    for _, rows in _blocks(self._features):
+      yield rows - self.mean
 
-  def whitened(self, rows: np.ndarray) -> np.ndarray:
-    """Centred rows in the basis in which the covariance is the identity."""
-    return (rows @ self._vectors) * self._scale
+  def sums(self, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(squared length, projection on a direction) of each centred row."""
+    found = [
+      (np.square(rows).sum(axis=1), rows @ direction)
+      for rows in self._centred()
+    ]
+    squares, across = zip(*found, strict=True)
+    return np.concatenate(squares), np.concatenate(across)
+
+  def parts_of(self, vectors: np.ndarray) -> np.ndarray:
+    """What each row has of the nuclear norm, times n - 1.
+
+    Args:
+      vectors: singular vectors, a column each, times the root of their value.
+    """
+    if self._vectors is None:
+      return np.square(vectors).sum(axis=1) * (self.count - 1)
+    basis = self._vectors @ vectors
+    return np.concatenate(
+      [np.square(rows @ basis).sum(axis=1) for rows in self._centred()]
+    )
 
 
 # ---------------------------------------------------------------------- KID
@@ -205,11 +222,10 @@ def _inception_score(figure: Figure, fake: Features) -> OfSet:
     splits=splits,
     shuffle_seed=figure.seed,
   )
-  log_p = np.concatenate(
-    [special.log_softmax(rows, axis=1) for _, rows in _blocks(fake)]
+  p = np.concatenate(
+    [special.softmax(rows, axis=1) for _, rows in _blocks(fake)]
   )
-  p = np.exp(log_p)
-  divergence = (p * (log_p - np.log(p.mean(axis=0)))).sum(axis=1)
+  divergence = special.rel_entr(p, p.mean(axis=0)).sum(axis=1)
   influence = value * (divergence - divergence.mean())
   return OfSet(value, influence, spread=spread if splits > 1 else None)
 

@@ -22,15 +22,15 @@ _DISTS = 'dists/weights.pt'
 _FETCH = {
   'alex': '`python -m viton_jax.perception fetch lpips` brings them',
   'vgg': '`python -m viton_jax.perception fetch lpips` brings them',
-  'squeeze': "get torchvision's squeezenet1_1-b8a52dc0.pth (4.7 MB, BSD-3) and "
-  'give it as --lpips_weights, and `python -m viton_jax.perception fetch '
-  'lpips_heads` for the heads',
+  'squeeze': f'{weights.LPIPS_REMEDY["squeeze"]} and give it as '
+  '--lpips_weights; `python -m viton_jax.perception fetch lpips_heads` brings '
+  'the heads',
   'dists': '`python -m viton_jax.perception fetch lpips` and `... fetch dists` '
   'bring them',
-  'fid_inception': 'get pt_inception-2015-12-05-6726825d.pth (of pytorch-fid) '
-  'and give it as --inception_weights',
-  'torchvision_inception': "get torchvision's inception_v3_google-0cc3c7bd.pth "
-  'and give it as --inception_weights',
+  'fid_inception': f'{weights.INCEPTION_REMEDY} and give it as '
+  '--inception_weights',
+  'torchvision_inception': f'{weights.TORCHVISION_INCEPTION_REMEDY} and give '
+  'it as --inception_weights',
 }
 
 
@@ -48,6 +48,14 @@ class Networks:
   params: dict[str, Any]
   files: dict[str, list[dict[str, Any]]]
   left_out: dict[str, str]
+
+  def sentences(self) -> list[str]:
+    """What is left out and why, a sentence for each reason."""
+    return [
+      f'{", ".join(x for x, y in self.left_out.items() if y == why)} left out: '
+      f'{why}'
+      for why in dict.fromkeys(self.left_out.values())
+    ]
 
 
 def needed_by(figure: Figure) -> str | None:

@@ -51,10 +51,7 @@ def render(
       f'{job.pairs.source}.'
     ),
     *(html_pages.paragraph(x, kind='warning') for x in warnings),
-    *(
-      html_pages.paragraph(f'{name} is left out: {why}.', kind='warning')
-      for name, why in found['left_out'].items()
-    ),
+    *(html_pages.paragraph(x, kind='warning') for x in job.nets.sentences()),
   ]
   parts = {
     'Figures': [x for x in ours.figures if x not in measuring.KNOWN_FIGURES],
@@ -112,7 +109,9 @@ def number(value: float) -> str:
   if not math.isfinite(value):
     return '-'
   decimals = 3 - math.floor(math.log10(abs(value))) if value else 4
-  return f'{value:.{min(max(decimals, 0), 4)}f}'
+  text = f'{value:.{min(max(decimals, 0), 4)}f}'
+  # What is rounded to nothing has no sign.
+  return text.removeprefix('-') if not float(text) else text
 
 
 def _headed(table: Table, name: str) -> str:

@@ -189,8 +189,7 @@ def _said_first(job: Job) -> Iterator[str]:
   yield f'{results} results: {job.pairs.source}'
   for warning in job.pairs.warnings:
     yield f'warning: {warning}'
-  for name, why in job.nets.left_out.items():
-    yield f'left out: {name}: {why}'
+  yield from job.nets.sentences()
 
 
 # -------------------------------------------------------------------- a shard
