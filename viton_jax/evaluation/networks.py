@@ -22,8 +22,8 @@ _DISTS = 'dists/weights.pt'
 _FETCH = {
   'alex': '`python -m viton_jax.perception fetch lpips` brings them',
   'vgg': '`python -m viton_jax.perception fetch lpips` brings them',
-  'squeeze': f'{weights.LPIPS_REMEDY["squeeze"]} and give it as '
-  '--lpips_weights; `python -m viton_jax.perception fetch lpips_heads` brings '
+  'squeeze': "get torchvision's squeezenet1_1-b8a52dc0.pth (4958839 bytes, "
+  'BSD-3-Clause) and give it as --lpips_weights; `python -m viton_jax.perception fetch lpips_heads` brings '
   'the heads',
   'dists': '`python -m viton_jax.perception fetch lpips` and `... fetch dists` '
   'bring them',
