@@ -1,7 +1,7 @@
 """Tensors of PyTorch's files, read without PyTorch and without running them.
 
-Three containers: the legacy one of four pickles with the storages behind them,
-the zip archive since 1.6, and TorchScript's archive, of which the attributes are
+Three containers: the legacy one of pickles with the storages behind them, the
+zip archive since 1.6, and TorchScript's archive, of which the attributes are
 read and the code is not. The pickles pass `io.pickles`: of a file's classes and
 functions only those that hold or rebuild tensors are known, and what stands for
 them here makes views of bytes that are checked first.

@@ -1,8 +1,8 @@
 """DISTS: likeness of means and of structure in VGG16's features.
 
 References:
-  Ding, Ma, Wang and Simoncelli, Image Quality Assessment: Unifying Structure and
-  Texture Similarity, IEEE Transactions on Pattern Analysis and Machine
+  Ding, Ma, Wang and Simoncelli, Image Quality Assessment: Unifying Structure
+  and Texture Similarity, IEEE Transactions on Pattern Analysis and Machine
   Intelligence 44, 2022, equations 4 to 6.
 """
 

@@ -1,4 +1,4 @@
-"""Errors pixel by pixel: L1, squared error and PSNR of each example, float32."""
+"""Errors pixel by pixel: L1, squared error and PSNR of each example."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num

@@ -25,6 +25,7 @@ import numpy as np
 from viton_jax.errors import InputError
 
 Features = Float[np.ndarray, 'n d']
+Others = Float[np.ndarray, 'm d']
 # Eigenvalues below it, over the largest, are what rounding leaves of 0.
 _RANK_TOLERANCE = 1e-12
 
@@ -62,9 +63,7 @@ def merge(first: Moments, *more: Moments) -> Moments:
   return sum(more, first)
 
 
-def frechet_distance(
-  real: Features | Moments, fake: Features | Moments
-) -> float:
+def frechet_distance(real: Features | Moments, fake: Others | Moments) -> float:
   """FID of two sets, at least 2 rows each; 0 for equal ones, but for rounding.
 
   Args:
@@ -81,7 +80,7 @@ def frechet_distance(
 
 
 def fid_infinity(
-  real: Features, fake: Features, *, seed: int = 0, points: int = 15
+  real: Features, fake: Others, *, seed: int = 0, points: int = 15
 ) -> float:
   """FID at endlessly many pictures: a line through FID over 1 / n.
 

@@ -34,7 +34,7 @@ TAPS = ('64', '192', '768', '2048', 'logits_unbiased', 'logits')
 _SIDE = 299
 _SIZE = (_SIDE, _SIDE)
 
-# A convolution: name, (height, width, out), padding. Branches share their input.
+# Convolutions: name, (height, width, out), padding. Branches share their input.
 _Branch = tuple[tuple[str, tuple[int, int, int], tuple[int, int]], ...]
 
 

@@ -1,8 +1,9 @@
 """KID: the squared maximum mean discrepancy of two sets of features, float64.
 
 The kernel is (x . y / d + 1)^3. `unbiased` takes every pair of rows and has no
-chance in it; libraries average over random subsets, whose spread is 0.003 (times
-1000) at 2,032 pictures, each with draws of its own. Nothing is times 1000 here.
+chance in it; libraries average over random subsets, whose spread is 0.003
+(times 1000) at 2,032 pictures, each with draws of its own. Nothing is times 1000
+here.
 
 References:
   Binkowski, Sutherland, Arbel and Gretton, Demystifying MMD GANs, ICLR 2018,
@@ -15,11 +16,12 @@ import numpy as np
 from viton_jax.errors import InputError
 
 Features = Float[np.ndarray, 'n d']
+Others = Float[np.ndarray, 'm d']
 _ROWS = 1024  # Of a kernel in memory at a time.
 _WHOLE_ROWS = 3000
 
 
-def unbiased(real: Features, fake: Features) -> float:
+def unbiased(real: Features, fake: Others) -> float:
   """The U-statistic over all pairs of rows of (n, d) and (m, d)."""
   for side in (real, fake):
     if len(side) < 2:
@@ -33,7 +35,7 @@ def unbiased(real: Features, fake: Features) -> float:
 
 def torch_fidelity(
   real: Features,
-  fake: Features,
+  fake: Others,
   *,
   subsets: int = 100,
   subset_size: int = 1000,
@@ -61,7 +63,7 @@ def torch_fidelity(
 
 def torchmetrics(
   real: Features,
-  fake: Features,
+  fake: Others,
   *,
   subsets: int = 100,
   subset_size: int = 1000,
@@ -75,7 +77,7 @@ def torchmetrics(
 
 def clean_fid(
   real: Features,
-  fake: Features,
+  fake: Others,
   *,
   subsets: int = 100,
   subset_size: int = 1000,
@@ -98,7 +100,7 @@ def clean_fid(
 
 
 def blocks(
-  real: Features, fake: Features, *, block_size: int = 50
+  real: Features, fake: Others, *, block_size: int = 50
 ) -> Float[np.ndarray, ' k']:
   """KID of each block of rows in order; what is left over counts nowhere."""
   count = min(len(real), len(fake)) // block_size
@@ -136,7 +138,7 @@ def _over_subsets(first, second, subsets, size, draw) -> tuple[float, float]:
   return float(np.mean(values)), float(np.std(values))
 
 
-def _kernel(x: Features, y: Features) -> Float[np.ndarray, 'n m']:
+def _kernel(x: Features, y: Others) -> Float[np.ndarray, 'n m']:
   kernel = np.asarray(x, np.float64) @ np.asarray(y, np.float64).T
   kernel /= np.shape(x)[1]
   kernel += 1
@@ -145,7 +147,7 @@ def _kernel(x: Features, y: Features) -> Float[np.ndarray, 'n m']:
   return square
 
 
-def _total(x: Features, y: Features) -> float:
+def _total(x: Features, y: Others) -> float:
   """The sum of the kernel over all pairs."""
   rows = (x[i : i + _ROWS] for i in range(0, len(x), _ROWS))
   return float(sum(_kernel(part, y).sum() for part in rows))

@@ -1,8 +1,8 @@
 """LPIPS: distances of AlexNet's, VGG16's or SqueezeNet's features, version 0.1.
 
 References:
-  Zhang, Isola, Efros, Shechtman and Wang, The Unreasonable Effectiveness of Deep
-  Features as a Perceptual Metric, CVPR 2018, equation 1.
+  Zhang, Isola, Efros, Shechtman and Wang, The Unreasonable Effectiveness of
+  Deep Features as a Perceptual Metric, CVPR 2018, equation 1.
 """
 
 from collections.abc import Iterator, Mapping

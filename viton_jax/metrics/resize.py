@@ -1,15 +1,16 @@
 """The resizing of the libraries that figures are compared with.
 
 Features move by far more than methods differ when another resize stands before
-the network (Parmar, Zhang and Zhu, On Aliased Resizing, CVPR 2022). Each is here
-as it is elsewhere, whatever version of Pillow is installed. Pure functions with
-static sizes, for any device.
+the network (Parmar, Zhang and Zhu, On Aliased Resizing, CVPR 2022). Each is
+here as it is elsewhere, whatever version of Pillow is installed. Pure functions
+with static sizes, for any device.
 """
 
 from collections.abc import Callable
 import functools
 from typing import Literal
 
+import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, UInt8
@@ -29,6 +30,7 @@ def to_grey(images: UInt8[_Array, 'b h w 3']) -> UInt8[Array, 'b h w']:
   return ((levels + 32768) >> 16).astype(jnp.uint8)
 
 
+@functools.partial(jax.jit, static_argnames=('size', 'filter'))
 def pillow(
   images: UInt8[_Array, 'b h w c'],
   size: _Size,

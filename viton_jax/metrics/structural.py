@@ -19,6 +19,7 @@ import functools
 import operator
 from typing import Literal
 
+import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
@@ -212,6 +213,7 @@ def _scaled(images: _Array, data_range: int | float) -> Array:
   return scaled.transpose(0, 3, 1, 2)
 
 
+@functools.partial(jax.jit, static_argnames='options')
 def _maps(x: Array, y: Array, options: Ssim) -> tuple[Array, Array]:
   """(b, c, h, w) each: the similarity, and its factor without luminance."""
   means = tuple(_padded(images, options) for images in (x, y))

@@ -1,7 +1,7 @@
 """Figures that only somebody who knows the truth can measure.
 
-Inside the garment, and inside it eroded by 5 pixels, where no outline is: L1 and
-SSIM reward blur there, which the gradients and the high frequencies show.
+Inside the garment, and inside it eroded by 5 pixels, where no outline is: L1
+and SSIM reward blur there, which the gradients and the high frequencies show.
 Outside of what may change, outlines, and where the garment was bent to.
 
 Everything is (b,) float32, and NaN where a region is empty.

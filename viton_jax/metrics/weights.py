@@ -34,9 +34,9 @@ _LPIPS_REMEDY = {
 _HEADS_REMEDY = f'{_FETCH} lpips_heads` brings the heads'
 _DISTS_REMEDY = f'{_FETCH} dists` brings weights.pt'
 INCEPTION_REMEDY = (
-  'get pt_inception-2015-12-05-6726825d.pth (95628359 bytes, Apache-2.0, sha256 '
-  '6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2) from '
-  'https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights, or '
+  'get pt_inception-2015-12-05-6726825d.pth (95628359 bytes, Apache-2.0, '
+  'sha256 6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2) '
+  'from https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights, or '
   'inception-2015-12-05.pt (95607719 bytes, sha256 '
   'f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4) from '
   'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/'
