@@ -23,8 +23,8 @@ _FETCH = {
   'alex': '`python -m viton_jax.perception fetch lpips` brings them',
   'vgg': '`python -m viton_jax.perception fetch lpips` brings them',
   'squeeze': "get torchvision's squeezenet1_1-b8a52dc0.pth (4958839 bytes, "
-  'BSD-3-Clause) and give it as --lpips_weights; `python -m viton_jax.perception fetch lpips_heads` brings '
-  'the heads',
+  'BSD-3-Clause) and give it as --lpips_weights; `python -m '
+  'viton_jax.perception fetch lpips_heads` brings the heads',
   'dists': '`python -m viton_jax.perception fetch lpips` and `... fetch dists` '
   'bring them',
   'fid_inception': f'{weights.INCEPTION_REMEDY} and give it as '
@@ -52,8 +52,8 @@ class Networks:
   def sentences(self) -> list[str]:
     """What is left out and why, a sentence for each reason."""
     return [
-      f'{", ".join(x for x, y in self.left_out.items() if y == why)} left out: '
-      f'{why}'
+      'left out: '
+      f'{", ".join(x for x, y in self.left_out.items() if y == why)}: {why}'
       for why in dict.fromkeys(self.left_out.values())
     ]
 

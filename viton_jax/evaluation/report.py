@@ -292,7 +292,7 @@ def _cases(job: Job, ours: Table) -> list[str]:
     for i in places:
       at = order[i]
       name = ours.names[at]
-      body.append(_case(job, items[name], ours, at))
+      body.append(_case(job, items[name], ours, at, ranking=ranking))
     body.append('</div>')
   return body
 
@@ -308,7 +308,7 @@ def _places(kind: str, total: int, count: int) -> list[int]:
   return list(range(first, first + count))
 
 
-def _case(job: Job, item, ours: Table, at: int) -> str:
+def _case(job: Job, item, ours: Table, at: int, *, ranking: str) -> str:
   one = reading.read(job.pairs, item, method=job.method, known=())
   heading = f'<h3>{html_pages.escaped(item.name)}</h3>'
   if one.reason or one.result is None or one.truth is None:
@@ -321,10 +321,11 @@ def _case(job: Job, item, ours: Table, at: int) -> str:
     shown = {
       'person': images.resize_area(one.known['person'], *result.shape[:2])
     } | shown
+  named = dict.fromkeys([ranking, *list(ours.values)[:3]])
   figures = '  '.join(
-    f'{name} {number(column[at])}'
-    for name, column in list(ours.values.items())[:4]
-    if np.isfinite(column[at])
+    f'{name} {number(ours.values[name][at])}'
+    for name in named
+    if np.isfinite(ours.values[name][at])
   )
   return '\n'.join(
     [

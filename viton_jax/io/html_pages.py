@@ -30,7 +30,8 @@ th:first-child { text-align: left; position: sticky; left: 0;
 thead th { border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; }
 td small { display: block; white-space: nowrap; opacity: .75; }
-td { font-variant-numeric: tabular-nums; }
+td { font-variant-numeric: tabular-nums; white-space: nowrap; }
+th[scope=row] { white-space: nowrap; }
 dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr;
   gap: .1rem 1rem; }
 dt { font-weight: 600; }
@@ -44,6 +45,8 @@ section { border-top: 1px solid var(--line); margin-top: 1.5rem;
 .large figure { max-width: 300px; }
 .steps { display: grid; gap: .5rem; margin-top: .5rem;
   grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); }
+.cases .large {
+  grid-template-columns: repeat(auto-fit, minmax(72px, 1fr)); }
 .cases { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); }
 .charts { display: grid; gap: 1rem;
