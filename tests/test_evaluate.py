@@ -59,6 +59,13 @@ def of(folder, **others):
   }
 
 
+def few(tmp_path):
+  """Six pairs: each looks through Inception twice."""
+  evaluations.write_pictures(tmp_path / 'truth', 6)
+  evaluations.write_pictures(tmp_path / 'results', 6, noise=12)
+  return tmp_path
+
+
 def assert_same(ours, theirs):
   assert ours['figures'].keys() == theirs['figures'].keys()
   for name, row in ours['figures'].items():
@@ -109,15 +116,14 @@ def test_another_result_is_measured_again(pictures, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_with_every_network(
-  pictures, models, tmp_path, monkeypatch
-):
+def test_killed_and_resumed_with_every_network(models, tmp_path, monkeypatch):
   """FID, KID, IS and LPIPS too, of a job that SIGKILL ended."""
   monkeypatch.setenv('VITON_JAX_MODELS', str(models))
   networks = {
     'inception_weights': str(models / 'inception.pth'),
     'lpips_weights': (str(models / 'alexnet.pth'),),
   }
+  pictures = few(tmp_path)
   whole = evaluations.evaluate(tmp_path / 'whole', **of(pictures), **networks)
   assert {'lpips', 'fid', 'kid', 'is'} <= set(whole['figures'])
   out_dir = tmp_path / 'killed'
@@ -132,14 +138,14 @@ def test_killed_and_resumed_with_every_network(
   killed = subprocess.Popen(command, cwd=entry_points.ROOT, env=environment)
   manifest = out_dir / 'manifest-00000-of-00001.jsonl'
   deadline = time.monotonic() + 300
-  while not manifest.exists() or manifest.read_text().count('\n') < 3:
+  while not manifest.exists() or manifest.read_text().count('\n') < 2:
     assert killed.poll() is None and time.monotonic() < deadline
     time.sleep(0.02)
   killed.send_signal(signal.SIGKILL)
   killed.wait()
   assert not (out_dir / 'metrics.json').exists()
   done = len(manifest.read_text().splitlines())
-  assert done < 24
+  assert done < 6
   resumed = subprocess.run(
     command, cwd=entry_points.ROOT, env=environment, capture_output=True,
     text=True, check=True,
@@ -150,8 +156,9 @@ def test_killed_and_resumed_with_every_network(
 
 
 @pytest.mark.slow
-def test_a_perfect_result_is_perfect(pictures, models, tmp_path, monkeypatch):
+def test_a_perfect_result_is_perfect(models, tmp_path, monkeypatch):
   monkeypatch.setenv('VITON_JAX_MODELS', str(models))
+  pictures = few(tmp_path)
   found = evaluations.evaluate(
     tmp_path / 'out',
     results=str(pictures / 'truth'),
@@ -162,7 +169,8 @@ def test_a_perfect_result_is_perfect(pictures, models, tmp_path, monkeypatch):
   )
   values = {name: row['value'] for name, row in found['figures'].items()}
   assert values['ssim'] == pytest.approx(1, abs=1e-6)
-  assert values['lpips'] == 0 and values['l1'] == 0
+  assert values['lpips'] == pytest.approx(0, abs=1e-12)
+  assert values['l1'] == 0
   assert 0 <= values['fid'] <= 1e-6
 
 

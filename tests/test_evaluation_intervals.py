@@ -39,8 +39,7 @@ def test_intervals_of_means_cover(draw, mean):
 
 
 def fid(fake, real):
-  (figure,) = (x for x in protocols.find('pf-afn').figures)
-  return distances.measure(figure, fake, real)
+  return distances.measure(protocols.find('pf-afn').figures, fake, real)['fid']
 
 
 def test_intervals_of_fid_cover_what_it_is_on_average():
@@ -116,7 +115,7 @@ def test_influences_on_fid_are_its_derivatives(n, d):
 @pytest.mark.parametrize('kind', ['kid', 'is'])
 def test_influences_of_other_sets_have_the_spread_of_the_figure(kind):
   """Over repeated draws: the interval is as wide as the figure moves."""
-  name = {'kid': 'kid', 'is': 'is'}[kind]
+  name = kind
   protocol = protocols.find('viton_jax')
   (figure,) = (x for x in protocol.figures if x.name == name)
   n, d, values, widths = 80, 6, [], []
@@ -124,7 +123,9 @@ def test_influences_of_other_sets_have_the_spread_of_the_figure(kind):
     rng = np.random.default_rng(trial)
     fake = (rng.normal(size=(n, d)) + 0.5).astype(np.float32)
     real = rng.normal(size=(n, d)).astype(np.float32)
-    measured = distances.measure(figure, fake, None if kind == 'is' else real)
+    measured = distances.measure(
+      [figure], fake, None if kind == 'is' else real
+    )[name]
     parts = [measured.fake] + ([measured.real] if kind == 'kid' else [])
     values.append(measured.value)
     widths.append(math.sqrt(sum(np.var(x) for x in parts) / n))

@@ -11,6 +11,7 @@ References:
   Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 22.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 from jaxtyping import Float
@@ -18,7 +19,7 @@ import numpy as np
 from scipy import special
 
 from viton_jax.evaluation.protocols import Figure
-from viton_jax.metrics import frechet, inception_score, kernel_distance
+from viton_jax.metrics import inception_score, kernel_distance
 
 Features = Float[np.ndarray, 'n d']
 _BLOCK = 1024  # Rows that are in memory as float64 at a time.
@@ -41,38 +42,51 @@ class OfSet:
   spread: float | None = None
 
 
-def measure(figure: Figure, fake: Features, real: Features | None) -> OfSet:
-  """A figure of a set, as its library computes it.
+def measure(
+  figures: Sequence[Figure], fake: Features, real: Features | None
+) -> dict[str, OfSet]:
+  """Figures of sets, as their libraries compute them.
 
   Args:
-    figure: FID, KID or IS.
+    figures: FID, KID and IS of these features.
     fake: features of the results, one row each, at least 2.
     real: of the true pictures; IS needs none.
+
+  Returns:
+    name of a figure -> its value and influences.
   """
-  if figure.kind == 'is':
-    found = _inception_score(figure, fake)
-  else:
-    assert real is not None  # FID and KID compare.
-    found = (_fid if figure.kind == 'fid' else _kid)(figure, fake, real)
-  return OfSet(
-    found.value * figure.scale,
-    found.fake * figure.scale,
-    None if found.real is None else found.real * figure.scale,
-    None if found.spread is None else found.spread * figure.scale,
-  )
+  found = {}
+  kernels = None
+  for figure in figures:
+    if figure.kind == 'is':
+      one = _inception_score(figure, fake)
+    else:
+      assert real is not None  # FID and KID compare.
+      if figure.kind == 'fid':
+        one = _fid(fake, real)
+      else:
+        # Of all pairs of pictures, so once for all kinds of KID.
+        kernels = kernels or _kernel_means(fake, real)
+        one = _kid(figure, fake, real, kernels)
+    found[figure.name] = OfSet(
+      one.value * figure.scale,
+      one.fake * figure.scale,
+      None if one.real is None else one.real * figure.scale,
+      None if one.spread is None else one.spread * figure.scale,
+    )
+  return found
 
 
 # ---------------------------------------------------------------------- FID
 
 
-def _fid(figure: Figure, fake: Features, real: Features) -> OfSet:
+def _fid(fake: Features, real: Features) -> OfSet:
   """As `metrics.frechet`, which has the value alone.
 
   ||m1 - m2||^2 + tr S1 + tr S2 - 2 ||A1 A2'||_*, where Ai' Ai = Si. With the
   singular vectors of A1 A2' the derivative of the last term by the weight of a
   row is half of its part of the nuclear norm.
   """
-  del figure
   sides = [_Side(x) for x in (fake, real)]
   left, singular, right = np.linalg.svd(
     sides[0].root @ sides[1].root.T, full_matrices=False
@@ -153,9 +167,9 @@ class _Side:
 # ---------------------------------------------------------------------- KID
 
 
-def _kid(figure: Figure, fake: Features, real: Features) -> OfSet:
+def _kid(figure: Figure, fake: Features, real: Features, kernels) -> OfSet:
   spread = None
-  among_fake, among_real, between_fake, between_real = _kernel_means(fake, real)
+  among_fake, among_real, between_fake, between_real = kernels
   if figure.variant == 'unbiased':
     value = among_fake.mean() + among_real.mean() - 2 * between_fake.mean()
   elif figure.variant == 'clean-fid':
@@ -228,10 +242,3 @@ def _inception_score(figure: Figure, fake: Features) -> OfSet:
   divergence = special.rel_entr(p, p.mean(axis=0)).sum(axis=1)
   influence = value * (divergence - divergence.mean())
   return OfSet(value, influence, spread=spread if splits > 1 else None)
-
-
-def fid_infinity(real: Features, fake: Features) -> float:
-  """FID extrapolated to endlessly many pictures, see `metrics.frechet`."""
-  return frechet.fid_infinity(
-    np.asarray(real, np.float64), np.asarray(fake, np.float64)
-  )

@@ -164,7 +164,8 @@ def of_set(
     influences: of each result and each true picture on the figure, with means
       of 0; NaN where a name has none in a set.
   """
-  moved = replicates_of_mean(names, influences).sum(axis=1)
+  there = ~np.isnan(influences).all(axis=0)
+  moved = replicates_of_mean(names, influences[:, there]).sum(axis=1)
   n = int((~np.isnan(influences[:, 0])).sum())
   return interval(value, value + moved, n)
 

@@ -31,6 +31,7 @@ from viton_jax.io import storage
 from viton_jax.job_folders import places
 from viton_jax.job_folders.folder import MANIFEST
 from viton_jax.job_folders.job_files import read_lines
+from viton_jax.metrics import frechet
 
 REPORT_FILE = 'report.html'
 _FEWEST_FOR_INFINITY = 200
@@ -199,42 +200,23 @@ def _table(job: Job, good, out_dir, fid_infinity):
     means = intervals.of_means(names, np.stack(list(values.values()), axis=1))
     found = dict(zip(values, means, strict=True))
   influences, spreads, extrapolated = {}, {}, None
-  stored_names = [x['name'] for x in good if x['file']]
-  rows = np.array([i for i, x in enumerate(good) if x['file']], np.int64)
-  start = 0
-  for column, width in zip(
-    job.columns, measuring.widths(job.columns), strict=True
-  ):
-    part = slice(start, start + width)
-    start += width
-    sides = [
-      stored.read(out_dir, stored_names, side=side, columns=part)
-      for side in range(1 + column.both)
-    ]
-    if min(len(x) for x, _ in sides) < 2:
-      continue
-    for figure in job.figures:
-      if _is_of(figure, column):
-        measured = distances.measure(
-          figure, sides[0][0], sides[1][0] if column.both else None
-        )
-        moved = np.full((len(names), 2), np.nan)
-        for side, influence in enumerate((measured.fake, measured.real)):
-          if influence is not None:
-            moved[rows[sides[side][1]], side] = influence
-        influences[figure.name] = moved
-        found[figure.name] = intervals.of_set(measured.value, names, moved)
-        if measured.spread is not None:
-          spreads[figure.name] = measured.spread
-        few = min(len(x) for x, _ in sides)
-        if (
-          fid_infinity
-          and figure.kind == 'fid'
-          and few >= (_FEWEST_FOR_INFINITY)
-        ):
-          extrapolated = distances.fid_infinity(
-            real=sides[1][0], fake=sides[0][0]
-          )
+  for figures, sides in _sets(job, good, out_dir):
+    (fake, of_fake), (real, of_real) = sides
+    for name, one in distances.measure(figures, fake, real).items():
+      moved = np.full((len(names), 2), np.nan)
+      moved[of_fake, 0] = one.fake
+      if one.real is not None:
+        moved[of_real, 1] = one.real
+      influences[name] = moved
+      found[name] = intervals.of_set(one.value, names, moved)
+      if one.spread is not None:
+        spreads[name] = one.spread
+    if (
+      fid_infinity
+      and any(x.kind == 'fid' for x in figures)
+      and min(len(fake), len(real)) >= _FEWEST_FOR_INFINITY
+    ):
+      extrapolated = frechet.fid_infinity(real, fake)
   ordered = {x: found[x] for x in higher if x in found}
   table = Table(
     out_dir.resolve().name,
@@ -246,6 +228,28 @@ def _table(job: Job, good, out_dir, fid_infinity):
     {x: higher[x] for x in ordered},
   )
   return table, spreads, extrapolated
+
+
+def _sets(job: Job, good, out_dir):
+  """For each kind of features: its figures, and the features of both sides.
+
+  A side is (n, d) features and which lines they are of.
+  """
+  places = np.array([i for i, x in enumerate(good) if x['file']], np.int64)
+  names = [good[i]['name'] for i in places]
+  start = 0
+  for column, width in zip(
+    job.columns, measuring.widths(job.columns), strict=True
+  ):
+    part = slice(start, start + width)
+    start += width
+    sides = []
+    for side in range(1 + column.both):
+      features, kept = stored.read(out_dir, names, side=side, columns=part)
+      sides.append((features, places[kept]))
+    if min(len(features) for features, _ in sides) >= 2:
+      figures = [x for x in job.figures if _is_of(x, column)]
+      yield figures, (*sides, (None, ()))[:2]
 
 
 def _is_of(figure, column: measuring.Column) -> bool:
