@@ -1,7 +1,6 @@
 """VGG19 from each kind of file; the files are made here."""
 
 import sys
-import types
 
 import h5py
 import jax
@@ -12,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 import scipy.io
 import scipy.ndimage
+import torch_writer
 
 from viton_jax.errors import InputError
 from viton_jax.models import vgg19
@@ -143,45 +143,29 @@ def test_torchvision_safetensors_without_torch(tmp_path, picture):
   path = tmp_path / 'vgg19.safetensors'
   save_file(torchvision_tensors(made), path)
   mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-  before = 'torch' in sys.modules
   params = vgg19.load(path)
-  assert ('torch' in sys.modules) == before
   assert_features(params, made, ((picture + 1) / 2 - mean) / std, picture)
 
 
-def test_pth_needs_torch_and_says_so(tmp_path, monkeypatch):
+@pytest.mark.parametrize('container', ['archive', 'legacy'])
+def test_torchvision_pth_without_torch(tmp_path, container):
+  tensors = torchvision_tensors(layers())
   path = tmp_path / 'vgg19.pth'
-  path.write_bytes(b'PK')
-  monkeypatch.setitem(sys.modules, 'torch', None)  # As if not installed.
-  with pytest.raises(InputError, match='install torch.*safetensors'):
-    vgg19.load(path)
-
-
-def test_pth_is_read_as_weights_only(tmp_path, monkeypatch):
-  made = layers()
-  path = tmp_path / 'vgg19.pth'
-  path.touch()
-
-  class Tensor:
-    def __init__(self, array):
-      self.array = array
-
-    def float(self):
-      return self
-
-    def numpy(self):
-      return self.array
-
-  def load(source, *, map_location, weights_only):
-    assert source == path and map_location == 'cpu' and weights_only is True
-    return {k: Tensor(v) for k, v in torchvision_tensors(made).items()}
-
-  torch = types.SimpleNamespace(load=load)
-  monkeypatch.setitem(sys.modules, 'torch', torch)
+  content = torch_writer.ordered(tensors)
+  path.write_bytes(getattr(torch_writer, container)(content))
   params = vgg19.load(path)
-  save_file(torchvision_tensors(made), tmp_path / 'same.safetensors')
+  assert 'torch' not in sys.modules
+  save_file(tensors, tmp_path / 'same.safetensors')
   same = vgg19.load(tmp_path / 'same.safetensors')
   jax.tree.map(np.testing.assert_array_equal, params, same)
+
+
+def test_a_pth_that_runs_code_is_refused(tmp_path):
+  path = tmp_path / 'vgg19.pth'
+  attack = torch_writer.Call(torch_writer.Named('os', 'system'), ('true',))
+  path.write_bytes(torch_writer.archive({'features.0.weight': attack}))
+  with pytest.raises(InputError, match='refers to os.system; get imagenet-vgg'):
+    vgg19.load(path)
 
 
 def test_pools_at_odd_borders_average_what_is_there():
@@ -203,10 +187,9 @@ def test_a_missing_or_broken_file_says_where_to_get_one(tmp_path, suffix):
   path = tmp_path / f'vgg19.{suffix}'
   with pytest.raises(InputError, match='No such.*vlfeat'):
     vgg19.load(path)
-  if suffix != 'pth':
-    path.write_bytes(b'not weights at all')
-    with pytest.raises(InputError, match=f'{path}: .*cannot be read.*vlfeat'):
-      vgg19.load(path)
+  path.write_bytes(b'not weights at all')
+  with pytest.raises(InputError, match=f'{path}: .*cannot be read.*vlfeat'):
+    vgg19.load(path)
 
 
 def test_another_network_is_refused_by_name(tmp_path):

@@ -16,6 +16,7 @@ import zlib
 import cv2
 import numpy as np
 import scipy.io
+import torch_writer
 
 from input_pipeline.formats import original_records, packed, record_files
 from input_pipeline.layouts import any_file, label_maps, pairs, viton
@@ -23,10 +24,11 @@ from input_pipeline.layouts import files as layout_files
 from input_pipeline.preparing import parts
 from viton_jax.checkpoints import safetensors_files
 from viton_jax.errors import InputError
-from viton_jax.io import images, npz, photos, tfrecords
+from viton_jax.io import images, npz, photos, tfrecords, torch_files
 from viton_jax.job_folders import job_files
 from viton_jax.jobs import photo_list
 from viton_jax.labels import LABEL_SETS
+from viton_jax.metrics import weights
 from viton_jax.perception.runners import graphdef, tflite_file
 from viton_jax.perception.specs import read_spec
 from viton_jax.server import access
@@ -241,6 +243,14 @@ def _whole_part(path):
     raise InputError(f'{path}: is no whole part')
 
 
+def _tensors() -> dict[str, np.ndarray]:
+  rng = np.random.default_rng(0)
+  return {
+    'features.0.weight': rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
+    'features.0.bias': np.zeros(4, np.float16),
+  }
+
+
 READERS: dict[str, Reader] = {
   'pose.pkl': Reader('.pkl', lambda: pickle.dumps({'a': _pose()}, 2), _joints),
   'pose4.pkl': Reader('.pkl', lambda: pickle.dumps(_pose(), 5), _joints),
@@ -284,6 +294,21 @@ READERS: dict[str, Reader] = {
   ),
   'batch.npz': Reader('.npz', _npz, npz.read),
   'part.npz': Reader('.npz', _npz, _whole_part),
+  'legacy.pth': Reader(
+    '.pth',
+    lambda: torch_writer.legacy(torch_writer.ordered(_tensors())),
+    torch_files.read,
+  ),
+  'archive.pth': Reader(
+    '.pth',
+    lambda: torch_writer.archive(torch_writer.ordered(_tensors())),
+    torch_files.read,
+  ),
+  'arrays.ckpt': Reader(
+    '.ckpt',
+    lambda: pickle.dumps({'a': {'b': np.zeros((2, 3), np.float32)}}, 3),
+    lambda path: weights.read_lpips('alex', path),
+  ),
   'spec.toml': Reader(
     '.toml',
     lambda: (

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import math
 import os
+import struct
 from typing import Any, BinaryIO
 import zipfile
 
@@ -270,22 +271,18 @@ def _legacy(file: BinaryIO) -> Iterator[tuple[Any, _Data]]:
   if load()['little_endian'] is not True:
     raise InputError('its numbers are big-endian')
   content, names = load(), load()
-  kinds: dict[str, np.dtype] = {}
-  for _, tensor in _tensors(content):
-    kinds[tensor.storage.name] = tensor.storage.kind
-  places: dict[str, tuple[int, int]] = {}
+  storages = {x.storage.name: x.storage for _, x in _tensors(content)}
+  places: dict[str, int] = {}
   for name in names:
-    count = int.from_bytes(file.read(8), 'little')
-    if name not in kinds:
-      raise InputError('it has a storage that no tensor uses')
-    size = count * kinds[name].itemsize
-    places[name] = file.tell(), size
-    file.seek(size, os.SEEK_CUR)
+    (count,) = struct.unpack('<q', file.read(8))
+    if name not in storages or storages[name].count != count:
+      raise InputError('it is cut off, or its storages are not those it names')
+    places[name] = file.tell()
+    file.seek(storages[name].bytes, os.SEEK_CUR)
 
   def data_of(storage: _Storage) -> bytes:
-    place, size = places[storage.name]
-    file.seek(place)
-    return file.read(min(size, storage.bytes))
+    file.seek(places[storage.name])
+    return file.read(storage.bytes)
 
   yield content, data_of
 

@@ -1,7 +1,7 @@
 """Errors pixel by pixel: L1, squared error and PSNR of each example."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Num, Shaped
 import numpy as np
 
 # Plain arrays as well as those of a device.
@@ -12,7 +12,7 @@ def absolute_error(
   predictions: Num[_Array, ' b *rest'],
   targets: Num[_Array, ' b *rest'],
   *,
-  region: Num[_Array, 'b h w'] | None = None,
+  region: Shaped[_Array, 'b h w'] | None = None,
 ) -> Float[Array, ' b']:
   """Mean absolute difference (L1) of each example, in the values' own units.
 
@@ -35,7 +35,7 @@ def squared_error(
   targets: Num[_Array, 'b h w c'],
   *,
   data_range: int | float,
-  region: Num[_Array, 'b h w'] | None = None,
+  region: Shaped[_Array, 'b h w'] | None = None,
 ) -> Float[Array, ' b']:
   """Mean squared difference (MSE) of each example, of values over data_range.
 
@@ -57,7 +57,7 @@ def psnr(
   targets: Num[_Array, 'b h w c'],
   *,
   data_range: int | float,
-  region: Num[_Array, 'b h w'] | None = None,
+  region: Shaped[_Array, 'b h w'] | None = None,
 ) -> Float[Array, ' b']:
   """Peak signal-to-noise ratio in dB, (b,); infinite for equal images.
 
@@ -74,7 +74,7 @@ def psnr(
 
 
 def mean_inside(
-  values: Float[Array, 'b h w'], region: Num[_Array, 'b h w'] | None
+  values: Float[Array, 'b h w'], region: Shaped[_Array, 'b h w'] | None
 ) -> Float[Array, ' b']:
   """Mean of (b, h, w) values, weighted by `region` (b, h, w) -> (b,)."""
   if region is None:

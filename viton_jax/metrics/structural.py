@@ -22,7 +22,7 @@ from typing import Literal
 import jax
 from jax import lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Num, Shaped
 import numpy as np
 
 from viton_jax.errors import InputError
@@ -84,7 +84,7 @@ def ssim(
   targets: Num[_Array, 'b h w c'],
   *,
   data_range: int | float,
-  region: Num[_Array, 'b h w'] | None = None,
+  region: Shaped[_Array, 'b h w'] | None = None,
   options: Ssim = _DEFAULT,
 ) -> Float[Array, ' b']:
   """Mean structural similarity, see `ssim_map`.

