@@ -4,12 +4,13 @@ import json
 import pathlib
 
 import cv2
+import metric_goldens
 import numpy as np
+import torch_writer
 
 from viton_jax import errors
 from viton_jax.evaluation import run
 from viton_jax.io import images
-from viton_jax.metrics import lpips
 
 SIZE = (64, 48)
 
@@ -38,22 +39,25 @@ def read(out_dir: pathlib.Path) -> dict:
   return json.loads((out_dir / 'metrics.json').read_text())
 
 
-def lpips_tensors(net: str) -> tuple[dict, dict]:
-  """torchvision's names of a network's tensors, and those of its heads."""
-  rng = np.random.default_rng(0)
-  # Where convolutions are among the layers of AlexNet.
-  places = {'alex': (0, 3, 6, 8, 10)}[net]
-  found = {}
-  for place, (h, w, inputs, out) in zip(places, lpips.shapes(net), strict=True):
-    scale = np.sqrt(2 / (inputs * h * w))
-    found[f'features.{place}.weight'] = (
-      rng.standard_normal((out, inputs, h, w)) * scale
-    ).astype(np.float32)
-    found[f'features.{place}.bias'] = np.zeros(out, np.float32)
+def write_models(folder: pathlib.Path) -> pathlib.Path:
+  """AlexNet, its heads and FID's Inception, seeded, as they are published."""
+  params = metric_goldens.lpips_params('alex')
+  places = (0, 3, 6, 8, 10)  # Of convolutions among AlexNet's layers.
+  network = {}
+  for place, layer in zip(places, params['convolutions'], strict=True):
+    network[f'features.{place}.weight'] = layer['kernel'].transpose(3, 2, 0, 1)
+    network[f'features.{place}.bias'] = layer['bias']
   heads = {
-    f'lin{i}.model.1.weight': rng.uniform(0, 1, (1, size, 1, 1)).astype(
-      np.float32
-    )
-    for i, size in enumerate(lpips.head_sizes(net))
+    f'lin{i}.model.1.weight': head.reshape(1, -1, 1, 1)
+    for i, head in enumerate(params['heads'])
   }
-  return found, heads
+  files = {
+    'alexnet.pth': network,
+    'lpips_heads/alex.pth': heads,
+    'inception.pth': metric_goldens.inception_tensors(1008),
+  }
+  (folder / 'lpips_heads').mkdir(parents=True)
+  for name, tensors in files.items():
+    content = torch_writer.ordered(tensors)
+    (folder / name).write_bytes(torch_writer.archive(content))
+  return folder

@@ -10,7 +10,6 @@ import time
 
 import entry_points
 import evaluations
-import inception_files
 import numpy as np
 import pytest
 
@@ -34,15 +33,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope='module')
 def models(tmp_path_factory):
   """A folder of models: AlexNet with heads, and FID's Inception, seeded."""
-  folder = tmp_path_factory.mktemp('models')
-  network, heads = evaluations.lpips_tensors('alex')
-  (folder / 'lpips_heads').mkdir()
-  inception_files.write_pth(folder / 'lpips_heads' / 'alex.pth', heads)
-  inception_files.write_pth(folder / 'alexnet.pth', network)
-  inception_files.write_pth(
-    folder / 'inception.pth', inception_files.seeded_tensors()
-  )
-  return folder
+  return evaluations.write_models(tmp_path_factory.mktemp('m') / 'models')
 
 
 @pytest.fixture(autouse=True)
