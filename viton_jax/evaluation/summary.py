@@ -1,7 +1,8 @@
 """The end of an evaluation: metrics.json, pairs.jsonl, report.html, a table."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import dataclasses
 import itertools
 import json
 import math
@@ -25,7 +26,7 @@ from viton_jax.evaluation import (
 from viton_jax.evaluation.intervals import Interval
 from viton_jax.evaluation.job import Job
 from viton_jax.evaluation.pairing import Warned
-from viton_jax.evaluation.protocols import FID_BIASED_BELOW
+from viton_jax.evaluation.protocols import FID_BIASED_BELOW, Figure
 from viton_jax.evaluation.tables import METRICS_FILE, PAIRS_FILE, Table, lines
 from viton_jax.io import storage
 from viton_jax.job_folders import places
@@ -200,19 +201,20 @@ def _table(job: Job, good, out_dir, fid_infinity):
     means = intervals.of_means(names, np.stack(list(values.values()), axis=1))
     found = dict(zip(values, means, strict=True))
   influences, spreads, extrapolated = {}, {}, None
-  for figures, sides in _sets(job, good, out_dir):
-    (fake, of_fake), (real, of_real) = sides
+  for found_set in _sets(job, good, out_dir):
+    figures, fake, real = found_set.figures, found_set.fake, found_set.real
     for name, one in distances.measure(figures, fake, real).items():
       moved = np.full((len(names), 2), np.nan)
-      moved[of_fake, 0] = one.fake
+      moved[found_set.of_fake, 0] = one.fake
       if one.real is not None:
-        moved[of_real, 1] = one.real
+        moved[found_set.of_real, 1] = one.real
       influences[name] = moved
       found[name] = intervals.of_set(one.value, names, moved)
       if one.spread is not None:
         spreads[name] = one.spread
     if (
       fid_infinity
+      and real is not None
       and any(x.kind == 'fid' for x in figures)
       and min(len(fake), len(real)) >= _FEWEST_FOR_INFINITY
     ):
@@ -230,11 +232,25 @@ def _table(job: Job, good, out_dir, fid_infinity):
   return table, spreads, extrapolated
 
 
-def _sets(job: Job, good, out_dir):
-  """For each kind of features: its figures, and the features of both sides.
+@dataclasses.dataclass(frozen=True)
+class _Set:
+  """Features of one kind, and the figures that are made of them.
 
-  A side is (n, d) features and which lines they are of.
+  Attributes:
+    figures: of the protocol.
+    fake, of_fake: (n, d) features of results, and of which lines they are.
+    real, of_real: (m, d) of true pictures, or None where none are needed.
   """
+
+  figures: list[Figure]
+  fake: np.ndarray
+  of_fake: np.ndarray
+  real: np.ndarray | None = None
+  of_real: np.ndarray | None = None
+
+
+def _sets(job: Job, good, out_dir) -> Iterator[_Set]:
+  """The features of each kind, where both sides have two or more."""
   places = np.array([i for i, x in enumerate(good) if x['file']], np.int64)
   names = [good[i]['name'] for i in places]
   start = 0
@@ -243,13 +259,14 @@ def _sets(job: Job, good, out_dir):
   ):
     part = slice(start, start + width)
     start += width
-    sides = []
-    for side in range(1 + column.both):
-      features, kept = stored.read(out_dir, names, side=side, columns=part)
-      sides.append((features, places[kept]))
-    if min(len(features) for features, _ in sides) >= 2:
-      figures = [x for x in job.figures if _is_of(x, column)]
-      yield figures, (*sides, (None, ()))[:2]
+    figures = [x for x in job.figures if _is_of(x, column)]
+    fake, kept = stored.read(out_dir, names, side=0, columns=part)
+    found = _Set(figures, fake, places[kept])
+    if column.both:
+      real, kept = stored.read(out_dir, names, side=1, columns=part)
+      found = _Set(figures, fake, found.of_fake, real, places[kept])
+    if min(len(x) for x in (found.fake, found.real) if x is not None) >= 2:
+      yield found
 
 
 def _is_of(figure, column: measuring.Column) -> bool:

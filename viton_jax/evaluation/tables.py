@@ -53,7 +53,10 @@ def read(out_dir: pathlib.Path) -> Table:
     protocol = saved['protocol']['name']
     figures = {
       name: Interval(
-        *(_number(row[x]) for x in ('value', 'low', 'high')), int(row['n'])
+        value=_number(row['value']),
+        low=_number(row['low']),
+        high=_number(row['high']),
+        n=int(row['n']),
       )
       for name, row in saved['figures'].items()
     }

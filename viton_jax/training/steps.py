@@ -125,7 +125,7 @@ def eval_step(
     images = stage.images(variables, frozen, batch)
     terms |= image_metrics(
       to_uint8(images[stage.result]),
-      batch['person'],
+      jnp.asarray(batch['person']),
       metrics=metrics,
       frozen=frozen,
     )
