@@ -177,14 +177,11 @@ def _kid(figure: Figure, fake: Features, real: Features, kernels) -> OfSet:
   else:
     size = min(1000, len(fake), len(real))
     value, spread = kernel_distance.torch_fidelity(real, fake, subset_size=size)
-  influences = (
-    2 * (among - between)
-    for among, between in (
-      (among_fake, between_fake),
-      (among_real, between_real),
-    )
+  of_fake = 2 * (among_fake - between_fake)
+  of_real = 2 * (among_real - between_real)
+  return OfSet(
+    float(value), of_fake - of_fake.mean(), of_real - of_real.mean(), spread
   )
-  return OfSet(float(value), *(x - x.mean() for x in influences), spread)
 
 
 def _kernel_means(fake, real):

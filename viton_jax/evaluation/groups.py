@@ -59,10 +59,9 @@ def of_pair(
     found['garment_size'] = (
       'small' if share < 0.15 else 'large' if share > 0.25 else 'middle'
     )
-  if garment_mask is None:
-    garment_mask = garment.min(axis=-1) < 240
-  if garment_mask.sum() >= _FEWEST_PIXELS:
-    found['pattern'] = _pattern(garment, garment_mask)
+  inside = garment.min(axis=-1) < 240 if garment_mask is None else garment_mask
+  if inside.sum() >= _FEWEST_PIXELS:
+    found['pattern'] = _pattern(garment, inside)
   skin = np.isin(parse, _SKIN_LABELS)
   if skin.sum() >= _FEWEST_PIXELS:
     found['skin_tone'] = _skin_tone(photo[skin])

@@ -21,6 +21,7 @@ References:
 from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 import math
+from typing import Any
 import zlib
 
 from jaxtyping import Float, Shaped
@@ -200,11 +201,10 @@ def differences_of_means(
       win_rate = float((wins + 0.5 * (known == 0)).mean())
     if len(known) >= 2:
       # zsplit: pairs that are equal count half for each side.
-      p_value = (
-        float(stats.wilcoxon(known, zero_method='zsplit').pvalue)
-        if known.any()
-        else 1.0
-      )
+      tested: Any = None
+      if known.any():
+        tested = stats.wilcoxon(known, zero_method='zsplit')
+      p_value = float(tested.pvalue) if tested else 1.0
     differences.append(Difference(one, win_rate, p_value))
   return differences
 
@@ -236,5 +236,5 @@ def groups(
   for label in sorted(set(labels.tolist()) - {''}):
     inside = np.flatnonzero(labels == label)
     if len(inside) >= SMALLEST_GROUP:
-      found[label] = of_means([names[i] for i in inside], values[inside])
+      found[label] = of_means([names[int(i)] for i in inside], values[inside])
   return found

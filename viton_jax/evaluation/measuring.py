@@ -68,7 +68,7 @@ class Column:
   """
 
   extractor: str
-  prepared: str
+  prepared: Any
   tap: str
   both: bool
 
@@ -80,7 +80,10 @@ def columns_of(figures: Sequence[Figure]) -> tuple[Column, ...]:
     if figure.extractor:
       key = (figure.extractor, figure.prepared, figure.tap)
       needed[key] = needed.get(key, False) or figure.kind != 'is'
-  return tuple(Column(*key, both) for key, both in needed.items())
+  return tuple(
+    Column(extractor, prepared, tap, both)
+    for (extractor, prepared, tap), both in needed.items()
+  )
 
 
 def widths(columns: Sequence[Column]) -> list[int]:

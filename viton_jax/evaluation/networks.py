@@ -120,7 +120,7 @@ def _given(paths: Sequence[str], wanted: list[str]) -> dict[str, str]:
   return found
 
 
-def _read(name: str, given, inception_weights) -> weights.Weights | None:
+def _read(name: Any, given, inception_weights) -> weights.Weights | None:
   if name == 'fid_inception':
     return inception_weights and weights.read_inception(inception_weights)
   if name == 'torchvision_inception':

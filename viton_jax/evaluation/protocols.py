@@ -5,7 +5,7 @@ a published figure means. Sources are repository@commit; see docs/evaluation.md.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from viton_jax.errors import InputError, shown
 
@@ -45,10 +45,10 @@ class Figure:
   name: str
   kind: Kind
   library: str
-  variant: str = ''
+  variant: Any = ''
   resize: tuple[int, int] | None = None
   extractor: Extractor | None = None
-  prepared: str = ''
+  prepared: Any = ''
   tap: str = ''
   splits: int | None = None
   seed: int | None = None
@@ -107,13 +107,14 @@ def _ssim(variant: str, library: str, name: str = 'ssim') -> Figure:
 
 
 def _lpips(net: str, **others) -> Figure:
-  return Figure(
+  figure = Figure(
+    name='lpips',
     kind='lpips',
     variant=net,
     library=f'lpips 0.1.4, {net} v0.1, input [-1, 1]',
     hides=_LPIPS_HIDES,
-    **({'name': 'lpips'} | others),
   )
+  return dataclasses.replace(figure, **others)
 
 
 def _fid(prepared: str, library: str, tap: str = '2048') -> Figure:
@@ -129,28 +130,31 @@ def _fid(prepared: str, library: str, tap: str = '2048') -> Figure:
 
 
 def _kid(prepared: str, variant: str, library: str, **others) -> Figure:
-  return Figure(
+  figure = Figure(
+    name='kid',
     kind='kid',
     variant=variant,
     extractor='fid_inception',
     prepared=prepared,
     tap='2048',
     library=library,
+    scale=1000.0,
     hides=_FID_HIDES,
-    **({'name': 'kid', 'scale': 1000.0} | others),
   )
+  return dataclasses.replace(figure, **others)
 
 
 def _is(variant: str, prepared: str, library: str, **others) -> Figure:
-  return Figure(
+  figure = Figure(
+    name='is',
     kind='is',
     variant=variant,
     prepared=prepared,
     library=library,
     higher=True,
     hides=_IS_HIDES,
-    **({'name': 'is'} | others),
   )
+  return dataclasses.replace(figure, **others)
 
 
 _HR_SSIM = _ssim(

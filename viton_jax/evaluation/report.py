@@ -8,7 +8,13 @@ import cv2
 from jaxtyping import UInt8
 import numpy as np
 
-from viton_jax.evaluation import comparison, groups, measuring, reading
+from viton_jax.evaluation import (
+  comparison,
+  groups,
+  measuring,
+  reading,
+  tables,
+)
 from viton_jax.evaluation.intervals import SMALLEST_GROUP, Interval
 from viton_jax.evaluation.job import Job
 from viton_jax.evaluation.tables import Table
@@ -234,18 +240,7 @@ def _groups(ours: Table, found: Mapping) -> list[str]:
   for group, labels in found.items():
     rows = {
       f'{label} (n = {row["n"]})': [
-        _cell(
-          Interval(
-            *(
-              math.nan
-              if row['figures'][name][x] is None
-              else row['figures'][name][x]
-              for x in ('value', 'low', 'high')
-            ),
-            row['figures'][name]['n'],
-          )
-        )
-        for name in names
+        _cell(tables.interval_of(row['figures'][name])) for name in names
       ]
       for label, row in labels.items()
     }

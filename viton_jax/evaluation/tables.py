@@ -1,6 +1,6 @@
 """The figures of evaluations as columns of numbers: ours, and others read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 import pathlib
@@ -51,15 +51,7 @@ def read(out_dir: pathlib.Path) -> Table:
   saved = structured.read_object(path, 'file of figures', remedy=_REMEDY)
   try:
     protocol = saved['protocol']['name']
-    figures = {
-      name: Interval(
-        value=_number(row['value']),
-        low=_number(row['low']),
-        high=_number(row['high']),
-        n=int(row['n']),
-      )
-      for name, row in saved['figures'].items()
-    }
+    figures = {name: interval_of(row) for name, row in saved['figures'].items()}
     higher = {
       name: {'higher': True, 'lower': False}.get(row['better'])
       for name, row in saved['figures'].items()
@@ -94,6 +86,16 @@ def read(out_dir: pathlib.Path) -> Table:
     influences,
     figures,
     higher,
+  )
+
+
+def interval_of(row: Mapping) -> Interval:
+  """A figure as metrics.json has it; raises KeyError where it is none."""
+  return Interval(
+    value=_number(row['value']),
+    low=_number(row['low']),
+    high=_number(row['high']),
+    n=int(row['n']),
   )
 
 
