@@ -13,10 +13,12 @@ References:
 
 from collections.abc import Sequence
 import dataclasses
+import mmap
 
 from jaxtyping import Float
 import numpy as np
 from scipy import special
+import scipy.linalg
 
 from viton_jax.evaluation.protocols import Figure
 from viton_jax.metrics import inception_score, kernel_distance
@@ -88,8 +90,11 @@ def _fid(fake: Features, real: Features) -> OfSet:
   row is half of its part of the nuclear norm.
   """
   sides = [_Side(x) for x in (fake, real)]
-  left, singular, right = np.linalg.svd(
-    sides[0].root @ sides[1].root.T, full_matrices=False
+  product = sides[0].root @ sides[1].root.T
+  for side in sides:
+    del side.root
+  left, singular, right = scipy.linalg.svd(
+    product, full_matrices=False, overwrite_a=True, check_finite=False
   )
   apart = sides[0].mean - sides[1].mean
   value = apart @ apart - 2 * singular.sum()
@@ -129,12 +134,17 @@ class _Side:
     outer = np.zeros((size, size))
     for rows in self._centred():
       outer += rows.T @ rows
-    values, vectors = np.linalg.eigh(outer / (self.count - 1))
+    outer /= self.count - 1
+    # In place: of 2,048 features each such matrix has 34 MB.
+    values, vectors = scipy.linalg.eigh(
+      outer, overwrite_a=True, check_finite=False
+    )
     # What rounding leaves of eigenvalues that are 0.
     kept = values > max(values.max(), 0.0) * 1e-10
     spans = np.sqrt(values[kept])
-    self._vectors = vectors[:, kept] / spans
-    self.root = spans[:, None] * vectors[:, kept].T
+    self._vectors = vectors[:, kept]
+    self._vectors /= spans
+    self.root = (self._vectors * spans**2).T
 
   def _centred(self):
     """Blocks of rows minus the mean, float64."""
@@ -213,13 +223,18 @@ def _kernel_means(fake, real):
 
 
 def _blocks(features):
+  """(place, rows as float64) of some rows at a time."""
   for i in range(0, len(features), _BLOCK):
     part = slice(i, i + _BLOCK)
     yield part, np.asarray(features[part], np.float64)
+    if isinstance(features, np.memmap):
+      # The file has them; without a word the system keeps them in memory.
+      features._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _kernel(a, b):
-  return (a @ b.T / a.shape[1] + 1) ** 3
+  kernel = a @ b.T / a.shape[1] + 1
+  return kernel * kernel * kernel  # A power takes ten times as long.
 
 
 # ----------------------------------------------------------------------- IS

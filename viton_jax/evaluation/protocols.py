@@ -251,8 +251,7 @@ _ALL = (
         name='kid_subsets',
         seed=0,
       ),
-      # From the features of FID and KID: another resize would cost a third of
-      # the time.
+      # Another resize than that of FID would cost a third of the time.
       _is(
         'torch-fidelity',
         'clean-fid',

@@ -370,6 +370,7 @@ def _resized(
 
 def _finish(options, job: Job, others, names, out_dir: pathlib.Path) -> int:
   """Writes figures and report from what all shards have measured."""
+  job.nets.params.clear()  # Their memory is for the features.
   merged = folder.merge(out_dir, names)
   if merged.missing:
     more = ' ...' if merged.missing > len(merged.first_missing) else ''

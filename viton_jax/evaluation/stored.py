@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import pathlib
+import tempfile
 import zlib
 
 from jaxtyping import Float
@@ -71,7 +72,8 @@ def read(
     columns: which.
 
   Returns:
-    (n, d) float32, and which of `names` they are of.
+    (n, d) float32, mapped from a file that ends with it, and which of `names`
+    they are of.
 
   Raises:
     InputError: a file is missing or torn.
@@ -88,8 +90,14 @@ def read(
     row = np.zeros(0, np.float32)
     if data and len(data) % 8 == 0:
       row = np.frombuffer(data, np.float32).reshape(2, -1)[side, columns]
-    if not i:
-      found = np.zeros((len(names), len(row)), np.float32)
+    if not i and len(row):
+      # A file of the disk's, so that memory need not hold all rows at a time.
+      found = np.memmap(
+        tempfile.TemporaryFile(dir=out_dir),
+        np.float32,
+        mode='w+',
+        shape=(len(names), len(row)),
+      )
     if not len(row) or len(row) != found.shape[1]:
       raise InputError(
         f'{path}: the feature file is torn ({len(data)} bytes); remove it and '

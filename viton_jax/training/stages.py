@@ -364,7 +364,11 @@ def _read_lpips(path: str) -> dict[str, Any]:
       f"config.eval.metrics: 'lpips' needs {path}, which is not there; "
       '`python -m viton_jax.perception fetch lpips` brings it, or leave it out.'
     )
-  return weights.read_lpips('alex', path).params
+  # A .ckpt has its own heads, the published .pth none.
+  heads = model_files.models_folder() / 'lpips_heads' / 'alex.pth'
+  return weights.read_lpips(
+    'alex', path, heads=heads if heads.is_file() else None
+  ).params
 
 
 def warm_start(state: TrainState, path: str, stage: Stage) -> TrainState:

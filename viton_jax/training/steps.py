@@ -28,6 +28,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
+import numpy as np
 import optax
 
 from viton_jax.metrics import absolute_error, lpips, ssim
@@ -125,7 +126,7 @@ def eval_step(
     images = stage.images(variables, frozen, batch)
     terms |= image_metrics(
       to_uint8(images[stage.result]),
-      jnp.asarray(batch['person']),
+      batch['person'],
       metrics=metrics,
       frozen=frozen,
     )
@@ -133,8 +134,8 @@ def eval_step(
 
 
 def image_metrics(
-  images: UInt8[Array, 'b h w 3'],
-  photos: UInt8[Array, 'b h w 3'],
+  images: UInt8[Array | np.ndarray, 'b h w 3'],
+  photos: UInt8[Array | np.ndarray, 'b h w 3'],
   *,
   metrics: Sequence[str],
   frozen: Mapping[str, Any],
