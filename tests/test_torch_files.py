@@ -63,6 +63,7 @@ def test_views_and_parameters(tmp_path, container):
       Named('torch._utils', '_rebuild_parameter'),
       (View(storage, 0, (2,), (1,)), True, None),
     ),
+    'old': torch_writer.Old(View(storage, 4, (2, 2), (2, 1))),
   }
   path = write(tmp_path, getattr(torch_writer, container)(content))
   assert_same(
@@ -71,6 +72,7 @@ def test_views_and_parameters(tmp_path, container):
       'transposed': np.float32([[2, 8], [3, 9], [4, 10]]),
       'broadcast': np.float32([[[5]]]),
       'parameter': np.float32([0, 1]),
+      'old': np.float32([[4, 5], [6, 7]]),
     },
   )
 
@@ -92,6 +94,10 @@ HOSTILE = {
   'torch itself': (Call(Named('torch', 'load'), ('x',)), 'torch.load'),
   'beyond': (View(np.zeros(4, np.float32), 2, (3,), (1,)), r'shape \(3,\)'),
   'huge': (View(np.zeros(4, np.float32), 0, (1 << 40,), (0,)), 'storage of 4'),
+  'old': (
+    torch_writer.Old(View(np.zeros(4, np.float32), 2, (3,), (1,))),
+    r'shape \(3,\)',
+  ),
   'negative': (View(np.zeros(4, np.float32), -1, (2,), (1,)), 'that is none'),
   'strides': (View(np.zeros(4, np.float32), 0, (2,), (1, 1)), 'that is none'),
 }

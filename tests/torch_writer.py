@@ -42,6 +42,14 @@ class Call:
 
 
 @dataclasses.dataclass(frozen=True)
+class WithState:
+  """What a function returns, and the state that it is given."""
+
+  made: Call
+  state: tuple
+
+
+@dataclasses.dataclass(frozen=True)
 class View:
   """A tensor that is a view of a storage of its own making."""
 
@@ -49,6 +57,13 @@ class View:
   offset: Any
   shape: tuple
   strides: tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Old:
+  """A parameter as PyTorch of 2017 wrote it."""
+
+  view: View
 
 
 class _Stored:
@@ -77,24 +92,35 @@ class _Pickler(pickle._Pickler):
       self.save(obj.function)
       self.save(obj.arguments)
       self.write(pickle.REDUCE)
+    elif isinstance(obj, WithState):
+      self.save(obj.made)
+      self.save(obj.state)
+      self.write(pickle.BUILD)
     elif isinstance(obj, Module):
       self.save(Named('__torch__.torch.nn.modules', 'Sequential'))
       self.write(pickle.EMPTY_TUPLE + pickle.NEWOBJ)
       self.save(dict(obj.attributes))
       self.write(pickle.BUILD)
     elif isinstance(obj, View):
-      key = str(len(self.storages))
-      self.storages.append(obj.storage)
       hooks = Call(Named('collections', 'OrderedDict'), ())
-      stored = _Stored(key, obj.storage)
-      view = stored, obj.offset, obj.shape, obj.strides, False, hooks
-      self.save(Call(Named(*_REBUILD), view))
+      view = self._view(obj)
+      self.save(Call(Named(*_REBUILD), (*view, False, hooks)))
+    elif isinstance(obj, Old):
+      tensor = Call(Named('torch', 'FloatTensor'), ())
+      tensor = WithState(tensor, self._view(obj.view))
+      made = Call(Named('torch.nn.parameter', 'Parameter'), (tensor,))
+      self.save(WithState(made, (True, False, None)))
     elif isinstance(obj, np.ndarray):
       values = np.ascontiguousarray(obj)
       steps = tuple(x // values.itemsize for x in values.strides)
       self.save(View(values.ravel(), 0, values.shape, steps))
     else:
       super().save(obj, save_persistent_id)
+
+  def _view(self, view: View) -> tuple:
+    stored = _Stored(str(len(self.storages)), view.storage)
+    self.storages.append(view.storage)
+    return stored, view.offset, view.shape, view.strides
 
 
 def ordered(tensors: Mapping[str, Any]) -> Call:

@@ -110,13 +110,23 @@ class _Module(pickles.Object):
 
 
 class _Parameter(pickles.Object):
-  """A parameter as files of 2017 have it: (tensor, ...) is its state."""
+  """A parameter of files of 2017; its state, whether it is trained, is not."""
 
-  def __init__(self, *_: Any):
+  def __init__(self, data: Any = None, *_: Any):
+    self.data = data
+
+  def restore(self, state: Any) -> None:
+    del state
+
+
+class _OldTensor(pickles.Object):
+  """A tensor of files of 2017, whose state is the arguments of `_Tensor`."""
+
+  def __init__(self):
     self.data: Any = None
 
   def restore(self, state: Any) -> None:
-    self.data = state[0]
+    self.data = _Tensor(*state)
 
 
 def _rebuild_tensor(
@@ -141,6 +151,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
   ('torch._utils', '_rebuild_parameter'): _rebuild_parameter,
   ('torch.nn.parameter', 'Parameter'): _Parameter,
 } | {('torch', f'{name}Storage'): np.dtype(x) for name, x in _DTYPES.items()}
+_KNOWN |= {('torch', f'{name}Tensor'): _OldTensor for name in _DTYPES}
 
 
 def _admitted(module: str, name: str) -> Any:
@@ -297,6 +308,8 @@ def _tensors(content: Any) -> Iterator[tuple[str, _Tensor]]:
     if depth > _MAX_DEPTH or left < 0:
       raise InputError('it holds more, or nested deeper, than models do')
     if isinstance(value, _Parameter):
+      value = value.data
+    if isinstance(value, _OldTensor):
       value = value.data
     if isinstance(value, _Module):
       value = value.attributes

@@ -31,6 +31,8 @@ from viton_jax.metrics.errors import mean_inside
 
 # Plain arrays as well as those of a device.
 _Array = Array | np.ndarray
+_Pair = tuple[Array, Array]
+_Spread = tuple[Array, Array, Array]
 _C1, _C2 = 0.01**2, 0.03**2
 
 
@@ -216,7 +218,7 @@ def _scaled(images: _Array, data_range: int | float) -> Array:
 @functools.partial(jax.jit, static_argnames='options')
 def _maps(x: Array, y: Array, options: Ssim) -> tuple[Array, Array]:
   """(b, c, h, w) each: the similarity, and its factor without luminance."""
-  means = tuple(_padded(images, options) for images in (x, y))
+  means: _Pair = _padded(x, options), _padded(y, options)
   spread = None
   for axis in (3, 2):
     means, spread = _gather(means, spread, axis=axis, options=options)
@@ -240,10 +242,6 @@ def _padded(x: Array, options: Ssim) -> Array:
   if options.padding == 'valid':
     return x
   return jnp.pad(x, pad, mode=options.padding)
-
-
-_Pair = tuple[Array, Array]
-_Spread = tuple[Array, Array, Array]
 
 
 def _gather(

@@ -172,9 +172,10 @@ def read_torchvision_inception(path: _Path) -> Weights:
 
 
 def _file(path: _Path, remedy: str = 'check the name') -> WeightFile:
-  with files.open_regular(
+  files.check_regular(
     path, 'weights file', limit=files.MAX_MODEL_BYTES, remedy=remedy
-  ) as file:
+  )
+  with pathlib.Path(path).open('rb') as file:
     digest = hashlib.file_digest(file, 'sha256').hexdigest()
     size = os.fstat(file.fileno()).st_size
   return WeightFile(pathlib.Path(path).name, size, digest)
