@@ -14,6 +14,7 @@ References:
 from collections.abc import Sequence
 import dataclasses
 import mmap
+from typing import Any
 
 from jaxtyping import Float
 import numpy as np
@@ -229,7 +230,8 @@ def _blocks(features):
     yield part, np.asarray(features[part], np.float64)
     if isinstance(features, np.memmap):
       # The file has them; without a word the system keeps them in memory.
-      features._mmap.madvise(mmap.MADV_DONTNEED)
+      mapped: Any = features
+      mapped._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _kernel(a, b):
