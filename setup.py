@@ -18,8 +18,8 @@ _IMAGE = re.compile(r'!\[([^\]]*)\]\((?!https?:)([^)]+)\)')
 _CAPTION = r'\n+(?:\*[^*]+\*\n+)?'
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)')
 _COMMANDS = (
-  'train', 'infer', 'try_on', 'perceive', 'serve', 'live', 'export', 'convert',
-  'inspect',
+  'train', 'infer', 'evaluate', 'try_on', 'perceive', 'serve', 'live', 'export',
+  'convert', 'inspect',
 )  # fmt: skip
 
 _SERVE = [

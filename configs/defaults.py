@@ -62,6 +62,14 @@ def get_config() -> Any:
   # VGG19 weights; needed wherever config.loss.perceptual is not 0.
   config.vgg = ''
 
+  config.eval = ConfigDict()
+  # Of the network's image in validation, against the photo: any of 'l1' (grey
+  # levels of 255), 'ssim' and 'lpips'.
+  config.eval.metrics = ('l1', 'ssim')
+  # For 'lpips': AlexNet's file; '': what `python -m viton_jax.perception fetch
+  # lpips` brought.
+  config.eval.lpips_weights = ''
+
   # Stage 2: the workdir, or one step, of a finished stage 1.
   config.coarse_checkpoint = ''
   # Start from these parameters when the workdir is new.

@@ -11,9 +11,10 @@ from input_pipeline import batches
 from input_pipeline.formats import packed, record_files
 from viton_jax.errors import InputError
 from viton_jax.io import storage, tfrecords
-from viton_jax.jobs import folder, writers
+from viton_jax.job_folders import folder
+from viton_jax.job_folders.shards import Shard
+from viton_jax.jobs import writers
 from viton_jax.jobs.pipeline import PairResult
-from viton_jax.jobs.shards import Shard
 
 
 @pytest.fixture(scope='module')

@@ -42,7 +42,7 @@ from viton_jax.io import (
   structured,
   tfrecords,
 )
-from viton_jax.jobs import job_files, shards
+from viton_jax.job_folders import job_files, shards
 from viton_jax.perception.runners import frozen_graph, graphdef
 from viton_jax.serving import artifact
 

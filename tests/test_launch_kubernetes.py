@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from configs import stage1
-from viton_jax.jobs import shards
+from viton_jax.job_folders import shards
 from viton_jax.runtime import cluster
 
 FOLDER = entry_points.ROOT / 'launch'

@@ -4,8 +4,8 @@ from."""
 import pytest
 
 from viton_jax.errors import InputError
-from viton_jax.jobs import shards
-from viton_jax.jobs.shards import Shard
+from viton_jax.job_folders import shards
+from viton_jax.job_folders.shards import Shard
 
 
 @pytest.mark.parametrize('total', [0, 1, 4, 100, 1000, 5001])

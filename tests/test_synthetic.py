@@ -220,7 +220,7 @@ def test_layout(data_dir):
   pairs = (data_dir / 'viton_test_pairs.txt').read_text().split()
   for person, garment in zip(pairs[::2], pairs[1::2], strict=True):
     stem = f'truth/{person[:-4]}_{garment[:-4]}'
-    expected |= {f'{stem}.png', f'{stem}_parse.png'}
+    expected |= {f'{stem}{end}.png' for end in ('', '_parse', '_flow')}
   assert names == expected
 
   train = (data_dir / 'viton_train_pairs.txt').read_text()

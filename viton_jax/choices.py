@@ -29,6 +29,10 @@ Cache = Literal['none', 'host', 'device']
 # What an iterator of NumPy batches can do of that.
 HostCache = Literal['none', 'host']
 ImageFormat = Literal['png', 'jpeg', 'webp']
+# Of a network's image in validation.
+ValidationMetric = Literal['l1', 'ssim', 'lpips']
+# Of the pictures of the steps to a try-on.
+StepFormat = Literal['jpeg', 'png']
 
 
 def values_of(choice: Any) -> tuple[str, ...]:

@@ -15,6 +15,10 @@ def infer() -> None:
   _run('infer')
 
 
+def evaluate() -> None:
+  _run('evaluate')
+
+
 def try_on() -> None:
   _run('try_on')
 

@@ -39,7 +39,8 @@ import jax
 from input_pipeline.layouts import LAYOUTS
 from viton_jax import choices, errors
 from viton_jax.errors import InputError
-from viton_jax.jobs import perceive, photo_list, run, shards, writers
+from viton_jax.job_folders import shards
+from viton_jax.jobs import perceive, photo_list, run, writers
 from viton_jax.photo import data_set
 from viton_jax.runtime import distributed, stopping
 
@@ -152,6 +153,12 @@ def parse_arguments() -> argparse.Namespace:
     '--results_only',
     action='store_true',
     help='write the try-on pictures alone, without the steps to them',
+  )
+  add(
+    '--step_format',
+    default='jpeg',
+    choices=choices.values_of(choices.StepFormat),
+    help='of the steps; png to evaluate them (default: %(default)s)',
   )
   add(
     '--page_pairs',

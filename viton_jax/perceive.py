@@ -30,7 +30,8 @@ import pathlib
 
 from viton_jax import errors
 from viton_jax.errors import InputError
-from viton_jax.jobs import perceive, photo_list, shards
+from viton_jax.job_folders import shards
+from viton_jax.jobs import perceive, photo_list
 from viton_jax.photo import data_set
 
 

@@ -43,6 +43,16 @@ class PairFolder(abc.ABC):
   def load(self, index: int) -> Sample:
     """Reads a pair; an InputError names what is wrong with it alone."""
 
+  def true_flow(self, index: int):
+    """Where a pair's garment comes from, where a data set knows it.
+
+    Returns:
+      float32 (h, w, 2) at the size of the truth: x, y in [-1, 1] of the
+      garment's photo, NaN where the truth does not show it; or None.
+    """
+    del index
+    return None
+
   def photo(self, path: pathlib.Path):
     """Reads a photo; (h, w, 3) uint8 RGB."""
     return self.decode(read_file(path, 'photo'), str(path))

@@ -8,8 +8,10 @@
       garment_mask/000001_1.png   white on the garment; the folder is optional,
                                   for photos whose masks were found before
       tps/000001_0.mat            'control_points' (2, 10, 10); optional
-      truth/000001_0_000002_1.png the true result, ..._parse.png its labels;
-                                  optional, for data whose truth is known
+      truth/000001_0_000002_1.png the true result, ..._parse.png its labels,
+                                  ..._flow.png the garment's true flow (see
+                                  `viton_files.flow_file`); optional, for
+                                  data whose truth is known
       viton_train_pairs.txt       'person.jpg garment.jpg' a line
 
 Poses come from pose.pkl if it has the person, else from pose/*.mat.
@@ -22,7 +24,7 @@ import pathlib
 import cv2
 import numpy as np
 
-from input_pipeline.layouts import files, poses
+from input_pipeline.layouts import files, poses, viton_files
 from input_pipeline.layouts import pairs as pair_lists
 from input_pipeline.sample import Sample
 from viton_jax.errors import InputError
@@ -107,16 +109,26 @@ class VitonLayout(files.PairFolder):
     # Stored in 0..1 of the garment's width and height.
     return (points.reshape(2, 100).T * 2 - 1).astype(np.float32)
 
+  def true_flow(self, index: int):
+    person_id, garment_id = self.pairs[index]
+    path = self._truth_path(person_id, garment_id, '_flow')
+    if not path.exists():
+      return None
+    return viton_files.decode_flow(files.read_file(path, 'flow'), str(path))
+
+  def _truth_path(self, person_id, garment_id, ending=''):
+    stems = [pathlib.PurePath(name).stem for name in (person_id, garment_id)]
+    return self.folder / 'truth' / f'{stems[0]}_{stems[1]}{ending}.png'
+
   def _truth(self, person_id, garment_id, person, parse):
     if pair_lists.same_number(person_id, garment_id):
       return person, parse
-    stems = [pathlib.PurePath(name).stem for name in (person_id, garment_id)]
-    path = self.folder / 'truth' / f'{stems[0]}_{stems[1]}.png'
+    path = self._truth_path(person_id, garment_id)
     if not path.exists():
       return None, None
     data = files.read_file(path, 'true image')
     truth = images.decode_image(data, str(path))
-    path = path.with_name(f'{path.stem}_parse.png')
+    path = self._truth_path(person_id, garment_id, '_parse')
     if not path.exists():
       return truth, None
     data = files.read_file(path, 'label map')

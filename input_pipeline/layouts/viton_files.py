@@ -1,4 +1,7 @@
-"""Writes joints and labels as the original VITON's files have them."""
+"""Writes joints and labels as the original VITON's files have them.
+
+And the true flow of drawn try-ons, which VITON has not.
+"""
 
 import io
 
@@ -6,8 +9,12 @@ import cv2
 import numpy as np
 import scipy.io
 
+from viton_jax.errors import InputError
+from viton_jax.io import images
+
 _SEGMENT_SIZE = 641
 _SEGMENT_LONG_SIDE = 640
+_FLOW_LEVELS = 65535
 
 
 def pose_file(keypoints) -> bytes:
@@ -58,6 +65,52 @@ def segment_array(parse):
   square = np.zeros((_SEGMENT_SIZE, _SEGMENT_SIZE), np.float32)
   square[: size[1], : size[0]] = small
   return np.ascontiguousarray(square.T)
+
+
+def flow_file(flow_px, garment_size: tuple[int, int]) -> bytes:
+  """truth/*_flow.png: where the garment's points lie on its photo.
+
+  Args:
+    flow_px: float32 (h, w, 2), x, y in pixels of the garment's photo, with
+      centres at integers; NaN where the image does not show the garment.
+    garment_size: (height, width) of that photo.
+
+  Returns:
+    a 16-bit RGB PNG: x and y from the photo's first pixel, 0, to its last,
+    65535, and 65535 where the flow is known.
+  """
+  known = np.isfinite(flow_px).all(-1)
+  ends = np.array([garment_size[1] - 1, garment_size[0] - 1], np.float64)
+  share = np.where(known[..., None], flow_px, 0) / ends
+  levels = np.rint(np.clip(share, 0, 1) * _FLOW_LEVELS)
+  channels = np.dstack([levels, known * _FLOW_LEVELS]).astype(np.uint16)
+  return cv2.imencode('.png', channels[..., ::-1])[1].tobytes()
+
+
+def decode_flow(data: bytes, name: str):
+  """What `flow_file` wrote.
+
+  Args:
+    data: the file.
+    name: its name in error messages.
+
+  Returns:
+    float32 (h, w, 2), x, y in [-1, 1] of the garment's photo, as
+    `geometry.warp_tps` has them; NaN where the flow is not known.
+
+  Raises:
+    InputError: not such a PNG.
+  """
+  size = images.check_image(data, name)
+  channels = images.decode(data, name, cv2.IMREAD_UNCHANGED, size=size)
+  if channels.dtype != np.uint16 or channels.ndim != 3:
+    raise InputError(
+      f'{name}: is no flow, a 16-bit PNG of three channels; draw the data set '
+      'again'
+    )
+  flow = channels[..., :0:-1].astype(np.float32) * (2 / _FLOW_LEVELS) - 1
+  flow[channels[..., 0] == 0] = np.nan
+  return flow
 
 
 def _mat(arrays) -> bytes:

@@ -106,6 +106,7 @@ def _truth_paths(out_dir, person, garment):
   return (
     out_dir / 'truth' / f'{stem}.png',
     out_dir / 'truth' / f'{stem}_parse.png',
+    out_dir / 'truth' / f'{stem}_flow.png',
   )
 
 
@@ -127,7 +128,11 @@ def _write_item(task):
     paths = _pair_paths(out_dir, person, style=style)
     contents = contents[: len(paths)]
   else:
-    contents = _png(pair.person), _png(pair.parse)
+    contents = (
+      _png(pair.person),
+      _png(pair.parse),
+      viton_files.flow_file(pair.flat_coordinates, pair.garment.shape[:2]),
+    )
     paths = _truth_paths(out_dir, person, garment)
   for path, data in zip(paths, contents, strict=True):
     write_atomically(path, data)

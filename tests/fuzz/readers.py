@@ -26,7 +26,8 @@ from input_pipeline.preparing import parts
 from viton_jax.checkpoints import safetensors_files
 from viton_jax.errors import InputError
 from viton_jax.io import images, npz, photos, tfrecords, torch_files
-from viton_jax.jobs import job_files, photo_list
+from viton_jax.job_folders import job_files
+from viton_jax.jobs import photo_list
 from viton_jax.labels import LABEL_SETS
 from viton_jax.metrics import weights
 from viton_jax.perception.runners import graphdef, tflite_file

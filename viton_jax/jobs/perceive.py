@@ -22,7 +22,7 @@ import jax
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import storage
-from viton_jax.jobs import folder, shards
+from viton_jax.job_folders import folder, places, shards
 from viton_jax.jobs.photo_list import Item, PhotoList
 from viton_jax.runtime import (
   compile_cache,
@@ -75,7 +75,7 @@ def run(
   batch = 1 if on_cpu else _BATCH
   compile_cache.use('auto')
   names = {item.name: k for k, item in enumerate(photos.items)}
-  digest = folder.digest(f'{x.name} {x.path}' for x in photos.items)
+  digest = places.digest(f'{x.name} {x.path}' for x in photos.items)
   known = settings | {'list': digest, 'photos': digest}
   with folder.claim(out_dir, known, shard, folders=FOLDERS) as claim:
     done = set(folder.done_names(out_dir))

@@ -8,9 +8,10 @@ import numpy as np
 
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets, images, storage
+from viton_jax.job_folders import places
+from viton_jax.job_folders.folder import MANIFEST, Merged
+from viton_jax.job_folders.job_files import read_lines
 from viton_jax.jobs import html_report, writers
-from viton_jax.jobs.folder import MANIFEST, Merged
-from viton_jax.jobs.job_files import read_lines
 from viton_jax.metrics import METHODS, METRICS
 
 # The images of a pair, and what each shows.
@@ -159,17 +160,17 @@ def write_sheet(
   """Writes sheet.png: the first pairs at a glance, where steps are there."""
   rows = []
   for line in lines:
-    places = page_entry(line, out_dir, settings).get('images', {})
-    if len(places) > 1 and 'result' in places:
+    shown = page_entry(line, out_dir, settings).get('images', {})
+    if len(shown) > 1 and 'result' in shown:
       row = {
         column: contact_sheets.read_image(out_dir / place)
-        for column, place in places.items()
+        for column, place in shown.items()
       }
       first = next(iter(rows or [row]))['result']
       for column, image in row.items():
         if image.shape != first.shape:
           raise InputError(
-            f'{out_dir / places[column]}: is {image.shape[1]} x '
+            f'{out_dir / shown[column]}: is {image.shape[1]} x '
             f'{image.shape[0]} pixels where others are {first.shape[1]} x '
             f'{first.shape[0]}; remove it to have it made again.'
           )
@@ -189,12 +190,13 @@ def page_entry(line: dict, out_dir: pathlib.Path, settings: dict) -> dict:
   """A pair's row of the report, with the images that are there."""
   if line['status'] != 'ok':
     return {'name': line['name'], 'reason': line['reason']}
-  places = {
-    column: writers.place_of(
+  found = {
+    column: places.place_of(
       line['name'],
       column,
       kind=settings['output'],
       folders=settings['folders'],
+      step_kind=settings.get('step_format', 'jpeg'),
     )
     for column in COLUMNS
   }
@@ -202,7 +204,7 @@ def page_entry(line: dict, out_dir: pathlib.Path, settings: dict) -> dict:
     'name': line['name'],
     'images': {
       column: place
-      for column, place in places.items()
+      for column, place in found.items()
       if (out_dir / place).exists()
     },
   }

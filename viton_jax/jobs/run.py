@@ -13,15 +13,19 @@ import jax
 
 from input_pipeline.layouts import open_layout
 from viton_jax import checkpoints, errors
-from viton_jax.choices import Composition, DType, ImageFormat, Matching
+from viton_jax.choices import (
+  Composition,
+  DType,
+  ImageFormat,
+  Matching,
+  StepFormat,
+)
 from viton_jax.errors import InputError
+from viton_jax.job_folders import folder, job_files, places, shards
 from viton_jax.jobs import (
   device_steps,
-  folder,
-  job_files,
   pipeline,
   report,
-  shards,
   workers,
   writers,
 )
@@ -54,6 +58,7 @@ class Options:
     record_format: of images in TFRecords.
     records_per_file: in a TFRecord file.
     results_only: write no images of the steps.
+    step_format: of the steps' images, 'jpeg' or 'png'.
     page_pairs: pairs that index.html shows.
     shard: 'I/N', or None: by the environment.
     merge: only gather the manifests.
@@ -77,6 +82,7 @@ class Options:
   record_format: ImageFormat = 'png'
   records_per_file: int = 1000
   results_only: bool = False
+  step_format: StepFormat = 'jpeg'
   page_pairs: int = 500
   shard: str | None = None
   merge: bool = False
@@ -130,7 +136,7 @@ def run(options: Options) -> int:
     options.layout, options.data_dir, options.pairs, split='test'
   )
   print(layout.found)
-  names = folder.unique_pairs(layout.pairs)
+  names = places.unique_pairs(layout.pairs)
   composing = options.composition or default_composition(networks[0].fidelity)
   options = dataclasses.replace(
     options,
@@ -213,7 +219,7 @@ def _run_shard(options, layout, work, steps, names, claim) -> int:
       'command goes on'
     )
     return errors.EXIT_INTERRUPTED
-  with writers.sentence_if_unwritable(out_dir):
+  with folder.sentence_if_unwritable(out_dir):
     last = folder.finish(claim, claim.settings['list'])
     # JAX takes it badly if processes of one job end minutes apart.
     folder.wait_for(out_dir, shards.peers(shard, jax.process_count()))
@@ -236,7 +242,7 @@ def settings_of(options, layout, names) -> dict:
     'data_dir': str(pathlib.Path(options.data_dir).absolute()),
     'layout': layout.name,  # What 'auto' found.
     'pairs': options.pairs,
-    'list': folder.digest(names),
+    'list': places.digest(names),
     'checkpoint': first,
     'refine_checkpoint': (
       str(pathlib.Path(options.refine_checkpoint).absolute())
@@ -250,7 +256,8 @@ def settings_of(options, layout, names) -> dict:
     'output': options.output,
     'quality': options.quality,
     'record_format': options.record_format,
-    'folders': (writers.FOLDERS if len(names) >= writers.MANY_PAIRS else 1),
+    'step_format': options.step_format,
+    'folders': (places.FOLDERS if len(names) >= places.MANY_PAIRS else 1),
   }
 
 
@@ -275,7 +282,12 @@ def _try_on(options, layout, work, steps, claim, todo) -> tuple[int, int]:
       records_per_file=options.records_per_file,
     )
   else:
-    writer = writers.ImageWriter(claim, options.output, quality=options.quality)
+    writer = writers.ImageWriter(
+      claim,
+      options.output,
+      quality=options.quality,
+      step_kind=options.step_format,
+    )
   bar = progress.progress(len(todo), 'try on')
   written = 0
   with (
@@ -354,9 +366,9 @@ def merge(options: Options) -> int:
     options.pairs or settings.get('pairs'),
     split='test',
   )
-  names = folder.unique_pairs(layout.pairs)
+  names = places.unique_pairs(layout.pairs)
   defaults = {'output': 'png', 'folders': 1}
-  with writers.sentence_if_unwritable(out_dir):
+  with folder.sentence_if_unwritable(out_dir):
     return _finish(out_dir, names, defaults | settings, options.page_pairs)
 
 

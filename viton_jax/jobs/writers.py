@@ -15,22 +15,22 @@ import os
 import pathlib
 import re
 from typing import Any, Protocol
-import zlib
 
 import numpy as np
 
 from viton_jax import choices
-from viton_jax.errors import InputError
 from viton_jax.io import images, storage, tfrecords
-from viton_jax.jobs.folder import MANIFEST, Claim
+from viton_jax.job_folders import places
+from viton_jax.job_folders.folder import (
+  MANIFEST,
+  Claim,
+  sentence_if_unwritable,
+)
 from viton_jax.jobs.pipeline import PairResult
 
 FORMATS = choices.values_of(choices.ImageFormat)
 TFRECORD = 'tfrecord'
 QUALITY = {'png': None, 'jpeg': 95, 'webp': 90}
-SUFFIXES = {'png': '.png', 'jpeg': '.jpg', 'webp': '.webp'}
-MANY_PAIRS = 50_000  # From here on images are spread over folders.
-FOLDERS = 256
 STEP_COLUMNS = (
   'person',
   'garment',
@@ -62,16 +62,6 @@ def encode(image: np.ndarray, kind: str, quality: int | None) -> bytes:
   return images.encode_webp(image, quality=quality)
 
 
-def place_of(name: str, column: str, *, kind: str, folders: int) -> str:
-  """Where an image of a pair lies, relative to the job's folder."""
-  folder = 'results' if column == 'result' else 'steps'
-  if folders > 1:
-    folder += f'/{zlib.crc32(name.encode()) % folders:02x}'
-  if column == 'result':
-    return f'{folder}/{name}{SUFFIXES[kind]}'
-  return f'{folder}/{name}_{column}.jpg'
-
-
 class Writer(Protocol):
   """What `writing` calls; `commit` takes a list of what `encode` returns."""
 
@@ -87,9 +77,17 @@ class Writer(Protocol):
 class ImageWriter:
   """A file for each try-on, and for the steps to it if they come along."""
 
-  def __init__(self, claim: Claim, kind: str, *, quality: int | None):
-    """Writes for `claim`; kind and quality: see `encode`."""
+  def __init__(
+    self,
+    claim: Claim,
+    kind: str,
+    *,
+    quality: int | None,
+    step_kind: str = 'jpeg',
+  ):
+    """Writes for `claim`; kinds and quality: see `encode`."""
     self._claim, self._kind, self._quality = claim, kind, quality
+    self._step_kind = step_kind
 
   def encode(self, one: PairResult) -> dict:
     """Writes a pair's images, the try-on last; returns the manifest line.
@@ -101,19 +99,25 @@ class ImageWriter:
     columns = [name for name in STEP_COLUMNS if name in one.images]
     place = ''
     for column in (*columns, 'result'):
-      place = place_of(
+      place = places.place_of(
         one.name,
         column,
         kind=self._kind,
         folders=self._claim.settings['folders'],
+        step_kind=self._step_kind,
       )
       data = encode(
         one.images[column],
-        self._kind if column == 'result' else 'jpeg',
+        self._kind if column == 'result' else self._step_kind,
         quality=self._quality if column == 'result' else None,
       )
       self._write(self._claim.out_dir / place, data)
-    return ok_line(one, place)
+    line = ok_line(one, place)
+    if columns and one.control_points is not None:
+      # A step like the others, to be evaluated.
+      points = one.control_points.ravel().tolist()
+      line['control_points'] = [round(x, 6) for x in points]
+    return line
 
   def _write(self, path, data):
     try:
@@ -275,15 +279,3 @@ def writing(
         writer.close()
     finally:
       writer.abandon()
-
-
-@contextlib.contextmanager
-def sentence_if_unwritable(path: pathlib.Path):
-  """Turns the OSError of a write into an InputError."""
-  try:
-    yield
-  except OSError as error:
-    raise InputError(
-      f'{path}: cannot be written ({error.strerror}); what is finished '
-      'stays, so free some space and give the same command again to go on.'
-    ) from error

@@ -216,6 +216,8 @@ def check(config: Any, info: batches.RecordsInfo) -> None:
         'that the sides are multiples of 2 to that power.'
       )
   choices.check('config.data.cache', config.data.cache, choices.Cache)
+  for name in config.eval.metrics:
+    choices.check('config.eval.metrics', name, choices.ValidationMetric)
   if config.keep_best and not info.num_examples.get('validation'):
     raise InputError(
       f'config.keep_best: {config.keep_best}, but {config.data.dir} has '

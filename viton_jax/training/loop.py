@@ -175,7 +175,12 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
 
   train_step = parallel.train(take_step)
   eval_step = parallel.evaluate(
-    functools.partial(steps.eval_step, stage=stage, axis_name=parallel.AXIS)
+    functools.partial(
+      steps.eval_step,
+      stage=stage,
+      metrics=tuple(config.eval.metrics),
+      axis_name=parallel.AXIS,
+    )
   )
   make_images = parallel.predict(
     lambda networks, batch: stage.images(*networks, batch)

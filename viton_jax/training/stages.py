@@ -8,8 +8,9 @@ its loss as a pure function, which `steps` differentiates and evaluates:
     images(variables, frozen, batch) -> what the network makes, for a sheet
 
 `frozen` holds the trained networks that the stage only reads: 'vgg', what
-`vgg19.load` returns, where the perceptual loss counts, and in stage 2 'coarse',
-the encoder-decoder's variables. It is an argument and no attribute, so that
+`vgg19.load` returns, where the perceptual loss counts, 'lpips', AlexNet, where
+validation measures by it, and in stage 2 'coarse', the encoder-decoder's
+variables. It is an argument and no attribute, so that
 these arrays lie on the devices once and are not constants of the program.
 
 `terms` are the loss's terms before weighting and 'loss', their weighted sum,
@@ -18,6 +19,7 @@ these arrays lie on the devices once and are not constants of the program.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import pathlib
 from typing import Any, ClassVar, cast
 
 import jax
@@ -28,6 +30,7 @@ from viton_jax import checkpoints, losses
 from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets
+from viton_jax.metrics import weights
 from viton_jax.models import EncoderDecoder, Refinement, compose, vgg19
 from viton_jax.networks import (
   Batch,
@@ -36,6 +39,7 @@ from viton_jax.networks import (
   predict_refined,
   warp_garment,
 )
+from viton_jax.perception import model_files
 from viton_jax.representation import (
   garment_region,
   network_inputs,
@@ -46,6 +50,7 @@ from viton_jax.representation import (
 from viton_jax.runtime import parallel
 from viton_jax.training.train_state import TrainState
 
+_ALEXNET = 'lpips/alexnet.ckpt'  # In the folder of models.
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
@@ -73,6 +78,7 @@ class Stage1:
     'mask': (0, 1),
     'true mask': (0, 1),
   }
+  result: ClassVar[str] = 'coarse'  # Of `images`, what should be the photo.
 
   def loss(
     self,
@@ -190,6 +196,7 @@ class Stage2:
     'alpha': (0, 1),
     'output': (-1, 1),
   }
+  result: ClassVar[str] = 'output'
 
   def loss(
     self,
@@ -306,6 +313,8 @@ def build(config: Any) -> tuple[Stage, dict[str, Any]]:
         '--config.loss.perceptual=0 to train without it.'
       )
     frozen['vgg'] = vgg19.load(config.vgg, fidelity=config.fidelity)
+  if 'lpips' in config.eval.metrics:
+    frozen['lpips'] = _read_lpips(config.eval.lpips_weights)
   if config.stage == 1:
     return Stage1(
       model=EncoderDecoder(
@@ -346,6 +355,20 @@ def build(config: Any) -> tuple[Stage, dict[str, Any]]:
     fidelity=config.fidelity,
     remat=config.remat,
   ), frozen
+
+
+def _read_lpips(path: str) -> dict[str, Any]:
+  path = path or str(model_files.models_folder() / _ALEXNET)
+  if not pathlib.Path(path).is_file():
+    raise InputError(
+      f"config.eval.metrics: 'lpips' needs {path}, which is not there; "
+      '`python -m viton_jax.perception fetch lpips` brings it, or leave it out.'
+    )
+  # A .ckpt has its own heads, the published .pth none.
+  heads = model_files.models_folder() / 'lpips_heads' / 'alex.pth'
+  return weights.read_lpips(
+    'alex', path, heads=heads if heads.is_file() else None
+  ).params
 
 
 def warm_start(state: TrainState, path: str, stage: Stage) -> TrainState:

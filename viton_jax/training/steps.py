@@ -21,15 +21,19 @@ a step, towards the mean of the micro-batches' statistics. Without batch
 normalisation the result is that of the whole batch, but for rounding.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 from jax import lax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+import numpy as np
 import optax
 
+from viton_jax.metrics import absolute_error, lpips, ssim
 from viton_jax.networks import Batch
+from viton_jax.representation import to_uint8
 from viton_jax.training.stages import Stage
 from viton_jax.training.train_state import TrainState
 
@@ -99,9 +103,10 @@ def eval_step(
   batch: Batch,
   *,
   stage: Stage,
+  metrics: Sequence[str] = (),
   axis_name: str | None = None,
 ) -> Metrics:
-  """Loss and terms of the trained network, (sum, count) each.
+  """Loss, terms and metrics of the trained network, (sum, count) each.
 
   Args:
     state: of the stage's network; its averages are taken where it has any.
@@ -109,13 +114,48 @@ def eval_step(
     batch: this device's part; `valid` (b,) bool, where it is there, marks the
       examples that count.
     stage: the stage that trains.
+    metrics: of the network's image against the photo, see `image_metrics`.
     axis_name: the mapped axis over which the batch is split, or None.
   """
   variables = state.trained_variables
   terms, _ = stage.loss(
     variables['params'], variables['batch_stats'], frozen, batch, train=False
   )
+  if metrics:
+    # The same forward pass as in the loss; XLA computes it once.
+    images = stage.images(variables, frozen, batch)
+    terms |= image_metrics(
+      to_uint8(images[stage.result]),
+      batch['person'],
+      metrics=metrics,
+      frozen=frozen,
+    )
   return _reduce(terms, batch.get('valid'), axis_name=axis_name)
+
+
+def image_metrics(
+  images: UInt8[Array | np.ndarray, 'b h w 3'],
+  photos: UInt8[Array | np.ndarray, 'b h w 3'],
+  *,
+  metrics: Sequence[str],
+  frozen: Mapping[str, Any],
+) -> dict[str, Float[Array, ' b']]:
+  """Metrics of each example, of `choices.ValidationMetric`.
+
+  Args:
+    images: what the network made.
+    photos: what it should have made.
+    metrics: 'l1' in grey levels of 255, 'ssim' and 'lpips' (AlexNet).
+    frozen: holds 'lpips' where that is one of them.
+  """
+  found = {}
+  if 'l1' in metrics:
+    found['l1'] = absolute_error(images, photos)
+  if 'ssim' in metrics:
+    found['ssim'] = ssim(images, photos, data_range=255.0)
+  if 'lpips' in metrics:
+    found['lpips'] = lpips.lpips(frozen['lpips'], images, photos, net='alex')
+  return found
 
 
 def _accumulate(

@@ -16,7 +16,8 @@ from viton_jax.training.clock import say
 # how often and where from, but no number of the training.
 _MAY_CHANGE = (
   'num_steps data.dir data.cache vgg log_every eval_every sample_every '
-  'checkpoint_every keep keep_best compile_cache profile'
+  'checkpoint_every keep keep_best compile_cache profile eval.metrics '
+  'eval.lpips_weights'
 ).split()
 # What fields mean for workdirs that were begun before there were such fields.
 _BEFORE = {

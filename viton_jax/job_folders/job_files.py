@@ -28,6 +28,7 @@ def read_settings(out_dir: pathlib.Path) -> dict | None:
     ('data_dir', isinstance(settings.get('data_dir', ''), str)),
     ('layout', isinstance(settings.get('layout', ''), str)),
     ('pairs', isinstance(settings.get('pairs'), str | None)),
+    ('step_format', settings.get('step_format', 'jpeg') in ('jpeg', 'png')),
     ('output', settings.get('output', 'png') in _OUTPUTS),
     ('folders', settings.get('folders', 1) in (1, 256)),
   ):

@@ -15,7 +15,6 @@ do. So the number of shards may change from one start to the next.
 from collections.abc import Iterator
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -27,47 +26,13 @@ import numpy as np
 from input_pipeline.formats.record_files import index_records
 from viton_jax.errors import InputError
 from viton_jax.io import storage, structured
-from viton_jax.jobs.job_files import read_lines, read_settings
-from viton_jax.jobs.shards import Shard
+from viton_jax.job_folders.job_files import read_lines, read_settings
+from viton_jax.job_folders.shards import Shard
 
 MANIFEST = 'manifest.jsonl'
 _PARTS = 'manifest-*-of-*.jsonl'
 _JOBS = '.jobs'
 _MISSING, _FAILED, _OK = 0, 1, 2
-
-
-def pair_name(person_id: str, garment_id: str) -> str:
-  """The name of a pair's files: '000001_0_000234_1'."""
-  # A million times; `pathlib` would take five times as long.
-  person, garment = os.path.splitext(person_id), os.path.splitext(garment_id)
-  return f'{person[0]}_{garment[0]}'
-
-
-def unique_pairs(pairs) -> dict[str, int]:
-  """Name -> place in the list; a pair that is listed twice is there once.
-
-  Raises:
-    InputError: two pairs would have the same name.
-  """
-  found = {}
-  for i, pair in enumerate(pairs):
-    name = pair_name(*pair)
-    before = found.setdefault(name, i)
-    if before != i and pairs[before] != pair:
-      raise InputError(
-        f'the pairs {" ".join(pairs[before])!r} and {" ".join(pair)!r} of '
-        f'the list would both be written as {name}; rename a file or split '
-        'the list.'
-      )
-  return found
-
-
-def digest(names) -> str:
-  """Hash of a list of names, to compare the lists of two jobs."""
-  found = hashlib.sha256()
-  for name in names:
-    found.update(f'{name}\n'.encode())
-  return found.hexdigest()[:16]
 
 
 @dataclasses.dataclass
@@ -157,13 +122,19 @@ def claim(
   return Claim(out_dir, shard, settings, manifest, lock)
 
 
-def done_names(out_dir: pathlib.Path) -> Iterator[str]:
-  """Names of finished pairs, some perhaps more than once."""
+def done_lines(out_dir: pathlib.Path) -> Iterator[dict]:
+  """Lines of finished pairs, some perhaps more than once, old before new."""
   there = _Files(out_dir)
   for path in _manifests(out_dir):
     for _, line in read_lines(path):
       if line.get('status') == 'ok' and there.has(line):
-        yield line['name']
+        yield line
+
+
+def done_names(out_dir: pathlib.Path) -> Iterator[str]:
+  """Names of finished pairs, some perhaps more than once."""
+  for line in done_lines(out_dir):
+    yield line['name']
 
 
 def finish(claim: Claim, digest: str) -> bool:
@@ -193,6 +164,18 @@ def wait_for(out_dir: pathlib.Path, shards: list[Shard]) -> None:
     if not any(shard.tag in live for shard in shards):
       return
     time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def sentence_if_unwritable(path: pathlib.Path):
+  """Turns the OSError of a write into an InputError."""
+  try:
+    yield
+  except OSError as error:
+    raise InputError(
+      f'{path}: cannot be written ({error.strerror}); what is finished '
+      'stays, so free some space and give the same command again to go on.'
+    ) from error
 
 
 @dataclasses.dataclass
@@ -284,7 +267,9 @@ class _Files:
     self._folders = {}
 
   def has(self, line: dict) -> bool:
-    place = line.get('file') or f'results/{line["name"]}.png'
+    place = line.get('file', f'results/{line["name"]}.png')
+    if not place:  # Its line is all there is of it.
+      return True
     folder, _, name = place.rpartition('/')
     if folder not in self._folders:
       try:

@@ -1,0 +1,1 @@
+"""Evaluation: named protocols, pairs, shards, intervals, comparison, report."""
