@@ -101,6 +101,7 @@ setup(
     'viton_jax.checkpoints': ['weights/*'],
     'viton_jax.perception': ['specs/*.toml', 'parsing/weights/*'],
     'viton_jax.server': ['page/*'],
+    'viton_jax.serving': ['page/*'],
   },
   entry_points={
     'console_scripts': [
@@ -166,6 +167,7 @@ setup(
     'gpu': ['jax[cuda13]>=0.10'],
     'live': _LIVE,
     'onnx': ['onnxruntime>=1.20'],
+    'onnx_export': ['onnx>=1.17', 'onnxruntime>=1.20'],
     'photos': ['ai-edge-litert>=2.0'],  # runs BlazePose fast on CPUs
     'serve': _SERVE,
     'tpu': ['jax[tpu]>=0.10'],
