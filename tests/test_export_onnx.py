@@ -293,7 +293,6 @@ def test_page(page_folder, served, tmp_path):
     page.click('#go')
     page.wait_for_selector('#error:visible')
     assert 'give a photo of a person' in page.inner_text('#error').lower()
-    page.select_option('#device', 'wasm', force=True)
     page.click('#sample')
     page.wait_for_function('document.body.dataset.seconds', timeout=120000)
     assert page.evaluate('crossOriginIsolated')

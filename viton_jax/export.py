@@ -41,16 +41,6 @@ from viton_jax.serving import artifact, onnx_runtime, programs, web
 from viton_jax.serving.programs import PLATFORMS
 
 FORMATS = ('stablehlo', 'savedmodel', 'onnx', 'web')
-# Runs an ONNX file where there is nothing but NumPy and onnxruntime.
-_ONNX_ALONE = """
-import sys, numpy, onnxruntime
-session = onnxruntime.InferenceSession(
-  sys.argv[1], providers=['CPUExecutionProvider'])
-names = [x.name for x in session.get_outputs()]
-arrays = session.run(names, dict(numpy.load(sys.argv[2])))
-assert 'jax' not in sys.modules and 'viton_jax' not in sys.modules
-numpy.savez(sys.argv[3], **dict(zip(names, arrays)))
-"""
 TOLERANCE = 2  # Grey levels of 255.
 # The share of values that may differ by more: a pixel where the predicted mask
 # is one half belongs to either region.
@@ -179,10 +169,18 @@ def main() -> int:
         from viton_jax.serving import onnx_files  # Needs ONNX.
 
         onnx_files.write(partial, pair, composing=composing)
-        tried = run_onnx_alone(partial / onnx_runtime.NAME, batch)
+        tried = onnx_runtime.run_alone(partial / onnx_runtime.NAME, batch)
         compare(live, tried, 'ONNX, onnxruntime alone')
       if 'web' in formats:
         web.write(partial, pair, web_files, composing=composing)
+        tried = [
+          onnx_runtime.run_alone(
+            partial / web.FOLDER / onnx_runtime.NAME,
+            {name: value[i : i + 1] for name, value in batch.items()},
+          )
+          for i in range(_PAIRS)
+        ]
+        compare(live, engine.join(tried), 'web, onnxruntime alone')
       write_manifest_files(partial)
       os.replace(partial, out_dir)
   except OSError as error:
@@ -376,27 +374,6 @@ def check_onnx(arguments: argparse.Namespace) -> None:
       f'--dtype {arguments.dtype}: ONNX files are float32; leave it out, or '
       'leave onnx and web out of --format.'
     )
-
-
-def run_onnx_alone(
-  path: pathlib.Path, batch: dict[str, np.ndarray]
-) -> engine.TryOnBatch:
-  """Calls an ONNX file in a process that has only onnxruntime and NumPy."""
-  with tempfile.TemporaryDirectory() as scratch:
-    inputs, outputs = (pathlib.Path(scratch, f'{x}.npz') for x in 'io')
-    np.savez(inputs, **batch)
-    done = subprocess.run(
-      [sys.executable, '-c', _ONNX_ALONE, str(path), str(inputs), str(outputs)],
-      cwd=scratch,
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    if done.returncode != errors.EXIT_OK:
-      raise RuntimeError(f'the ONNX file does not run:\n{done.stderr}')
-    tried = artifact.read_npz(outputs)
-  failures = [REASONS[i] for i in tried.pop('reason')]
-  return engine.TryOnBatch(**tried, failures=failures)
 
 
 def compare(

@@ -15,16 +15,12 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from viton_jax import engine
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.choices import Composition
 from viton_jax.geometry.device import REASONS
 from viton_jax.serving import onnx_convert, programs
 from viton_jax.serving.onnx_graph import Graph, make_model, tensor_info
 from viton_jax.serving.onnx_runtime import NAME
-
-# What `serving_default` of the SavedModel gives as well.
-ANSWER = ('output', 'control_points', 'reason')
 
 
 def write(
@@ -40,9 +36,7 @@ def write(
     folder: of the export.
     networks: encoder-decoder and refinement network.
     composing: see `networks.pure_steps`.
-    one_pair: write the graph of a single pair, of the outputs of `ANSWER`
-      alone; else of any number of pairs, with all outputs of
-      `programs.function`.
+    one_pair: write the graph of a single pair, else of any number of them.
 
   Raises:
     NotImplementedError: this JAX makes of the program what cannot be converted.
@@ -54,11 +48,9 @@ def write(
   }
   whole = programs.function(*networks, dtype='float32', composing=composing)
   weights = programs.weights_of(*networks)
-  wanted = ANSWER if one_pair else tuple(engine.RANGES) + ANSWER[1:]
 
   def try_on(arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    images = whole(weights, arrays)
-    return {name: images[name] for name in wanted}
+    return whole(weights, arrays)
 
   graph = Graph()
   outputs = jax.eval_shape(try_on, inputs)

@@ -6,14 +6,27 @@
 
 from collections.abc import Mapping
 import pathlib
+import subprocess
+import sys
+import tempfile
 
 import numpy as np
 
 from viton_jax import engine, errors
 from viton_jax.errors import InputError
+from viton_jax.geometry.device import REASONS
 from viton_jax.serving import artifact
 
 NAME = 'try_on.onnx'
+_ALONE = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(
+  sys.argv[1], providers=['CPUExecutionProvider'])
+names = [x.name for x in session.get_outputs()]
+arrays = session.run(names, dict(numpy.load(sys.argv[2])))
+assert 'jax' not in sys.modules
+numpy.savez(sys.argv[3], **dict(zip(names, arrays)))
+"""
 
 
 def load(path: str | pathlib.Path) -> artifact.TryOnArtifact:
@@ -62,6 +75,35 @@ def load(path: str | pathlib.Path) -> artifact.TryOnArtifact:
       run=engine.match_on_device(whole, manifest['reasons']),
     ),
   )
+
+
+def run_alone(
+  path: pathlib.Path, batch: Mapping[str, np.ndarray]
+) -> engine.TryOnBatch:
+  """Calls an ONNX file of ours in a process of onnxruntime and NumPy alone.
+
+  Args:
+    path: the file.
+    batch: all arrays that it takes.
+
+  Raises:
+    RuntimeError: it does not run, which would be a defect of ours.
+  """
+  with tempfile.TemporaryDirectory() as scratch:
+    inputs, outputs = (pathlib.Path(scratch, f'{x}.npz') for x in 'io')
+    np.savez(inputs, **batch)
+    done = subprocess.run(
+      [sys.executable, '-c', _ALONE, str(path), str(inputs), str(outputs)],
+      cwd=scratch,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    if done.returncode != errors.EXIT_OK:
+      raise RuntimeError(f'the ONNX file does not run:\n{done.stderr}')
+    tried = artifact.read_npz(outputs)
+  failures = [REASONS[i] for i in tried.pop('reason')]
+  return engine.TryOnBatch(**tried, failures=failures)
 
 
 def _session(path: pathlib.Path, data: bytes):

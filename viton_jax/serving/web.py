@@ -5,6 +5,7 @@ browser. `python -m http.server --directory E/web` serves it.
 """
 
 import base64
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -204,9 +205,13 @@ def write(
 def _write_sample(folder: pathlib.Path, size: tuple[int, int]) -> None:
   """A drawn person with joints and labels, and a garment with its mask."""
   folder.mkdir()
-  pair = render_pair(7, 1, 256, garment_index=4)
+  pair, other = render_pair(7, 1, 256), render_pair(7, 3, 256)
+  sample = pair.sample('drawn person', 'drawn garment')
+  given = other.sample('another person', 'drawn garment')
   example = working_example(
-    pair.sample('drawn person', 'drawn garment'),
+    dataclasses.replace(
+      sample, garment=given.garment, garment_mask=given.garment_mask
+    ),
     height=size[0],
     width=size[1],
     fidelity='fixed',

@@ -218,7 +218,7 @@ async function tryOn() {
       feeds[name] = new ort.Tensor(spec.dtype, values, [1, ...spec.shape.slice(1)]);
     }
     const begin = performance.now();
-    const made = await run.run(feeds);
+    const made = await run.run(feeds, ['output', 'reason']);
     const seconds = (performance.now() - begin) / 1000;
     const reason = model.reasons[made.reason.data[0]];
     if (reason) throw new Refusal(`not matched: ${reason}`);
@@ -277,7 +277,6 @@ try {
     at(id).width = model.width;
     at(id).height = model.height;
   }
-  if (navigator.gpu && await navigator.gpu.requestAdapter().catch(() => null)) at('device').value = 'webgpu';
   at('go').disabled = false;
   state('ready; nothing leaves this browser', 'ready');
 } catch (error) {
