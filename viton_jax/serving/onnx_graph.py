@@ -160,7 +160,7 @@ def evaluate(graph: Graph, names: Sequence[str]) -> list[np.ndarray]:
     made, opset_imports=[helper.make_opsetid('', OPSET)]
   )
   with np.errstate(all='ignore'):
-    return ReferenceEvaluator(model).run(None, {})
+    return list(ReferenceEvaluator(model).run(None, {}))
 
 
 def make_model(

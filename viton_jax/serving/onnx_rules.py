@@ -335,7 +335,8 @@ def _convolution(graph, eqn, inputs):
   elif set(params['window_strides']) == {1}:
     # The same with the kernel read backwards, in by out features.
     sides = [kernel.shape[axis] for axis in numbers.rhs_spec[2:]]
-    turned = Value(weights, x.dtype, *2 * (_of(kernel, numbers.rhs_spec),))
+    sizes = tuple(kernel.shape[axis] for axis in numbers.rhs_spec)
+    turned = Value(weights, x.dtype, sizes, sizes)
     weights = onnx_indexing.slice_of(
       graph,
       turned,
@@ -355,10 +356,6 @@ def _convolution(graph, eqn, inputs):
     raise NotImplementedError('a convolution with both strides')
   back = np.argsort(numbers.out_spec)
   return graph.transposed(name, [int(axis) for axis in back])
-
-
-def _of(x: Value, order: Sequence[int]) -> tuple[int, ...]:
-  return tuple(x.shape[axis] for axis in order)
 
 
 def _sort(graph, eqn, inputs):
