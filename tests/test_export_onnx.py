@@ -50,7 +50,8 @@ def convert(function, arrays):
     model.SerializeToString(), providers=['CPUExecutionProvider']
   )
   values = session.run([made[x] for x in shapes], arrays)
-  return dict(zip(shapes, values, strict=True)), jax.jit(function)(arrays)
+  found = {x: np.asarray(v) for x, v in zip(shapes, values, strict=True)}
+  return found, jax.jit(function)(arrays)
 
 
 def _gathers(x):
@@ -110,7 +111,7 @@ def test_operators(function):
 def test_convolutions():
   rng = np.random.default_rng(0)
   arrays = {'x': rng.normal(size=(2, 8, 6, 3)).astype(np.float32)}
-  kernel = rng.normal(size=(4, 4, 3, 5)).astype(np.float32)
+  kernel = jnp.asarray(rng.normal(size=(4, 4, 3, 5)).astype(np.float32))
   layout = ('NHWC', 'HWIO', 'NHWC')
 
   def both(x):
@@ -162,7 +163,7 @@ def test_onnx_in_onnxruntime(exported, tmp_path, monkeypatch):
   one = onnx_runtime.load(out_dir)({k: v[1:2] for k, v in batch.items()})
   np.testing.assert_array_equal(one.output[0], tried.output[1])
   inputs = tmp_path / 'i.npz'
-  np.savez(inputs, **batch)
+  np.savez(inputs, allow_pickle=False, **batch)
   arguments = ['onnx_runtime', str(out_dir), '--inputs', str(inputs)]
   arguments += ['--outputs', str(tmp_path / 'o.npz')]
   monkeypatch.setattr(sys, 'argv', arguments)
@@ -284,7 +285,7 @@ def test_page(page_folder, served, tmp_path):
     'garment_mask': (mask[None] > 127).astype(np.uint8),
     'keypoints': np.array(points, np.float32)[None],
   }
-  (expected,) = session.run(['output'], arrays)
+  expected = np.asarray(session.run(['output'], arrays)[0])
   with browser(tmp_path / 'none') as opened:
     page = opened.new_page(viewport=DESKTOP)
     watch = Watch(page, served)

@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def load(path: str | pathlib.Path) -> artifact.TryOnArtifact:
       'exported folder again.'
     )
 
-  def whole(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  def whole(batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
     given = {name: np.asarray(batch[name]) for name in manifest['inputs']}
     try:
       arrays = session.run(names, given)
