@@ -199,10 +199,9 @@ def test_damaged_onnx(exported, tmp_path):
     onnx_runtime.load(folder)
 
 
-def test_bad_input(networks, tmp_path, monkeypatch):
+def test_bad_input(tmp_path, monkeypatch):
   def fails(*more):
-    command = ['export', '--checkpoint', networks[0], '--out_dir']
-    command += [tmp_path / 'new', '--refine_checkpoint', networks[1], *more]
+    command = ['export', '--out_dir', tmp_path / 'new', *more]
     monkeypatch.setattr(sys, 'argv', list(map(str, command)))
     with pytest.raises(InputError) as caught:
       export.main()
