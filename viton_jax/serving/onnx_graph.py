@@ -160,7 +160,8 @@ def evaluate(graph: Graph, names: Sequence[str]) -> list[np.ndarray]:
     made, opset_imports=[helper.make_opsetid('', OPSET)]
   )
   with np.errstate(all='ignore'):
-    return list(ReferenceEvaluator(model).run(None, {}))
+    values: Any = ReferenceEvaluator(model).run(None, {})
+  return values
 
 
 def make_model(

@@ -92,7 +92,7 @@ def run_alone(
   """
   with tempfile.TemporaryDirectory() as scratch:
     inputs, outputs = (pathlib.Path(scratch, f'{x}.npz') for x in 'io')
-    np.savez(inputs, **batch)
+    np.savez(inputs, allow_pickle=False, **batch)
     done = subprocess.run(
       [sys.executable, '-c', _ALONE, str(path), str(inputs), str(outputs)],
       cwd=scratch,
