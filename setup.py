@@ -101,6 +101,7 @@ setup(
     'viton_jax.checkpoints': ['weights/*'],
     'viton_jax.perception': ['specs/*.toml', 'parsing/weights/*'],
     'viton_jax.server': ['page/*'],
+    'viton_jax.serving': ['page/*'],
   },
   entry_points={
     'console_scripts': [
@@ -151,7 +152,7 @@ setup(
       'import-linter>=2.3',
       'mkdocs-material>=9.6',
       'mkdocstrings[python]>=0.29',
-      'onnx>=1.17',  # to make small models in tests
+      'onnx>=1.17',  # exports, and makes small models in tests
       'onnxruntime>=1.20',
       'pillow>=10.0',  # to write photos as telephones and shops do
       'playwright>=1.50',  # drives Debian's chromium, brings no browser
@@ -166,7 +167,9 @@ setup(
     ],
     'gpu': ['jax[cuda13]>=0.10'],
     'live': _LIVE,
-    'onnx': ['onnxruntime>=1.20'],
+    # onnx says how large a file's arrays are before onnxruntime makes them.
+    'onnx': ['onnx>=1.17', 'onnxruntime>=1.20'],
+    'onnx_export': ['onnx>=1.17', 'onnxruntime>=1.20'],
     'photos': ['ai-edge-litert>=2.0'],  # runs BlazePose fast on CPUs
     'serve': _SERVE,
     'tpu': ['jax[tpu]>=0.10'],

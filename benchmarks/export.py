@@ -1,12 +1,12 @@
-"""An exported try-on against live models, and against its SavedModel.
+"""An exported try-on against live models, its SavedModel and its ONNX file.
 
   python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 \\
-      --out_dir E --format stablehlo,savedmodel
+      --out_dir E --format stablehlo,savedmodel,onnx
   python -m benchmarks.export --checkpoint W1 --refine_checkpoint W2 \\
       --artifact E
 
 Everything in one process and in turns, so ratios hold on a busy machine too.
-The SavedModel is left out where there is none, or no TensorFlow.
+SavedModel and ONNX file are left out where there are none, or no TensorFlow.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks import timing
 from viton_jax import networks
 from viton_jax.export import drawn_batch
 from viton_jax.representation import from_labels
-from viton_jax.serving import artifact
+from viton_jax.serving import artifact, onnx_runtime
 
 
 def batch_of(drawn: dict, count: int) -> dict:
@@ -58,6 +58,8 @@ def main() -> None:
 
     if (arguments.artifact / saved_model.FOLDER).exists():
       calls['SavedModel'] = saved_model.load(arguments.artifact)
+  if (arguments.artifact / onnx_runtime.NAME).exists():
+    calls['ONNX'] = onnx_runtime.load(arguments.artifact)
   drawn = drawn_batch(loaded.size)
   made = from_labels(
     drawn['parse'], drawn['keypoints'], fidelity=loaded.fidelity

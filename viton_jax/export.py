@@ -2,7 +2,7 @@
 
   python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 --out_dir E
   python -m viton_jax.export --checkpoint W1 --refine_checkpoint W2 \\
-      --out_dir E --format stablehlo,savedmodel
+      --out_dir E --format stablehlo,savedmodel,onnx,web
 
 E can be called without Flax or TensorFlow, on CPUs, CUDA GPUs and TPUs, with
 any batch size: see `viton_jax.serving.artifact` and docs/serving.md. It appears
@@ -37,10 +37,10 @@ from viton_jax.errors import InputError
 from viton_jax.geometry.device import REASONS
 from viton_jax.io import storage
 from viton_jax.representation import from_labels
-from viton_jax.serving import artifact, programs
+from viton_jax.serving import artifact, onnx_runtime, programs, web
 from viton_jax.serving.programs import PLATFORMS
 
-FORMATS = ('stablehlo', 'savedmodel')
+FORMATS = ('stablehlo', 'savedmodel', 'onnx', 'web')
 TOLERANCE = 2  # Grey levels of 255.
 # The share of values that may differ by more: a pixel where the predicted mask
 # is one half belongs to either region.
@@ -76,8 +76,15 @@ def parse_arguments() -> argparse.Namespace:
     '--format',
     default='stablehlo',
     metavar='LIST',
-    help="'stablehlo' (always written), or 'stablehlo,savedmodel' for "
-    'TensorFlow Serving as well (default: %(default)s)',
+    help="'stablehlo' (always written), and as well: 'savedmodel' for "
+    "TensorFlow Serving, 'onnx' for onnxruntime, 'web' for browsers, with "
+    'commas in between (default: %(default)s)',
+  )
+  add(
+    '--onnxruntime_web',
+    metavar='DIR|TGZ',
+    help="for 'web': the npm package onnxruntime-web "
+    f'{web.VERSION}, unpacked or as npm packs it (default: fetched with npm)',
   )
   add(
     '--dtype',
@@ -115,6 +122,10 @@ def main() -> int:
       f'--format {arguments.format}: a savedmodel is written by TensorFlow, '
       'which is not installed; install tensorflow-cpu or leave it out.'
     )
+  if {'onnx', 'web'} & set(formats):
+    check_onnx(arguments)
+  if 'web' in formats:
+    web_files = web.runtime_files(arguments.onnxruntime_web)
   out_dir = pathlib.Path(arguments.out_dir).absolute()
   if out_dir.exists():
     raise InputError(
@@ -151,6 +162,22 @@ def main() -> int:
         )
         tried = saved_model.check(partial, batch)
         compare(live, tried, 'SavedModel, TensorFlow')
+      if 'onnx' in formats:
+        from viton_jax.serving import onnx_files  # Needs ONNX.
+
+        onnx_files.write(partial, pair, composing=composing)
+        tried = onnx_runtime.run_alone(partial / onnx_runtime.NAME, batch)
+        compare(live, tried, 'ONNX, onnxruntime alone')
+      if 'web' in formats:
+        web.write(partial, pair, web_files, composing=composing)
+        tried = [
+          onnx_runtime.run_alone(
+            partial / web.FOLDER / onnx_runtime.NAME,
+            {name: value[i : i + 1] for name, value in batch.items()},
+          )
+          for i in range(_PAIRS)
+        ]
+        compare(live, engine.join(tried), 'web, onnxruntime alone')
       write_manifest_files(partial)
       os.replace(partial, out_dir)
   except OSError as error:
@@ -330,6 +357,21 @@ def run_fresh(folder: pathlib.Path, batch: dict) -> engine.TryOnBatch:
     tried = artifact.read_npz(outputs)
   failures = [str(x) or None for x in tried.pop('failures')]
   return engine.TryOnBatch(**tried, failures=failures)
+
+
+def check_onnx(arguments: argparse.Namespace) -> None:
+  """Raises InputError where no ONNX file can be written."""
+  for name in ('onnx', 'onnxruntime'):
+    if not importlib.util.find_spec(name):
+      raise InputError(
+        f'--format {arguments.format}: needs {name}, which is not installed; '
+        "type pip install 'viton_jax[onnx_export]'."
+      )
+  if arguments.dtype != 'float32':
+    raise InputError(
+      f'--dtype {arguments.dtype}: ONNX files are float32; leave it out, or '
+      'leave onnx and web out of --format.'
+    )
 
 
 def compare(

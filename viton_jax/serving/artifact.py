@@ -20,10 +20,11 @@ networks of checkpoints.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 import hashlib
 import pathlib
+import sys
 import time
 from typing import Any
 
@@ -111,7 +112,7 @@ def load(path: str | pathlib.Path, *, max_batch: int = 32) -> TryOnArtifact:
   """
   path = pathlib.Path(path)
   manifest = read_manifest(path)
-  _check_manifest(path / MANIFEST, manifest)
+  check_manifest(path / MANIFEST, manifest)
   platform = {'gpu': 'cuda'}.get(jax.default_backend(), jax.default_backend())
   if platform not in manifest['platforms']:
     raise InputError(
@@ -242,7 +243,7 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
   return manifest
 
 
-def _check_manifest(file: pathlib.Path, manifest: dict[str, Any]) -> None:
+def check_manifest(file: pathlib.Path, manifest: dict[str, Any]) -> None:
   """Raises InputError unless a manifest has what loading needs of it."""
   try:
     sides = [manifest[x] for x in ('height', 'width')]
@@ -390,7 +391,8 @@ def read_npz(path: str | pathlib.Path) -> dict[str, np.ndarray]:
 
 def parse_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-    prog='python -m viton_jax.serving.artifact',
+    # `onnx_runtime` has the same arguments.
+    prog=f'python -m viton_jax.serving.{pathlib.Path(sys.argv[0]).stem}',
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
@@ -406,11 +408,11 @@ def parse_arguments() -> argparse.Namespace:
   return parser.parse_args()
 
 
-def main() -> int:
+def main(opened: Callable[[str], TryOnArtifact] = load) -> int:
   arguments = parse_arguments()
   errors.clean_up_on_sigterm()
   begin = time.monotonic()
-  try_on = load(arguments.path)
+  try_on = opened(arguments.path)
   loaded = time.monotonic()
   tried = try_on(read_npz(arguments.inputs))
   arrays = dataclasses.asdict(tried)

@@ -83,12 +83,16 @@ def _session(path: pathlib.Path):
 def _open(path: pathlib.Path, mtime: int, size: int):
   del mtime, size  # They make a changed file another key of the cache.
   try:
-    import onnxruntime  # An extra of this package, and slow to import.
+    # An extra of this package, and slow to import.
+    import onnxruntime
+
+    from viton_jax.perception.runners import onnx_shapes
   except ImportError as error:
     raise InputError(
-      f'{path}: ONNX files need onnxruntime, which is not installed: '
+      f'{path}: ONNX files need {error.name}, which is not installed: '
       f'{INSTALL_ONNX}'
     ) from error
+  onnx_shapes.check(path)
   options = onnxruntime.SessionOptions()
   options.log_severity_level = _SILENT
   available = onnxruntime.get_available_providers()
