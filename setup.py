@@ -29,6 +29,10 @@ _SERVE = [
   # Older ones take minutes for forms that are made for that.
   'python-multipart>=0.0.34',
 ]
+_SCALE = [
+  *_SERVE,
+  'ray[serve]>=2.60',  # replicas on several machines
+]
 _LIVE = [
   'pygame-ce>=2.5',  # the window; SDL is in its wheel
   'websockets>=13.0',  # asks a server to do the work
@@ -142,7 +146,7 @@ setup(
     'bench': ['torch>=2.5'],  # to be compared with
     'dev': [
       'ai-edge-litert>=2.0',
-      *_SERVE,
+      *_SCALE,
       *_LIVE,
       'axe-playwright-python>=0.1.4',  # axe-core: can everybody use the page?
       'beartype>=0.20',  # checks jaxtyping's shapes in tests
@@ -167,6 +171,7 @@ setup(
     'live': _LIVE,
     'onnx': ['onnxruntime>=1.20'],
     'photos': ['ai-edge-litert>=2.0'],  # runs BlazePose fast on CPUs
+    'scale': _SCALE,
     'serve': _SERVE,
     'tpu': ['jax[tpu]>=0.10'],
   },

@@ -77,7 +77,7 @@ def serve(
   Raises:
     InputError: the address cannot be bound.
   """
-  _check_free(host, port)
+  check_free(host, port)
   # Shared with the workers, which come from this process by fork or spawn.
   exit_code = multiprocessing.Value('i', 0)
   was_ready = multiprocessing.Value('i', 0)
@@ -111,10 +111,7 @@ def serve(
 
 def _load(make: Make, exit_code, was_ready) -> FastAPI:
   """Runs in the worker."""
-  # The event loop shares the interpreter with threads that compute; at the 5 ms
-  # of Python's own every step of it would wait for each of them.
-  sys.setswitchinterval(_SWITCH_S)
-  _share_arenas()
+  tune()
 
   def failed(error: Exception) -> None:
     print(f'error: {error}', file=sys.stderr, flush=True)
@@ -129,8 +126,12 @@ def _load(make: Make, exit_code, was_ready) -> FastAPI:
   return make(failed=failed, ready=ready)
 
 
-def _share_arenas() -> None:
-  """Lets threads use one another's freed memory: two arenas, not 8 a core."""
+def tune() -> None:
+  """Prepares the process that runs the app."""
+  # The event loop shares the interpreter with threads that compute; at the 5 ms
+  # of Python's own every step of it would wait for each of them.
+  sys.setswitchinterval(_SWITCH_S)
+  # Threads use one another's freed memory: two arenas, not 8 a core.
   mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
   if mallopt:  # glibc's.
     mallopt(_M_ARENA_MAX, 2)
@@ -140,7 +141,8 @@ def _shown(host: str) -> str:
   return f'[{host}]' if ':' in host else host
 
 
-def _check_free(host: str, port: int) -> None:
+def check_free(host: str, port: int) -> None:
+  """Raises InputError where the address cannot be bound."""
   family = socket.AF_INET6 if ':' in host else socket.AF_INET
   with socket.socket(family) as probe:
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
