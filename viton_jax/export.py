@@ -37,10 +37,10 @@ from viton_jax.errors import InputError
 from viton_jax.geometry.device import REASONS
 from viton_jax.io import storage
 from viton_jax.representation import from_labels
-from viton_jax.serving import artifact, programs
+from viton_jax.serving import artifact, programs, triton
 from viton_jax.serving.programs import PLATFORMS
 
-FORMATS = ('stablehlo', 'savedmodel')
+FORMATS = ('stablehlo', 'savedmodel', 'triton')
 TOLERANCE = 2  # Grey levels of 255.
 # The share of values that may differ by more: a pixel where the predicted mask
 # is one half belongs to either region.
@@ -77,7 +77,8 @@ def parse_arguments() -> argparse.Namespace:
     default='stablehlo',
     metavar='LIST',
     help="'stablehlo' (always written), or 'stablehlo,savedmodel' for "
-    'TensorFlow Serving as well (default: %(default)s)',
+    "TensorFlow Serving as well; with 'triton' a model repository for NVIDIA "
+    'Triton (default: %(default)s)',
   )
   add(
     '--dtype',
@@ -154,6 +155,8 @@ def main() -> int:
         )
         tried = saved_model.check(partial, batch)
         compare(live, tried, 'SavedModel, TensorFlow')
+      if 'triton' in formats:
+        triton.write(partial)
       write_manifest_files(partial)
       os.replace(partial, out_dir)
   except OSError as error:
