@@ -20,22 +20,19 @@ says when it is worth it. SIGTERM or Ctrl-C ends it: what has begun is finished.
 import argparse
 import asyncio
 import logging.config
-import math
-import os
 import re
 import signal
-import socket
 import threading
 from typing import Any
 
 from viton_jax import errors
 from viton_jax.errors import InputError
+from viton_jax.runtime import ray_cluster
 from viton_jax.server import options
 from viton_jax.server.settings import Settings
 
 _PACKAGES = ('ray', 'fastapi', 'prometheus_client', 'python_multipart')
 _APP = 'viton'
-_NAMESPACE = 'viton_jax'
 _SESSIONS = 'viton_sessions'
 _DRAIN_S = 20
 _STARTS = 3  # Of a replica that fails to, before all is given up.
@@ -110,7 +107,7 @@ class SharedSessions:
 
     self.ttl_s = ttl_s
     self._ray = ray
-    self._actor: Any = ray.get_actor(_SESSIONS, namespace=_NAMESPACE)
+    self._actor: Any = ray.get_actor(_SESSIONS, namespace=ray_cluster.NAMESPACE)
 
   async def _ask(self, method: str, *arguments: Any) -> Any:
     from viton_jax.server.problems import Problem
@@ -211,26 +208,6 @@ def deployment_of(settings: Settings, given: argparse.Namespace) -> Any:
   return Replica.bind()
 
 
-def connect(address: str | None, **here: Any) -> None:
-  """Joins a Ray cluster, or starts one with the options `here`.
-
-  Raises:
-    InputError: nothing answers at the address.
-  """
-  import ray
-
-  try:
-    host, _, port = (address or '').rpartition(':')
-    if host:  # Ray itself would try for a minute, and then end the process.
-      socket.create_connection((host.strip('[]'), int(port)), 10).close()
-    ray.init(address=address, namespace=_NAMESPACE, **here)
-  except (OSError, ValueError) as error:
-    raise InputError(
-      f'--address {address}: no Ray cluster answers ({error}); start one with '
-      '`ray start --head`, give host:port of its head, or leave --address out'
-    ) from error
-
-
 def start(given: argparse.Namespace, settings: Settings) -> None:
   """Starts everything; returns when all replicas are warm.
 
@@ -238,28 +215,19 @@ def start(given: argparse.Namespace, settings: Settings) -> None:
     InputError: the cluster does not answer, the address is taken, or a replica
       cannot read the networks.
   """
-  # Ray would tell its makers that it is used.
-  os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
-  # Every line of the replicas' logs, not one of several that look alike.
-  os.environ.setdefault('RAY_DEDUP_LOGS', '0')
-  import ray
-  from ray import serve
-
+  # Here, because they need the extra [scale].
   from viton_jax.server import process
   from viton_jax.server.sessions import Sessions
 
-  address = given.address or os.environ.get('RAY_ADDRESS')
-  here: dict[str, Any] = {}
+  address = ray_cluster.address_of(given.address)
   if not address:
     process.check_free(given.host, given.port)
-    most = given.max_replicas or given.replicas
-    here = {
-      '_node_ip_address': '127.0.0.1',
-      'include_dashboard': False,
-      # Replicas share what cores there are, rather than wait for more.
-      'num_cpus': max(os.cpu_count() or 1, math.ceil(most * given.cpus) + 1),
-    }
-  connect(address, **here)
+  most = given.max_replicas or given.replicas
+  ray_cluster.connect(address, cpus=most * given.cpus + 1)
+  # After the above, which sets what Ray reads when it is imported.
+  import ray
+  from ray import serve
+
   ray.remote(Sessions).options(
     name=_SESSIONS,
     lifetime='detached',
@@ -290,7 +258,7 @@ def stop() -> None:
   from ray import serve
 
   serve.delete(_APP)
-  ray.kill(ray.get_actor(_SESSIONS, namespace=_NAMESPACE))
+  ray.kill(ray.get_actor(_SESSIONS, namespace=ray_cluster.NAMESPACE))
   serve.shutdown()
   ray.shutdown()
 

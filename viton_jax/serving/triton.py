@@ -1,4 +1,4 @@
-"""A model repository for NVIDIA Triton, whose Python backend loads an export."""
+"""A model repository for NVIDIA Triton: its Python backend loads an export."""
 
 import importlib.resources
 import pathlib

@@ -1,0 +1,115 @@
+"""A client of KServe's protocol, version 2; for any server of it."""
+
+import dataclasses
+import json
+
+import numpy as np
+from server_process import Answer, Server
+
+from input_pipeline.sample import working_example
+from input_pipeline.synthetic import SyntheticPair
+from viton_jax import engine, networks
+
+INFER = '/v2/models/try_on/infer'
+
+
+def arrays(pair: SyntheticPair, shirt: np.ndarray, loaded: engine.TryOn):
+  """The inputs of one pair at the networks' size, and its working example."""
+  sample = dataclasses.replace(
+    pair.sample('a', 'b'), garment=shirt, garment_mask=shirt.min(-1) < 250
+  )
+  height, width = loaded.size
+
+  def example_of(sample):
+    return working_example(
+      sample, height=height, width=width, fidelity=loaded.fidelity
+    )
+
+  inputs = {
+    name: example_of(sample)[name]
+    for name in ('person', 'garment', 'garment_mask', 'keypoints', 'parse')
+  }
+  # What `parse` stands for at the working size.
+  small = dataclasses.replace(
+    sample,
+    **{k: inputs[k] for k in ('person', 'garment', 'keypoints', 'parse')},
+    garment_mask=inputs['garment_mask'] > 0,
+  )
+  example = example_of(small)
+  return inputs, {k: v for k, v in example.items() if isinstance(v, np.ndarray)}
+
+
+def tensors(inputs: dict[str, np.ndarray]) -> list[dict]:
+  kinds = {'uint8': 'UINT8', 'float32': 'FP32'}
+  return [
+    {'name': k, 'datatype': kinds[x.dtype.name], 'shape': list(x.shape)}
+    for k, x in inputs.items()
+  ]
+
+
+def in_binary(inputs: dict[str, np.ndarray]) -> tuple[bytes, dict[str, str]]:
+  """A request's body and its header; it wants `output` alone, in binary."""
+  data = [np.ascontiguousarray(x).tobytes() for x in inputs.values()]
+  described = [
+    x | {'parameters': {'binary_data_size': len(blob)}}
+    for x, blob in zip(tensors(inputs), data, strict=True)
+  ]
+  wanted = [{'name': 'output', 'parameters': {'binary_data': True}}]
+  head = json.dumps({'inputs': described, 'outputs': wanted}).encode()
+  headers = {'Inference-Header-Content-Length': str(len(head))}
+  return head + b''.join(data), headers
+
+
+def picture(answer: Answer, shape: tuple[int, ...]) -> np.ndarray:
+  """The output of an answer in binary."""
+  assert answer.status == 200, answer.body[:500]
+  length = int(answer.headers['inference-header-content-length'])
+  return np.frombuffer(answer.body[length:], np.uint8).reshape(shape)
+
+
+def apart(one: np.ndarray, other: np.ndarray) -> int:
+  """The largest difference, in levels."""
+  return int(np.abs(one.astype(int) - other).max())
+
+
+def check(
+  server: Server, pair, shirt, stages, *, matching: str = 'auto'
+) -> None:
+  """The same arrays by both encodings, and as `networks.load` computes them."""
+  loaded = networks.load(*stages, matching=matching)
+  one, example = arrays(pair, shirt, loaded)
+  assert server.get('/v2/health/live').status == 200
+  assert server.get('/v2/health/ready').status == 200
+  assert server.get('/v2/models/try_on/ready').status == 200
+  described = server.get('/v2/models/try_on').json()
+  assert {x['name'] for x in described['inputs']} == set(one)
+  for tensor in described['inputs']:
+    assert tensor['shape'] == [-1, *one[tensor['name']].shape]
+  inputs = {k: np.stack([x] * 2) for k, x in one.items()}
+  as_json = [x | {'data': inputs[x['name']].tolist()} for x in tensors(inputs)]
+  wanted = [{'name': 'output'}, {'name': 'control_points'}]
+  body = {'id': '7', 'inputs': as_json, 'outputs': wanted}
+  answer = server.post(INFER, json.dumps(body).encode()).json()
+  assert answer['id'] == '7' and answer['model_name'] == 'try_on'
+  outputs = {x['name']: x for x in answer['outputs']}
+  assert outputs['control_points']['shape'] == [2, 100, 2]
+  shape = outputs['output']['shape']
+  first = np.array(outputs['output']['data'], np.uint8).reshape(shape)
+
+  data, headers = in_binary(inputs)
+  second = picture(server.post(INFER, data, headers=headers), shape)
+  assert apart(first, second) <= 2
+  batch = {k: np.stack([v] * 2) for k, v in example.items()}
+  assert apart(second, engine.levels_of(loaded(batch)).output) <= 2
+
+  # What cannot be used is the client's fault, and said in a sentence.
+  as_json[0]['shape'][1] = 7
+  for wrong in (json.dumps({'inputs': as_json}).encode(), b'[[['):
+    refused = server.post(INFER, wrong)
+    assert refused.status in (400, 422) and refused.json()['error']
+  labels = inputs | {'parse': np.full_like(inputs['parse'], 200)}
+  data, headers = in_binary(labels)
+  refused = server.post(INFER, data, headers=headers)
+  assert refused.status in (400, 422) and refused.json()['error']
+  nowhere = server.post('/v2/models/other/infer', b'{}')
+  assert nowhere.status in (400, 404) and nowhere.json()['error']
