@@ -34,7 +34,6 @@ from viton_jax.server.settings import Settings
 _PACKAGES = ('ray', 'fastapi', 'prometheus_client', 'python_multipart')
 _APP = 'viton'
 _SESSIONS = 'viton_sessions'
-_DRAIN_S = 20
 _STARTS = 3  # Of a replica that fails to, before all is given up.
 # Beside the requests that may wait: health, metrics, the page's files, and
 # those that the replica itself turns away.
@@ -146,6 +145,8 @@ def deployment_of(settings: Settings, given: argparse.Namespace) -> Any:
   """The app as a deployment of Ray Serve, bound."""
   from ray import serve
 
+  from viton_jax.server import process
+
   waiting = settings.max_queue + settings.max_batch
   if given.max_replicas:
     scale: dict[str, Any] = {
@@ -184,7 +185,7 @@ def deployment_of(settings: Settings, given: argparse.Namespace) -> Any:
     max_queued_requests=4 * waiting,
     health_check_period_s=2,
     health_check_timeout_s=10,  # Of all checks but the first.
-    graceful_shutdown_timeout_s=_DRAIN_S,
+    graceful_shutdown_timeout_s=process.DRAIN_S,
     max_constructor_retry_count=_STARTS,
     # The app has a log of its own.
     logging_config={'enable_access_log': False},

@@ -23,7 +23,7 @@ from viton_jax.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, InputError
 from viton_jax.server import logs
 
 _HEADERS_MS = 10_000
-_DRAIN_S = 20
+DRAIN_S = 20
 _BACKLOG = 2048
 _SWITCH_S = 0.5e-3
 _M_ARENA_MAX = -8  # Of glibc's malloc.h.
@@ -91,7 +91,7 @@ def serve(
     interface='asgi',
     workers=1,
     respawn_failed_workers=True,
-    workers_kill_timeout=_DRAIN_S,
+    workers_kill_timeout=DRAIN_S,
     backlog=_BACKLOG,
     http='1',
     http1_settings=HTTP1Settings(header_read_timeout=_HEADERS_MS),
