@@ -8,9 +8,14 @@ its path; nobody but Triton imports this file.
 import json
 import os
 import pathlib
+import sys
 
-import numpy as np
-import triton_python_backend_utils as triton  # pyright: ignore[reportMissingImports]
+# The Python within Triton leaves this variable out.
+_PATH = os.environ.get('PYTHONPATH', '').split(os.pathsep)
+sys.path[:0] = [x for x in _PATH if x and x not in sys.path]
+
+import numpy as np  # noqa: E402
+import triton_python_backend_utils as triton  # noqa: E402 # pyright: ignore
 
 
 class TritonPythonModel:
