@@ -1,5 +1,6 @@
 """A client of KServe's protocol, version 2; for any server of it."""
 
+from collections.abc import Callable
 import dataclasses
 import json
 
@@ -8,35 +9,39 @@ from server_process import Answer, Server
 
 from input_pipeline.sample import working_example
 from input_pipeline.synthetic import SyntheticPair
-from viton_jax import engine, networks
+from viton_jax import engine
+from viton_jax.representation import from_labels
 
 INFER = '/v2/models/try_on/infer'
 
 
-def arrays(pair: SyntheticPair, shirt: np.ndarray, loaded: engine.TryOn):
-  """The inputs of one pair at the networks' size, and its working example."""
+def arrays(
+  pair: SyntheticPair, shirt: np.ndarray, size: tuple[int, int]
+) -> dict[str, np.ndarray]:
+  """The inputs of one pair at the networks' size."""
   sample = dataclasses.replace(
     pair.sample('a', 'b'), garment=shirt, garment_mask=shirt.min(-1) < 250
   )
-  height, width = loaded.size
-
-  def example_of(sample):
-    return working_example(
-      sample, height=height, width=width, fidelity=loaded.fidelity
-    )
-
-  inputs = {
-    name: example_of(sample)[name]
-    for name in ('person', 'garment', 'garment_mask', 'keypoints', 'parse')
-  }
-  # What `parse` stands for at the working size.
-  small = dataclasses.replace(
-    sample,
-    **{k: inputs[k] for k in ('person', 'garment', 'keypoints', 'parse')},
-    garment_mask=inputs['garment_mask'] > 0,
+  height, width = size
+  example = working_example(
+    sample, height=height, width=width, fidelity='fixed'
   )
-  example = example_of(small)
-  return inputs, {k: v for k, v in example.items() if isinstance(v, np.ndarray)}
+  names = ('person', 'garment', 'garment_mask', 'keypoints', 'parse')
+  return {name: example[name] for name in names}
+
+
+def dressed_by(loaded: engine.TryOn):
+  """What networks make of such inputs: a function to (b, h, w, 3) uint8."""
+
+  def dress(inputs: dict[str, np.ndarray]) -> np.ndarray:
+    # What `parse` stands for at the working size.
+    made = from_labels(
+      inputs['parse'], inputs['keypoints'], fidelity=loaded.fidelity
+    )
+    made = {name: np.asarray(value) for name, value in made.items()}
+    return engine.levels_of(loaded({**inputs, **made})).output
+
+  return dress
 
 
 def tensors(inputs: dict[str, np.ndarray]) -> list[dict]:
@@ -73,11 +78,17 @@ def apart(one: np.ndarray, other: np.ndarray) -> int:
 
 
 def check(
-  server: Server, pair, shirt, stages, *, matching: str = 'auto'
+  server: Server,
+  one: dict[str, np.ndarray],
+  dress: Callable[[dict[str, np.ndarray]], np.ndarray],
 ) -> None:
-  """The same arrays by both encodings, and as `networks.load` computes them."""
-  loaded = networks.load(*stages, matching=matching)
-  one, example = arrays(pair, shirt, loaded)
+  """A server says what it takes, and gives the right pictures either way.
+
+  Args:
+    server: to ask.
+    one: see `arrays`.
+    dress: the right pictures of several such pairs.
+  """
   assert server.get('/v2/health/live').status == 200
   assert server.get('/v2/health/ready').status == 200
   assert server.get('/v2/models/try_on/ready').status == 200
@@ -99,8 +110,7 @@ def check(
   data, headers = in_binary(inputs)
   second = picture(server.post(INFER, data, headers=headers), shape)
   assert apart(first, second) <= 2
-  batch = {k: np.stack([v] * 2) for k, v in example.items()}
-  assert apart(second, engine.levels_of(loaded(batch)).output) <= 2
+  assert apart(second, dress(inputs)) <= 2
 
   # What cannot be used is the client's fault, and said in a sentence.
   as_json[0]['shape'][1] = 7

@@ -1,6 +1,7 @@
 """One client of KServe's protocol, asking this project's server and Triton."""
 
 import os
+import pathlib
 
 import entry_points
 import infer_jobs
@@ -11,7 +12,8 @@ from server_process import serving, together
 import triton_process
 
 from input_pipeline.synthetic import render_pair
-from viton_jax import engine, networks
+from viton_jax import networks
+from viton_jax.serving import artifact
 
 pytestmark = pytest.mark.slow
 needs_triton = pytest.mark.skipif(
@@ -22,52 +24,61 @@ needs_triton = pytest.mark.skipif(
 
 
 @pytest.fixture(scope='module')
-def pair():
-  return render_pair(5, 1, 128)
+def one():
+  """A pair's arrays."""
+  shirt = render_pair(5, 2, 128).garment
+  return kserve_client.arrays(render_pair(5, 1, 128), shirt, infer_jobs.SIZE)
 
 
 @pytest.fixture(scope='module')
-def shirt():
-  return render_pair(5, 2, 128).garment
-
-
-@pytest.fixture(scope='module')
-def stages(tmp_path_factory):
-  """Both networks, small and untrained: the folder and nothing beside it."""
+def networks_dir(tmp_path_factory):
+  """Both networks, small and untrained."""
   folder = tmp_path_factory.mktemp('kserve') / 'networks'
-  return infer_jobs.write_networks(folder), None
+  return infer_jobs.write_networks(folder)
 
 
-def test_of_this_server(stages, pair, shirt, tmp_path):
-  options = ('--checkpoint', stages[0], '--max_batch', 2)
+def test_of_this_server(networks_dir, one, tmp_path):
+  options = ('--checkpoint', networks_dir, '--max_batch', 2)
+  dress = kserve_client.dressed_by(networks.load(networks_dir))
   with serving(tmp_path, *options) as server:
-    kserve_client.check(server, pair, shirt, stages)
+    kserve_client.check(server, one, dress)
 
 
 @pytest.fixture(scope='module')
-def triton(stages, tmp_path_factory):
-  folder = tmp_path_factory.mktemp('triton')
+def exported(networks_dir, tmp_path_factory):
+  if 'TRITON_EXPORT' in os.environ:  # Of these networks, made before.
+    return pathlib.Path(os.environ['TRITON_EXPORT'])
+  out_dir = tmp_path_factory.mktemp('exported') / 'exported'
   entry_points.run(
     'viton_jax.export',
-    *('--checkpoint', stages[0], '--out_dir', folder / 'exported'),
+    *('--checkpoint', networks_dir, '--out_dir', out_dir),
     *('--format', 'triton'),
   )
-  with triton_process.serving(folder, folder / 'exported/triton') as running:
+  return out_dir
+
+
+@pytest.fixture(scope='module')
+def dress(exported):
+  """What the artifact makes of a pair's arrays."""
+  loaded = artifact.load(exported)
+  return lambda inputs: loaded(inputs).output
+
+
+@pytest.fixture(scope='module')
+def triton(exported, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('triton')
+  with triton_process.serving(folder, exported / 'triton') as running:
     yield running
 
 
 @needs_triton
-def test_of_triton(triton, stages, pair, shirt):
-  kserve_client.check(triton, pair, shirt, stages, matching='device')
+def test_of_triton(triton, one, dress):
+  kserve_client.check(triton, one, dress)
 
 
 @needs_triton
-def test_triton_forms_batches_and_says_when_it_is_full(
-  triton, stages, pair, shirt
-):
-  loaded = networks.load(*stages, matching='device')
-  one, example = kserve_client.arrays(pair, shirt, loaded)
-  alone = engine.levels_of(loaded({k: v[None] for k, v in example.items()}))
+def test_triton_forms_batches_and_says_when_it_is_full(triton, one, dress):
+  alone = dress({k: v[None] for k, v in one.items()})
 
   def ask(pairs):
     inputs = {k: np.stack([x] * pairs) for k, x in one.items()}
@@ -78,11 +89,11 @@ def test_triton_forms_batches_and_says_when_it_is_full(
     (stats,) = triton.get('/v2/models/try_on/stats').json()['model_stats']
     return stats['inference_count'], stats['execution_count']
 
-  pairs, batches = counted()
+  before = counted()
   for answer in together(24, lambda i: ask(1)):
-    picture = kserve_client.picture(answer, alone.output.shape)
-    assert kserve_client.apart(picture, alone.output) <= 2
-  pairs, batches = np.subtract(counted(), (pairs, batches))
+    picture = kserve_client.picture(answer, alone.shape)
+    assert kserve_client.apart(picture, alone) <= 2
+  pairs, batches = np.subtract(counted(), before)
   print(f'{pairs} pairs in {batches} batches')
   assert pairs == 24 and batches < 16
   # More requests of whole batches than may wait.

@@ -21,6 +21,7 @@ from server_process import form, free_port, serving, together
 
 from input_pipeline.synthetic import render_pair
 import viton_jax
+from viton_jax import networks as viton_networks
 from viton_jax.errors import InputError, NoAnswer
 from viton_jax.io import images
 from viton_jax.perception import openpose_json, remote
@@ -623,6 +624,8 @@ def test_networks_alone_to_the_byte_and_in_batches(
     batches = server.metric('viton_batch_size_count')
     pairs = server.metric('viton_batch_size_sum')
     assert pairs == 17 and batches < 17
-    kserve_client.check(server, pair, shirt, networks)
+    loaded = viton_networks.load(*networks)
+    one = kserve_client.arrays(pair, shirt, loaded.size)
+    kserve_client.check(server, one, kserve_client.dressed_by(loaded))
     assert server.metric('viton_compilations_total') == 0
     assert server.metric('viton_ready') == 1

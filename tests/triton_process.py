@@ -20,6 +20,7 @@ import entry_points
 from server_process import Server, free_port
 
 VARIABLE = 'TRITON_VENV'
+_START_S = 1200  # It compiles for every size of batch.
 
 
 @contextlib.contextmanager
@@ -65,7 +66,7 @@ def serving(folder: pathlib.Path, repository: pathlib.Path) -> Iterator[Server]:
     )
   server = Server(process, port, log)
   try:
-    server.wait_until('/v2/health/ready')
+    server.wait_until('/v2/health/ready', _START_S)
     yield server
   finally:
     process.send_signal(signal.SIGTERM)
