@@ -146,7 +146,7 @@ setup(
     'bench': ['torch>=2.5'],  # to be compared with
     'dev': [
       'ai-edge-litert>=2.0',
-      *_SCALE,
+      *_SERVE,
       *_LIVE,
       'axe-playwright-python>=0.1.4',  # axe-core: can everybody use the page?
       'beartype>=0.20',  # checks jaxtyping's shapes in tests

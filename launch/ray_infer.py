@@ -128,8 +128,8 @@ def do_parts(given: argparse.Namespace, options: run.Options) -> None:
   cpus = given.actors * given.cpus
   ray_cluster.connect(ray_cluster.address_of(given.address), cpus=cpus)
   # After that, which sets what Ray reads when it is imported.
-  import ray
-  from ray.util import ActorPool
+  import ray  # pyright: ignore[reportMissingImports]
+  from ray.util import ActorPool  # pyright: ignore[reportMissingImports]
 
   remote = ray.remote(Actor).options(
     num_cpus=given.cpus,

@@ -102,7 +102,7 @@ class SharedSessions:
   """
 
   def __init__(self, ttl_s: float):
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     self.ttl_s = ttl_s
     self._ray = ray
@@ -143,7 +143,7 @@ class SharedSessions:
 
 def deployment_of(settings: Settings, given: argparse.Namespace) -> Any:
   """The app as a deployment of Ray Serve, bound."""
-  from ray import serve
+  from ray import serve  # pyright: ignore[reportMissingImports]
 
   from viton_jax.server import process
 
@@ -226,8 +226,8 @@ def start(given: argparse.Namespace, settings: Settings) -> None:
   most = given.max_replicas or given.replicas
   ray_cluster.connect(address, cpus=most * given.cpus + 1)
   # After the above, which sets what Ray reads when it is imported.
-  import ray
-  from ray import serve
+  import ray  # pyright: ignore[reportMissingImports]
+  from ray import serve  # pyright: ignore[reportMissingImports]
 
   ray.remote(Sessions).options(
     name=_SESSIONS,
@@ -255,8 +255,8 @@ def start(given: argparse.Namespace, settings: Settings) -> None:
 
 def stop() -> None:
   """Lets the replicas finish what they have begun, and ends them."""
-  import ray
-  from ray import serve
+  import ray  # pyright: ignore[reportMissingImports]
+  from ray import serve  # pyright: ignore[reportMissingImports]
 
   serve.delete(_APP)
   ray.kill(ray.get_actor(_SESSIONS, namespace=ray_cluster.NAMESPACE))

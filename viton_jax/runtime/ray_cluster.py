@@ -40,7 +40,8 @@ def connect(address: str | None, *, cpus: float) -> None:
   os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
   # Every line of a log, not one of several that look alike.
   os.environ.setdefault('RAY_DEDUP_LOGS', '0')
-  import ray  # Takes seconds; and see above.
+  # Here, because it takes seconds and reads the above.
+  import ray  # pyright: ignore[reportMissingImports]
 
   here: dict[str, Any] = {}
   if not address:
@@ -58,4 +59,11 @@ def connect(address: str | None, *, cpus: float) -> None:
     raise InputError(
       f'--address {address}: no Ray cluster answers ({error}); start one with '
       '`ray start --head`, give host:port of its head, or leave --address out'
+    ) from error
+  except Exception as error:  # Ray has no class of its own for it.
+    if 'timed out during startup' not in str(error):
+      raise
+    raise InputError(
+      'Ray waits 30 s for its own processes, and they did not start; run the '
+      'same command again when the machine is less busy'
     ) from error
