@@ -176,22 +176,6 @@ def deployment_of(settings: Settings, given: argparse.Namespace) -> Any:
     )
     return made
 
-  @serve.deployment(
-    name='try_on',
-    ray_actor_options={'num_cpus': given.cpus, 'num_gpus': given.gpus},
-    # More than the replica takes, so that it is the replica that refuses, with
-    # a sentence and the seconds after which to come again.
-    max_ongoing_requests=waiting + settings.max_live + _MORE_REQUESTS,
-    max_queued_requests=4 * waiting,
-    health_check_period_s=2,
-    health_check_timeout_s=10,  # Of all checks but the first.
-    graceful_shutdown_timeout_s=process.DRAIN_S,
-    max_constructor_retry_count=_STARTS,
-    # The app has a log of its own.
-    logging_config={'enable_access_log': False},
-    **scale,
-  )
-  @serve.ingress(build)
   class Replica:
     """One server; Ray sends it requests once its first check has passed."""
 
@@ -206,7 +190,22 @@ def deployment_of(settings: Settings, given: argparse.Namespace) -> Any:
       if not service.ready:
         raise RuntimeError('the last call of the device failed')
 
-  return Replica.bind()
+  deployed = serve.deployment(
+    name='try_on',
+    ray_actor_options={'num_cpus': given.cpus, 'num_gpus': given.gpus},
+    # More than the replica takes, so that it is the replica that refuses, with
+    # a sentence and the seconds after which to come again.
+    max_ongoing_requests=waiting + settings.max_live + _MORE_REQUESTS,
+    max_queued_requests=4 * waiting,
+    health_check_period_s=2,
+    health_check_timeout_s=10,  # Of all checks but the first.
+    graceful_shutdown_timeout_s=process.DRAIN_S,
+    max_constructor_retry_count=_STARTS,
+    # The app has a log of its own.
+    logging_config={'enable_access_log': False},
+    **scale,
+  )
+  return deployed(serve.ingress(build)(Replica)).bind()
 
 
 def start(given: argparse.Namespace, settings: Settings) -> None:

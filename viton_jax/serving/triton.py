@@ -51,7 +51,7 @@ def write(folder: pathlib.Path) -> None:
     *program['weights'].values(),
   ):
     shutil.copy(folder / name, version / name)
-  source = importlib.resources.files(__package__) / 'triton_model.py'
+  source = importlib.resources.files('viton_jax.serving') / 'triton_model.py'
   storage.write_file(version / 'model.py', source.read_bytes())
   storage.write_file(model / 'config.pbtxt', _config(manifest).encode())
 
