@@ -137,6 +137,7 @@ def do_parts(given: argparse.Namespace, options: run.Options) -> None:
     max_restarts=-1,
     max_task_retries=_TRIES,
   )
+  errors.clean_up_on_sigterm()  # Ray has put a handler of its own in place.
   pool = ActorPool([remote.remote(options) for _ in range(given.actors)])
   count = given.parts or _PARTS * given.actors
   parts = [shards.Shard(i, count) for i in range(count)]
@@ -163,7 +164,6 @@ def main() -> int:
   given = parse_arguments()
   check(given)
   options = options_of(given)
-  errors.clean_up_on_sigterm()
   jax.config.update('jax_platforms', 'cpu')  # The GPUs are the actors'.
   if options.dry_run:
     return run.run(options)

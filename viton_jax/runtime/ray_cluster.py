@@ -40,6 +40,8 @@ def connect(address: str | None, *, cpus: float) -> None:
   os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
   # Every line of a log, not one of several that look alike.
   os.environ.setdefault('RAY_DEDUP_LOGS', '0')
+  # Ray would let every other program of the machine go first (nice 15).
+  os.environ.setdefault('RAY_worker_niceness', '0')
   # Here, because it takes seconds and reads the above.
   import ray  # pyright: ignore[reportMissingImports]
 
