@@ -79,9 +79,8 @@ def _answer(request, tried, pairs: slice):
       return _refused(f'pair {i}: {reason}')
   return triton.InferenceResponse(
     [
-      triton.Tensor.from_dlpack(
-        name, np.ascontiguousarray(getattr(tried, name)[pairs])
-      )
+      # A copy, because DLPack takes nothing that is read-only.
+      triton.Tensor.from_dlpack(name, np.array(getattr(tried, name)[pairs]))
       for name in request.requested_output_names()
     ]
   )
