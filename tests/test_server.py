@@ -627,5 +627,7 @@ def test_networks_alone_to_the_byte_and_in_batches(
     loaded = viton_networks.load(*networks)
     one = kserve_client.arrays(pair, shirt, loaded.size)
     kserve_client.check(server, one, kserve_client.dressed_by(loaded))
+    # What is no JSON; Triton answers 500.
+    problem(server.post(kserve_client.INFER, b'[[['), 422)
     assert server.metric('viton_compilations_total') == 0
     assert server.metric('viton_ready') == 1
