@@ -29,6 +29,10 @@ _SERVE = [
   # Older ones take minutes for forms that are made for that.
   'python-multipart>=0.0.34',
 ]
+_SCALE = [
+  *_SERVE,
+  'ray[serve]>=2.60',  # replicas on several machines
+]
 _LIVE = [
   'pygame-ce>=2.5',  # the window; SDL is in its wheel
   'websockets>=13.0',  # asks a server to do the work
@@ -171,6 +175,7 @@ setup(
     'onnx': ['onnx>=1.17', 'onnxruntime>=1.20'],
     'onnx_export': ['onnx>=1.17', 'onnxruntime>=1.20'],
     'photos': ['ai-edge-litert>=2.0'],  # runs BlazePose fast on CPUs
+    'scale': _SCALE,
     'serve': _SERVE,
     'tpu': ['jax[tpu]>=0.10'],
   },

@@ -218,7 +218,12 @@ def test_docker_base_is_an_argument():
 
 @pytest.mark.parametrize(
   'platform, target',
-  [('cpu', '.'), ('cuda', '.[gpu]'), ('tpu', '.[tpu]'), ('abacus', None)],
+  [
+    ('cpu', '.[serve]'),
+    ('cuda', '.[gpu,serve]'),
+    ('tpu', '.[tpu,serve]'),
+    ('abacus', None),
+  ],
 )
 def test_docker_installs_what_the_platform_needs(platform, target, tmp_path):
   (tmp_path / 'python').write_text('#!/bin/sh\necho "$@"\n')

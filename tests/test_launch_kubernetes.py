@@ -1,5 +1,7 @@
 """The manifests for Kubernetes: what their pods would do."""
 
+import argparse
+
 import entry_points
 from entry_points import shell
 import pytest
@@ -8,6 +10,8 @@ import yaml
 from configs import stage1
 from viton_jax.job_folders import shards
 from viton_jax.runtime import cluster
+from viton_jax.server import options, process
+from viton_jax.server.settings import Settings
 
 FOLDER = entry_points.ROOT / 'launch'
 
@@ -61,7 +65,8 @@ def test_jobs_are_indexed_and_complete(name):
 
 
 def test_no_kubernetes_file_is_left_out():
-  assert sorted(x.name for x in (FOLDER / 'kubernetes').iterdir()) == NAMES
+  there = {x.name for x in (FOLDER / 'kubernetes').iterdir()}
+  assert there == {*NAMES, 'serve.yaml'}
 
 
 @pytest.mark.parametrize(
@@ -137,3 +142,87 @@ def test_tpu_pods_ask_for_a_whole_slice():
   chips = container['resources']['limits']['google.com/tpu']
   assert x * y == chips * spec['completions']
   assert not variables_of(container)
+
+
+@pytest.fixture(scope='module')
+def serving() -> dict[str, dict]:
+  """The documents of serve.yaml by their kind."""
+  return {x['kind']: x for x in manifests('serve.yaml')}
+
+
+@pytest.fixture(scope='module')
+def server(serving) -> tuple[dict, dict]:
+  """The pod of the server, and its one container."""
+  pod = serving['Deployment']['spec']['template']['spec']
+  (container,) = pod['containers']
+  return pod, container
+
+
+def test_the_server_is_asked_where_it_answers(serving, server):
+  _, container = server
+  given = dict(x.removeprefix('--').split('=') for x in container['args'])
+  assert container['ports'] == [
+    {'name': 'http', 'containerPort': int(given['port'])}
+  ]
+  routes = {}
+  for kind in ('startup', 'readiness', 'liveness'):
+    get = container[f'{kind}Probe']['httpGet']
+    assert get['port'] == 'http'
+    routes[kind] = get['path']
+  assert routes == {
+    'startup': '/healthz/ready',
+    'readiness': '/healthz/ready',
+    'liveness': '/healthz/live',
+  }
+  (port,) = serving['Service']['spec']['ports']
+  assert port['targetPort'] == 'http'
+  labels = serving['Deployment']['spec']['template']['metadata']['labels']
+  for kind in ('Service', 'PodDisruptionBudget'):
+    selector = serving[kind]['spec']['selector']
+    assert selector.get('matchLabels', selector) == labels
+  # Sessions are in one replica's memory, for as long as it keeps them.
+  affinity = serving['Service']['spec']
+  assert affinity['sessionAffinity'] == 'ClientIP'
+  seconds = affinity['sessionAffinityConfig']['clientIP']['timeoutSeconds']
+  assert seconds == Settings().session_ttl_s
+
+
+def test_flags_of_the_server_exist_and_let_nobody_in_without_a_key(server):
+  _, container = server
+  parser = argparse.ArgumentParser()
+  options.add_arguments(parser)
+  given = parser.parse_args(container['args'])  # Else it ends the test.
+  assert container['command'] == ['python', '-m', 'viton_jax.serve']
+  assert given.api_keys and not given.no_auth
+  mounts = [x['mountPath'] for x in container['volumeMounts']]
+  for path in (given.api_keys, given.checkpoint, given.garments):
+    assert any(str(path).startswith(f'{x}/') for x in mounts)
+  for value in variables_of(container).values():
+    assert any(value.startswith(x) for x in mounts)
+
+
+def test_the_server_has_time_to_finish_and_few_rights(serving, server):
+  pod, container = server
+  _, seconds = container['lifecycle']['preStop']['exec']['command']
+  drain = process.DRAIN_S
+  assert pod['terminationGracePeriodSeconds'] > int(seconds) + drain
+  dockerfile = (FOLDER / 'docker/Dockerfile').read_text()
+  user = pod['securityContext']
+  assert user['runAsNonRoot'] and f'--uid {user["runAsUser"]} ' in dockerfile
+  assert container['securityContext'] == {
+    'allowPrivilegeEscalation': False,
+    'readOnlyRootFilesystem': True,
+    'capabilities': {'drop': ['ALL']},
+  }
+  assert {x['name'] for x in container['volumeMounts']} == {
+    x['name'] for x in pod['volumes']
+  }
+  assert {'cpu', 'memory'} <= set(container['resources']['requests'])
+  scaler = serving['HorizontalPodAutoscaler']['spec']
+  deployment = serving['Deployment']
+  assert scaler['scaleTargetRef'] == {
+    'apiVersion': deployment['apiVersion'],
+    'kind': deployment['kind'],
+    'name': deployment['metadata']['name'],
+  }
+  assert scaler['minReplicas'] == deployment['spec']['replicas'] > 1

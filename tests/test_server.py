@@ -1,7 +1,6 @@
 """The server as clients see it: a real process, real sockets, no networks."""
 
 import contextlib
-import dataclasses
 import io
 import json
 import os
@@ -14,15 +13,14 @@ import time
 
 import cv2
 import entry_points
+import kserve_client
 import numpy as np
 from PIL import Image
 import pytest
 from server_process import form, free_port, serving, together
 
-from input_pipeline.sample import working_example
 from input_pipeline.synthetic import render_pair
 import viton_jax
-from viton_jax import engine
 from viton_jax import networks as viton_networks
 from viton_jax.errors import InputError, NoAnswer
 from viton_jax.io import images
@@ -593,79 +591,6 @@ def test_it_listens_at_once_drains_and_comes_back(tmp_path, fields, expected):
     assert 'Traceback' not in server.log.read_text()
 
 
-def check_kserve(server, pair, shirt, stages):
-  """The same arrays by both encodings, and as `networks.load` computes them."""
-  sample = dataclasses.replace(
-    pair.sample('a', 'b'), garment=shirt, garment_mask=shirt.min(-1) < 250
-  )
-  loaded = viton_networks.load(*stages)
-  height, width = loaded.size
-  example = working_example(
-    sample, height=height, width=width, fidelity=loaded.fidelity
-  )
-  described = server.get('/v2/models/try_on').json()
-  inputs = {
-    x['name']: np.stack([example[x['name']]] * 2) for x in described['inputs']
-  }
-  assert server.get('/v2/health/ready').status == 200
-  tensors = [
-    {
-      'name': x['name'],
-      'datatype': x['datatype'],
-      'shape': list(inputs[x['name']].shape),
-    }
-    for x in described['inputs']
-  ]
-  as_json = [x | {'data': inputs[x['name']].tolist()} for x in tensors]
-  path = '/v2/models/try_on/infer'
-  wanted = [{'name': 'output'}, {'name': 'control_points'}]
-  body = {'id': '7', 'inputs': as_json, 'outputs': wanted}
-  answer = server.post(path, json.dumps(body).encode()).json()
-  assert answer['id'] == '7' and answer['model_name'] == 'try_on'
-  first = np.array(answer['outputs'][0]['data'], np.uint8)
-  first = first.reshape(answer['outputs'][0]['shape'])
-
-  data = [np.ascontiguousarray(x).tobytes() for x in inputs.values()]
-  as_bytes = [
-    x | {'parameters': {'binary_data_size': len(blob)}}
-    for x, blob in zip(tensors, data, strict=True)
-  ]
-  wanted = [{'name': 'output', 'parameters': {'binary_data': True}}]
-  head = json.dumps({'inputs': as_bytes, 'outputs': wanted}).encode()
-  answer = server.post(
-    path,
-    head + b''.join(data),
-    headers={'Inference-Header-Content-Length': str(len(head))},
-  )
-  length = int(answer.headers['inference-header-content-length'])
-  second = np.frombuffer(answer.body[length:], np.uint8).reshape(first.shape)
-  assert np.abs(first.astype(int) - second).max() <= 2
-  # What `parse` stands for at the working size.
-  small = dataclasses.replace(
-    sample,
-    **{k: inputs[k][0] for k in ('person', 'garment', 'keypoints', 'parse')},
-    garment_mask=inputs['garment_mask'][0] > 0,
-  )
-  example = working_example(
-    small, height=height, width=width, fidelity=loaded.fidelity
-  )
-  batch = {
-    k: np.stack([v] * 2)
-    for k, v in example.items()
-    if isinstance(v, np.ndarray)
-  }
-  same = engine.levels_of(loaded(batch)).output
-  assert np.abs(second.astype(int) - same).max() <= 2
-
-  as_json[0]['shape'][1] = 7
-  refused = server.post(path, json.dumps({'inputs': as_json}).encode())
-  sentence = problem(refused, 422)
-  assert 'give UINT8 of shape' in sentence
-  assert refused.json()['error'] == sentence
-  problem(server.post('/v2/models/other/infer', b'{}'), 404)
-  problem(server.post(path, b'[[['), 422)
-
-
 @pytest.mark.slow
 def test_networks_alone_to_the_byte_and_in_batches(
   networks, tmp_path, fields, pair, shirt
@@ -699,6 +624,10 @@ def test_networks_alone_to_the_byte_and_in_batches(
     batches = server.metric('viton_batch_size_count')
     pairs = server.metric('viton_batch_size_sum')
     assert pairs == 17 and batches < 17
-    check_kserve(server, pair, shirt, networks)
+    loaded = viton_networks.load(*networks)
+    one = kserve_client.arrays(pair, shirt, loaded.size)
+    kserve_client.check(server, one, kserve_client.dressed_by(loaded))
+    # What is no JSON; Triton answers 500.
+    problem(server.post(kserve_client.INFER, b'[[['), 422)
     assert server.metric('viton_compilations_total') == 0
     assert server.metric('viton_ready') == 1

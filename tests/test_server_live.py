@@ -5,11 +5,12 @@ import signal
 import struct
 import time
 
+import entry_points
 import fetched_models
 import live_videos
 import numpy as np
 import pytest
-from server_process import serving
+from server_process import free_port, serving
 
 from viton_jax.errors import NoAnswer
 from viton_jax.io import images
@@ -149,6 +150,30 @@ def test_pages_of_other_origins_are_refused(server):
   assert refused.value.response.status_code == 403
   with connect(address(server), origin=f'http://127.0.0.1:{server.port}'):
     pass
+
+
+def test_viton_server_does_the_work_of_the_command(
+  server, tmp_path, monkeypatch
+):
+  count = live_videos.write_video(tmp_path / 'v.mp4', periods=2)
+  (tmp_path / 'shirt.png').write_bytes(live_videos.garment(6))
+  command = (
+    *('viton_jax.live', '--source', tmp_path / 'v.mp4', '--headless'),
+    *('--garment', tmp_path / 'shirt.png', '--record', tmp_path / 'out'),
+    # Nothing is computed here: these are not there.
+    *('--models_dir', tmp_path / 'none', '--checkpoint', tmp_path / 'none'),
+  )
+  shown = server.metric('viton_frames_total', what='shown')
+  monkeypatch.setenv('VITON_SERVER', f'127.0.0.1:{server.port}')
+  said = entry_points.run(*command).stdout
+  assert f'{count} frames' in said and ', 0 with the garment' not in said
+  now = server.metric('viton_frames_total', what='shown')
+  assert now >= shown + count
+  assert len(list((tmp_path / 'out').glob('*/try-on.mp4'))) == 1
+  monkeypatch.setenv('VITON_SERVER', f'127.0.0.1:{free_port()}')
+  assert 'unset VITON_SERVER' in entry_points.fails(*command)
+  monkeypatch.setenv('VITON_SERVER', 'ftp://x')
+  assert "VITON_SERVER is 'ftp://x'" in entry_points.fails(*command)
 
 
 def test_keys_are_asked_for_and_sockets_closed_at_the_end(tmp_path):

@@ -37,10 +37,10 @@ from viton_jax.errors import InputError
 from viton_jax.geometry.device import REASONS
 from viton_jax.io import storage
 from viton_jax.representation import from_labels
-from viton_jax.serving import artifact, onnx_runtime, programs, web
+from viton_jax.serving import artifact, onnx_runtime, programs, triton, web
 from viton_jax.serving.programs import PLATFORMS
 
-FORMATS = ('stablehlo', 'savedmodel', 'onnx', 'web')
+FORMATS = ('stablehlo', 'savedmodel', 'onnx', 'web', 'triton')
 TOLERANCE = 2  # Grey levels of 255.
 # The share of values that may differ by more: a pixel where the predicted mask
 # is one half belongs to either region.
@@ -77,8 +77,8 @@ def parse_arguments() -> argparse.Namespace:
     default='stablehlo',
     metavar='LIST',
     help="'stablehlo' (always written), and as well: 'savedmodel' for "
-    "TensorFlow Serving, 'onnx' for onnxruntime, 'web' for browsers, with "
-    'commas in between (default: %(default)s)',
+    "TensorFlow Serving, 'onnx' for onnxruntime, 'web' for browsers, "
+    "'triton' for NVIDIA Triton, with commas in between (default: %(default)s)",
   )
   add(
     '--onnxruntime_web',
@@ -178,6 +178,8 @@ def main() -> int:
           for i in range(_PAIRS)
         ]
         compare(live, engine.join(tried), 'web, onnxruntime alone')
+      if 'triton' in formats:
+        triton.write(partial)
       write_manifest_files(partial)
       os.replace(partial, out_dir)
   except OSError as error:

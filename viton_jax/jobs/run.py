@@ -3,6 +3,7 @@
 Called by `python -m viton_jax.infer`, whose --help says what the options mean.
 """
 
+from collections.abc import Callable
 import dataclasses
 import os
 import pathlib
@@ -12,7 +13,9 @@ import threading
 import jax
 
 from input_pipeline.layouts import open_layout
+from input_pipeline.layouts.files import PairFolder
 from viton_jax import checkpoints, errors
+from viton_jax.checkpoints import Checkpoint
 from viton_jax.choices import (
   Composition,
   DType,
@@ -121,7 +124,6 @@ def run(options: Options) -> int:
     InputError: an option, a file or the folder is wrong, or the disk is full.
   """
   check(options)
-  out_dir = pathlib.Path(options.out_dir)
   print(environment.report())
   shard = shards.find(
     options.shard,
@@ -129,6 +131,31 @@ def run(options: Options) -> int:
     process_index=jax.process_index(),
     process_count=jax.process_count(),
   )
+  planned = plan(options)
+  if options.dry_run:
+    return _dry_run(planned, shard)
+  return open_job(planned)(shard)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """A job whose files were found and read.
+
+  Attributes:
+    options: with nothing left to be chosen.
+    networks: encoder-decoder and refinement network.
+    layout: the data set.
+    names: of its pairs, see `folder.unique_pairs`.
+  """
+
+  options: Options
+  networks: tuple[Checkpoint, Checkpoint]
+  layout: PairFolder
+  names: dict[str, int]
+
+
+def plan(options: Options) -> Plan:
+  """Reads what a job is made of; raises as `run`."""
   networks = checkpoints.read_pair(
     options.checkpoint, options.refine_checkpoint
   )
@@ -145,33 +172,48 @@ def run(options: Options) -> int:
       options.matching, png_round_trip=options.png_round_trip
     ),
   )
-  settings = settings_of(options, layout, names)
-  if options.dry_run:
-    return _dry_run(options, layout, networks, names, shard)
+  return Plan(options, networks, layout, names)
+
+
+def open_job(planned: Plan) -> Callable[[shards.Shard], int]:
+  """Puts the networks on the devices.
+
+  Returns:
+    what does a shard and gives the exit code, see `run`; it may be called for
+    several, one after the other.
+  """
+  options, layout = planned.options, planned.layout
+  assert options.composition is not None
   compile_cache.use('auto')
-  # Before the shard is claimed: from then on a signal waits for the pairs that
+  # Before a shard is claimed: from then on a signal waits for the pairs that
   # are begun, and this takes seconds.
   steps = device_steps.make_steps(
-    *networks,
+    *planned.networks,
     dtype=options.dtype,
-    composing=composing,
+    composing=options.composition,
     matching=options.matching,
     png_round_trip=options.png_round_trip,
   )
-  work = workers.work_of(layout, networks[0])
-  with folder.claim(out_dir, settings, shard) as claim:
-    return _run_shard(options, layout, work, steps, names, claim)
+  work = workers.work_of(layout, planned.networks[0])
+  settings = settings_of(options, layout, planned.names)
+
+  def do(shard: shards.Shard) -> int:
+    with folder.claim(pathlib.Path(options.out_dir), settings, shard) as claim:
+      return _run_shard(options, layout, work, steps, planned.names, claim)
+
+  return do
 
 
-def _dry_run(options, layout, networks, names, shard) -> int:
+def _dry_run(planned: Plan, shard: shards.Shard) -> int:
   """Says what a shard would do, after the checks; writes nothing."""
+  options, layout, names = planned.options, planned.layout, planned.names
   out_dir = pathlib.Path(options.out_dir)
   folder.compare_settings(out_dir, settings_of(options, layout, names))
   ranks = shards.places(len(names), shard)
   all_names = list(names)
   done = set(folder.done_names(out_dir)) if out_dir.is_dir() else set()
   to_do = sum(all_names[rank] not in done for rank in ranks)
-  first, second = networks
+  first, second = planned.networks
   height, width = first.size
   print(
     f'encoder-decoder of step {first.step} and refinement network of step '

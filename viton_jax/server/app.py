@@ -29,6 +29,7 @@ from viton_jax.server.guard import Guard, problem_of
 from viton_jax.server.job import Job
 from viton_jax.server.problems import Problem
 from viton_jax.server.service import Load, Service, Ticket, in_time
+from viton_jax.server.sessions import Store
 from viton_jax.server.settings import Settings
 from viton_jax.server.stores import json_response
 from viton_jax.server.uploads import Form, read_form
@@ -51,6 +52,7 @@ def create_app(
   settings: Settings,
   *,
   load: Load | None = None,
+  sessions: Store | None = None,
   failed: Callable[[Exception], None] = lambda error: None,
   ready: Callable[[], None] = lambda: None,
 ) -> FastAPI:
@@ -59,10 +61,11 @@ def create_app(
   Args:
     settings: what it is told.
     load: reads the models; None: `models.load`.
+    sessions: where they are kept; None: in this process.
     failed: is told where the models cannot be used.
     ready: is told when everything is warm.
   """
-  service = Service(settings, load)
+  service = Service(settings, load, sessions=sessions)
 
   @contextlib.asynccontextmanager
   async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -121,6 +124,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
   @app.get('/metrics', tags=['health'])
   async def metrics() -> Response:
     """For Prometheus."""
+    service.metrics.sessions.set(await service.sessions.count())
     return Response(
       service.metrics.text(), media_type='text/plain; version=0.0.4'
     )
@@ -164,7 +168,9 @@ def _add_work(app: FastAPI, service: Service, rates: access.Rates) -> None:
     form = await form_of(request, files)
     return Job(
       person=form.needed('person', 'person'),
-      garment=stores.garment_of(form, service, request) if garment else None,
+      garment=(
+        await stores.garment_of(form, service, request) if garment else None
+      ),
       pose=form.content('pose'),
       parse=form.file('parse'),
       labels=form.choice('labels', tuple(LABEL_SETS), 'lip'),
@@ -227,7 +233,7 @@ def _add_work(app: FastAPI, service: Service, rates: access.Rates) -> None:
     """Which pixels of a garment's photo are the garment: a PNG, white there."""
     seconds = _timeout_of(request, service)
     form = await form_of(request, ('garment',), ('session',))
-    garment = stores.garment_of(form, service, request)
+    garment = await stores.garment_of(form, service, request)
     job = Job(person=garment.photo)
     work = in_time(service.garment_mask(job, Ticket()), seconds)
     return await _picture(await _while_connected(request, work), 'image/png')

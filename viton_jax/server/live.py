@@ -249,7 +249,7 @@ class _Client:
   async def _wear(self, wishes: dict[str, Any]) -> None:
     name, session = wishes.get('garment'), wishes.get('session')
     if isinstance(session, str):
-      chosen = self._service.sessions.get(session, self._owner).garment
+      chosen = await self._service.sessions.garment(session, self._owner)
     elif isinstance(name, str):
       photo = await asyncio.to_thread(self._service.gallery.photo, name)
       chosen = Garment(photo)

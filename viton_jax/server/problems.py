@@ -30,13 +30,16 @@ class Problem(Exception):
     reason: str | None = None,
     headers: Mapping[str, str] | None = None,
   ):
-    super().__init__(detail)
+    super().__init__(status, detail)  # As which it is unpickled.
     self.status = status
     self.detail = detail
     self.about = about
     self.reason = reason
     self.headers = dict(headers or {})
     self.for_kserve = False
+
+  def __str__(self) -> str:
+    return self.detail
 
 
 def content(problem: Problem, request_id: str) -> dict[str, str | int]:

@@ -23,7 +23,7 @@ from viton_jax.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, InputError
 from viton_jax.server import logs
 
 _HEADERS_MS = 10_000
-_DRAIN_S = 20
+DRAIN_S = 20
 _BACKLOG = 2048
 _SWITCH_S = 0.5e-3
 _M_ARENA_MAX = -8  # Of glibc's malloc.h.
@@ -77,7 +77,7 @@ def serve(
   Raises:
     InputError: the address cannot be bound.
   """
-  _check_free(host, port)
+  check_free(host, port)
   # Shared with the workers, which come from this process by fork or spawn.
   exit_code = multiprocessing.Value('i', 0)
   was_ready = multiprocessing.Value('i', 0)
@@ -91,7 +91,7 @@ def serve(
     interface='asgi',
     workers=1,
     respawn_failed_workers=True,
-    workers_kill_timeout=_DRAIN_S,
+    workers_kill_timeout=DRAIN_S,
     backlog=_BACKLOG,
     http='1',
     http1_settings=HTTP1Settings(header_read_timeout=_HEADERS_MS),
@@ -111,10 +111,7 @@ def serve(
 
 def _load(make: Make, exit_code, was_ready) -> FastAPI:
   """Runs in the worker."""
-  # The event loop shares the interpreter with threads that compute; at the 5 ms
-  # of Python's own every step of it would wait for each of them.
-  sys.setswitchinterval(_SWITCH_S)
-  _share_arenas()
+  tune()
 
   def failed(error: Exception) -> None:
     print(f'error: {error}', file=sys.stderr, flush=True)
@@ -129,8 +126,12 @@ def _load(make: Make, exit_code, was_ready) -> FastAPI:
   return make(failed=failed, ready=ready)
 
 
-def _share_arenas() -> None:
-  """Lets threads use one another's freed memory: two arenas, not 8 a core."""
+def tune() -> None:
+  """Prepares the process that runs the app."""
+  # The event loop shares the interpreter with threads that compute; at the 5 ms
+  # of Python's own every step of it would wait for each of them.
+  sys.setswitchinterval(_SWITCH_S)
+  # Threads use one another's freed memory: two arenas, not 8 a core.
   mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
   if mallopt:  # glibc's.
     mallopt(_M_ARENA_MAX, 2)
@@ -140,7 +141,8 @@ def _shown(host: str) -> str:
   return f'[{host}]' if ':' in host else host
 
 
-def _check_free(host: str, port: int) -> None:
+def check_free(host: str, port: int) -> None:
+  """Raises InputError where the address cannot be bound."""
   family = socket.AF_INET6 if ':' in host else socket.AF_INET
   with socket.socket(family) as probe:
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

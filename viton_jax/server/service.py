@@ -25,7 +25,7 @@ from viton_jax.server.garments import Gallery
 from viton_jax.server.job import Job
 from viton_jax.server.metrics import Metrics
 from viton_jax.server.problems import Problem
-from viton_jax.server.sessions import Sessions
+from viton_jax.server.sessions import Sessions, Store
 from viton_jax.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,14 +56,21 @@ class Service:
   Args:
     settings: what it was told.
     load: reads the models; None: `models.load`.
+    sessions: where they are kept; None: here.
   """
 
-  def __init__(self, settings: Settings, load: Load | None = None):
+  def __init__(
+    self,
+    settings: Settings,
+    load: Load | None = None,
+    *,
+    sessions: Store | None = None,
+  ):
     self.settings = settings
     self.metrics = Metrics()
     self.gallery = Gallery(settings.garments, max_pixels=settings.max_pixels)
     self.samples = Gallery(settings.samples, max_pixels=settings.max_pixels)
-    self.sessions = Sessions(
+    self.sessions: Store = sessions or Sessions(
       ttl_s=settings.session_ttl_s, limit=settings.max_sessions
     )
     self.models: Models | None = None
@@ -88,7 +95,6 @@ class Service:
     )
     self.metrics.queue_depth.set_function(lambda: self.waiting)
     self.metrics.in_work.set_function(lambda: len(self._tickets))
-    self.metrics.sessions.set_function(lambda: len(self.sessions))
     self.metrics.live.set_function(lambda: len(self.live))
     self.metrics.ready.set_function(lambda: float(self.ready))
 

@@ -3,6 +3,7 @@
 import dataclasses
 import secrets
 import time
+from typing import Protocol
 
 from viton_jax.server.problems import Problem
 
@@ -35,8 +36,26 @@ class Session:
   garment: Garment | None = None
 
 
+class Store(Protocol):
+  """Where sessions are kept; see `Sessions`, which says what methods do."""
+
+  ttl_s: float
+
+  async def create(self, owner: bytes) -> str: ...
+
+  async def garment(self, name: str, owner: bytes) -> Garment | None: ...
+
+  async def choose(self, name: str, owner: bytes, garment: Garment) -> None: ...
+
+  async def delete(self, name: str, owner: bytes) -> None: ...
+
+  async def count(self) -> int: ...
+
+
 class Sessions:
   """All sessions of a server, in memory alone.
+
+  Its methods are coroutines because another `Store` may be another process.
 
   Args:
     ttl_s: how long one outlives its last use.
@@ -48,11 +67,12 @@ class Sessions:
     self._limit = limit
     self._sessions: dict[str, Session] = {}
 
-  def __len__(self) -> int:
+  async def count(self) -> int:
+    """How many are alive."""
     self._expire()
     return len(self._sessions)
 
-  def create(self, owner: bytes) -> str:
+  async def create(self, owner: bytes) -> str:
     """A new session's name of 128 random bits.
 
     Raises:
@@ -73,12 +93,24 @@ class Sessions:
     self._sessions[name] = Session(owner, time.monotonic())
     return name
 
-  def get(self, name: str, owner: bytes) -> Session:
-    """A session of this owner, which is used by that.
+  async def garment(self, name: str, owner: bytes) -> Garment | None:
+    """What a session of this owner has chosen; the session is used by that.
 
     Raises:
       Problem: 404, there is none; the same for another's.
     """
+    return self._get(name, owner).garment
+
+  async def choose(self, name: str, owner: bytes, garment: Garment) -> None:
+    """Chooses a garment; raises as `garment`."""
+    self._get(name, owner).garment = garment
+
+  async def delete(self, name: str, owner: bytes) -> None:
+    """Forgets a session; raises as `garment`."""
+    self._get(name, owner)
+    del self._sessions[name]
+
+  def _get(self, name: str, owner: bytes) -> Session:
     self._expire()
     session = self._sessions.get(name)
     if session is None or session.owner != owner:
@@ -89,10 +121,6 @@ class Sessions:
       )
     session.used = time.monotonic()
     return session
-
-  def delete(self, name: str, owner: bytes) -> None:
-    self.get(name, owner)
-    del self._sessions[name]
 
   def _expire(self) -> None:
     oldest = time.monotonic() - self.ttl_s

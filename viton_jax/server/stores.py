@@ -24,7 +24,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
   _add_sessions(app, service)
 
 
-def garment_of(form: Form, service: Service, request: Request) -> Garment:
+async def garment_of(form: Form, service: Service, request: Request) -> Garment:
   """Of the request, of the gallery by name, or of the session."""
   mask = form.file('garment_mask')
   if 'garment' in form.files:
@@ -34,7 +34,7 @@ def garment_of(form: Form, service: Service, request: Request) -> Garment:
     return Garment(service.gallery.photo(name), mask)
   session = form.texts.get('session', '').strip()
   if session:
-    chosen = service.sessions.get(session, request.state.owner).garment
+    chosen = await service.sessions.garment(session, request.state.owner)
     if chosen is not None:
       return Garment(chosen.photo, mask or chosen.mask)
   raise Problem(
@@ -133,7 +133,7 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
   @app.post('/sessions', tags=['sessions'], status_code=201, **_REFUSALS)
   async def new_session(request: Request) -> Response:
     """A session, which remembers one client's garment for a while."""
-    name = sessions.create(request.state.owner)
+    name = await sessions.create(request.state.owner)
     return json_response(
       {'session': name, 'seconds': sessions.ttl_s}, status=201
     )
@@ -141,10 +141,10 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
   @app.put('/sessions/{name}/garment', tags=['sessions'], **_PUT)
   async def choose_garment(name: str, request: Request) -> Response:
     """Chooses a garment: a photo, or a name of the gallery."""
-    sessions.get(name, request.state.owner)
+    await sessions.garment(name, request.state.owner)
     form = await read_form(request, files=_GARMENT)
-    garment = garment_of(form, service, request)
-    sessions.get(name, request.state.owner).garment = garment
+    garment = await garment_of(form, service, request)
+    await sessions.choose(name, request.state.owner, garment)
     return json_response({'session': name})
 
   @app.delete(
@@ -152,7 +152,7 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
   )
   async def end_session(name: str, request: Request) -> Response:
     """Forgets a session and its garment."""
-    sessions.delete(name, request.state.owner)
+    await sessions.delete(name, request.state.owner)
     return Response(status_code=204)
 
 
