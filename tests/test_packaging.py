@@ -25,8 +25,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = entry_points.ROOT
 COMMANDS = (
-  'convert', 'export', 'infer', 'inspect', 'live', 'perceive', 'serve',
-  'train', 'try_on',
+  'convert', 'evaluate', 'export', 'infer', 'inspect', 'live', 'perceive',
+  'serve', 'train', 'try_on',
 )  # fmt: skip
 
 

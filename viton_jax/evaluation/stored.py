@@ -92,12 +92,9 @@ def read(
       row = np.frombuffer(data, np.float32).reshape(2, -1)[side, columns]
     if not i and len(row):
       # A file of the disk's, so that memory need not hold all rows at a time.
-      found = np.memmap(
-        tempfile.TemporaryFile(dir=out_dir),
-        np.float32,
-        mode='w+',
-        shape=(len(names), len(row)),
-      )
+      with tempfile.TemporaryFile(dir=out_dir) as file:  # The map keeps it.
+        shape = len(names), len(row)
+        found = np.memmap(file, np.float32, mode='w+', shape=shape)
     if not len(row) or len(row) != found.shape[1]:
       raise InputError(
         f'{path}: the feature file is torn ({len(data)} bytes); remove it and '
