@@ -440,7 +440,7 @@ def test_killed_half_way(networks, tmp_path):
   )
   try:
     deadline = time.monotonic() + 300
-    while not list(tmp_path.glob('.partial_*/exported/try_on.stablehlo')):
+    while not list(tmp_path.glob('.*.partial/work/exported/try_on.stablehlo')):
       assert process.poll() is None and time.monotonic() < deadline
       time.sleep(0.01)
   finally:
@@ -450,7 +450,7 @@ def test_killed_half_way(networks, tmp_path):
   (left,) = tmp_path.iterdir()
   with pytest.raises(InputError, match='manifest.json'):
     artifact.load(out_dir)
-  assert left.name.startswith('.partial_')
+  assert left.name == '.exported.partial'
 
 
 def test_bad_input(networks, exported, tmp_path, monkeypatch):

@@ -240,18 +240,17 @@ def page_folder(networks, runtime, tmp_path_factory):
 @pytest.fixture(scope='module')
 def served(page_folder):
   """The folder behind the server that lies in it."""
-  process = subprocess.Popen(
+  with subprocess.Popen(
     [sys.executable, '-u', page_folder / 'serve.py', '0'],
     stdout=subprocess.PIPE,
     stderr=subprocess.DEVNULL,
     text=True,
-  )
-  assert process.stdout is not None
-  try:
-    yield process.stdout.readline().strip()
-  finally:
-    process.terminate()
-    process.wait()
+  ) as process:
+    assert process.stdout is not None
+    try:
+      yield process.stdout.readline().strip()
+    finally:
+      process.terminate()
 
 
 def _shown(page):
