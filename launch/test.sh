@@ -11,7 +11,7 @@ runs ruff (rules, then format), import-linter (which part imports which),
 pyright (types) and pytest, a test process a core. Everything behind the options
 goes to pytest:
 
-  launch/test.sh                       all of it, about 25 minutes on 2 cores
+  launch/test.sh                       all of it, about 30 minutes on 2 cores
   launch/test.sh --fast                all linters, and the tests not marked slow:
                                        2 minutes, 3 on a busy machine
   launch/test.sh tests/test_models.py -k golden
