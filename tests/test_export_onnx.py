@@ -19,10 +19,13 @@ from viton_jax.io import images
 from viton_jax.serving import (
   artifact,
   onnx_convert,
+  onnx_files,
   onnx_graph,
   onnx_runtime,
   web,
 )
+from viton_jax.serving.onnx_graph import NotConvertibleError
+from viton_jax.serving.onnx_rules import RULES
 
 PHONE = {'width': 360, 'height': 780}
 DESKTOP = {'width': 1280, 'height': 900}
@@ -131,10 +134,20 @@ def test_convolutions():
 
 
 def test_what_cannot_be_converted_is_not_left_out():
-  with pytest.raises(NotImplementedError, match='erf'):
+  with pytest.raises(NotConvertibleError, match='erf'):
     convert(
       lambda x: {'y': jax.lax.erf(x['x'])}, {'x': np.zeros(3, np.float32)}
     )
+
+
+def test_a_jax_that_cannot_be_converted_is_said(
+  networks, tmp_path, monkeypatch
+):
+  monkeypatch.delitem(RULES, 'conv_general_dilated')
+  pair = checkpoints.read_pair(*networks)
+  with pytest.raises(InputError, match='conv_general_dilated: .* constraints'):
+    onnx_files.write(tmp_path, pair, composing='changes')
+  assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope='module')

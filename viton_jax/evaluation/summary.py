@@ -76,7 +76,8 @@ def write(
     try:
       compared[i, j] = comparison.compare(runs[i], runs[j])
     except InputError:
-      if not i:  # Only what was asked for is an error.
+      # Others may not be comparable with each other, but with this run.
+      if i == 0:
         raise
   found = {
     'viton_jax': viton_jax.__version__,

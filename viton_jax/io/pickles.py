@@ -6,6 +6,7 @@ alone and calls nothing of NumPy: arrays of numbers are made here, from their
 bytes, when everything about them has been checked.
 """
 
+import abc
 from collections.abc import Callable
 import io
 import math
@@ -29,12 +30,12 @@ _MAX_DEPTH = 6
 _DTYPE = re.compile(r'[|<>=]?(b1|[iu][1248]|f[248])')
 
 
-class Object:
+class Object(abc.ABC):
   """What an admitted name makes of a pickle's state."""
 
+  @abc.abstractmethod
   def restore(self, state: Any) -> None:
     """Takes the state that the pickle gives it."""
-    raise NotImplementedError
 
 
 class _Type(Object):

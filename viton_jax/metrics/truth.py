@@ -78,7 +78,7 @@ def outside_figures(
   photos: UInt8[_Array, 'b h w 3'],
   kept: Bool[_Array, 'b h w'],
 ) -> dict[str, Float[Array, ' b']]:
-  """What became of pixels that should have stayed.
+  """How much pixels changed that should have stayed.
 
   Args:
     predictions: (b, h, w, 3) RGB.

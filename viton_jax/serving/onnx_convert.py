@@ -2,7 +2,7 @@
 
 For what a try-on consists of: float32, bool and whole numbers; loops without
 per-round inputs; no randomness. Whatever else comes raises
-NotImplementedError, nothing is left out silently.
+NotConvertibleError, nothing is left out silently.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from onnx import helper
 
 from viton_jax.serving.onnx_graph import (
   Graph,
+  NotConvertibleError,
   Value,
   constant,
   element_type,
@@ -25,7 +26,7 @@ from viton_jax.serving.onnx_graph import (
 )
 from viton_jax.serving.onnx_rules import RULES, value_of
 
-# Constants of more values than this are left to whoever runs the graph.
+# Constants of more values than this are left to the runtime.
 _FOLDED = 256
 _INLINED = ('jaxpr', 'call_jaxpr', 'fun_jaxpr')
 _UNCHANGED = ('copy', 'optimization_barrier', 'stop_gradient')
@@ -50,7 +51,7 @@ def convert(
     Name of an output -> that of its value, in its own shape and JAX's dtype.
 
   Raises:
-    NotImplementedError: the function does what cannot be converted.
+    NotConvertibleError: the function does what cannot be converted.
   """
   closed, shapes = jax.make_jaxpr(function, return_shape=True)(dict(inputs))
   # JAX has the entries of a dict in the order of their names.
@@ -108,7 +109,7 @@ def _lower(graph: Graph, eqn: Any, inputs: list[Value]) -> list[Value]:
     jaxpr, consts = (inner.jaxpr, inner.consts) if closed else (inner, ())
     return _run(graph, jaxpr, consts, inputs)
   if name not in RULES:
-    raise NotImplementedError(f'{name}: cannot be converted to ONNX')
+    raise NotConvertibleError(f'{name}: cannot be converted to ONNX')
   # What places depend on must be known here.
   sizes = [int(np.prod(x.aval.shape)) for x in (*eqn.invars, *eqn.outvars)]
   if all(x.array is not None for x in inputs) and max(sizes) <= _FOLDED:
@@ -132,7 +133,7 @@ def _loop(graph: Graph, eqn: Any, inputs: list[Value]) -> list[Value]:
   params, consts = eqn.params, eqn.params['num_consts']
   inner, carried = params['jaxpr'], inputs[consts:]
   if len(carried) != params['num_carry'] or params['reverse']:
-    raise NotImplementedError('a scan over arrays cannot be converted to ONNX')
+    raise NotConvertibleError('a scan over arrays cannot be converted to ONNX')
   go = graph.constant(np.bool_(True))
 
   def step(body: Graph, state: list[Value]) -> tuple[str, list[Value]]:

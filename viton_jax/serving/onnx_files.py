@@ -17,9 +17,15 @@ from onnx import helper
 
 from viton_jax.checkpoints import Checkpoint
 from viton_jax.choices import Composition
+from viton_jax.errors import InputError
 from viton_jax.geometry.device import REASONS
 from viton_jax.serving import onnx_convert, programs
-from viton_jax.serving.onnx_graph import Graph, make_model, tensor_info
+from viton_jax.serving.onnx_graph import (
+  Graph,
+  NotConvertibleError,
+  make_model,
+  tensor_info,
+)
 from viton_jax.serving.onnx_runtime import NAME
 
 
@@ -39,7 +45,7 @@ def write(
     one_pair: write the graph of a single pair, else of any number of them.
 
   Raises:
-    NotImplementedError: this JAX makes of the program what cannot be converted.
+    InputError: this JAX makes of the program what cannot be converted.
   """
   specs = programs.describe_inputs(networks[0].size)
   inputs = {
@@ -54,14 +60,14 @@ def write(
 
   graph = Graph()
   outputs = jax.eval_shape(try_on, inputs)
-  if one_pair:
-    names = onnx_convert.convert(
-      graph, try_on, inputs, names={name: name for name in inputs}
-    )
-    for name, value in names.items():
-      graph.nodes.append(helper.make_node('Identity', [value], [name]))
-  else:
-    _each_pair(graph, try_on, inputs, outputs)
+  add = _one_pair if one_pair else _each_pair
+  try:
+    add(graph, try_on, inputs, outputs)
+  except NotConvertibleError as error:
+    raise InputError(
+      f'jax {jax.__version__}: {error}; install the versions of '
+      'constraints.txt, or leave the formats onnx and web out'
+    ) from error
   first = 1 if one_pair else 'b'
 
   def described(entries: Mapping[str, jax.ShapeDtypeStruct]):
@@ -73,6 +79,16 @@ def write(
   model = make_model(graph, described(inputs), described(outputs))
   helper.set_model_props(model, {'reasons': json.dumps(REASONS)})
   onnx.save(model, str(folder / NAME))
+
+
+def _one_pair(graph, try_on, inputs, outputs) -> None:
+  """Adds the graph of one, with its names."""
+  del outputs  # The function's own.
+  names = onnx_convert.convert(
+    graph, try_on, inputs, names={name: name for name in inputs}
+  )
+  for name, value in names.items():
+    graph.nodes.append(helper.make_node('Identity', [value], [name]))
 
 
 def _each_pair(graph, try_on, inputs, outputs) -> None:

@@ -19,6 +19,10 @@ IR_VERSION = 8
 _KINDS = {'b': np.bool_, 'i': np.int32, 'u': np.int32, 'f': np.float32}
 
 
+class NotConvertibleError(Exception):
+  """What of a program has no form in ONNX here."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Value:
   """A value of a graph.
@@ -121,11 +125,11 @@ def held_as(dtype: Any) -> np.dtype:
   """The dtype that stands for one of JAX in a graph.
 
   Raises:
-    NotImplementedError: it is none of bool, whole numbers and floats.
+    NotConvertibleError: it is none of bool, whole numbers and floats.
   """
   kind = np.dtype(dtype).kind
   if kind not in _KINDS:
-    raise NotImplementedError(f'ONNX has no {dtype} here')
+    raise NotConvertibleError(f'ONNX has no {dtype} here')
   return np.dtype(_KINDS[kind])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from jax import lax
 import numpy as np
 
-from viton_jax.serving.onnx_graph import Graph, Value
+from viton_jax.serving.onnx_graph import Graph, NotConvertibleError, Value
 
 
 def gather(graph: Graph, eqn: Any, x: Value, at: Value) -> str:
@@ -32,7 +32,7 @@ def gather(graph: Graph, eqn: Any, x: Value, at: Value) -> str:
   if any(sizes[axis] != 1 for axis in indexed) or _ints(
     numbers.start_indices_batching_dims
   ) != list(range(len(batch))):
-    raise NotImplementedError(f'ONNX has no such gather: {numbers}')
+    raise NotConvertibleError(f'ONNX has no such gather: {numbers}')
   windows = [a for a in range(rank) if a not in batch and a not in indexed]
   data = graph.transposed(graph.whole(x), [*batch, *indexed, *windows])
   name = graph.whole(at)
@@ -85,7 +85,7 @@ def scatter(graph: Graph, eqn: Any, x: Value, at: Value, new: Value) -> str:
     or adds
     or mapped != _ints(numbers.inserted_window_dims)
   ):
-    raise NotImplementedError(f'ONNX has no such scatter: {numbers}')
+    raise NotConvertibleError(f'ONNX has no such scatter: {numbers}')
   (axis,), place = mapped, int(at.array.ravel()[0])
   wide = [*x.shape[:axis], 1, *x.shape[axis + 1 :]]
   parts = [graph.reshaped(graph.whole(new), new.shape, wide)]
@@ -130,7 +130,7 @@ def slice_of(
 def row(graph: Graph, x: Value, places: Sequence[Value]) -> str:
   """`lax.dynamic_slice` of one row, (n, ...) -> (1, ...)."""
   if any(place.array is None or place.array.any() for place in places[1:]):
-    raise NotImplementedError('ONNX has no such dynamic slice')
+    raise NotConvertibleError('ONNX has no such dynamic slice')
   name = graph.reshaped(graph.whole(places[0]), (), (1,))
   return graph.add('Gather', graph.whole(x), name, axis=0)
 
@@ -155,7 +155,7 @@ def window_max(
   sides = [*x.shape, *more]
   window, pads = [*window, *more], [*pads, *((0, 0) for _ in more)]
   if window[0] != 1 or any(n != 1 for n in (*window[3:], *sides[3:])):
-    raise NotImplementedError('ONNX has no such window')
+    raise NotConvertibleError('ONNX has no such window')
   wide = [sides[0], 1, *sides[1:3]]
   name = graph.reshaped(graph.whole(x), x.shape, wide)
   name = graph.add('Cast', name, to=_FLOAT)

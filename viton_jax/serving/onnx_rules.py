@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from viton_jax.serving import onnx_indexing
-from viton_jax.serving.onnx_graph import Graph, Value, element_type, held_as
+from viton_jax.serving.onnx_graph import (
+  Graph,
+  NotConvertibleError,
+  Value,
+  element_type,
+  held_as,
+)
 
 _SAME = {
   'abs': 'Abs',
@@ -65,7 +71,7 @@ def _elementwise(kind: str, *, boolean: bool = False) -> Callable:
 
   def rule(graph: Graph, eqn: Any, inputs: list[Value]) -> Value:
     if inputs[0].dtype == bool and not boolean:
-      raise NotImplementedError(f'{eqn.primitive.name} of bool')
+      raise NotConvertibleError(f'{eqn.primitive.name} of bool')
     name = graph.add(kind, *(graph.name(x) for x in inputs))
     return _broadcast(name, eqn, inputs)
 
@@ -85,7 +91,7 @@ def _not_equal(graph, eqn, inputs):
 def _select(graph, eqn, inputs):
   which, *cases = inputs
   if which.dtype != bool or len(cases) != 2:
-    raise NotImplementedError('a choice of more than two')
+    raise NotConvertibleError('a choice of more than two')
   names = (graph.name(x) for x in (which, cases[1], cases[0]))
   return _broadcast(graph.add('Where', *names), eqn, inputs)
 
@@ -119,7 +125,7 @@ def _remainder(graph, eqn, inputs):
 
 def _round(graph, eqn, inputs):
   if int(eqn.params['rounding_method']) != 1:
-    raise NotImplementedError('rounding other than to even')
+    raise NotConvertibleError('rounding other than to even')
   name = graph.add('Round', graph.name(inputs[0]))
   return _broadcast(name, eqn, inputs)
 
@@ -227,7 +233,7 @@ def _reverse(graph, eqn, inputs):
 def _pad(graph, eqn, inputs):
   low, high, between = zip(*eqn.params['padding_config'], strict=True)
   if any(between):
-    raise NotImplementedError('padding between values')
+    raise NotConvertibleError('padding between values')
   x, value = (graph.whole(one) for one in inputs)
   return graph.add('Pad', x, graph.sizes([*low, *high]), value)
 
@@ -288,7 +294,7 @@ def _window(graph, eqn, inputs):
   (step,) = params['jaxpr'].eqns
   ones = ('window_strides', 'base_dilation', 'window_dilation')
   if step.primitive.name != 'max' or any(set(params[x]) != {1} for x in ones):
-    raise NotImplementedError('a window that is no plain maximum')
+    raise NotConvertibleError('a window that is no plain maximum')
   name = onnx_indexing.window_max(
     graph, x, window=params['window_dimensions'], pads=params['padding']
   )
@@ -320,7 +326,7 @@ def _convolution(graph, eqn, inputs):
   numbers, rank = params['dimension_numbers'], len(inputs[0].shape)
   plain = params['feature_group_count'] == params['batch_group_count'] == 1
   if not plain or rank != 4 or set(params['rhs_dilation']) != {1}:
-    raise NotImplementedError('a convolution in groups or with holes')
+    raise NotConvertibleError('a convolution in groups or with holes')
   name = graph.transposed(graph.whole(x), numbers.lhs_spec)
   weights = graph.transposed(graph.whole(kernel), numbers.rhs_spec)
   low, high = zip(*params['padding'], strict=True)
@@ -353,7 +359,7 @@ def _convolution(graph, eqn, inputs):
       ],
     )
   else:
-    raise NotImplementedError('a convolution with both strides')
+    raise NotConvertibleError('a convolution with both strides')
   back = np.argsort(numbers.out_spec)
   return graph.transposed(name, [int(axis) for axis in back])
 
@@ -361,7 +367,7 @@ def _convolution(graph, eqn, inputs):
 def _sort(graph, eqn, inputs):
   axis, count = eqn.params['dimension'], eqn.params['num_keys']
   if count != 1 or axis != len(inputs[0].shape) - 1:
-    raise NotImplementedError('sorting by several keys, or along other axes')
+    raise NotConvertibleError('sorting by several keys, or along other axes')
   length = graph.sizes([inputs[0].shape[axis]])
   # Of equals the first comes first, so that it is stable.
   values, places = graph.add_many(
