@@ -70,6 +70,25 @@ def draw_backdrop(canvas, person):
   )
 
 
+def leg_cover(person, field, *, radius, ease):
+  """How much of each pixel a leg covers, in 0..1.
+
+  At the hips legs are no wider than these.
+
+  Args:
+    person: whose.
+    field: of the leg, see `fields`.
+    radius: of the leg at each pixel of the field, in pixels.
+    ease: of the trousers, in heads.
+  """
+  t, s = torso_grid(person, field.window)
+  hips = person.half_width(s) + 0.6 * ease + 0.01
+  hips += 0.3 * drawing.smoothstep(2.8, 3.7, s)
+  hips = hips.astype(np.float32)
+  beside = (hips - np.abs(t)) * person.unit + 0.5
+  return np.minimum(field.coverage(radius), np.clip(beside, 0, 1))
+
+
 def draw_bottom(canvas, person):
   """Legs and what covers them."""
   rng = person.rng(STREAM_SKIN, 2)
@@ -99,14 +118,7 @@ def draw_bottom(canvas, person):
     else:
       label = LEFT_LEG if side > 0 else RIGHT_LEG
     x0, y0, x1, y1 = field.window
-    # At the hips the legs are no wider than the hips.
-    t, s = torso_grid(person, field.window)
-    hips = person.half_width(s) + 0.6 * ease + 0.01
-    hips += 0.3 * drawing.smoothstep(2.8, 3.7, s)
-    hips = hips.astype(np.float32)
-    cover = np.minimum(
-      field.coverage(radius), np.clip((hips - np.abs(t)) * unit + 0.5, 0, 1)
-    )
+    cover = leg_cover(person, field, radius=radius, ease=ease)
     # The inner thigh lies in the shade of the other leg.
     inner = drawing.smoothstep(0.2, 1.0, -side * field.across / radius)
     shade = lit - 0.28 * inner * drawing.smoothstep(1.0, 0.0, at)

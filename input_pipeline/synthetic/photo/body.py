@@ -201,13 +201,7 @@ def draw_bottom(canvas, person):
     radius = (radius * unit).astype(np.float32)
     normal, part = round_normal(field, radius)
     x0, y0, x1, y1 = field.window
-    t, s = figure.torso_grid(person, field.window)
-    hips = person.half_width(s) + 0.6 * ease + 0.01
-    hips += 0.3 * drawing.smoothstep(2.8, 3.7, s)
-    hips = hips.astype(np.float32)
-    cover = np.minimum(
-      field.coverage(radius), np.clip((hips - np.abs(t)) * unit + 0.5, 0, 1)
-    )
+    cover = figure.leg_cover(person, field, radius=radius, ease=ease)
     # The inner thigh lies in the shade of the other leg.
     inner = drawing.smoothstep(0.2, 1.0, -side * field.across / radius)
     openness = 1 - 0.45 * inner * drawing.smoothstep(1.3, 0.0, at)
