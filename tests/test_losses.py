@@ -33,6 +33,42 @@ def test_stage_1_is_the_weighted_sum_of_its_terms():
   )
 
 
+def test_stage_1_counts_what_composition_keeps_by_its_weight():
+  mask, coarse, image = (
+    rand(0, 3, 8, 6, 1),
+    rand(1, 3, 8, 6, 3),
+    rand(3, 3, 8, 6, 3),
+  )
+  changed = (rand(2, 3, 8, 6, 1) > 0).astype(jnp.float32)
+  _, terms = jax.jit(
+    lambda *a: losses.stage1_loss(
+      *a,
+      region=changed,
+      image_norm=image,
+      changed=changed,
+      weights=losses.Stage1Weights(perceptual=0.0, kept=0.25),
+    )
+  )(mask, coarse)
+  counts = np.where(np.asarray(changed) == 1, 1.0, 0.25)
+  differences = counts * np.abs(np.asarray(coarse) - np.asarray(image))
+  np.testing.assert_allclose(
+    terms['image'], differences.mean(axis=(1, 2, 3)), rtol=1e-5
+  )
+  assert (terms['mask'] > 0.3).all()  # Counts everywhere.
+
+
+def test_stage_1_needs_the_region_that_it_weighs_by():
+  image = jnp.zeros((1, 8, 6, 3))
+  with pytest.raises(ValueError, match='changed is None'):
+    losses.stage1_loss(
+      image[..., :1],
+      image,
+      region=image[..., :1],
+      image_norm=image,
+      weights=losses.Stage1Weights(perceptual=0.0, kept=0.5),
+    )
+
+
 def test_stage_2_rewards_alpha_and_punishes_its_variation():
   alpha, output = jnp.abs(rand(0, 2, 8, 6, 1)), rand(1, 2, 8, 6, 3)
   weights = losses.Stage2Weights(perceptual=0.0)

@@ -2,6 +2,7 @@
 
 import inspect
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +56,20 @@ def test_channels_come_in_the_published_order(batch):
   np.testing.assert_array_equal(inputs[..., 7:], pose)
   region = representation.garment_region(batch)
   np.testing.assert_array_equal(region[..., 0], batch['parse'] == 5)
+
+
+def test_what_an_exchange_may_change_reaches_around_garment_and_arms():
+  parse = np.zeros((2, H, W), np.uint8)
+  parse[0, 40:60, 50:90] = 5
+  parse[0, 70:75, 0:3] = 14  # At the border.
+  parse[0, 100:120, 100:120] = 9  # Trousers stay.
+  parse[1, 10:30, 10:30] = 13  # So does a face.
+  found = jax.jit(representation.changed_region)({'parse': parse})
+  assert found.shape == (2, H, W, 1) and found.dtype == jnp.float32
+  inside = np.isin(parse[0], (5, 14)).astype(np.uint8)
+  expected = cv2.dilate(inside, np.ones((2 * (H // 32) + 1,) * 2, np.uint8))
+  np.testing.assert_array_equal(found[0, ..., 0], expected)
+  assert not found[1].any()
 
 
 def test_float_pictures_give_what_bytes_give(batch):

@@ -34,11 +34,18 @@ _PERCEPTUAL_UNIT = 128.0
 
 @dataclasses.dataclass(frozen=True)
 class Stage1Weights:
-  """Weights of stage 1's terms, as published."""
+  """Weights of stage 1's terms, as published.
+
+  Attributes:
+    mask, image, perceptual: of the terms.
+    kept: of the pixels that composing changes never takes from the coarse
+      image, in the image's terms; 1 counts them like all others.
+  """
 
   mask: float = 1.0
   image: float = 1.0
   perceptual: float = 3.0
+  kept: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +113,7 @@ def stage1_loss(
   *,
   region: Float[Array, 'b h w 1'],
   image_norm: Float[Array, 'b h w 3'],
+  changed: Float[Array, 'b h w 1'] | None = None,
   weights: Stage1Weights = Stage1Weights(),  # noqa: B008 - frozen
   vgg: Mapping[str, Any] | None = None,
   dtype: DTypeLike = jnp.float32,
@@ -118,6 +126,8 @@ def stage1_loss(
     coarse: (b, h, w, 3) predicted, in [-1, 1].
     region: (b, h, w, 1) true garment region, 0 or 1.
     image_norm: (b, h, w, 3) true image in [-1, 1].
+    changed: (b, h, w, 1) 0 or 1, which pixels composing may take from the
+      coarse image; needed unless weights.kept is 1.
     weights: of the terms.
     vgg: what `vgg19.load` returns; needed unless weights.perceptual is 0.
     dtype: of VGG19's convolutions.
@@ -130,6 +140,16 @@ def stage1_loss(
   References:
     Han et al., VITON, CVPR 2018, equation 1.
   """
+  if weights.kept != 1.0:
+    if changed is None:
+      raise ValueError(
+        'weights.kept is not 1, but changed is None: give '
+        'representation.changed_region, or set it to 1.'
+      )
+    # The difference is scaled, not its absolute value, so that the features
+    # of the perceptual term see it scaled too.
+    counts = changed + weights.kept * (1.0 - changed)
+    coarse = image_norm + counts * (coarse - image_norm)
   terms = {
     'mask': absolute_error(garment_mask, region),
     'image': absolute_error(coarse, image_norm),

@@ -11,18 +11,23 @@ from collections.abc import Mapping
 from typing import overload
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num, Shaped, UInt8
 import numpy as np
 
 from viton_jax import choices
 from viton_jax.choices import Fidelity
-from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
+from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS, SKIN
 
 POSE_RADIUS_PX = 5
 CELL_PX = 16  # `body` has one value for so many pixels a side.
 # A coordinate from which no joint's square reaches the image.
 _OUTSIDE = -1000.0
+# Garment, skin of the neck, gloves and arms; and how far around them, of the
+# height.
+_CHANGED_LABELS = (GARMENT_LABEL, SKIN, 3, 14, 15)
+_CHANGED_REACH = 1 / 32
 NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
 
 
@@ -131,6 +136,28 @@ def garment_region(
     batch: `parse` (b, h, w), LIP-20 labels.
   """
   return _is_garment(jnp.asarray(batch['parse'])).astype(jnp.float32)[..., None]
+
+
+def changed_region(
+  batch: Mapping[str, Array | np.ndarray],
+) -> Float[Array, 'b h w 1']:
+  """What of a photo an exchange of the garment may change: float32, 0 or 1.
+
+  The garment, arms and the neck's skin, and everything within 1/32 of the
+  image's height of them: another garment is a little longer or wider, and the
+  skin beside it is drawn anew.
+
+  Args:
+    batch: `parse` (b, h, w), LIP-20 labels.
+  """
+  parse = jnp.asarray(batch['parse'])
+  inside = jnp.stack([parse == x for x in _CHANGED_LABELS]).any(axis=0)
+  reach = round(_CHANGED_REACH * parse.shape[1])
+  window = 2 * reach + 1
+  region = inside.astype(jnp.float32)
+  for shape in ((1, window, 1), (1, 1, window)):
+    region = lax.reduce_window(region, 0.0, lax.max, shape, (1,) * 3, 'SAME')
+  return region[..., None]
 
 
 def pose_map(

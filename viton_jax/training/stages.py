@@ -41,6 +41,7 @@ from viton_jax.networks import (
 )
 from viton_jax.perception import model_files
 from viton_jax.representation import (
+  changed_region,
   garment_region,
   network_inputs,
   person_representation,
@@ -139,6 +140,7 @@ class Stage1:
       coarse,
       region=garment_region(batch),
       image_norm=to_norm(batch['person']),
+      changed=changed_region(batch) if self.weights.kept != 1.0 else None,
       weights=self.weights,
       vgg=frozen.get('vgg'),
       dtype=self.model.dtype,
