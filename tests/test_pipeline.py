@@ -165,6 +165,18 @@ def test_one_program_needs_no_matching():
   assert clock.waited['matching'] == 0
 
 
+def test_comparing_with_the_truth_is_no_wait_for_the_disk(monkeypatch):
+  fetch, clock = pipeline._fetch, pipeline.Clock()
+
+  def slow(*args, **kwargs):
+    time.sleep(0.1)
+    return fetch(*args, **kwargs)
+
+  monkeypatch.setattr(pipeline, '_fetch', slow)
+  run(3 * BATCH, Pool(lambda: None), Steps(), len, clock=clock)
+  assert clock.waited['figures'] > max(0.1, 5 * clock.waited['writing'])
+
+
 def test_bad_pairs_leave_no_gaps_in_batches():
   steps, written = Steps(), []
 

@@ -28,7 +28,8 @@ from viton_jax.runtime import parallel
 _READ_AHEAD = 3  # Batches that are read before they are needed.
 _COARSE_AHEAD = 2  # Batches on the devices while one is matched.
 _WRITING = 3  # Batches that are fetched, encoded and written.
-WAITS = ('reading', 'device', 'matching', 'writing')
+# 'figures': results on their way from the devices, and compared with the truth.
+WAITS = ('reading', 'device', 'matching', 'figures', 'writing')
 
 
 class Clock:
@@ -172,7 +173,7 @@ def run(
     )
     # On an error nothing more is fetched or written.
     stack.callback(
-      lambda: [future.cancel() for both in writing for future in both]
+      lambda: [future.cancel() for one in writing for future in one]
     )
 
     def fetch(refined, group, matches):
@@ -180,7 +181,8 @@ def run(
       fetched = fetcher.submit(
         _fetch, refined, group, matches, with_steps=with_steps
       )
-      writing.append((ready, writer.submit(lambda: write(fetched.result()))))
+      done = writer.submit(lambda: write(fetched.result()))
+      writing.append((ready, fetched, done))
 
     def start(group):
       batch = parallel.shard(stack_examples(group, batch_size))
@@ -206,10 +208,12 @@ def run(
 
     def written(at_most):
       while len(writing) > at_most:
-        ready, done = writing.popleft()
-        # What the devices have still to compute is not the disk's time.
+        ready, fetched, done = writing.popleft()
+        # What is still to be computed is not the disk's time.
         with clock.waiting('device'):
           ready.result()
+        with clock.waiting('figures'):
+          fetched.result()
         with clock.waiting('writing'):
           count = done.result()
         yield count
@@ -224,7 +228,7 @@ def run(
           PairResult(one.name, one.pair, reason=one.reason) for one in failed
         ]
         done = writer.submit(write, lost)
-        writing.append((done, done))
+        writing.append((done, done, done))
       if group:
         if not compiled:
           compile_steps(steps, group, batch_size)
