@@ -46,6 +46,7 @@ GARMENT_LABEL = 5
 # Hat, hair, sunglasses, face: what VITON keeps of the person.
 HEAD_LABELS = (1, 2, 4, 13)
 FACE = 13
+ARM_LABELS = (14, 15)
 # Parsers mix these up with the upper garment.
 DRESS_AND_COAT_LABELS = (6, 7)
 # Bare skin of neck and chest. LIP has no label for it; where other sets do, it

@@ -18,7 +18,7 @@ import numpy as np
 
 from viton_jax import choices
 from viton_jax.choices import Fidelity
-from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS, SKIN
+from viton_jax.labels import ARM_LABELS, GARMENT_LABEL, HEAD_LABELS, SKIN
 
 POSE_RADIUS_PX = 5
 CELL_PX = 16  # `body` has one value for so many pixels a side.
@@ -26,7 +26,7 @@ CELL_PX = 16  # `body` has one value for so many pixels a side.
 _OUTSIDE = -1000.0
 # Garment, skin of the neck, gloves and arms; and how far around them, of the
 # height.
-_CHANGED_LABELS = (GARMENT_LABEL, SKIN, 3, 14, 15)
+_CHANGED_LABELS = (GARMENT_LABEL, SKIN, 3, *ARM_LABELS)
 _CHANGED_REACH = 1 / 32
 NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
 

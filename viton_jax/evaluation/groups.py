@@ -12,6 +12,9 @@ from viton_jax import labels
 
 NAMES = {
   'sleeves': 'how far the garment reaches down the arms: none, short, long',
+  'sleeve_change': "sleeves of the photo's garment and of the new one",
+  'hem_change': 'their hems: cropped (0.1 of a torso above the hips), hips, '
+  'long (0.1 below)',
   'pattern': "how much the garment's colours vary: plain, patterned",
   'arm_over_garment': 'whether a forearm lies before the torso: yes, no',
   'garment_size': 'share of the picture: small (below 15 %), middle, large '
@@ -26,10 +29,12 @@ _ARMS = (
   (labels.R_SHOULDER, labels.R_ELBOW, labels.R_WRIST),
   (labels.L_SHOULDER, labels.L_ELBOW, labels.L_WRIST),
 )
-_SKIN_LABELS = (labels.FACE, 14, 15)
+_TORSO = (labels.R_SHOULDER, labels.L_SHOULDER, labels.R_HIP, labels.L_HIP)
+_SKIN_LABELS = (labels.FACE, *labels.ARM_LABELS)
 _PLAIN_BELOW = 10.0  # Mean distance from the mean colour, in units of CIE Lab.
 _HANGING_DEGREES = 30.0
 _FEWEST_PIXELS = 50
+_HEM = 0.1  # Of the torso, shoulders to hips: so near the hips is at them.
 
 
 def of_pair(
@@ -39,6 +44,7 @@ def of_pair(
   photo: UInt8[np.ndarray, 'h w 3'],
   parse: UInt8[np.ndarray, 'h w'],
   keypoints: Float[np.ndarray, '18 3'],
+  parse_before: UInt8[np.ndarray, 'h w'] | None = None,
 ) -> dict[str, str]:
   """The groups that a pair is in: name -> one of its values.
 
@@ -48,6 +54,8 @@ def of_pair(
     photo: who wears it, the truth where it is known.
     parse: LIP-20 labels of `photo`.
     keypoints: COCO-18, x, y in pixels of `photo`, confidence 0: missing.
+    parse_before: labels of the person in the garment that is exchanged, where
+      `photo` shows the same person in another; None: it does not.
 
   Returns:
     a value for each of NAMES that can be told.
@@ -79,6 +87,16 @@ def of_pair(
   if arms and share:
     found['sleeves'] = _sleeves(arms, worn)
     found['arm_over_garment'] = _crosses(keypoints, arms)
+  before = (
+    None if parse_before is None else parse_before == labels.GARMENT_LABEL
+  )
+  if before is not None and before.any() and share:
+    if arms:
+      found['sleeve_change'] = f'{_sleeves(arms, before)} to {found["sleeves"]}'
+    if (keypoints[list(_TORSO), 2] > 0).all():
+      found['hem_change'] = (
+        f'{_hem(keypoints, before)} to {_hem(keypoints, worn)}'
+      )
   return {name: found[name] for name in NAMES if name in found}
 
 
@@ -124,6 +142,19 @@ def _sleeves(arms, worn) -> str:
   return 'short' if reached[0] >= 0.5 else 'none'
 
 
+def _hem(keypoints, worn) -> str:
+  """Where the garment ends below the shoulders, on the scale of the torso."""
+  torso = keypoints[list(_TORSO), :2]
+  shoulders, hips = torso[:2], torso[2:]
+  left, right = np.sort(shoulders[:, 0]).astype(int)
+  rows = np.flatnonzero(worn[:, max(left, 0) : right + 1].any(axis=1))
+  if not rows.size:
+    return 'cropped'
+  top, bottom = shoulders[:, 1].mean(), hips[:, 1].mean()
+  below = (rows[-1] - bottom) / max(bottom - top, 1.0)
+  return 'cropped' if below < -_HEM else 'hips' if below <= _HEM else 'long'
+
+
 def _any(mask, point) -> bool:
   x, y = np.rint(point).astype(int)
   return bool(mask[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].any())
@@ -131,8 +162,7 @@ def _any(mask, point) -> bool:
 
 def _crosses(keypoints, arms) -> str:
   """Whether the middle of a forearm, or a wrist, is between the shoulders."""
-  ends = keypoints[[labels.R_SHOULDER, labels.L_SHOULDER]]
-  hips = keypoints[[labels.R_HIP, labels.L_HIP]]
+  ends, hips = np.split(keypoints[list(_TORSO)], 2)
   left, right = sorted(ends[:, 0])
   top = ends[:, 1].min()
   bottom = hips[:, 1].max() if (hips[:, 2] > 0).all() else np.inf

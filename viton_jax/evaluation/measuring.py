@@ -45,6 +45,7 @@ KNOWN_FIGURES: dict[str, tuple[str, bool | None]] = {
     None,
   ),
   'colour_shift': ('distance of mean colours there, CIE Lab', False),
+  'arms_l1': ('L1 of bare arms', False),
   'head_l1': ('L1 of the head', False),
   'kept_changed': ('share of pixels that should stay and do not', False),
   'kept_l1': ('L1 of pixels that should stay, against the photo', False),
@@ -102,7 +103,7 @@ def known_names(known: Sequence[str], networks: Networks) -> tuple[str, ...]:
       name
       for name in KNOWN_FIGURES
       if name.startswith(('garment_', 'inner_', 'kept_'))
-    ] + ['colour_shift', 'head_l1']
+    ] + ['colour_shift', 'arms_l1', 'head_l1']
   if 'mask' in known:
     names += ['mask_iou', 'boundary_f', 'warped_lpips']
   if 'flow' in known:
@@ -242,9 +243,10 @@ def _known_figures(params, part, known) -> dict[str, Float[Array, ' b']]:
   garment = part['garment']
   found = truth.garment_figures(result, true, garment)
   found |= truth.outside_figures(result, part['person'], part['kept'])
-  found['head_l1'] = metrics.absolute_error(
-    result, true, region=part['head'].astype(jnp.float32)
-  )
+  for name in ('arms', 'head'):
+    found[f'{name}_l1'] = metrics.absolute_error(
+      result, true, region=part[name].astype(jnp.float32)
+    )
   has_alex = 'alex' in params
   if has_alex:
     found['garment_lpips'] = lpips.lpips(

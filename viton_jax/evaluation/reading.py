@@ -12,7 +12,7 @@ from viton_jax.errors import InputError
 from viton_jax.evaluation import groups
 from viton_jax.evaluation.pairing import Item, Method, Pairing
 from viton_jax.io import files, images, photos
-from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
+from viton_jax.labels import ARM_LABELS, GARMENT_LABEL, HEAD_LABELS
 
 # What changes with the garment: upper clothes, dress, coat, jumpsuit or bare
 # skin of the chest, scarf, arms.
@@ -128,6 +128,7 @@ def _read(pairing, item, *, method, known) -> Loaded:
       photo=truth,
       parse=sample.parse if sample.truth_parse is None else sample.truth_parse,
       keypoints=sample.keypoints,
+      parse_before=None if sample.truth_parse is None else sample.parse,
     ),
   )
 
@@ -167,6 +168,7 @@ def _known(pairing, item, sample: Sample, size, known) -> dict:
   there = sample.truth is not None and sample.truth_parse is not None
   found['person'] = images.resize_area(sample.person, *size)
   found['garment'] = (worn == GARMENT_LABEL) & there
+  found['arms'] = np.isin(worn, ARM_LABELS) & there
   found['head'] = np.isin(parse, HEAD_LABELS) & np.isin(worn, HEAD_LABELS)
   kept = (parse == worn) & ~np.isin(parse, _CHANGING)
   side = 2 * _MARGIN_PX + 1
