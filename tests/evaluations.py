@@ -41,23 +41,9 @@ def read(out_dir: pathlib.Path) -> dict:
 
 def write_models(folder: pathlib.Path) -> pathlib.Path:
   """AlexNet, its heads and FID's Inception, seeded, as they are published."""
-  params = metric_goldens.lpips_params('alex')
-  places = (0, 3, 6, 8, 10)  # Of convolutions among AlexNet's layers.
-  network = {}
-  for place, layer in zip(places, params['convolutions'], strict=True):
-    network[f'features.{place}.weight'] = layer['kernel'].transpose(3, 2, 0, 1)
-    network[f'features.{place}.bias'] = layer['bias']
-  heads = {
-    f'lin{i}.model.1.weight': head.reshape(1, -1, 1, 1)
-    for i, head in enumerate(params['heads'])
-  }
-  files = {
-    'alexnet.pth': network,
-    'lpips_heads/alex.pth': heads,
-    'inception.pth': metric_goldens.inception_tensors(1008),
-  }
   (folder / 'lpips_heads').mkdir(parents=True)
-  for name, tensors in files.items():
-    content = torch_writer.ordered(tensors)
-    (folder / name).write_bytes(torch_writer.archive(content))
+  metric_goldens.write_torchvision(folder / 'alexnet.pth', 'alex')
+  metric_goldens.write_heads(folder / 'lpips_heads/alex.pth', 'alex')
+  tensors = torch_writer.ordered(metric_goldens.inception_tensors(1008))
+  (folder / 'inception.pth').write_bytes(torch_writer.archive(tensors))
   return folder

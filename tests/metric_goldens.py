@@ -5,6 +5,7 @@ import pathlib
 import zlib
 
 import numpy as np
+import torch_writer
 
 from viton_jax.metrics import inception, lpips
 
@@ -73,3 +74,37 @@ def inception_tensors(classes: int) -> dict[str, np.ndarray]:
       place = f'{name}.bn.{part}'
       found[place] = r(place).standard_normal(out) * 0.1
   return {name: x.astype(np.float32) for name, x in found.items()}
+
+
+def write_torchvision(path, net, *, half=False):
+  """torchvision's state dict of a seeded network."""
+  places = {
+    'alex': ['0', '3', '6', '8', '10'],
+    'vgg': '0 2 5 7 10 12 14 17 19 21 24 26 28'.split(),
+    'squeeze': ['0']
+    + [
+      f'{fire}.{part}'
+      for fire in (3, 4, 6, 7, 9, 10, 11, 12)
+      for part in ('squeeze', 'expand1x1', 'expand3x3')
+    ],
+  }[net]
+  tensors = {}
+  layers = lpips_params(net)['convolutions']
+  for place, layer in zip(places, layers, strict=True):
+    kind = np.float16 if half else np.float32
+    kernel = layer['kernel'].transpose(3, 2, 0, 1).astype(kind)
+    tensors[f'features.{place}.weight'] = kernel
+    tensors[f'features.{place}.bias'] = layer['bias'].astype(kind)
+  tensors['classifier.1.weight'] = np.zeros((4, 4), np.float32)
+  path.write_bytes(torch_writer.archive(torch_writer.ordered(tensors)))
+  return path
+
+
+def write_heads(path, net):
+  """The published heads of LPIPS, in PyTorch's older format."""
+  heads = {
+    f'lin{i}.model.1.weight': x[None, :, None, None]
+    for i, x in enumerate(lpips_params(net)['heads'])
+  }
+  path.write_bytes(torch_writer.legacy(torch_writer.ordered(heads)))
+  return path

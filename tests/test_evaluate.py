@@ -10,13 +10,16 @@ import time
 
 import entry_points
 import evaluations
+import metric_goldens
 import numpy as np
 import pytest
+import torch_writer
 
 from viton_jax.errors import InputError
 from viton_jax.evaluation import run
 from viton_jax.evaluation.tables import read as read_table
 from viton_jax.io import images
+from viton_jax.metrics import dists
 
 MODULE = 'viton_jax.evaluate'
 FIGURES = ('value', 'low', 'high', 'n')
@@ -163,6 +166,60 @@ def test_a_perfect_result_is_perfect(models, tmp_path, monkeypatch):
   assert values['lpips'] == pytest.approx(0, abs=1e-12)
   assert values['l1'] == 0
   assert 0 <= values['fid'] <= 1e-6
+
+
+@pytest.fixture(scope='module')
+def all_models(models):
+  """And SqueezeNet, VGG16, DISTS' mixing and torchvision's Inception."""
+  for net in ('squeeze', 'vgg'):
+    metric_goldens.write_torchvision(models / f'{net}.pth', net)
+  metric_goldens.write_heads(models / 'lpips_heads/squeeze.pth', 'squeeze')
+  metric_goldens.write_heads(models / 'lpips_heads/vgg.pth', 'vgg')
+  (models / 'dists').mkdir()
+  shares = np.random.default_rng(0).uniform(size=(2, 1, sum(dists.CHANNELS), 1))
+  for path, tensors in (
+    ('dists/weights.pt', dict(zip(('alpha', 'beta'), shares, strict=True))),
+    ('torchvision.pth', metric_goldens.inception_tensors(1000)),
+  ):
+    tensors = {k: np.asarray(v, np.float32) for k, v in tensors.items()}
+    content = torch_writer.ordered(tensors)
+    (models / path).write_bytes(torch_writer.archive(content))
+  return models
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('protocol', 'inception', 'expected'),
+  [
+    ('catvton', 'inception', {'ssim': 1, 'lpips': 0, 'fid': 0}),
+    ('acgpn', 'torchvision', {'ssim': 1}),
+    ('hr-viton', 'torchvision', {'ssim': 1, 'mse': 0, 'lpips': 0}),
+    ('viton_jax', 'inception', {'lpips_vgg': 0, 'dists': 0, 'psnr': 100}),
+  ],
+)
+def test_every_network_through_the_command(
+  all_models, tmp_path, monkeypatch, protocol, inception, expected
+):
+  """Of true pictures, by networks in the format that they are published in."""
+  monkeypatch.setenv('VITON_JAX_MODELS', str(all_models))
+  evaluations.write_pictures(tmp_path / 'truth', 3)
+  figures = ('--figures', 'all') if protocol == 'viton_jax' else ()
+  nets = ('alexnet', 'squeeze', 'vgg')
+  entry_points.run(
+    MODULE,
+    *('--results', tmp_path / 'truth', '--truth', tmp_path / 'truth'),
+    *('--out_dir', tmp_path / 'out', '--protocol', protocol),
+    *figures,
+    *('--inception_weights', all_models / f'{inception}.pth'),
+    *('--lpips_weights', *(all_models / f'{net}.pth' for net in nets)),
+  )
+  found = evaluations.read(tmp_path / 'out')
+  assert not found['left_out']
+  for name, value in expected.items():
+    assert found['figures'][name]['value'] == pytest.approx(value, abs=1e-6)
+  for name, row in found['figures'].items():
+    if name.startswith('is'):  # Between one and the number of pictures.
+      assert 1 <= row['value'] <= 3
 
 
 def test_torch_is_nowhere():

@@ -229,49 +229,16 @@ def test_inception_of_torchvision(inception_file, tmp_path):
 # --------------------------------------------------------------------- weights
 
 
-def write_torchvision(path, net, *, half=False):
-  """torchvision's state dict of a seeded network."""
-  places = {
-    'alex': ['0', '3', '6', '8', '10'],
-    'vgg': '0 2 5 7 10 12 14 17 19 21 24 26 28'.split(),
-    'squeeze': ['0']
-    + [
-      f'{fire}.{part}'
-      for fire in (3, 4, 6, 7, 9, 10, 11, 12)
-      for part in ('squeeze', 'expand1x1', 'expand3x3')
-    ],
-  }[net]
-  tensors = {}
-  layers = goldens.lpips_params(net)['convolutions']
-  for place, layer in zip(places, layers, strict=True):
-    kind = np.float16 if half else np.float32
-    kernel = layer['kernel'].transpose(3, 2, 0, 1).astype(kind)
-    tensors[f'features.{place}.weight'] = kernel
-    tensors[f'features.{place}.bias'] = layer['bias'].astype(kind)
-  tensors['classifier.1.weight'] = np.zeros((4, 4), np.float32)
-  path.write_bytes(torch_writer.archive(torch_writer.ordered(tensors)))
-  return path
-
-
-def write_heads(path, net):
-  heads = {
-    f'lin{i}.model.1.weight': x[None, :, None, None]
-    for i, x in enumerate(goldens.lpips_params(net)['heads'])
-  }
-  path.write_bytes(torch_writer.legacy(torch_writer.ordered(heads)))
-  return path
-
-
 @pytest.mark.parametrize('net', ['alex', 'squeeze'])
 def test_networks_of_torchvision(net, tmp_path):
-  path = write_torchvision(tmp_path / 'net.pth', net)
-  heads = write_heads(tmp_path / 'heads.pth', net)
+  path = goldens.write_torchvision(tmp_path / 'net.pth', net)
+  heads = goldens.write_heads(tmp_path / 'heads.pth', net)
   read = weights.read_lpips(net, path, heads=heads)
   jax.tree.map(
     np.testing.assert_array_equal, read.params, goldens.lpips_params(net)
   )
   assert [x.name for x in read.files] == ['net.pth', 'heads.pth']
-  half = write_torchvision(tmp_path / 'half.pth', net, half=True)
+  half = goldens.write_torchvision(tmp_path / 'half.pth', net, half=True)
   params = weights.read_lpips(net, half, heads=heads).params
   kernel = params['convolutions'][1]['kernel']
   expected = read.params['convolutions'][1]['kernel']
@@ -280,9 +247,9 @@ def test_networks_of_torchvision(net, tmp_path):
 
 
 def test_another_network_is_refused_by_name(tmp_path):
-  alex = write_torchvision(tmp_path / 'alex.pth', 'alex')
-  squeeze = write_heads(tmp_path / 'squeeze.pth', 'squeeze')
-  heads = write_heads(tmp_path / 'heads.pth', 'alex')
+  alex = goldens.write_torchvision(tmp_path / 'alex.pth', 'alex')
+  squeeze = goldens.write_heads(tmp_path / 'squeeze.pth', 'squeeze')
+  heads = goldens.write_heads(tmp_path / 'heads.pth', 'alex')
   for net, path, own, message in (
     ('squeeze', alex, squeeze, 'alex.pth: not the network .*squeezenet1_1'),
     ('alex', alex, None, 'alex.pth: LPIPS needs heads .*fetch lpips_heads'),
@@ -296,7 +263,9 @@ def test_another_network_is_refused_by_name(tmp_path):
   with pytest.raises(InputError, match='Conv2d_1a_3x3 is missing.*95628359'):
     weights.read_inception(alex)
   with pytest.raises(InputError, match='alpha is missing.*fetch dists'):
-    weights.read_dists(write_torchvision(tmp_path / 'v.pth', 'vgg'), heads)
+    weights.read_dists(
+      goldens.write_torchvision(tmp_path / 'v.pth', 'vgg'), heads
+    )
   path = tmp_path / 'alex.ckpt'
   path.write_bytes(b'\x80\x04cos\nsystem\n(S"true"\ntR.')
   with pytest.raises(InputError, match='refers to os.system; .*fetch lpips'):
@@ -312,14 +281,14 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
   }
   path = tmp_path / 'heads.pth'
   path.write_bytes(torch_writer.legacy(torch_writer.ordered(heads)))
-  network = write_torchvision(tmp_path / 'net.pth', 'alex')
+  network = goldens.write_torchvision(tmp_path / 'net.pth', 'alex')
   with pytest.raises(InputError, match='heads/0 holds numbers that are not'):
     weights.read_lpips('alex', network, heads=path)
 
 
 def test_no_torch_is_imported(tmp_path):
-  path = write_torchvision(tmp_path / 'net.pth', 'squeeze')
-  heads = write_heads(tmp_path / 'heads.pth', 'squeeze')
+  path = goldens.write_torchvision(tmp_path / 'net.pth', 'squeeze')
+  heads = goldens.write_heads(tmp_path / 'heads.pth', 'squeeze')
   program = (
     'import sys\n'
     'from viton_jax.metrics import (dists, frechet, inception, weights,\n'
