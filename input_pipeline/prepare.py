@@ -291,7 +291,10 @@ def _exit_code(manifest) -> int:
   for line in failed[:3]:
     print(f'failed: {line["reason"]}')
   if failed:
-    print(f'{len(failed)} pairs failed; manifest.jsonl says why')
+    print(
+      f'{len(failed)} pairs failed; manifest.jsonl says why. They stay out: to '
+      'try them again, delete the folder or give another --out_dir'
+    )
   return errors.EXIT_SOME_FAILED if failed else errors.EXIT_OK
 
 
