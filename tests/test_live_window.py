@@ -39,7 +39,8 @@ def folder(tmp_path_factory):
   path = tmp_path_factory.mktemp('live')
   shirts = path / 'shirts'
   shirts.mkdir()
-  for name, index in (('a', 2), ('b', 6)):
+  # Light blue, red, red, light blue: of the keys a, s, d, f.
+  for name, index in (('a', 2), ('b', 6), ('c', 6), ('d', 2)):
     (shirts / f'{name}.png').write_bytes(live_videos.garment(index))
   live_videos.write_video(path / 'short.mp4', periods=3)
   live_videos.write_video(path / 'long.mp4', periods=400)
@@ -145,32 +146,46 @@ def until(what: Callable[[], bool], process: subprocess.Popen) -> None:
     time.sleep(0.1)
 
 
-@needs('Xvfb', 'xdotool', 'ffprobe')
-def test_all_keys_and_six_views(folder, tmp_path):
+@contextlib.contextmanager
+def window(folder: pathlib.Path, record: pathlib.Path, display: str):
+  """The command's process, and a function that presses a key."""
   pytest.importorskip('pygame', reason='pygame-ce is of the extra [live]')
   models = fetched_models.folder('blazepose')
+  variables = entry_points.environment() | {
+    'DISPLAY': display,
+    'SDL_VIDEODRIVER': 'x11',
+    'PYTHONPATH': str(entry_points.ROOT),
+  }
+  process = subprocess.Popen(
+    entry_points.command(
+      'viton_jax.live',
+      *('--source', folder / 'long.mp4', '--garment', folder / 'shirts'),
+      *('--record', record, '--models_dir', models, '--paste_only'),
+    ),
+    env=variables,
+    cwd=entry_points.ROOT,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+
+  def key(name):
+    subprocess.run(['xdotool', 'key', name], env=variables, check=True)
+
+  try:
+    yield process, key
+  finally:
+    process.kill()
+    process.communicate()
+
+
+@needs('Xvfb', 'xdotool', 'ffprobe')
+def test_all_keys_and_six_views(folder, tmp_path):
   record, frame_buffer = tmp_path / 'kept', tmp_path / 'screen'
   frame_buffer.mkdir()
-  with xvfb(frame_buffer) as display:
-    variables = entry_points.environment() | {
-      'DISPLAY': display,
-      'SDL_VIDEODRIVER': 'x11',
-      'PYTHONPATH': str(entry_points.ROOT),
-    }
-    process = subprocess.Popen(
-      entry_points.command(
-        'viton_jax.live',
-        *('--source', folder / 'long.mp4', '--garment', folder / 'shirts'),
-        *('--record', record, '--models_dir', models, '--paste_only'),
-      ),
-      env=variables,
-      cwd=entry_points.ROOT,
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-
-    def key(name):
-      subprocess.run(['xdotool', 'key', name], env=variables, check=True)
+  with (
+    xvfb(frame_buffer) as display,
+    window(folder, record, display) as (process, key),
+  ):
 
     def tile(name):
       row, column = divmod(VIEWS.index(name), 3)
@@ -195,46 +210,58 @@ def test_all_keys_and_six_views(folder, tmp_path):
         ((bar[..., 0] > 200) & (bar[..., 1] < 110) & (bar[..., 2] < 110)).any()
       )
 
-    try:
-      # The first garment is light blue; the person's own shirt is dark blue.
-      until(lambda: tile('garment').mean() > 150, process)
-      until(lambda: np.abs(tile('try-on') - tile('input')).mean() > 4, process)
-      for name in ('pose', 'segmentation', 'attached'):
-        until(
-          lambda name=name: np.abs(tile(name) - tile('input')).mean() > 2,
-          process,
-        )
-      until(lambda: told().max() > 150, process)  # The keys, in words.
-      key('s')  # The second garment is red.
-      until(lambda: red('garment') > 0.05, process)
-      until(lambda: red('try-on') > 0.03, process)
-      key('a')
-      until(lambda: red('garment') < 0.01, process)
-      key('c')
-      until(lambda: len(list(record.glob('*/*.png'))) == 6, process)
-      key('r')
-      until(lambda: bool(list(record.glob('*/*.partial.mp4'))), process)
-      time.sleep(2)
-      key('r')
-      until(lambda: bool(list(record.glob('*/try-on_0000.mp4'))), process)
-      assert not list(record.glob('*/*.partial*'))
-      until(lambda: not is_told(), process)  # RECORDING is gone.
-      key('p')
-      until(is_told, process)  # PAUSED, in red.
-      still = tile('input')
-      time.sleep(1)
-      np.testing.assert_array_equal(tile('input'), still)
-      key('p')
-      until(lambda: not is_told(), process)
-      key('space')
-      until(is_told, process)  # ON CAPTURE, in red.
-      key('space')
-      key('q')
-      out, _ = process.communicate(timeout=60)
-    finally:
-      process.kill()
-      process.communicate()
+    # The first garment is light blue; the person's own shirt is dark blue.
+    until(lambda: tile('garment').mean() > 150, process)
+    until(lambda: np.abs(tile('try-on') - tile('input')).mean() > 4, process)
+    for name in ('pose', 'segmentation', 'attached'):
+      until(
+        lambda name=name: np.abs(tile(name) - tile('input')).mean() > 2,
+        process,
+      )
+    until(lambda: told().max() > 150, process)  # The keys, in words.
+    key('s')  # The second garment is red.
+    until(lambda: red('garment') > 0.05, process)
+    until(lambda: red('try-on') > 0.03, process)
+    for name, is_red in (('a', False), ('d', True), ('f', False)):
+      key(name)
+      until(lambda x=is_red: (red('garment') > 0.05) == x, process)
+    key('c')
+    until(lambda: len(list(record.glob('*/*.png'))) == 6, process)
+    key('r')
+    until(lambda: bool(list(record.glob('*/*.partial.mp4'))), process)
+    time.sleep(2)
+    key('r')
+    until(lambda: bool(list(record.glob('*/try-on_0000.mp4'))), process)
+    assert not list(record.glob('*/*.partial*'))
+    until(lambda: not is_told(), process)  # RECORDING is gone.
+    key('p')
+    until(is_told, process)  # PAUSED, in red.
+    still = tile('input')
+    time.sleep(1)
+    np.testing.assert_array_equal(tile('input'), still)
+    key('p')
+    until(lambda: not is_told(), process)
+    key('space')
+    until(is_told, process)  # ON CAPTURE, in red.
+    key('space')
+    key('q')
+    out, _ = process.communicate(timeout=60)
   assert process.returncode == 0
   assert 'frames shown; written: ' in out
   (video,) = record.glob('*/*.mp4')
   assert frames_of(video) >= 0.95 * 2 * 15
+
+
+@needs('Xvfb', 'xdotool')
+def test_escape_ends_it_too(folder, tmp_path):
+  frame_buffer = tmp_path / 'screen'
+  frame_buffer.mkdir()
+  with (
+    xvfb(frame_buffer) as display,
+    window(folder, tmp_path / 'kept', display) as (process, key),
+  ):
+    until(lambda: screen(frame_buffer).max() > 150, process)
+    key('Escape')
+    out, _ = process.communicate(timeout=60)
+  assert process.returncode == 0 and 'frames shown' in out
+  assert not (tmp_path / 'kept').exists()
