@@ -121,10 +121,13 @@ def test_hidden_files_are_no_photos(tmp_path):
     photo_list.find_photos(tmp_path, 'people')
   (tmp_path / 'b.jpg').write_text('')
   (tmp_path / 'a.heic').write_text('')
+  (tmp_path / 'more').mkdir()
   assert [x.name for x in photo_list.find_photos(tmp_path, 'people')] == [
     'a.heic',
     'b.jpg',
   ]
+  (tmp_path / 'c.JPG').mkdir()  # Told when it is read.
+  assert photo_list.find_photos(tmp_path, 'people')[-1].name == 'c.JPG'
 
 
 # ------------------------------------------------------------------- whole runs

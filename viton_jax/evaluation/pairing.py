@@ -17,6 +17,7 @@ from input_pipeline.layouts import open_layout
 from input_pipeline.layouts import pairs as pair_lists
 from input_pipeline.layouts.files import PairFolder
 from viton_jax.errors import InputError, shown
+from viton_jax.io import photos
 from viton_jax.job_folders import places
 from viton_jax.job_folders.folder import MANIFEST
 from viton_jax.job_folders.job_files import read_lines, read_settings
@@ -24,7 +25,6 @@ from viton_jax.job_folders.job_files import read_lines, read_settings
 # Which of a job's pictures are evaluated, see `metrics`.
 Method = Literal['result', 'paste', 'coarse', 'whole']
 METHODS = get_args(Method)
-_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 _NAMED = 5  # Names in a warning.
 
 
@@ -313,7 +313,7 @@ def _pictures(folder: pathlib.Path, flag: str) -> dict[str, pathlib.Path]:
   """
   found = {}
   for path in sorted(folder.iterdir()):
-    if path.suffix.lower() not in _SUFFIXES or path.name.startswith('.'):
+    if path.suffix.lower() not in photos.SUFFIXES or path.name.startswith('.'):
       continue
     if path.stem in found:
       raise InputError(
@@ -323,8 +323,8 @@ def _pictures(folder: pathlib.Path, flag: str) -> dict[str, pathlib.Path]:
     found[path.stem] = path
   if not found:
     raise InputError(
-      f'{flag} {folder}: there is no picture in it ({", ".join(_SUFFIXES)}); '
-      'give the folder that holds them'
+      f'{flag} {folder}: there is no picture in it '
+      f'({", ".join(photos.SUFFIXES)}); give the folder that holds them'
     )
   return found
 

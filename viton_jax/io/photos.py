@@ -18,6 +18,8 @@ import numpy as np
 from viton_jax.errors import InputError
 from viton_jax.io import files, images
 
+# Of files that are read. Which of these a file is, its content says.
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 _REMEDY = 'save it as JPEG or PNG'
 # What a file starts with -> what it is and why it is not read.
 _REFUSED = (

@@ -12,7 +12,7 @@ import io
 import pathlib
 
 from viton_jax.errors import InputError, shown
-from viton_jax.io import files
+from viton_jax.io import files, photos
 
 _DELIMITERS = {'.csv': ',', '.tsv': '\t'}
 _HEADER = ('person', 'garment')
@@ -60,6 +60,9 @@ class PhotoList:
 def find_photos(folder: pathlib.Path, what: str) -> list[pathlib.Path]:
   """All files of a folder, but hidden ones; not all need be photos.
 
+  What has a photo's suffix and is no file is there too: it is told when it is
+  read, and not left out in silence.
+
   Args:
     folder: where they are.
     what: they are, for the error.
@@ -70,7 +73,10 @@ def find_photos(folder: pathlib.Path, what: str) -> list[pathlib.Path]:
   if not folder.is_dir():
     raise InputError(f'{folder}: there is no such folder with the {what}')
   found = sorted(
-    x for x in folder.iterdir() if x.is_file() and not x.name.startswith('.')
+    x
+    for x in folder.iterdir()
+    if (x.is_file() or x.suffix.lower() in photos.SUFFIXES)
+    and not x.name.startswith('.')
   )
   if not found:
     raise InputError(f'{folder}: there is no photo in it; give the {what}')

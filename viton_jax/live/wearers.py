@@ -16,8 +16,6 @@ from viton_jax.perception import remote as servers
 from viton_jax.perception.parsing import parsers
 from viton_jax.perception.pose import estimation
 
-_PHOTOS = ('.jpg', '.jpeg', '.png', '.webp')
-
 
 class Wearer(Protocol):
   """Dresses one frame after the other."""
@@ -157,11 +155,13 @@ def read_garments(paths: list[pathlib.Path]) -> list[tuple[str, bytes]]:
   found: list[pathlib.Path] = []
   for path in paths:
     if path.is_dir():
-      inside = sorted(x for x in path.iterdir() if x.suffix.lower() in _PHOTOS)
+      inside = sorted(
+        x for x in path.iterdir() if x.suffix.lower() in photos.SUFFIXES
+      )
       if not inside:
         raise InputError(
-          f'--garment {path}: there is no photo ({", ".join(_PHOTOS)}) in it; '
-          'give another folder'
+          f'--garment {path}: there is no photo in it '
+          f'({", ".join(photos.SUFFIXES)}); give another folder'
         )
       found += inside
     else:

@@ -11,7 +11,6 @@ from viton_jax.io import images, photos, storage
 from viton_jax.server.problems import Problem
 
 NAME = re.compile(r'[a-z0-9_-]{1,64}')
-_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 _LIMIT = 1000
 
 
@@ -40,7 +39,7 @@ class Gallery:
     return {
       path.stem: path
       for path in self._folder.iterdir()
-      if path.suffix in _SUFFIXES and NAME.fullmatch(path.stem)
+      if path.suffix in photos.SUFFIXES and NAME.fullmatch(path.stem)
     }
 
   def _path(self, name: str) -> pathlib.Path:
