@@ -1,6 +1,7 @@
 """The server as clients see it: a real process, real sockets, no networks."""
 
 import contextlib
+import http.client
 import io
 import json
 import os
@@ -281,6 +282,32 @@ def chunked(server, chunks, path='/try_on', kind='multipart/form-data'):
 def test_a_body_without_a_length_is_limited_too(server):
   got, _ = chunked(server, [(bytes(1 << 20), 0)] * 18, kind='image/png')
   assert ' 413 ' in got.splitlines()[0]
+
+
+def refused(connection, length, body=b''):
+  """Begins a request of a page of another origin; its answer, by header."""
+  connection.sendall(
+    b'POST /try_on HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\n'
+    b'Content-Type: image/png\r\nContent-Length: %d\r\n\r\n' % length + body
+  )
+  response = http.client.HTTPResponse(connection)
+  response.begin()
+  response.read()
+  assert response.status == 403
+  return response.headers
+
+
+def test_who_is_turned_away_need_not_send_the_body_first(server):
+  with socket.create_connection(('127.0.0.1', server.port), 60) as connection:
+    begin = time.monotonic()
+    # Two on one connection: what is sent of a body later is read.
+    for _ in range(2):
+      assert 'connection' not in refused(connection, 60_000, bytes(20_000))
+      connection.sendall(bytes(40_000))
+    assert time.monotonic() - begin < 1.5
+  with socket.create_connection(('127.0.0.1', server.port), 60) as connection:
+    assert refused(connection, 8 << 20)['connection'] == 'close'
+    assert time.monotonic() - begin < 1.5
 
 
 @pytest.mark.slow
