@@ -265,6 +265,43 @@ def test_too_large_and_too_many(server, fields):
   )
 
 
+def test_texts_are_shorter_than_photos(server, fields):
+  kind = {'Content-Type': 'application/x-www-form-urlencoded'}
+  begin = time.monotonic()
+  answer = server.post('/try_on', b'&' * (16 << 20), headers=kind)
+  assert 'above 1 MiB' in problem(answer, 413)
+  assert time.monotonic() - begin < 2  # Its parser would take 4 s.
+  pose = b'[' + b'[],' * 400_000 + b'0]'
+  answer = server.post('/try_on', fields | {'pose': pose})
+  assert 'above 1 MiB' in problem(answer, 413, about='pose')
+
+
+def test_what_is_wrong_at_a_look_waits_for_nobody(server, fields, pair):
+  joints = pair.keypoints * (4, 4, 1)
+  slow = {
+    'person': images.encode_png(cv2.resize(pair.person, None, fx=4, fy=4)),
+    'pose': json.dumps(openpose_json([joints])),
+  }
+  bad = (
+    (fields | {'pose': '[' * 400_000}, 'pose'),
+    (fields | {'parse': fields['parse'][:-60]}, 'parse'),
+    (fields | {'garment': fields['garment'][:-60]}, 'garment'),
+  )
+
+  def one(i):
+    if i < 24:
+      return server.post('/seg', slow).status
+    begin = time.monotonic()
+    while server.metric('viton_in_work') < 8:
+      assert time.monotonic() - begin < 20
+    for wrong, about in bad:
+      problem(server.post('/try_on', wrong), 422, about=about)
+    return server.metric('viton_queue_depth')
+
+  *answers, waiting = together(25, one)
+  assert answers == [200] * 24 and waiting > 0
+
+
 def chunked(server, chunks, path='/try_on', kind='multipart/form-data'):
   """Sends a body without its length, some seconds a chunk; the answer."""
   with socket.create_connection(('127.0.0.1', server.port), 60) as connection:
@@ -656,5 +693,7 @@ def test_networks_alone_to_the_byte_and_in_batches(
     kserve_client.check(server, one, kserve_client.dressed_by(loaded))
     # What is no JSON; Triton answers 500.
     problem(server.post(kserve_client.INFER, b'[[['), 422)
+    long = b'[' + b'[],' * (2 << 20)
+    assert '4 MiB' in problem(server.post(kserve_client.INFER, long), 413)
     assert server.metric('viton_compilations_total') == 0
     assert server.metric('viton_ready') == 1

@@ -246,6 +246,9 @@ class Service:
     self, job: Job, ticket: Ticket, work: Callable[..., T]
   ) -> T:
     """`work` of the decoded photos, in a thread, in one of the host's slots."""
+    # What is wrong at a look need not wait for those that are computed.
+    limit = self.settings.max_pixels
+    await asyncio.to_thread(self._tools.check_given, job, limit)
     async with self._slots:
       ticket.stage = 'decode'
       photo, _ = await self._decode(job.person, 'person')
