@@ -6,9 +6,12 @@ import io
 import json
 import os
 import pathlib
+import platform
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -533,6 +536,39 @@ def test_nothing_is_left_on_the_disk(server, fields, temporary):
   done.set()
   thread.join()
   assert not seen
+
+
+# -------------------------------------------------------------------- memory
+_ARRAYS = """
+import resource
+import numpy as np
+from viton_jax.server import memory
+memory.tune()
+np.ones(20 << 20, np.uint8)  # glibc would keep in its heaps what is smaller.
+kept, arrays = [], []
+for _ in range(20):
+  arrays.append(np.ones(3 << 20, np.uint8))
+  kept.append(bytes(2000))
+def mib():
+  with open('/proc/self/statm') as file:
+    return int(file.read().split()[1]) * resource.getpagesize() >> 20
+before = mib()
+arrays.clear()
+print(before - mib())
+"""
+
+
+def test_arrays_that_are_freed_leave_the_process():
+  if platform.libc_ver()[0] != 'glibc':
+    pytest.skip('it is the allocator of glibc that is tuned')
+  done = subprocess.run(
+    [sys.executable, '-c', _ARRAYS],
+    cwd=entry_points.ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert int(done.stdout) >= 55  # Of 60 MiB.
 
 
 # ------------------------------------------------------------ keys, processes

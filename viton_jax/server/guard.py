@@ -6,6 +6,7 @@ import secrets
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from viton_jax.errors import InputError, NoAnswer
@@ -149,18 +150,13 @@ class Guard:
       self._check(scope, headers, state)
       await self._app(scope, body.receive, answer)
     except (Problem, InputError) as error:
-      problem = problem_of(error)
-      problem.for_kserve = '/v2/' in scope['path']
-      if problem.reason:
-        self._metrics.rejections.labels(problem.reason).inc()
+      # Not kept here: an exception holds the frames that it passes through.
+      reply = self._refusal(problem_of(error), scope, body)
       if not status:
-        if not body.short:
-          problem.headers.setdefault('Connection', 'close')
-        reply = problems.response(problem, request_id)
         # First the answer: those who are turned away need not wait until this
         # has read what they sent.
         await reply(scope, receive, answer)
-        if problem.status != 408:
+        if status != 408:
           await body.discard()
     except Exception:  # noqa: BLE001 - a defect of ours; the log has it
       logs.exception('defect', request_id=request_id, route=_route(scope))
@@ -183,6 +179,14 @@ class Guard:
         status=status,
         milliseconds=round(seconds * 1e3, 1),
       )
+
+  def _refusal(self, problem: Problem, scope: Scope, body: _Body) -> Response:
+    problem.for_kserve = '/v2/' in scope['path']
+    if problem.reason:
+      self._metrics.rejections.labels(problem.reason).inc()
+    if not body.short:
+      problem.headers.setdefault('Connection', 'close')
+    return problems.response(problem, scope['state']['request_id'])
 
   def _check(self, scope: Scope, headers: Headers, state: dict) -> None:
     settings = self._settings

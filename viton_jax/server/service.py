@@ -19,7 +19,7 @@ import numpy as np
 
 from viton_jax.errors import InputError, concerning
 from viton_jax.io import images, photos, storage
-from viton_jax.server import logs
+from viton_jax.server import logs, memory
 from viton_jax.server.batcher import Batcher, QueueFull
 from viton_jax.server.garments import Gallery
 from viton_jax.server.job import Job
@@ -144,6 +144,7 @@ class Service:
       loaded, self.settings.max_batch, lambda text: logs.info(text)
     )
     models.count_compilations(self.metrics.compilations.inc)
+    memory.settle()
     self._tools = models
     return loaded
 
