@@ -1,13 +1,17 @@
 """The server as clients see it: a real process, real sockets, no networks."""
 
 import contextlib
+import http.client
 import io
 import json
 import os
 import pathlib
+import platform
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -264,6 +268,43 @@ def test_too_large_and_too_many(server, fields):
   )
 
 
+def test_texts_are_shorter_than_photos(server, fields):
+  kind = {'Content-Type': 'application/x-www-form-urlencoded'}
+  begin = time.monotonic()
+  answer = server.post('/try_on', b'&' * (16 << 20), headers=kind)
+  assert 'above 1 MiB' in problem(answer, 413)
+  assert time.monotonic() - begin < 2  # Its parser would take 4 s.
+  pose = b'[' + b'[],' * 400_000 + b'0]'
+  answer = server.post('/try_on', fields | {'pose': pose})
+  assert 'above 1 MiB' in problem(answer, 413, about='pose')
+
+
+def test_what_is_wrong_at_a_look_waits_for_nobody(server, fields, pair):
+  joints = pair.keypoints * (4, 4, 1)
+  slow = {
+    'person': images.encode_png(cv2.resize(pair.person, None, fx=4, fy=4)),
+    'pose': json.dumps(openpose_json([joints])),
+  }
+  bad = (
+    (fields | {'pose': '[' * 400_000}, 'pose'),
+    (fields | {'parse': fields['parse'][:-60]}, 'parse'),
+    (fields | {'garment': fields['garment'][:-60]}, 'garment'),
+  )
+
+  def one(i):
+    if i < 24:
+      return server.post('/seg', slow).status
+    begin = time.monotonic()
+    while server.metric('viton_in_work') < 8:
+      assert time.monotonic() - begin < 20
+    for wrong, about in bad:
+      problem(server.post('/try_on', wrong), 422, about=about)
+    return server.metric('viton_queue_depth')
+
+  *answers, waiting = together(25, one)
+  assert answers == [200] * 24 and waiting > 0
+
+
 def chunked(server, chunks, path='/try_on', kind='multipart/form-data'):
   """Sends a body without its length, some seconds a chunk; the answer."""
   with socket.create_connection(('127.0.0.1', server.port), 60) as connection:
@@ -281,6 +322,32 @@ def chunked(server, chunks, path='/try_on', kind='multipart/form-data'):
 def test_a_body_without_a_length_is_limited_too(server):
   got, _ = chunked(server, [(bytes(1 << 20), 0)] * 18, kind='image/png')
   assert ' 413 ' in got.splitlines()[0]
+
+
+def refused(connection, length, body=b''):
+  """Begins a request of a page of another origin; its answer, by header."""
+  connection.sendall(
+    b'POST /try_on HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\n'
+    b'Content-Type: image/png\r\nContent-Length: %d\r\n\r\n' % length + body
+  )
+  response = http.client.HTTPResponse(connection)
+  response.begin()
+  response.read()
+  assert response.status == 403
+  return response.headers
+
+
+def test_who_is_turned_away_need_not_send_the_body_first(server):
+  with socket.create_connection(('127.0.0.1', server.port), 60) as connection:
+    begin = time.monotonic()
+    # Two on one connection: what is sent of a body later is read.
+    for _ in range(2):
+      assert 'connection' not in refused(connection, 60_000, bytes(20_000))
+      connection.sendall(bytes(40_000))
+    assert time.monotonic() - begin < 1.5
+  with socket.create_connection(('127.0.0.1', server.port), 60) as connection:
+    assert refused(connection, 8 << 20)['connection'] == 'close'
+    assert time.monotonic() - begin < 1.5
 
 
 @pytest.mark.slow
@@ -471,6 +538,39 @@ def test_nothing_is_left_on_the_disk(server, fields, temporary):
   assert not seen
 
 
+# -------------------------------------------------------------------- memory
+_ARRAYS = """
+import resource
+import numpy as np
+from viton_jax.server import memory
+memory.tune()
+np.ones(20 << 20, np.uint8)  # glibc would keep in its heaps what is smaller.
+kept, arrays = [], []
+for _ in range(20):
+  arrays.append(np.ones(3 << 20, np.uint8))
+  kept.append(bytes(2000))
+def mib():
+  with open('/proc/self/statm') as file:
+    return int(file.read().split()[1]) * resource.getpagesize() >> 20
+before = mib()
+arrays.clear()
+print(before - mib())
+"""
+
+
+def test_arrays_that_are_freed_leave_the_process():
+  if platform.libc_ver()[0] != 'glibc':
+    pytest.skip('it is the allocator of glibc that is tuned')
+  done = subprocess.run(
+    [sys.executable, '-c', _ARRAYS],
+    cwd=entry_points.ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert int(done.stdout) >= 55  # Of 60 MiB.
+
+
 # ------------------------------------------------------------ keys, processes
 KEYS = '# of the shop\none-key-of-sixteen\nanother-key-of-more-than-16\n'
 
@@ -629,5 +729,7 @@ def test_networks_alone_to_the_byte_and_in_batches(
     kserve_client.check(server, one, kserve_client.dressed_by(loaded))
     # What is no JSON; Triton answers 500.
     problem(server.post(kserve_client.INFER, b'[[['), 422)
+    long = b'[' + b'[],' * (2 << 20)
+    assert '4 MiB' in problem(server.post(kserve_client.INFER, long), 413)
     assert server.metric('viton_compilations_total') == 0
     assert server.metric('viton_ready') == 1

@@ -1,12 +1,19 @@
 """Batches form, are bounded, and no item spoils another's result."""
 
 import asyncio
+import contextlib
+import gc
 import threading
 import time
 
 import pytest
 
+from viton_jax.errors import InputError
+from viton_jax.server import app, guard
 from viton_jax.server.batcher import Batcher, QueueFull
+from viton_jax.server.metrics import Metrics
+from viton_jax.server.problems import Problem
+from viton_jax.server.settings import Settings
 
 
 def run(scenario, work, **options):
@@ -191,3 +198,61 @@ def test_those_who_are_known_to_come_are_waited_for():
 
   run(scenario, work, delay_s=0.005, coming=lambda: coming[0])
   assert work.batches == [[0], [1, 2], [3]]
+
+
+# ------------------------------------------------------------ what is left over
+class Photo:
+  """Something large that a request brings."""
+
+
+@contextlib.contextmanager
+def nothing_left():
+  """Without looking for cycles: what holds itself stays for a long time."""
+  gc.collect()
+  gc.disable()
+  try:
+    yield
+    assert not [x for x in gc.get_objects() if isinstance(x, Photo)]
+  finally:
+    gc.enable()
+
+
+def test_an_item_that_fails_is_not_kept():
+  async def scenario(batcher):
+    with pytest.raises(InputError, match='no garment'):
+      await batcher.submit(Photo())
+    await asyncio.sleep(0.1)  # The batcher waits for others.
+    found = [x for x in gc.get_objects() if isinstance(x, Photo)]
+    assert not found
+
+  with nothing_left():
+    run(scenario, lambda items: [InputError('no garment') for _ in items])
+
+
+def test_a_request_that_is_refused_is_not_kept():
+  async def refuse(photo):
+    await asyncio.sleep(0)
+    raise Problem(400, 'no garment')
+
+  async def receive():
+    await asyncio.sleep(60)
+
+  async def send(message):
+    sent.append(message)
+
+  async def inner(scope, receive, send):
+    photo = Photo()
+    request = app.Request(scope, receive)
+    await app._while_connected(request, refuse(photo))
+
+  async def scenario():
+    scope = {
+      'type': 'http', 'method': 'POST', 'path': '/try_on', 'headers': []
+    }  # fmt: skip
+    guarded = guard.Guard(inner, settings=Settings(), metrics=Metrics())
+    await asyncio.wait_for(guarded(scope, receive, send), 20)
+
+  sent: list[dict] = []
+  with nothing_left():
+    asyncio.run(scenario())
+  assert sent[0]['status'] == 400

@@ -1,6 +1,8 @@
 """WS /live of a real server, asked by the project's own client."""
 
+import asyncio
 import contextlib
+import gc
 import signal
 import struct
 import time
@@ -12,10 +14,22 @@ import numpy as np
 import pytest
 from server_process import free_port, serving
 
+from input_pipeline.synthetic import render_pair
 from viton_jax.errors import NoAnswer
 from viton_jax.io import images
+from viton_jax.live import engine, keys
 from viton_jax.live.remote import Remote
 from viton_jax.live.wearers import There
+from viton_jax.perception.parsing import parsers
+from viton_jax.perception.pose.estimator import Person, PoseEstimator
+
+pytest.importorskip('starlette', reason='starlette is of the extra [serve]')
+from starlette.datastructures import Headers  # noqa: E402
+from starlette.websockets import WebSocket, WebSocketState  # noqa: E402
+
+from viton_jax.server import live, models  # noqa: E402
+from viton_jax.server.service import Service  # noqa: E402
+from viton_jax.server.settings import Settings  # noqa: E402
 
 pytest.importorskip('websockets', reason='websockets is of the extra [live]')
 from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
@@ -90,6 +104,57 @@ def test_sessions_wear_their_own_garments(server):
   metric = 'viton_frames_total'
   assert server.metric(metric, what='shown') > 10
   assert server.metric(metric, what='in') >= server.metric(metric, what='shown')
+
+
+def test_a_session_that_has_ended_is_not_kept():
+  """Nor are its frames, though nobody looks for what holds itself."""
+  pair = render_pair(0, 1, 256)
+  parser = parsers.choose_parser('grabcut', None)
+  pose = PoseEstimator('drawn', lambda photos: [[Person(pair.keypoints)]])
+  service = Service(Settings(), load=None)
+  service.models = models.Models(
+    None, pose, parser, live=keys.Models(pose, parser)
+  )
+  service.state = 'ready'
+  frame = b'\0' * 8 + images.encode_jpeg(pair.person)
+  sent: list[dict] = []
+
+  async def receive():
+    if len(sent) == 0 and not come:
+      come.append('text')
+      return {'type': 'websocket.receive', 'text': '{}'}
+    if len(come) < 3:
+      come.append('frame')
+      return {'type': 'websocket.receive', 'bytes': frame}
+    while not sent:
+      await asyncio.sleep(0.01)
+    return {'type': 'websocket.disconnect', 'code': 1000}
+
+  async def send(message):
+    sent.append(message)
+
+  async def scenario():
+    scope = {'type': 'websocket', 'headers': []}
+    socket = WebSocket(scope, receive, send)
+    socket.client_state = socket.application_state = WebSocketState.CONNECTED
+    await asyncio.wait_for(live._serve(socket, service, Headers()), 60)
+
+  come: list[str] = []
+  gc.collect()
+  gc.disable()
+  try:
+    asyncio.run(scenario())
+    for _ in range(100):  # Its threads end meanwhile.
+      left = [x for x in gc.get_objects() if isinstance(x, engine.Live)]
+      if not left:
+        break
+      del left[:]
+      time.sleep(0.05)
+    else:
+      raise AssertionError('a session is kept')
+  finally:
+    gc.enable()
+  assert any('bytes' in x for x in sent)
 
 
 def test_the_newest_frame_goes_first(server):

@@ -100,24 +100,41 @@ def decode_photo(
   JPEG: RGB, grey or CMYK. PNG: grey or colour of up to 16 bits, palettes,
   transparency. WebP: a still image. The file name's extension is ignored.
   """
-  _refuse(data, name)
+  size, orientation = _header(data, name, max_pixels)
   if images.is_jpeg(data):
-    size = images.check_image(data, name, max_pixels=max_pixels)
     pixels = images.decode_jpeg(data, name, size=size)
-    return _flatten(_upright(pixels, _orientation(_jpeg_exif(data))))
-  if data[:4] == b'RIFF':
-    size = _check_webp(data, name, max_pixels=max_pixels)
-    exif = _webp_exif(data)
-  else:
-    size = images.check_image(data, name, max_pixels=max_pixels)
-    exif = _png_exif(data, name)
+    return _flatten(_upright(pixels, orientation))
   pixels = images.decode(data, name, cv2.IMREAD_UNCHANGED, size=size)
   if pixels.dtype == np.uint16:
     pixels = _eight_bits(pixels)
   if pixels.ndim == 3:
     order = (2, 1, 0, 3)[: pixels.shape[2]]
     pixels = pixels[..., order]
-  return _flatten(_upright(pixels, _orientation(exif)))
+  return _flatten(_upright(pixels, orientation))
+
+
+def check_photo(
+  data: bytes, name: str, *, max_pixels: int = images.MAX_PIXELS
+) -> tuple[int, int]:
+  """(height, width) of a photo that `decode_photo` would give, undecoded.
+
+  Raises:
+    InputError: as far as a photo's header tells.
+  """
+  (height, width), orientation = _header(data, name, max_pixels)
+  turns, _ = _TURNS.get(orientation, (0, False))
+  return (width, height) if turns % 2 else (height, width)
+
+
+def _header(data: bytes, name: str, max_pixels: int):
+  """(height, width) as they are stored, and the EXIF orientation."""
+  _refuse(data, name)
+  if data[:4] == b'RIFF':
+    size = _check_webp(data, name, max_pixels=max_pixels)
+    return size, _orientation(_webp_exif(data))
+  size = images.check_image(data, name, max_pixels=max_pixels)
+  jpeg = images.is_jpeg(data)
+  return size, _orientation(_jpeg_exif(data) if jpeg else _png_exif(data, name))
 
 
 def _upright(pixels, orientation: int):

@@ -279,6 +279,8 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     gone.cancel()
     task.cancel()
     await asyncio.gather(task, gone, return_exceptions=True)
+    # Its exception, which passes through here, would hold itself.
+    del task
 
 
 async def _gone(request: Request) -> None:
@@ -310,15 +312,17 @@ async def _progress(
       result = await asyncio.to_thread(_result_json, task.result())
       yield json.dumps({'result': result}) + '\n'
     except (Problem, InputError) as error:
-      problem = problem_of(error)
-      if problem.reason:
-        service.metrics.rejections.labels(problem.reason).inc()
-      yield (
-        json.dumps({'problem': problems.content(problem, request_id)}) + '\n'
-      )
+      yield _problem_line(problem_of(error), service, request_id)
   finally:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    del task  # As in `_while_connected`.
+
+
+def _problem_line(problem: Problem, service: Service, request_id: str) -> str:
+  if problem.reason:
+    service.metrics.rejections.labels(problem.reason).inc()
+  return json.dumps({'problem': problems.content(problem, request_id)}) + '\n'
 
 
 # ------------------------------------------------------------------ answers

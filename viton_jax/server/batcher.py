@@ -109,30 +109,36 @@ class Batcher:
       # Still there where the caller was cancelled.
       if job in self._waiting:
         self._waiting.remove(job)
+      # Its exception passes through here, and would hold itself and the item.
+      del job
 
   async def _work(self) -> None:
-    loop = asyncio.get_running_loop()
     while True:
       await self._gather()
-      count = min(self._max_batch, len(self._waiting))
-      jobs = [self._waiting.popleft() for _ in range(count)]
-      if not jobs:  # The first clients have left meanwhile.
+      await self._next()
+
+  async def _next(self) -> None:
+    """Runs a batch of what waits; nothing of it is kept for the next."""
+    count = min(self._max_batch, len(self._waiting))
+    jobs = [self._waiting.popleft() for _ in range(count)]
+    if not jobs:  # The first clients have left meanwhile.
+      return
+    begin = time.perf_counter()
+    items = [job.item for job in jobs]
+    loop = asyncio.get_running_loop()
+    results = await loop.run_in_executor(self._thread, self._results, items)
+    seconds = time.perf_counter() - begin
+    self.batch_seconds += (seconds - self.batch_seconds) * (
+      0.2 if self.batch_seconds else 1.0
+    )
+    self._observe(count, seconds)
+    for job, result in zip(jobs, results, strict=True):
+      if job.answer.done():  # The caller was cancelled.
         continue
-      begin = time.perf_counter()
-      items = [job.item for job in jobs]
-      results = await loop.run_in_executor(self._thread, self._results, items)
-      seconds = time.perf_counter() - begin
-      self.batch_seconds += (seconds - self.batch_seconds) * (
-        0.2 if self.batch_seconds else 1.0
-      )
-      self._observe(count, seconds)
-      for job, result in zip(jobs, results, strict=True):
-        if job.answer.done():  # The caller was cancelled.
-          continue
-        if isinstance(result, BaseException):
-          job.answer.set_exception(result)
-        else:
-          job.answer.set_result(result)
+      if isinstance(result, BaseException):
+        job.answer.set_exception(result)
+      else:
+        job.answer.set_result(result)
 
   async def _gather(self) -> None:
     """Returns when a batch is full, or its first item has waited enough."""

@@ -6,6 +6,7 @@ import secrets
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from viton_jax.errors import InputError, NoAnswer
@@ -17,6 +18,8 @@ from viton_jax.server.settings import Settings
 # What is read and thrown away of a body that nobody wants.
 _DISCARD_S = 2.0
 _DISCARD_BYTES = 64 << 20
+# A client that sends more is told to stop; what is smaller has mostly arrived.
+_SENT_ANYWAY = 1 << 20
 _REQUEST_ID = re.compile(r'[A-Za-z0-9_-]{1,64}')
 # Blobs are pictures that the page itself has made, and nothing else is let in.
 _CSP = (
@@ -40,12 +43,18 @@ _OPEN = re.compile(
 class _Body:
   """A request's body, with limits on its size and its time."""
 
-  def __init__(self, receive: Receive, settings: Settings):
+  def __init__(self, receive: Receive, settings: Settings, headers: Headers):
     self._receive = receive
+    self._length = _length(headers)
     self._settings = settings
     self._end = asyncio.get_running_loop().time() + settings.body_timeout_s
     self._taken = 0
     self._whole = False
+
+  @property
+  def short(self) -> bool:
+    """Whether little of it can be on its way."""
+    return self._whole or 0 <= self._length <= _SENT_ANYWAY
 
   async def receive(self) -> Message:
     """ASGI's `receive`; raises Problem (408, 413)."""
@@ -69,7 +78,9 @@ class _Body:
     return message
 
   async def discard(self) -> None:
-    """Reads on for a moment: clients look for an answer when all is sent."""
+    """Reads on for a moment, after the answer: clients look for it when all is
+    sent, and a connection that is closed before that may take it with it.
+    """
     taken = 0
     try:
       async with asyncio.timeout(_DISCARD_S):
@@ -79,6 +90,14 @@ class _Body:
           self._whole = not message.get('more_body', False)
     except TimeoutError:
       pass
+
+
+def _length(headers: Headers) -> int:
+  """Bytes of a body; -1: it does not say."""
+  if 'transfer-encoding' in headers:
+    return -1
+  length = headers.get('content-length', '0')
+  return int(length) if length.isdecimal() else -1
 
 
 def too_large(limit: int) -> Problem:
@@ -111,11 +130,11 @@ class Guard:
     )
     state = scope.setdefault('state', {})
     state['request_id'] = request_id
-    status = 0
-    body = _Body(receive, self._settings)
+    status, end = 0, 0.0
+    body = _Body(receive, self._settings, headers)
 
     async def answer(message: Message) -> None:
-      nonlocal status
+      nonlocal status, end
       if message['type'] == 'http.response.start':
         status = message['status']
         out = MutableHeaders(scope=message)
@@ -125,20 +144,20 @@ class Guard:
         if 'cache-control' not in out:
           out['Cache-Control'] = 'no-store'
       await send(message)
+      end = time.perf_counter()
 
     try:
       self._check(scope, headers, state)
       await self._app(scope, body.receive, answer)
     except (Problem, InputError) as error:
-      problem = problem_of(error)
-      problem.for_kserve = '/v2/' in scope['path']
-      if problem.reason:
-        self._metrics.rejections.labels(problem.reason).inc()
+      # Not kept here: an exception holds the frames that it passes through.
+      reply = self._refusal(problem_of(error), scope, body)
       if not status:
-        if problem.status != 408:
-          await body.discard()
-        reply = problems.response(problem, request_id)
+        # First the answer: those who are turned away need not wait until this
+        # has read what they sent.
         await reply(scope, receive, answer)
+        if status != 408:
+          await body.discard()
     except Exception:  # noqa: BLE001 - a defect of ours; the log has it
       logs.exception('defect', request_id=request_id, route=_route(scope))
       if not status:
@@ -148,7 +167,7 @@ class Guard:
         )
         await problems.response(defect, request_id)(scope, receive, answer)
     finally:
-      seconds = time.perf_counter() - begin
+      seconds = (end or time.perf_counter()) - begin
       route = _route(scope)
       self._metrics.requests.labels(route, str(status)).inc()
       self._metrics.request_seconds.labels(route).observe(seconds)
@@ -161,6 +180,14 @@ class Guard:
         milliseconds=round(seconds * 1e3, 1),
       )
 
+  def _refusal(self, problem: Problem, scope: Scope, body: _Body) -> Response:
+    problem.for_kserve = '/v2/' in scope['path']
+    if problem.reason:
+      self._metrics.rejections.labels(problem.reason).inc()
+    if not body.short:
+      problem.headers.setdefault('Connection', 'close')
+    return problems.response(problem, scope['state']['request_id'])
+
   def _check(self, scope: Scope, headers: Headers, state: dict) -> None:
     settings = self._settings
     peer = scope['client'][0] if scope.get('client') else ''
@@ -171,8 +198,7 @@ class Guard:
       state['owner'] = access.owner_of(headers, settings.keys)
     if scope['method'] not in ('GET', 'HEAD', 'OPTIONS'):
       access.check_origin(headers)
-    length = headers.get('content-length', '')
-    if length.isdecimal() and int(length) > settings.max_body:
+    if _length(headers) > settings.max_body:
       raise too_large(settings.max_body)
 
 

@@ -25,6 +25,8 @@ from viton_jax.server.stores import json_response
 _MODEL = 'try_on'
 _VERSION = '1'
 _LENGTH = 'inference-header-content-length'
+# Of JSON: its parser lets no other thread go on for as long as it takes.
+_MAX_JSON = 4 << 20
 _TYPES = {'UINT8': np.uint8, 'FP32': np.float32}
 # Name -> type and shape without the batch; h and w are the networks'.
 INPUTS = {
@@ -171,8 +173,16 @@ def read_call(body: bytes, length: str, size: tuple[int, int]) -> Call:
 
   Raises:
     InputError: an input is missing or of another type or shape.
+    Problem: 413, the JSON is too long.
   """
   end = int(length) if length.isascii() and length.isdecimal() else len(body)
+  if min(end, len(body)) > _MAX_JSON:
+    raise Problem(
+      413,
+      f'the JSON is above {_MAX_JSON >> 20} MiB, which is the limit; send the '
+      'arrays in the binary extension, or fewer pairs',
+      reason='large body',
+    )
   try:
     content = structured.parse_json(body[:end])
     inputs = {x['name']: x for x in content['inputs']}

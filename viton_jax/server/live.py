@@ -82,18 +82,23 @@ async def _serve(socket: WebSocket, service: Service, headers: Headers) -> None:
   except WebSocketDisconnect:
     pass
   except (Problem, InputError) as error:
-    problem = problem_of(error)
-    if problem.reason:
-      service.metrics.rejections.labels(problem.reason).inc()
-    await _say(socket, {'problem': problems.content(problem, 'live')})
-    late = problem.status in (429, 503)
-    await _close(socket, _TRY_LATER if late else _POLICY)
+    await _refuse(socket, service, problem_of(error))
   except Exception:  # noqa: BLE001 - a defect of ours; the log has it
     logs.exception('defect', route='/live')
     await _close(socket, _DEFECT)
   finally:
     if client:
       await client.close()
+
+
+async def _refuse(
+  socket: WebSocket, service: Service, problem: Problem
+) -> None:
+  if problem.reason:
+    service.metrics.rejections.labels(problem.reason).inc()
+  await _say(socket, {'problem': problems.content(problem, 'live')})
+  late = problem.status in (429, 503)
+  await _close(socket, _TRY_LATER if late else _POLICY)
 
 
 async def _first(
@@ -172,18 +177,17 @@ class _Client:
     self._thread.shutdown(wait=False)
 
   async def run(self) -> None:
-    working = asyncio.create_task(self._work())
-    reading = asyncio.create_task(self._read())
+    tasks = [asyncio.create_task(x) for x in (self._work(), self._read())]
     try:
-      done, _ = await asyncio.wait(
-        {working, reading}, return_when=asyncio.FIRST_COMPLETED
-      )
-      for task in done:
-        task.result()
+      await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+      # Each session ends with an exception of one of them.
+      await next(x for x in tasks if x.done())
     finally:
-      for task in (working, reading):
+      for task in tasks:
         task.cancel()
-      await asyncio.gather(working, reading, return_exceptions=True)
+      await asyncio.gather(*tasks, return_exceptions=True)
+      # That passes through here, and would hold itself and all frames.
+      del task, tasks
 
   async def _read(self) -> None:
     while True:

@@ -10,10 +10,12 @@ import time
 import jax
 import numpy as np
 
+from input_pipeline.layouts import any_file
 from input_pipeline.sample import Sample
 from input_pipeline.synthetic import SyntheticPair, render_pair
 from viton_jax import engine, networks
 from viton_jax.errors import InputError, concerning
+from viton_jax.io import images, photos
 from viton_jax.labels import NUM_KEYPOINTS
 from viton_jax.live import engine as live_engine
 from viton_jax.live import keys
@@ -235,6 +237,27 @@ def count_compilations(count: Callable[[], None]) -> None:
       count()
 
   jax.monitoring.register_event_duration_secs_listener(listen)
+
+
+def check_given(job: Job, max_pixels: int) -> None:
+  """Refuses what headers and joints tell, before anything waits or is computed.
+
+  Raises:
+    InputError: a file is not usable.
+  """
+  with concerning('person'):
+    frame = photos.check_photo(job.person, 'the person', max_pixels=max_pixels)
+  if job.garment:
+    with concerning('garment'):
+      photos.check_photo(
+        job.garment.photo, 'the garment', max_pixels=max_pixels
+      )
+  if job.pose is not None:
+    with concerning('pose'):
+      any_file.decode_people(job.pose, 'the joints of the person', frame)
+  if job.parse is not None:
+    with concerning('parse'):
+      images.check_image(job.parse, 'the labels of the person')
 
 
 # What the other routes compute, as the commands of `viton_jax.perception` do.

@@ -5,7 +5,6 @@ at SIGTERM lets it finish what it has begun.
 """
 
 from collections.abc import Callable
-import ctypes
 import functools
 import multiprocessing
 import os
@@ -20,13 +19,12 @@ from granian.http import HTTP1Settings
 from granian.server.mp import MPServer
 
 from viton_jax.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, InputError
-from viton_jax.server import logs
+from viton_jax.server import logs, memory
 
 _HEADERS_MS = 10_000
 DRAIN_S = 20
 _BACKLOG = 2048
 _SWITCH_S = 0.5e-3
-_M_ARENA_MAX = -8  # Of glibc's malloc.h.
 
 Make = Callable[..., FastAPI]  # create_app(failed=..., ready=...)
 
@@ -131,10 +129,7 @@ def tune() -> None:
   # The event loop shares the interpreter with threads that compute; at the 5 ms
   # of Python's own every step of it would wait for each of them.
   sys.setswitchinterval(_SWITCH_S)
-  # Threads use one another's freed memory: two arenas, not 8 a core.
-  mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-  if mallopt:  # glibc's.
-    mallopt(_M_ARENA_MAX, 2)
+  memory.tune()
 
 
 def _shown(host: str) -> str:

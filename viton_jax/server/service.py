@@ -19,7 +19,7 @@ import numpy as np
 
 from viton_jax.errors import InputError, concerning
 from viton_jax.io import images, photos, storage
-from viton_jax.server import logs
+from viton_jax.server import logs, memory
 from viton_jax.server.batcher import Batcher, QueueFull
 from viton_jax.server.garments import Gallery
 from viton_jax.server.job import Job
@@ -144,6 +144,7 @@ class Service:
       loaded, self.settings.max_batch, lambda text: logs.info(text)
     )
     models.count_compilations(self.metrics.compilations.inc)
+    memory.settle()
     self._tools = models
     return loaded
 
@@ -246,6 +247,9 @@ class Service:
     self, job: Job, ticket: Ticket, work: Callable[..., T]
   ) -> T:
     """`work` of the decoded photos, in a thread, in one of the host's slots."""
+    # What is wrong at a look need not wait for those that are computed.
+    limit = self.settings.max_pixels
+    await asyncio.to_thread(self._tools.check_given, job, limit)
     async with self._slots:
       ticket.stage = 'decode'
       photo, _ = await self._decode(job.person, 'person')

@@ -1,5 +1,6 @@
 """What a request brings: files and fields of a form, in memory alone."""
 
+from collections.abc import AsyncIterator
 import dataclasses
 
 from fastapi import Request
@@ -46,8 +47,10 @@ class Form:
     return self.files[name]
 
   def content(self, name: str) -> bytes | None:
-    """A file, or a text in its place."""
+    """A file of moderate size, or a text in its place."""
     if name in self.files:
+      if len(self.files[name]) > _MAX_TEXT:
+        raise _too_long(name)
       return self.files[name]
     text = self.texts.get(name, '')
     return text.encode() if text.strip() else None
@@ -102,7 +105,7 @@ async def read_form(
       request.headers, request.stream(), max_files=MAX_FILES, **limits
     )
   elif kind == 'application/x-www-form-urlencoded':
-    parser = FormParser(request.headers, request.stream(), **limits)
+    parser = FormParser(request.headers, _short(request.stream()), **limits)
   else:
     raise Problem(
       415,
@@ -138,3 +141,25 @@ async def read_form(
     if content or isinstance(value, str):  # A form sends what is not chosen.
       place[name] = content
   return Form(found_files, found_texts)
+
+
+async def _short(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+  """A body of texts alone: for one of a photo's size its parser takes seconds,
+  in which nobody else is answered.
+  """
+  taken = 0
+  async for chunk in stream:
+    taken += len(chunk)
+    if taken > _MAX_TEXT:
+      raise _too_long(None)
+    yield chunk
+
+
+def _too_long(name: str | None) -> Problem:
+  return Problem(
+    413,
+    f'{name or "the form"} is above {_MAX_TEXT >> 20} MiB, which is the limit '
+    'for texts and joints; send photos as files (multipart/form-data)',
+    about=name,
+    reason='large body',
+  )
