@@ -52,10 +52,14 @@ async def send(
       with contextlib.closing(writer):
         writer.write(head.encode() + body)
         await writer.drain()
-        answer = await reader.read()
-      head_, _, content = answer.partition(b'\r\n\r\n')
-      status = int(head_.split()[1])
-  except (OSError, TimeoutError, ValueError, IndexError) as error:
+        # To the last byte, not to the end of the connection.
+        first, *lines = (await reader.readuntil(b'\r\n\r\n')).splitlines()
+        headers = dict(x.lower().split(b': ', 1) for x in lines if x)
+        content = await reader.readexactly(
+          int(headers.get(b'content-length', 0))
+        )
+      status = int(first.split()[1])
+  except (OSError, EOFError, TimeoutError, ValueError) as error:
     content = f'{type(error).__name__} {error}'.encode()
   return Sent(status, time.perf_counter() - begin, content)
 

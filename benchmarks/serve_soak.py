@@ -37,6 +37,12 @@ def soak(options, folder: pathlib.Path) -> None:
   # Later options win: `serving` gives a folder without models.
   models = ('--models_dir', model_files.models_folder())
   network = ('--checkpoint', options.checkpoint) if options.checkpoint else ()
+  # Before there are connections: drawing takes seconds, in which none of the
+  # clients could send, and a server closes one that says nothing for 10 s.
+  fields = a_request()
+  shirts = [
+    images.encode_png(render_pair(7, i, 512).garment) for i in range(2, 6)
+  ]
   with serving(
     folder, '--garments', gallery, *models, *network, TMPDIR=str(temporary)
   ) as server:
@@ -48,7 +54,9 @@ def soak(options, folder: pathlib.Path) -> None:
     ]
     for thread in threads:
       thread.start()
-    samples = asyncio.run(_load(server, options.seed, end, counts))
+    samples = asyncio.run(
+      _load(server, fields, shirts, seed=options.seed, end=end, counts=counts)
+    )
     for thread in threads:
       thread.join()
     left = sorted(x.name for x in temporary.iterdir())
@@ -71,7 +79,9 @@ def _print(samples, counts, seconds: float) -> None:
   )
 
 
-async def _load(server: Server, seed: int, end: float, counts) -> list:
+async def _load(
+  server: Server, fields, shirts, *, seed: int, end: float, counts
+) -> list:
   """(minutes, MiB, descriptors) of the worker, while requests come."""
   samples, begin = [], time.monotonic()
 
@@ -81,17 +91,18 @@ async def _load(server: Server, seed: int, end: float, counts) -> list:
       samples.append(((time.monotonic() - begin) / 60, rss_mib(server), files))
       await asyncio.sleep(_SAMPLE_S)
 
-  clients = (_client(server, [seed, i], end, counts) for i in range(_CLIENTS))
+  clients = (
+    _client(server, fields, shirts, seed=[seed, i], end=end, counts=counts)
+    for i in range(_CLIENTS)
+  )
   await asyncio.gather(sample(), *clients)
   return samples
 
 
-async def _client(server: Server, seed: list[int], end: float, counts) -> None:
+async def _client(
+  server: Server, fields, shirts, *, seed: list[int], end: float, counts
+) -> None:
   rng = np.random.default_rng(seed)
-  fields = a_request()
-  shirts = [
-    images.encode_png(render_pair(7, i, 512).garment) for i in range(2, 6)
-  ]
   person = {'person': fields['person']}
   sessions: list[str] = []
   while time.monotonic() < end:

@@ -1,5 +1,6 @@
 """The twins that benchmarks time compute what our networks compute."""
 
+import asyncio
 import importlib.util
 import pathlib
 import sys
@@ -16,7 +17,7 @@ from viton_jax.models import EncoderDecoder, Refinement, compose, vgg19
 # The benchmarks are not installed; they run from the repository.
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from benchmarks import problem, sweep  # noqa: E402
+from benchmarks import problem, serve_client, sweep  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -242,6 +243,32 @@ def test_a_failed_measurement_does_not_end_the_others(capfd):
   assert sweep.sweep(fail, options()) == 1
   said = capfd.readouterr().err
   assert 'ValueError: in 8' in said and 'ValueError: in 64' in said
+
+
+@pytest.mark.parametrize(
+  ('answer', 'status', 'body'),
+  [
+    (b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone', 200, b'done'),
+    (b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ndone', 0, b'4 bytes'),
+    (b'', 0, b'0 bytes'),
+  ],
+)
+def test_an_answer_that_is_cut_short_is_none(answer, status, body):
+  async def ask(ends):
+    async def serve(reader, writer):
+      await reader.readuntil(b'one--')
+      writer.write(answer)
+      if not ends:  # The answer is whole before the connection is closed.
+        await asyncio.sleep(5)
+      writer.close()
+
+    async with await asyncio.start_server(serve, '127.0.0.1', 0) as server:
+      port = server.sockets[0].getsockname()[1]
+      to = serve_client.Server(None, port, pathlib.Path())
+      return await serve_client.send(to, {'one': 'one--'})
+
+  sent = asyncio.run(ask(status == 0))
+  assert sent.status == status and body in sent.body and sent.seconds < 4
 
 
 def _import_torch_twin():

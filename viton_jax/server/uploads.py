@@ -1,6 +1,6 @@
 """What a request brings: files and fields of a form, in memory alone."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 import dataclasses
 
 from fastapi import Request
@@ -143,7 +143,9 @@ async def read_form(
   return Form(found_files, found_texts)
 
 
-async def _short(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _short(
+  stream: AsyncGenerator[bytes, None],
+) -> AsyncGenerator[bytes, None]:
   """A body of texts alone: for one of a photo's size its parser takes seconds,
   in which nobody else is answered.
   """
