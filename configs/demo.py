@@ -29,9 +29,7 @@ def get_config(arg: str = 'stage1'):
     config.learning_rate = 1e-3
     config.loss.mask = 1.0
     config.loss.image = 1.0
-    # Walls and trousers stay the photo's own: little of what so small a
-    # network can learn goes into them.
-    config.loss.kept = 0.1
+    config.loss.kept = 1.0
   elif arg == 'stage2':
     config.stage = 2
     config.num_steps = 300

@@ -27,13 +27,14 @@ it takes a minute on 2 CPU cores (docs/benchmarks.md).
   --dir DIR         where everything goes             (default: demo)
   --pairs N         pairs to train on                 (default: 1200)
   --test_pairs M    pairs to try on     (default: 24; with --train 96)
-  --style STYLE     of the drawings, plain or photo  (default: plain)
+  --style STYLE     of the drawings, plain or photo
+                                    (default: photo; with --train plain)
   --dry_run         only show the commands
 
 EOF
 }
 
-dir=demo pairs=1200 test_pairs='' style=plain gpu='' train='' photos=()
+dir=demo pairs=1200 test_pairs='' style='' gpu='' train='' photos=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;
@@ -101,7 +102,7 @@ if [ -z "$train" ]; then
   results=$dir/dressed
   step 'draw people and garments' python -m input_pipeline.synthetic \
     --out_dir "$dir/drawn" --num_pairs 0 --num_test_pairs "${test_pairs:-24}" \
-    --height 512 --seed 1 --style "$style"
+    --height 512 --seed 1 --style "${style:-photo}"
   step 'try on' python -m viton_jax.infer \
     --layout viton --data_dir "$dir/drawn" --out_dir "$results"
 else
@@ -109,7 +110,7 @@ else
   step 'draw people and garments' python -m input_pipeline.synthetic \
     --out_dir "$dir/raw" --num_pairs "$pairs" \
     --num_test_pairs "${test_pairs:-96}" --height 512 --seed 0 \
-    --style "$style"
+    --style "${style:-plain}"
   step 'prepare records' python -m input_pipeline.prepare \
     --layout viton --data_dir "$dir/raw" --out_dir "$dir/records"
   step 'train the encoder-decoder' python -m viton_jax.train \

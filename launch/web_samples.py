@@ -24,7 +24,7 @@ def draw_person(folder: pathlib.Path, number: int) -> None:
   last = folder / f'{name}.jpg'
   if last.exists():
     return
-  pair = render_pair(_SEED, number, _HEIGHT)
+  pair = render_pair(_SEED, number, _HEIGHT, style='photo')
   joints = json.dumps(openpose_json([pair.keypoints]))
   storage.write_file(folder / f'{name}.json', joints.encode())
   storage.write_file(
@@ -37,7 +37,7 @@ def draw_garment(folder: pathlib.Path, number: int) -> None:
   path = folder / f'garment-{number:02}.jpg'
   if not path.exists():
     # Of people whom nobody sees: not what the samples wear already.
-    garment = render_pair(_SEED, 100 + number, _HEIGHT).garment
+    garment = render_pair(_SEED, 100 + number, _HEIGHT, style='photo').garment
     storage.write_file(path, images.encode_jpeg(garment))
 
 

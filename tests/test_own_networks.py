@@ -40,10 +40,13 @@ def test_a_refinement_alone_is_refused():
 def test_they_dress_people_they_have_never_seen():
   """Far nearer to the true picture than the photo as it was, and than paste."""
   untouched, dressed, pasted = [], [], []
-  for person in (1, 2):
-    own = render_pair(SEED, person, 512)
-    garment = render_pair(SEED, person + 10, 512).garment
-    truth = render_pair(SEED, person, 512, garment_index=person + 10).person
+  for person in (1, 2, 3, 4):
+
+    def drawn(number, person=person):
+      return render_pair(SEED, person, 512, garment_index=number, style='photo')
+
+    own, truth = drawn(person), drawn(person + 10).person
+    garment = render_pair(SEED, person + 10, 512, style='photo').garment
     known = {'pose': own.keypoints, 'parse': own.parse}
     result = viton_jax.try_on(own.person, garment, **known)
     paste = viton_jax.try_on(own.person, garment, method='paste', **known)

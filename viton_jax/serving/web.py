@@ -205,7 +205,7 @@ def write(
 def _write_sample(folder: pathlib.Path, size: tuple[int, int]) -> None:
   """A drawn person with joints and labels, and a garment with its mask."""
   folder.mkdir()
-  pair, other = render_pair(7, 1, 256), render_pair(7, 3, 256)
+  pair, other = (render_pair(7, i, 256, style='photo') for i in (1, 3))
   sample = pair.sample('drawn person', 'drawn garment')
   given = other.sample('another person', 'drawn garment')
   example = working_example(
