@@ -255,17 +255,23 @@ def test_a_failed_measurement_does_not_end_the_others(capfd):
 )
 def test_an_answer_that_is_cut_short_is_none(answer, status, body):
   async def ask(ends):
+    closed = asyncio.Event()
+
     async def serve(reader, writer):
       await reader.readuntil(b'one--')
       writer.write(answer)
-      if not ends:  # The answer is whole before the connection is closed.
-        await asyncio.sleep(5)
+      if not ends:  # Until the client has gone: the answer is whole before.
+        await reader.read()
       writer.close()
+      await writer.wait_closed()
+      closed.set()
 
     async with await asyncio.start_server(serve, '127.0.0.1', 0) as server:
       port = server.sockets[0].getsockname()[1]
       to = serve_client.Server(None, port, pathlib.Path())
-      return await serve_client.send(to, {'one': 'one--'})
+      sent = await serve_client.send(to, {'one': 'one--'})
+      await closed.wait()
+      return sent
 
   sent = asyncio.run(ask(status == 0))
   assert sent.status == status and body in sent.body and sent.seconds < 4
