@@ -15,9 +15,13 @@ from viton_jax.composition.blurring import blur
 
 Region = Bool[Array, 'b h w']
 
-BARE = (labels.SKIN, labels.FACE, 14, 15)  # Neck and chest, face, arms.
+BARE = (
+  labels.SKIN,
+  labels.FACE,
+  *labels.ARM_LABELS,
+)  # Neck and chest, face, arms.
 LOWER = (8, 9, 12, 16, 17, 18, 19)  # Lower clothes, legs and shoes.
-_ARM_LABELS = (3, 14, 15)  # Gloves, arms.
+_ARM_LABELS = (3, *labels.ARM_LABELS)  # Gloves, arms.
 _IN_FRONT = (*labels.HEAD_LABELS, 11)  # Head and scarf: before any garment.
 # In torso lengths: so near to a bare arm a predicted garment is wrong, and so
 # near to a clothed one it is missing where it is not predicted.

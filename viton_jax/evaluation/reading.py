@@ -162,10 +162,9 @@ def _suffix_format(name: str) -> str:
 def _known(pairing, item, sample: Sample, size, known) -> dict:
   found = {}
   parse = images.resize_labels(sample.parse, *size)
-  worn = parse
+  worn, there = parse, False
   if sample.truth is not None and sample.truth_parse is not None:
-    worn = images.resize_labels(sample.truth_parse, *size)
-  there = sample.truth is not None and sample.truth_parse is not None
+    worn, there = images.resize_labels(sample.truth_parse, *size), True
   found['person'] = images.resize_area(sample.person, *size)
   found['garment'] = (worn == GARMENT_LABEL) & there
   found['arms'] = np.isin(worn, ARM_LABELS) & there

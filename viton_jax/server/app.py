@@ -320,8 +320,7 @@ async def _progress(
 
 
 def _problem_line(problem: Problem, service: Service, request_id: str) -> str:
-  if problem.reason:
-    service.metrics.rejections.labels(problem.reason).inc()
+  service.metrics.count_rejection(problem.reason)
   return json.dumps({'problem': problems.content(problem, request_id)}) + '\n'
 
 

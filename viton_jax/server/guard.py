@@ -182,8 +182,7 @@ class Guard:
 
   def _refusal(self, problem: Problem, scope: Scope, body: _Body) -> Response:
     problem.for_kserve = '/v2/' in scope['path']
-    if problem.reason:
-      self._metrics.rejections.labels(problem.reason).inc()
+    self._metrics.count_rejection(problem.reason)
     if not body.short:
       problem.headers.setdefault('Connection', 'close')
     return problems.response(problem, scope['state']['request_id'])

@@ -57,7 +57,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
     try:
       access.check_origin(headers)
     except Problem as error:
-      service.metrics.rejections.labels(error.reason).inc()
+      service.metrics.count_rejection(error.reason)
       await socket.close(_POLICY)  # Before it is accepted: 403.
       return
     await socket.accept()
@@ -94,8 +94,7 @@ async def _serve(socket: WebSocket, service: Service, headers: Headers) -> None:
 async def _refuse(
   socket: WebSocket, service: Service, problem: Problem
 ) -> None:
-  if problem.reason:
-    service.metrics.rejections.labels(problem.reason).inc()
+  service.metrics.count_rejection(problem.reason)
   await _say(socket, {'problem': problems.content(problem, 'live')})
   late = problem.status in (429, 503)
   await _close(socket, _TRY_LATER if late else _POLICY)

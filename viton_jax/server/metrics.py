@@ -74,5 +74,10 @@ class Metrics:
       'viton_ready', '1 where /healthz/ready says so', registry=r
     )
 
+  def count_rejection(self, reason: str | None) -> None:
+    """Counts a request that was turned away; None: it is not counted."""
+    if reason:
+      self.rejections.labels(reason).inc()
+
   def text(self) -> bytes:
     return prometheus_client.generate_latest(self.registry)
