@@ -28,6 +28,7 @@ _BEFORE = {
   'warmup_steps': 0,
   'schedule_steps': [],
   'schedule_factor': 0.1,
+  'loss.kept': 1.0,
 }
 _OVERHEAD = 1.02  # Of a checkpoint's files over its arrays.
 
@@ -83,7 +84,12 @@ def compare(workdir: pathlib.Path, config: Any) -> None:
     path, 'config', remedy='restore it or give another --workdir.'
   )
   ours = _flatten(json.loads(config.to_json()))
-  theirs = _BEFORE | _flatten(configs.with_current_names(theirs))
+  theirs = _flatten(configs.with_current_names(theirs))
+  theirs |= {
+    name: value
+    for name, value in _BEFORE.items()
+    if name in ours and name not in theirs
+  }
   for name in sorted(ours.keys() | theirs.keys()):
     if name not in _MAY_CHANGE and ours.get(name) != theirs.get(name):
       raise InputError(
