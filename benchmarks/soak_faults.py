@@ -180,7 +180,7 @@ def unreadable(world, job, place, rng):
     finally:
       path.chmod(mode)
     return
-  aside = path.with_name(path.name + '.aside')
+  aside = world.folder / 'aside'  # Beside it, it would count as a photo.
   path.rename(aside)
   path.mkdir()
   try:

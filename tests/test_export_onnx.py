@@ -1,5 +1,6 @@
 """Export: the ONNX file in onnxruntime alone, and the page in a browser."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -320,3 +321,39 @@ def test_page(page_folder, served, tmp_path):
     assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
     assert watch.strangers == []
     assert watch.errors == []
+
+
+def _answer(data, route, _):
+  route.fulfill(body=data)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_damaged_page(page_folder, served, tmp_path):
+  """What is damaged is named, and no picture is made with it."""
+  graph = (page_folder / 'try_on.onnx').read_bytes()
+  described = json.loads((page_folder / 'model.json').read_text())
+  flipped = bytearray(graph)
+  flipped[len(graph) // 2] ^= 1
+  without = json.dumps({x: v for x, v in described.items() if x != 'inputs'})
+  with browser(tmp_path / 'none') as opened:
+    for name, data in (
+      ('try_on.onnx', bytes(flipped)),
+      ('try_on.onnx', graph[: len(graph) // 2]),
+      ('try_on.onnx', b''),
+      ('model.json', without.encode()),
+      ('model.json', b'{"height": 1'),
+      ('model.json', b'[' * 100000),
+    ):
+      page = opened.new_page(viewport=DESKTOP)
+      page.route(f'**/{name}', functools.partial(_answer, data))
+      page.goto(served)
+      if name == 'try_on.onnx':
+        page.wait_for_selector('#sample:enabled')
+        page.click('#sample')
+      page.wait_for_selector('#error:visible')
+      said = page.inner_text('#error')
+      assert f'file {name} is damaged' in said, said
+      assert said.endswith('copy the folder again.')
+      assert page.evaluate('document.body.dataset.seconds') is None
+      page.close()

@@ -82,6 +82,13 @@ def test_the_wanted_network_is_found_or_refused(converted, tmp_path):
     checkpoints.read(goldens.CHECKPOINT, 'refinement')
 
 
+@pytest.mark.parametrize('place', ['/', '.', ''])
+def test_places_without_a_name(place, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(InputError, match='no checkpoint found'):
+    inspect.read_all(place)
+
+
 def test_command(converted, tmp_path):
   done = entry_points.run('viton_jax.inspect', converted[1])
   assert 'network     refinement' in done.stdout

@@ -47,7 +47,7 @@ def is_tf1(path: str | pathlib.Path) -> bool:
     find_tf1_checkpoint(path)
   except errors.InputError:
     # A folder or prefix that TensorFlow began is TensorFlow's to refuse.
-    return path.is_file() or path.with_name(f'{path.name}.index').is_file()
+    return path.is_file() or (path.parent / f'{path.name}.index').is_file()
   return True
 
 

@@ -216,7 +216,7 @@ def find(path: str | os.PathLike) -> pathlib.Path:
     if child.name.isdigit() and (child / 'metadata').is_dir()
   ]
   if not steps:
-    if path.name and path.with_name(f'{path.name}.index').is_file():
+    if (path.parent / f'{path.name}.index').is_file():
       raise InputError(
         f'{path}: is a TensorFlow checkpoint; convert it with '
         '`python -m viton_jax.convert` and give what that writes.'

@@ -23,7 +23,7 @@ from viton_jax.choices import Composition
 from viton_jax.errors import InputError
 from viton_jax.geometry.device import REASONS
 from viton_jax.io import files, images, storage
-from viton_jax.serving import programs
+from viton_jax.serving import artifact, programs
 
 FOLDER = 'web'
 PACKAGE, VERSION = 'onnxruntime-web', '1.30.0'
@@ -189,12 +189,14 @@ def write(
   for name in ('style.css', 'icon.svg'):
     shutil.copyfile(_STYLE / name, place / name)
   (h, w), fidelity = networks[0].size, networks[0].fidelity
+  graph = (place / onnx_files.NAME).read_bytes()
   storage.write_json(
     place / 'model.json',
     {
       'height': h,
       'width': w,
       'fidelity': fidelity,
+      'graph': {'bytes': len(graph), 'sha256': artifact.digest(graph)},
       'reasons': list(REASONS),
       'inputs': programs.describe_inputs((h, w)),
     },

@@ -5,6 +5,7 @@ import * as ort from './ort/ort.webgpu.min.mjs';
 
 const MAX_BYTES = 64 * 2 ** 20;
 const MAX_PIXELS = 64e6;
+const INPUTS = ['person', 'garment', 'garment_mask', 'keypoints', 'parse'];
 const at = (id) => document.getElementById(id);
 const given = {};  // Files by the names of the inputs.
 let model = null, session = null, weights = null;
@@ -50,13 +51,40 @@ async function download(url, what) {
   return new Blob(parts).arrayBuffer();
 }
 
+// What was cut or damaged on its way to the server or from it would run, or
+// fail, in ways that no sentence explains.
+async function sound(data) {
+  const {bytes, sha256} = model.graph;
+  // Origins without encryption have no digests; localhost has.
+  const digest = await crypto.subtle?.digest('SHA-256', data);
+  const hex = digest && Array.from(
+    new Uint8Array(digest), (x) => x.toString(16).padStart(2, '0')).join('');
+  if (data.byteLength !== bytes || (hex && hex !== sha256)) {
+    throw new Refusal('the file try_on.onnx is damaged: it is not the one that was exported; copy the folder again.');
+  }
+  return data;
+}
+
+function described(data) {
+  let found = null;
+  try {
+    found = JSON.parse(new TextDecoder().decode(data));
+  } catch { /* Told below. */ }
+  const whole = ['height', 'width'].every((x) => found?.[x] > 0)
+    && typeof found.graph?.sha256 === 'string'
+    && Array.isArray(found.reasons)
+    && INPUTS.every((x) => Array.isArray(found.inputs?.[x]?.shape));
+  if (!whole) throw new Refusal('the file model.json is damaged or of another version; copy the folder again.');
+  return found;
+}
+
 async function open() {
   const device = at('device').value;
   if (session?.device === device) return session.run;
   if (device === 'webgpu' && !(await navigator.gpu?.requestAdapter().catch(() => null))) {
     throw new Refusal('this browser has no WebGPU; choose WebAssembly in the settings.');
   }
-  weights ||= await download('try_on.onnx', 'the networks');
+  weights ||= await sound(await download('try_on.onnx', 'the networks'));
   progress('preparing the networks', 1);
   await new Promise((resume) => setTimeout(resume, 30));
   await session?.run.release();
@@ -271,7 +299,7 @@ at('sample').addEventListener('click', async () => {
 at('go').addEventListener('click', tryOn);
 
 try {
-  model = JSON.parse(new TextDecoder().decode(await download('model.json', 'model.json')));
+  model = described(await download('model.json', 'model.json'));
   progress('');
   for (const id of ['person', 'garment', 'output']) {
     at(id).width = model.width;
