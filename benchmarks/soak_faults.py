@@ -105,9 +105,11 @@ def somewhere(job: Job, place: pathlib.Path, rng: random.Random):
 
   def size():
     total = 0
-    for path in place.rglob('*'):
-      with contextlib.suppress(OSError):
-        total += 1 + path.stat().st_size
+    # Folders may go while they are looked through, which `os.walk` bears.
+    for folder, _, names in os.walk(place):
+      for name in names:
+        with contextlib.suppress(OSError):
+          total += 1 + os.stat(os.path.join(folder, name)).st_size
     return total
 
   def wait(process: subprocess.Popen) -> None:

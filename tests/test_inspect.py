@@ -89,6 +89,24 @@ def test_places_without_a_name(place, tmp_path, monkeypatch):
     inspect.read_all(place)
 
 
+def test_names_that_are_not_utf8(converted, tmp_path, monkeypatch):
+  """Orbax cannot write there, safetensors can."""
+  place = tmp_path / 'a\udcffb'
+  with pytest.raises(InputError, match='not UTF-8'):
+    inspect.read_all(place)
+  command = ['convert', '--checkpoint', str(converted[0]), '--out_dir']
+  monkeypatch.setattr(sys, 'argv', [*command, str(place)])
+  with pytest.raises(InputError, match='not UTF-8'):
+    convert.main()
+  assert not list(tmp_path.iterdir())
+  monkeypatch.setattr(sys, 'argv', [*sys.argv, '--to', 'safetensors'])
+  assert convert.main() == 0
+  assert len(list(place.iterdir())) == 2
+  command = ['--config', 'configs/stage1.py:smoke', '--config.data.dir=none']
+  said = entry_points.fails('viton_jax.train', *command, '--workdir', place)
+  assert 'not UTF-8' in said
+
+
 def test_command(converted, tmp_path):
   done = entry_points.run('viton_jax.inspect', converted[1])
   assert 'network     refinement' in done.stdout

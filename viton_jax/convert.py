@@ -85,6 +85,8 @@ def main() -> int:
 
   out_dir = pathlib.Path(arguments.out_dir)
   ending = '.safetensors' if arguments.to == 'safetensors' else ''
+  if arguments.to == 'orbax':
+    checkpoints.check_name(out_dir)
   targets = [out_dir / f'{one.network}{ending}' for one in found]
   for target in targets:  # All of them before anything is written.
     if target.exists():

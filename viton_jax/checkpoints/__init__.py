@@ -8,6 +8,7 @@ from viton_jax.checkpoints.checkpoint import (
 )
 from viton_jax.checkpoints.orbax_files import (
   best,
+  check_name,
   find,
   finish,
   open_manager,
@@ -30,6 +31,7 @@ __all__ = [
   'OWN',
   'Checkpoint',
   'best',
+  'check_name',
   'contents',
   'describe',
   'digest_of_own',

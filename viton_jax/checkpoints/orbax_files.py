@@ -70,6 +70,20 @@ def open_manager(
   )
 
 
+def check_name(path: str | os.PathLike) -> None:
+  """Raises InputError if a path has bytes that are no UTF-8.
+
+  Orbax's storage writes and reads no such files.
+  """
+  try:
+    os.fspath(path).encode()
+  except UnicodeEncodeError as error:
+    raise InputError(
+      f'{path}: the name is not UTF-8, and checkpoints cannot be kept there; '
+      'give another'
+    ) from error
+
+
 def _loss(metrics):
   return metrics['loss']
 
@@ -207,6 +221,7 @@ def find(path: str | os.PathLike) -> pathlib.Path:
     InputError: there is none.
   """
   path = pathlib.Path(path).absolute()
+  check_name(path)
   if (path / 'metadata').is_dir() and (path / 'state').is_dir():
     return path
   folder = path if path.name == FOLDER else path / FOLDER

@@ -58,6 +58,7 @@ def train_and_evaluate(
     SystemExit: the loss is not finite (exit code 4).
   """
   config, workdir = configs.current(config), pathlib.Path(workdir)
+  checkpoints.check_name(workdir)
   # The lock on the workdir, the signal handlers and the log are given back
   # however this ends: the caller may be a notebook.
   with contextlib.ExitStack() as held:
