@@ -1,7 +1,6 @@
 """Composition of a try-on: its parts against SciPy, all on drawn people."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from input_pipeline.sample import working_example
-from input_pipeline.synthetic import garments
+from input_pipeline.synthetic import styles
 from input_pipeline.synthetic.pairs import render_pair
 from viton_jax import composition, labels, networks
 from viton_jax.composition import blurring, body, cells, layers, sleeves
@@ -147,21 +146,35 @@ def test_blur_against_scipy(rng):
 
 
 # ------------------------------------------------------------- arms and sleeves
-@functools.cache
-def drawn_lengths() -> dict[str, list[float]]:
-  found = {'none': [], 'short': [], 'long': []}
-  for index in range(1, 25):
-    kind = garments.make_garment(77, index, height=SIZE[0]).sleeves
-    mask = render_pair(77, index, SIZE[0]).garment_mask[None].astype(np.uint8)
-    found[kind].append(float(sleeves.sleeve_length(mask)[0]))
-  return found
+@pytest.mark.parametrize('style', ['plain', 'photo'])
+def test_sleeves_of_drawn_garments(style):
+  """Their ends tell none, short and long apart."""
+  ends = {'none': [], 'short': [], 'long': []}
+  for index in range(1, 41):
+    made = styles.style_of(style).make_garment(77, index, height=SIZE[0])
+    mask = render_pair(77, index, SIZE[0], style=style).garment_mask
+    area = sleeves.sleeve_area(mask[None].astype(np.uint8))
+    ends[made.sleeves].append(float(sleeves.sleeve_end(area)[0]))
+  assert min(map(len, ends.values())) >= 3
+  assert max(ends['none']) < 0.3 < min(ends['short'])
+  right = [x < 1.1 for x in ends['short']] + [x > 1.1 for x in ends['long']]
+  assert np.mean(right) >= (0.95 if style == 'plain' else 0.85)
 
 
-def test_sleeve_lengths_of_drawn_garments():
-  lengths = drawn_lengths()
-  assert all(lengths.values()), 'each kind is drawn'
-  assert max(lengths['none']) < 0.45 < min(lengths['short'])
-  assert np.median(lengths['short']) < 0.9 < np.median(lengths['long'])
+def test_without_a_garment_there_are_no_sleeves():
+  assert sleeves.sleeve_area(np.zeros((1, *SIZE), np.uint8))[0] == 0
+  assert np.isfinite(sleeves.sleeve_area(np.ones((1, *SIZE), np.uint8))[0])
+
+
+def test_sleeves_follow_the_garment_and_not_the_mask(pairs):
+  """Predicted masks take after the old garment."""
+  true = pairs['truth_parse'] == labels.GARMENT_LABEL
+  arms = [
+    body.arm_of(jnp.asarray(pairs['keypoints']), SIZE, x) for x in body.ARMS
+  ]
+  near = np.logical_or(*(np.asarray(x.distance) < 0.08 for x in arms))
+  for wrong in (true | near, true & ~near):
+    assert iou(regions_of(pairs, wrong).garment, true).mean() > 0.9
 
 
 def test_position_along_an_arm():

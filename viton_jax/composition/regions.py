@@ -30,7 +30,7 @@ _SLEEVE_RADIUS = 0.08
 # An outline is mixed with what lies beside it, over so many pixels of 256.
 _RIM_PX = 2
 # Of 256: wobbles of a border that are shorter are errors.
-_SMOOTH_PX = 2.0
+_SMOOTH_PX = 3.0
 
 
 @jax.tree_util.register_dataclass
@@ -58,21 +58,19 @@ def find_regions(
   *,
   mask: Float[Array | np.ndarray, 'b h w'],
   garment_mask: Num[Array | np.ndarray, 'b h w'],
-  mask_shows_sleeves: bool = True,
 ) -> Regions:
   """Divides the part of a photo that changes.
 
-  The predicted mask decides where the torso is covered; it and the flat
-  garment say together how long the sleeves are, and the joints then say where
-  they lie. So arms before the garment stay before it, whatever is predicted.
+  The predicted mask decides where the torso is covered. The flat garment says
+  how long the sleeves are: better than the mask, which takes after the old
+  garment's. The joints then say where they lie, so arms before the garment
+  stay before it, whatever is predicted.
 
   Args:
     parse: LIP-20 labels of the photo.
     keypoints: x, y in pixels and confidence.
     mask: in 0..1, where the new garment is predicted.
     garment_mask: 0 or 1, of the flat garment in its own photo.
-    mask_shows_sleeves: False: the mask is the old garment's, whose sleeves say
-      nothing about the new one's.
   """
   parse, keypoints = jnp.asarray(parse), jnp.asarray(keypoints)
   height, width = parse.shape[1:]
@@ -83,12 +81,7 @@ def find_regions(
   torso = body.torso_of(keypoints, size)
   predicted = jnp.asarray(mask) > 0.5
   arms = [body.arm_of(keypoints, size, joints) for joints in body.ARMS]
-  end = sleeves.sleeve_end(
-    arms,
-    predicted,
-    evidence=~torso.whole & ~kept & mask_shows_sleeves,
-    expected=sleeves.expected_end(sleeves.sleeve_length(garment_mask)),
-  )[:, None, None]
+  end = sleeves.sleeve_end(sleeves.sleeve_area(garment_mask))[:, None, None]
   bare, sleeve, skin = (jnp.zeros_like(old) for _ in range(3))
   for arm in arms:
     beyond = arm.along > end

@@ -177,7 +177,6 @@ def _paste_regions(person, parse, keypoints, garment_mask):
     keypoints,
     mask=(parse == GARMENT_LABEL).astype(jnp.float32),
     garment_mask=garment_mask,
-    mask_shows_sleeves=False,
   )
   return regions, composition.uncover(person, parse, regions)
 
