@@ -215,6 +215,11 @@ def test_show_tells_why_a_pair_fails(tmp_path):
       ['--garment_mask', empty, '--person_mask', empty, '--out', str(out)]
     )
   assert out.exists()
+  for place in ('..', '/', str(tmp_path)):
+    with pytest.raises(InputError, match='give --out a name that ends in'):
+      show_match.main(
+        ['--garment_mask', empty, '--person_mask', empty, '--out', place]
+      )
   with pytest.raises(InputError, match='nowhere.png'):
     show_match.main(
       [

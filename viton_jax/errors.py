@@ -68,6 +68,7 @@ _OUT_OF_PLACE = (
   errno.ELOOP,
   errno.ENOTDIR,
   errno.EISDIR,
+  errno.EBUSY,
   errno.EIO,
   errno.ENOENT,
   errno.EEXIST,

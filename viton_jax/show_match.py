@@ -19,7 +19,8 @@ from input_pipeline.garment_masks import garment_mask
 from viton_jax import choices
 from viton_jax.errors import InputError, run
 from viton_jax.geometry import contour, matching, tps
-from viton_jax.io import images, photos, storage
+from viton_jax.io import photos
+from viton_jax.photo import output
 
 _SCALE = 5
 _HEIGHT, _WIDTH = matching.MATCHING_SIZE
@@ -216,7 +217,7 @@ def main(argv: list[str] | None = None) -> None:
     help="mask of the person's garment region",
   )
   parser.add_argument(
-    '--out', type=pathlib.Path, required=True, help='PNG to write'
+    '--out', type=pathlib.Path, required=True, help='PNG or JPEG to write'
   )
   parser.add_argument(
     '--fidelity',
@@ -226,6 +227,7 @@ def main(argv: list[str] | None = None) -> None:
   args = parser.parse_args(argv)
   if (args.garment_mask is None) == (args.garment_photo is None):
     raise InputError('give one of --garment_mask and --garment_photo')
+  output.check_output(args.out)
   person = _read_mask(args.person_mask)
   if args.garment_mask is not None:
     garment = _read_mask(args.garment_mask)
@@ -239,7 +241,7 @@ def main(argv: list[str] | None = None) -> None:
   except matching.MatchingError as error:
     result = error
   picture = draw(garment, person, result)
-  storage.write_file(args.out, images.encode_png(picture))
+  output.write_image(args.out, picture)
   print(f'wrote {args.out}')
   if isinstance(result, matching.MatchingError):
     raise result
