@@ -94,7 +94,9 @@ def find_regions(
   garment |= old & torso.trunk
   garment |= cells.without_holes(garment) & (old | torso.whole)
   garment = _smooth(garment) & ~kept & ~bare
-  hidden = old | (cells.grown(old, _RIM_PX) & ~kept & ~arm_label)
+  # Arms before the torso keep their outline; cuffs leave none at wrists.
+  rim = cells.grown(old, _RIM_PX) & ~kept & ~(arm_label & torso.whole)
+  hidden = old | rim
   skin = hidden & ((old & (skin | torso.chest)) | is_any(parse, BARE))
   # What is free beside the hem, and not below it, is background.
   over_garment = jax.lax.cummax(garment.astype(jnp.uint8), 1, reverse=True) > 0

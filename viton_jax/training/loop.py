@@ -219,9 +219,17 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
     # last one.
     last = stop.requested_at(step) or step == config.num_steps
     trace.after(step, metrics, stop=last)
+    # A stopped run saves, and looks at nothing: what stopped it may not wait,
+    # and the run that goes on shall have the samples and figures of any other.
+    ends = {
+      'log': last,
+      'checkpoint': last,
+      'sample': step == config.num_steps,
+      'eval': step == config.num_steps,
+    }
     due = {
-      name: step % config[f'{name}_every'] == 0 or last
-      for name in ('log', 'sample', 'eval', 'checkpoint')
+      name: step % config[f'{name}_every'] == 0 or end
+      for name, end in ends.items()
     }
 
     # ----------------------------------------------------------- fetch, log
