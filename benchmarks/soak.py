@@ -203,8 +203,8 @@ def one_round(
       shutil.rmtree(place / 'out')
     if code == 0 and (job.ends_alone or not disturbed):
       break
-    if code == -signal.SIGKILL and job.writes_none(place / 'out'):
-      break  # Killed after its last write.
+    if fault in ('kill', 'term') and job.writes_none(place / 'out'):
+      break  # The signal came between its last write and its end.
   for wrong in left_behind(world, job, place):
     tally.wrong.append(f'{", ".join(history)}: {wrong}')
   shutil.rmtree(place)

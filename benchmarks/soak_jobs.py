@@ -107,8 +107,8 @@ def _train_content(out_dir: pathlib.Path) -> dict[str, object]:
     for name, value in files_of(out_dir).items()
     if not name.startswith('checkpoints/') and name != 'metrics.jsonl'
   }
-  steps = sorted(x.name for x in (out_dir / 'checkpoints').iterdir())
-  found['checkpoints'] = steps
+  # Which older ones are kept depends on where a signal stopped it.
+  found['newest'] = checkpoints.find(out_dir).name
   state = checkpoints.read_tree(checkpoints.find(out_dir) / 'state')
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     array = np.asarray(leaf)

@@ -10,6 +10,9 @@ and it takes less than 120 seconds.
 """
 
 import argparse
+import atexit
+import functools
+import json
 import os
 import pathlib
 import re
@@ -22,8 +25,11 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
+import entry_points  # noqa: E402
+import infer_jobs  # noqa: E402
 from mutations import mutate  # noqa: E402
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -57,6 +63,27 @@ def _seeds(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   tf1 = folder / 'tf1'
   shutil.copytree(_TESTS / 'goldens' / 'tf1_stage2_ngf8', tf1)
   return {'raw': raw, 'net': net, 'job': job, 'tf1': tf1}
+
+
+@functools.cache
+def _exported() -> pathlib.Path:
+  """A small try-on as StableHLO and ONNX, and a batch of one for it."""
+  folder = pathlib.Path(tempfile.mkdtemp(prefix='viton_jax_fuzz_'))
+  atexit.register(shutil.rmtree, folder, ignore_errors=True)
+  networks, exported = folder / 'networks', folder / 'exported'
+  infer_jobs.write_networks(networks)
+  entry_points.run(
+    'viton_jax.export',
+    *('--checkpoint', networks, '--out_dir', exported),
+    *('--format', 'stablehlo,onnx'),
+  )
+  specs = json.loads((exported / 'manifest.json').read_text())['inputs']
+  batch = {
+    name: np.ones((1, *spec['shape'][1:]), spec['dtype'])
+    for name, spec in specs.items()
+  }
+  np.savez(exported / 'batch.npz', **batch)
+  return exported
 
 
 def _commands(folder: pathlib.Path) -> list[tuple[str, list[str], list[str]]]:
@@ -107,13 +134,16 @@ def _commands(folder: pathlib.Path) -> list[tuple[str, list[str], list[str]]]:
       ['--data_dir', raw, '--checkpoint', net, *out, '--dry_run'],
       [net, raw],
     ),
-    (
-      'viton_jax.serving.artifact',
-      [
-        *(place, '--inputs', f'{place}/batch.npz'),
-        *('--outputs', f'{place}/tried.npz'),
-      ],
-      [f'{place}/batch.npz'],
+    *(
+      (
+        f'viton_jax.serving.{name}',
+        [
+          *(f'{place}/exported', '--inputs', f'{place}/exported/batch.npz'),
+          *('--outputs', f'{place}/tried.npz'),
+        ],
+        [f'{place}/exported', f'{place}/exported/manifest.json'],
+      )
+      for name in ('artifact', 'onnx_runtime')
     ),
     (
       'viton_jax.train',
@@ -132,15 +162,22 @@ def _commands(folder: pathlib.Path) -> list[tuple[str, list[str], list[str]]]:
   ]
 
 
-def attempt(seed: int, case: int) -> str | None:
-  """What is wrong with the way that a case ends, or None."""
+def attempt(seed: int, case: int, wanted: str | None = None) -> str | None:
+  """What is wrong with the way that a case ends, or None.
+
+  Args:
+    seed, case: see above.
+    wanted: of all commands, this module's alone.
+  """
   rng = np.random.default_rng([seed, case])
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     _seeds(folder)
-    commands = _commands(folder)
+    commands = [x for x in _commands(folder) if wanted in (None, x[0])]
     module, arguments, places = commands[rng.integers(len(commands))]
     arguments = list(arguments)
+    if module.startswith('viton_jax.serving'):
+      shutil.copytree(_exported(), folder / 'exported')
     ending = ''
     if places and rng.random() < 0.6:
       place = pathlib.Path(places[rng.integers(len(places))])
@@ -203,19 +240,22 @@ def main() -> int:
   parser.add_argument('--minutes', type=float, default=5)
   parser.add_argument('--seed', type=int, default=int(time.time()))
   parser.add_argument('--case', type=int, help='this one alone')
+  parser.add_argument('--module', help='cases of this command alone')
   arguments = parser.parse_args()
   seed, found, case = arguments.seed, 0, 0
   if arguments.case is not None:
-    wrong = attempt(seed, arguments.case)
+    wrong = attempt(seed, arguments.case, arguments.module)
     print(wrong or 'ends well')
     return int(wrong is not None)
   end = time.monotonic() + 60 * arguments.minutes
   while time.monotonic() < end:
-    wrong = attempt(seed, case)
+    wrong = attempt(seed, case, arguments.module)
     if wrong:
       found += 1
       print(
-        f'python tests/fuzz/commands.py --seed {seed} --case {case}  # {wrong}',
+        f'python tests/fuzz/commands.py --seed {seed} --case {case}'
+        f'{f" --module {arguments.module}" if arguments.module else ""}'
+        f'  # {wrong}',
         flush=True,
       )
     case += 1
