@@ -376,18 +376,21 @@ def test_saved_model_in_one_call(exported, batch, live):
   assert text.count('allowed_batch_sizes') == 4
 
 
-def test_changed_saved_model(exported, tmp_path):
+@pytest.mark.parametrize(
+  'name', ['saved_model.pb', 'variables/variables.data-00000-of-00001']
+)
+def test_changed_saved_model(exported, tmp_path, name):
   from viton_jax.serving import saved_model
 
   shutil.copytree(exported[0], tmp_path / 'copy')
-  graph = tmp_path / 'copy' / 'savedmodel' / '1' / 'saved_model.pb'
-  graph.write_bytes(graph.read_bytes()[:-100])
+  path = tmp_path / 'copy' / 'savedmodel' / '1' / name
+  path.write_bytes(path.read_bytes()[:-100])
   with pytest.raises(InputError, match='SHA-256'):
     saved_model.load(tmp_path / 'copy')
   manifest = tmp_path / 'copy' / 'manifest.json'
   entries = json.loads(manifest.read_text())
-  name = str(graph.relative_to(tmp_path / 'copy'))
-  entries['files'][name]['sha256'] = artifact.digest(graph.read_bytes())
+  name = str(path.relative_to(tmp_path / 'copy'))
+  entries['files'][name]['sha256'] = artifact.digest(path.read_bytes())
   manifest.write_text(json.dumps(entries))
   with pytest.raises(InputError, match='export again'):
     saved_model.load(tmp_path / 'copy')

@@ -180,7 +180,8 @@ def load(folder: pathlib.Path) -> engine.TryOn:
 def _read(folder):
   try:
     return tf.saved_model.load(str(folder / FOLDER / _VERSION))
-  except (OSError, tf.errors.OpError) as error:
+  # IndexError: a file of variables that ends too early.
+  except (OSError, IndexError, tf.errors.OpError) as error:
     raise InputError(
       f'{folder / FOLDER}: TensorFlow cannot read it '
       f'({str(error).splitlines()[0]}); export again.'

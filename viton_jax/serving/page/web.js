@@ -70,10 +70,14 @@ function described(data) {
   try {
     found = JSON.parse(new TextDecoder().decode(data));
   } catch { /* Told below. */ }
-  const whole = ['height', 'width'].every((x) => found?.[x] > 0)
+  const whole = ['height', 'width'].every((x) => Number.isInteger(found?.[x]) && found[x] > 0)
     && typeof found.graph?.sha256 === 'string'
     && Array.isArray(found.reasons)
-    && INPUTS.every((x) => Array.isArray(found.inputs?.[x]?.shape));
+    && INPUTS.every((x) => {
+      const {dtype, shape} = found.inputs?.[x] ?? {};
+      return ['uint8', 'float32'].includes(dtype)
+        && Array.isArray(shape) && shape.slice(1).every(Number.isInteger);
+    });
   if (!whole) throw new Refusal('the file model.json is damaged or of another version; copy the folder again.');
   return found;
 }
@@ -305,7 +309,7 @@ try {
     at(id).width = model.width;
     at(id).height = model.height;
   }
-  at('go').disabled = false;
+  at('go').disabled = at('sample').disabled = false;
   state('ready; nothing leaves this browser', 'ready');
 } catch (error) {
   progress('');
