@@ -198,8 +198,11 @@ def open_job(planned: Plan) -> Callable[[shards.Shard], int]:
   settings = settings_of(options, layout, planned.names)
 
   def do(shard: shards.Shard) -> int:
+    stop = _stop_signal()
     with folder.claim(pathlib.Path(options.out_dir), settings, shard) as claim:
-      return _run_shard(options, layout, work, steps, planned.names, claim)
+      return _run_shard(
+        options, layout, work, steps, planned.names, claim, stop
+      )
 
   return do
 
@@ -234,7 +237,7 @@ def _batch_size(options: Options) -> int:
   return size + -size % devices
 
 
-def _run_shard(options, layout, work, steps, names, claim) -> int:
+def _run_shard(options, layout, work, steps, names, claim, stop) -> int:
   """Writes the try-ons of a claimed shard; returns the exit code."""
   out_dir, shard = claim.out_dir, claim.shard
   parallel.wait_for_all('every process has its shard')
@@ -254,7 +257,7 @@ def _run_shard(options, layout, work, steps, names, claim) -> int:
 
   written, failed = 0, 0
   if todo:
-    written, failed = _try_on(options, layout, work, steps, claim, todo)
+    written, failed = _try_on(options, layout, work, steps, claim, todo, stop)
   if written < len(todo):
     print(
       f'stopped by a signal after {written} of {len(todo)} pairs; the same '
@@ -303,7 +306,7 @@ def settings_of(options, layout, names) -> dict:
   }
 
 
-def _try_on(options, layout, work, steps, claim, todo) -> tuple[int, int]:
+def _try_on(options, layout, work, steps, claim, todo, stop) -> tuple[int, int]:
   """Does the pairs `todo`; returns how many are written, and failures of them.
 
   Fewer than all are written where a signal stopped it.
@@ -313,7 +316,6 @@ def _try_on(options, layout, work, steps, claim, todo) -> tuple[int, int]:
   processes = options.workers
   if processes is None:
     processes = cores if len(todo) >= PROCESSES_FROM else 0
-  stop = _stop_signal()
   clock = pipeline.Clock()
   failed = 0
   if claim.settings['output'] == writers.TFRECORD:
