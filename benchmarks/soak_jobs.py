@@ -108,8 +108,9 @@ def _train_content(out_dir: pathlib.Path) -> dict[str, object]:
     if not name.startswith('checkpoints/') and name != 'metrics.jsonl'
   }
   # Which older ones are kept depends on where a signal stopped it.
-  found['newest'] = checkpoints.find(out_dir).name
-  state = checkpoints.read_tree(checkpoints.find(out_dir) / 'state')
+  newest = checkpoints.find(out_dir)
+  found['newest'] = newest.name
+  state = checkpoints.read_tree(newest / 'state')
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     array = np.asarray(leaf)
     found[f'state {jax.tree_util.keystr(path)}'] = _digest(array.tobytes())

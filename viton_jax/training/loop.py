@@ -221,12 +221,8 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
     trace.after(step, metrics, stop=last)
     # A stopped run saves, and looks at nothing: what stopped it may not wait,
     # and the run that goes on shall have the samples and figures of any other.
-    ends = {
-      'log': last,
-      'checkpoint': last,
-      'sample': step == config.num_steps,
-      'eval': step == config.num_steps,
-    }
+    done = step == config.num_steps
+    ends = {'log': last, 'checkpoint': last, 'sample': done, 'eval': done}
     due = {
       name: step % config[f'{name}_every'] == 0 or end
       for name, end in ends.items()

@@ -84,12 +84,8 @@ def compare(workdir: pathlib.Path, config: Any) -> None:
     path, 'config', remedy='restore it or give another --workdir.'
   )
   ours = _flatten(json.loads(config.to_json()))
-  theirs = _flatten(configs.with_current_names(theirs))
-  theirs |= {
-    name: value
-    for name, value in _BEFORE.items()
-    if name in ours and name not in theirs
-  }
+  before = {name: _BEFORE[name] for name in _BEFORE.keys() & ours.keys()}
+  theirs = before | _flatten(configs.with_current_names(theirs))
   for name in sorted(ours.keys() | theirs.keys()):
     if name not in _MAY_CHANGE and ours.get(name) != theirs.get(name):
       raise InputError(
