@@ -19,6 +19,7 @@ says when it is worth it. SIGTERM or Ctrl-C ends it: what has begun is finished.
 
 import argparse
 import asyncio
+import dataclasses
 import logging.config
 import re
 import signal
@@ -267,7 +268,10 @@ def main() -> int:
   given = parse_arguments()
   check(given)
   errors.clean_up_on_sigterm()
-  settings = options.settings_of(given)
+  # Ray's server, uvicorn, is one of those.
+  settings = dataclasses.replace(
+    options.settings_of(given), refuse_after_body=True
+  )
   if not settings.paste_only:
     check_networks(settings)
   end = threading.Event()

@@ -78,8 +78,8 @@ class _Body:
     return message
 
   async def discard(self) -> None:
-    """Reads on for a moment, after the answer: clients look for it when all is
-    sent, and a connection that is closed before that may take it with it.
+    """Reads on for a moment: clients look for the answer when all is sent, and
+    a connection that is closed before that may take it with it.
     """
     taken = 0
     try:
@@ -155,8 +155,11 @@ class Guard:
       if not status:
         # First the answer: those who are turned away need not wait until this
         # has read what they sent.
+        first = self._settings.refuse_after_body
+        if first:
+          await body.discard()
         await reply(scope, receive, answer)
-        if status != 408:
+        if not first and status != 408:
           await body.discard()
     except Exception:  # noqa: BLE001 - a defect of ours; the log has it
       logs.exception('defect', request_id=request_id, route=_route(scope))

@@ -46,6 +46,7 @@ _MAX_TEXT = 4096
 _MAX_PIXELS = 2_100_000  # Full HD.
 _FIRST_S = 10.0  # Until the first message must be there.
 _IDLE_S = 60.0
+_DISCARD_S = 0.5  # How long a refused client is listened to.
 # Of RFC 6455, and its registry.
 _GOING_AWAY, _POLICY, _TRY_LATER, _DEFECT = 1001, 1008, 1013, 1011
 
@@ -96,6 +97,10 @@ async def _refuse(
 ) -> None:
   service.metrics.count_rejection(problem.reason)
   await _say(socket, {'problem': problems.content(problem, 'live')})
+  # It has no place any more while it is listened to.
+  if task := asyncio.current_task():
+    service.live.discard(task)
+  await _discard(socket)
   late = problem.status in (429, 503)
   await _close(socket, _TRY_LATER if late else _POLICY)
 
@@ -333,6 +338,20 @@ async def _say(socket: WebSocket, value: dict[str, Any]) -> None:
   try:
     await socket.send_text(json.dumps(value))
   except (RuntimeError, WebSocketDisconnect):  # The client has left.
+    pass
+
+
+async def _discard(socket: WebSocket) -> None:
+  """Reads what was sent before the client knew, for a moment.
+
+  A connection that is closed with unread data is reset, and the client loses
+  the reason with it.
+  """
+  try:
+    async with asyncio.timeout(_DISCARD_S):
+      while (await socket.receive())['type'] != 'websocket.disconnect':
+        pass
+  except (TimeoutError, RuntimeError, WebSocketDisconnect):
     pass
 
 

@@ -36,6 +36,9 @@ class Settings:
     max_live: live try-ons at the same time; 0: there are none.
     root_path: prefix under which a proxy shows the server, '/try-on'.
     trusted_proxies: addresses whose X-Forwarded-For is believed.
+    refuse_after_body: read what a refused client sends before it is answered.
+      Later, but needed where the HTTP server underneath closes a connection
+      with the answer: unread data would take the answer with it.
   """
 
   checkpoint: str | None = None
@@ -61,6 +64,7 @@ class Settings:
   max_live: int = 4
   root_path: str = ''
   trusted_proxies: tuple[str, ...] = ()
+  refuse_after_body: bool = False
 
   @property
   def max_queue(self) -> int:
