@@ -57,8 +57,19 @@ def get_config() -> Any:
   # which is then what is evaluated and used; 0 keeps none. Usual: 0.999.
   config.ema_decay = 0.0
 
-  # Weights of the loss's terms; each stage reads its own.
+  # Weights of the loss's terms; these are of both stages, beside `image` and
+  # `perceptual`, and 0 or 1 as published. docs/training.md says what they are.
   config.loss = ConfigDict()
+  config.loss.lpips = 0.0
+  config.loss.gradient = 0.0
+  config.loss.adversarial = 0.0
+  config.loss.feature_matching = 0.0
+  # Of the pixels that composing changes keeps anyway.
+  config.loss.kept = 1.0
+  # The network of config.loss.lpips, 'alex' or 'vgg', and its file; '': what
+  # `python -m viton_jax.perception fetch lpips` brought.
+  config.lpips_net = 'alex'
+  config.lpips_weights = ''
   # VGG19 weights; needed wherever config.loss.perceptual is not 0.
   config.vgg = ''
 

@@ -29,7 +29,7 @@ def get_config(arg: str = 'stage1'):
     config.learning_rate = 1e-3
     config.loss.mask = 1.0
     config.loss.image = 1.0
-    config.loss.kept = 1.0
+    config.loss.mask_iou = 0.0
   elif arg == 'stage2':
     config.stage = 2
     config.num_steps = 300

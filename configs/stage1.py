@@ -17,8 +17,7 @@ def get_config(arg: str = ''):
   config.loss.mask = 1.0
   config.loss.image = 1.0
   config.loss.perceptual = 3.0
-  # Of the pixels that composing changes keeps anyway; 1 as published.
-  config.loss.kept = 1.0
+  config.loss.mask_iou = 0.0
   if arg == 'smoke':
     defaults.shrink_to_smoke(config)
   elif arg:

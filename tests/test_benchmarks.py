@@ -71,7 +71,7 @@ def ours(case):
       coarse,
       region=batch['region'],
       image_norm=batch['image'],
-      vgg=vgg,
+      judges=losses.Judges(vgg=vgg),
     )
     return total.mean()
 
@@ -84,7 +84,7 @@ def ours(case):
       compose(alpha, warped, coarse),
       alpha,
       image_norm=batch['image'],
-      vgg=vgg,
+      judges=losses.Judges(vgg=vgg),
     )
     return total.mean()
 

@@ -101,7 +101,7 @@ def test_stage_1_in_parts_takes_each_part_by_itself():
 
   one, two = one_part(0), one_part(1)
   grads, (_, stats) = jax.tree.map(lambda a, b: (a + b) / 2, one, two)
-  expected = start.apply_gradients(grads, stats)
+  expected = start.apply_gradients({'network': grads, 'critic': {}}, stats)
   assert_same_gradients(expected.opt_state[0].mu, after.opt_state[0].mu)
   near(after.batch_stats, expected.batch_stats, atol=1e-6)
   total = float(one[1][0].sum() + two[1][0].sum())

@@ -11,7 +11,7 @@ from train_jobs import assert_same_gradients
 
 from viton_jax import losses, representation
 from viton_jax import networks as pure
-from viton_jax.models import EncoderDecoder, Refinement
+from viton_jax.models import EncoderDecoder, PatchDiscriminator, Refinement
 from viton_jax.runtime import parallel
 from viton_jax.training import stages, steps, train_state
 from viton_jax.training.stages import Stage1, Stage2
@@ -238,20 +238,29 @@ def test_stage_2_on_eight_devices_equals_one():
   def make_stage(axis_name):
     del axis_name  # Nothing in it joins examples.
     return Stage2(
-      Refinement(features=8), coarse, losses.Stage2Weights(perceptual=0.0)
+      Refinement(features=8), coarse, weights, critic=PatchDiscriminator(4)
     )
 
+  weights = losses.Stage2Weights(
+    perceptual=0.0, adversarial=0.1, feature_matching=1.0, kept=0.5
+  )
   start = train_state.create(
-    Refinement(features=8), jax.random.key(0), size=(_SIZE, _SIZE)
+    Refinement(features=8),
+    jax.random.key(0),
+    size=(_SIZE, _SIZE),
+    critic=PatchDiscriminator(4),
   )
   eight, one = three_steps_each_way(
     make_stage, start, {'coarse': coarse_variables}
   )
   assert eight[0].batch_stats == {}
   np.testing.assert_allclose(
-    means(eight[1], ('loss', 'alpha', 'tv')),
-    means(one[1], ('loss', 'alpha', 'tv')),
+    means(eight[1], ('loss', 'alpha', 'tv', 'adversarial', 'critic')),
+    means(one[1], ('loss', 'alpha', 'tv', 'adversarial', 'critic')),
     rtol=1e-4,
+  )
+  assert_same_gradients(
+    one[0].critic['opt_state'][0].mu, eight[0].critic['opt_state'][0].mu
   )
 
 
@@ -353,5 +362,6 @@ def test_adam_follows_tensorflow_1():
     optimizer=train_state.adam(lambda step: lr),
   )
   for g in grads:
-    state = state.apply_gradients({'w': jnp.asarray(g, jnp.float32)}, {})
+    grads = {'network': {'w': jnp.asarray(g, jnp.float32)}, 'critic': {}}
+    state = state.apply_gradients(grads, {})
   np.testing.assert_allclose(state.params['w'], expected, rtol=1e-4)

@@ -85,12 +85,16 @@ def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
       *('--config.sample_every', 10**6, '--config.eval_every', 10**6),
     )
 
+  # With a discriminator, whose state has to be saved as well.
+  critic = ('--config.loss.adversarial', 0.01, '--config.loss.gradient', 0.5)
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   # As if it were endless, so that the kill comes in the middle.
   seed = random.randrange(10**6)
   print(f'seed of the kill: {seed}')  # pytest shows it where the test fails.
   rng = random.Random(seed)
-  process = train_jobs.start(arguments(records_dir, cut, *steps(10**6)))
+  process = train_jobs.start(
+    arguments(records_dir, cut, *critic, *steps(10**6))
+  )
   train_jobs.wait_for(process, f'step {rng.randint(2, 6)}/')
   train_jobs.wait_for_checkpoint(process, cut)
   time.sleep(rng.random() * 0.2)
@@ -98,7 +102,7 @@ def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
   process.communicate()
   assert process.returncode == -signal.SIGKILL
   last = int(checkpoints.find(cut).name)
-  more = steps(last + 2)
+  more = (*critic, *steps(last + 2))
   done = entry_points.run(
     'viton_jax.train', *arguments(records_dir, cut, *more)
   )
@@ -106,7 +110,8 @@ def test_killed_and_resumed_run_is_bit_equal(records_dir, tmp_path):
   entry_points.run('viton_jax.train', *arguments(records_dir, whole, *more))
   train_jobs.assert_bit_equal(whole, cut)
   state = train_jobs.whole_state(whole)
-  assert {'params', 'batch_stats', 'opt_state', 'step'} <= state.keys()
+  names = {'params', 'batch_stats', 'opt_state', 'step', 'critic'}
+  assert names <= state.keys()
 
 
 def test_sigterm_saves_and_ends_well(records_dir, tmp_path):

@@ -29,6 +29,8 @@ Cache = Literal['none', 'host', 'device']
 # What an iterator of NumPy batches can do of that.
 HostCache = Literal['none', 'host']
 ImageFormat = Literal['png', 'jpeg', 'webp']
+# Of config.loss.lpips.
+LossLpips = Literal['alex', 'vgg']
 # Of a network's image in validation.
 ValidationMetric = Literal['l1', 'ssim', 'lpips']
 # Of the pictures of the steps to a try-on.

@@ -111,8 +111,22 @@ def layers(
   net: Net,
 ) -> Float[Array, 'b layers']:
   """The distance in each layer, whose sum is LPIPS; see `lpips`."""
-  maps = _maps(params, predictions, targets, net=net)
+  maps = _maps(params, _norm(predictions), _norm(targets), net=net)
   return jnp.stack([x.mean(axis=(1, 2)) for x in maps], axis=1)
+
+
+def lpips_norm(
+  params: Mapping[str, Any],
+  predictions_norm: Float[_Array, 'b h w 3'],
+  targets_norm: Float[_Array, 'b h w 3'],
+  *,
+  net: Net,
+) -> Float[Array, ' b']:
+  """`lpips` of images in [-1, 1], which has gradients: a loss."""
+  maps = _maps(
+    params, jnp.asarray(predictions_norm), jnp.asarray(targets_norm), net=net
+  )
+  return jnp.stack([x.mean(axis=(1, 2)) for x in maps]).sum(axis=0)
 
 
 @functools.partial(jax.jit, static_argnames='net')
@@ -120,22 +134,32 @@ def _inside(params, predictions, targets, region, *, net: Net):
   size = predictions.shape[1:3]
   total = sum(
     resize.half_pixel_bilinear(x[..., None], size)[..., 0]
-    for x in _maps(params, predictions, targets, net=net)
+    for x in _maps(params, _norm(predictions), _norm(targets), net=net)
   )
   return mean_inside(jnp.asarray(total), region)
 
 
+def _norm(images) -> Array:
+  return jnp.asarray(images).astype(jnp.float32) / 127.5 - 1.0
+
+
 def _maps(params, predictions, targets, *, net: Net) -> Iterator[Array]:
   """(b, h, w) of each layer: weighted squared differences of directions."""
-  both = jnp.concatenate([jnp.asarray(predictions), jnp.asarray(targets)])
-  x = both.astype(jnp.float32) / 127.5 - 1.0
-  x = (x - _row(_MEAN)) / _row(_STD)
+  both = jnp.concatenate([predictions, targets]).astype(jnp.float32)
+  x = (both - _row(_MEAN)) / _row(_STD)
   taps = _NETS[net](params['convolutions'], x)
   for features, head in zip(taps, params['heads'], strict=True):
-    length = jnp.sqrt(jnp.square(features).sum(axis=-1, keepdims=True))
+    length = _length(features)
     ours, theirs = jnp.split(features / (length + _EPSILON), 2)
     weight = jnp.asarray(head)[None, None, None]
     yield (jnp.square(ours - theirs) * weight).sum(axis=-1)
+
+
+def _length(features) -> Array:
+  """(b, h, w, 1); where all features are 0 its gradient is 0, and not NaN."""
+  square = jnp.square(features).sum(axis=-1, keepdims=True)
+  some = square > 0.0
+  return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)
 
 
 def _row(values: tuple[float, ...]) -> Array:

@@ -2,6 +2,13 @@
 
 from viton_jax.models import vgg19
 from viton_jax.models.encoder_decoder import EncoderDecoder
+from viton_jax.models.patch_discriminator import PatchDiscriminator
 from viton_jax.models.refinement import Refinement, compose
 
-__all__ = ['EncoderDecoder', 'Refinement', 'compose', 'vgg19']
+__all__ = [
+  'EncoderDecoder',
+  'PatchDiscriminator',
+  'Refinement',
+  'compose',
+  'vgg19',
+]

@@ -216,6 +216,7 @@ def check(config: Any, info: batches.RecordsInfo) -> None:
         'that the sides are multiples of 2 to that power.'
       )
   choices.check('config.data.cache', config.data.cache, choices.Cache)
+  choices.check('config.lpips_net', config.lpips_net, choices.LossLpips)
   for name in config.eval.metrics:
     choices.check('config.eval.metrics', name, choices.ValidationMetric)
   if config.keep_best and not info.num_examples.get('validation'):

@@ -108,6 +108,7 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
     size=(info.height, info.width),
     optimizer=train_state.adam(learning_rate),
     ema_decay=config.ema_decay,
+    critic=stage.critic,
   )
   num_parameters = sum(x.size for x in jax.tree.leaves(state.params))
   say(f'{num_parameters:,} parameters')
@@ -266,7 +267,9 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
       if due['checkpoint']:
         bad = finite.first_not_finite(
           checking.named_leaves(
-            jax.device_get((state.params, state.batch_stats, state.ema))
+            jax.device_get(
+              (state.params, state.batch_stats, state.ema, state.critic)
+            )
           )
         )
         if bad is not None:

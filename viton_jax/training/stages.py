@@ -3,23 +3,25 @@
 A stage is a small immutable object. It names the network that trains and gives
 its loss as a pure function, which `steps` differentiates and evaluates:
 
-    loss(params, batch_stats, frozen, batch, *, rng, first_example, train)
-        -> (terms, batch_stats)
+    loss(params, batch_stats, frozen, batch, *, rng, first_example, critic,
+         train) -> (terms, batch_stats)
     images(variables, frozen, batch) -> what the network makes, for a sheet
 
 `frozen` holds the trained networks that the stage only reads: 'vgg', what
-`vgg19.load` returns, where the perceptual loss counts, 'lpips', AlexNet, where
-validation measures by it, and in stage 2 'coarse', the encoder-decoder's
-variables. It is an argument and no attribute, so that
-these arrays lie on the devices once and are not constants of the program.
+`vgg19.load` returns, and 'loss_lpips', where these losses count, 'lpips',
+AlexNet, where validation measures by it, and in stage 2 'coarse', the
+encoder-decoder's variables. It is an argument and no attribute, so that these
+arrays lie on the devices once and are not constants of the program.
 
-`terms` are the loss's terms before weighting and 'loss', their weighted sum,
-(b,) float32 each.
+`critic` are the parameters of the stage's discriminator, or {}: then there is
+none, and its terms are left out, as in validation.
+
+`terms` are the loss's terms before weighting, 'loss', their weighted sum, and
+'critic', the discriminator's own loss, where there is one; (b,) float32 each.
 """
 
 from collections.abc import Callable, Mapping
 import dataclasses
-import pathlib
 from typing import Any, ClassVar, cast
 
 import jax
@@ -30,8 +32,13 @@ from viton_jax import checkpoints, losses
 from viton_jax.choices import Fidelity
 from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets
-from viton_jax.metrics import weights
-from viton_jax.models import EncoderDecoder, Refinement, compose, vgg19
+from viton_jax.metrics import lpips
+from viton_jax.models import (
+  EncoderDecoder,
+  PatchDiscriminator,
+  Refinement,
+  compose,
+)
 from viton_jax.networks import (
   Batch,
   bounded_mask,
@@ -39,7 +46,6 @@ from viton_jax.networks import (
   predict_refined,
   warp_garment,
 )
-from viton_jax.perception import model_files
 from viton_jax.representation import (
   changed_region,
   garment_region,
@@ -49,9 +55,9 @@ from viton_jax.representation import (
   to_uint8,
 )
 from viton_jax.runtime import parallel
+from viton_jax.training import judges
 from viton_jax.training.train_state import TrainState
 
-_ALEXNET = 'lpips/alexnet.ckpt'  # In the folder of models.
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
@@ -64,12 +70,16 @@ class Stage1:
     weights: of the loss's terms.
     fidelity: 'fixed' or 'original'.
     remat: compute activations again in the backward pass; saves memory.
+    lpips_net: what 'loss_lpips' is, 'alex' or 'vgg'.
+    critic: the discriminator, where its terms count.
   """
 
   model: EncoderDecoder
   weights: losses.Stage1Weights = losses.Stage1Weights()
   fidelity: Fidelity = 'fixed'
   remat: bool = False
+  lpips_net: lpips.Net = 'alex'
+  critic: PatchDiscriminator | None = None
 
   network: ClassVar[str] = 'encoder_decoder'
   # Columns of a sample sheet after the inputs, and the range of each.
@@ -90,6 +100,7 @@ class Stage1:
     *,
     rng: jax.Array | None = None,
     first_example: jax.Array | int = 0,
+    critic: Mapping[str, Any] | None = None,
     train: bool,
   ) -> tuple[dict[str, jax.Array], Any]:
     """Loss of the mask and of the coarse image.
@@ -97,15 +108,16 @@ class Stage1:
     Args:
       params: of the encoder-decoder.
       batch_stats: its moving averages.
-      frozen: may hold 'vgg'.
+      frozen: may hold 'vgg' and 'loss_lpips'.
       batch: with `parse`, see `representation`.
       rng: key of the dropout; training needs it.
       first_example: place of the batch in a larger one, for the dropout.
+      critic: the discriminator's parameters, if any.
       train: normalise by batch statistics, update them and drop out.
 
     Returns:
-      'loss', 'mask', 'image' and, if it counts, 'perceptual', (b,) each; and
-      the next moving averages.
+      'loss' and the terms of `losses.stage1_loss`, (b,) each; and the next
+      moving averages.
 
     References:
       Han et al., VITON, CVPR 2018, equation 1.
@@ -142,9 +154,14 @@ class Stage1:
       image_norm=to_norm(batch['person']),
       changed=changed_region(batch) if self.weights.kept != 1.0 else None,
       weights=self.weights,
-      vgg=frozen.get('vgg'),
-      dtype=self.model.dtype,
-      remat=self.remat and train,
+      judges=judges.of(
+        frozen,
+        critic,
+        lpips_net=self.lpips_net,
+        critic_model=self.critic,
+        dtype=self.model.dtype,
+        remat=self.remat and train,
+      ),
     )
     return {'loss': total, **terms}, batch_stats
 
@@ -180,6 +197,8 @@ class Stage2:
     remat: compute activations again in the backward pass; saves memory.
     coarse_train_mode: lets the frozen network use batch statistics and dropout
       in training, as the released code does by accident.
+    lpips_net: what 'loss_lpips' is, 'alex' or 'vgg'.
+    critic: the discriminator, where its terms count.
   """
 
   model: Refinement
@@ -188,6 +207,8 @@ class Stage2:
   fidelity: Fidelity = 'fixed'
   remat: bool = False
   coarse_train_mode: bool = False
+  lpips_net: lpips.Net = 'alex'
+  critic: PatchDiscriminator | None = None
 
   network: ClassVar[str] = 'refinement'
   # Columns of a sample sheet after the inputs, and the range of each.
@@ -209,6 +230,7 @@ class Stage2:
     *,
     rng: jax.Array | None = None,
     first_example: jax.Array | int = 0,
+    critic: Mapping[str, Any] | None = None,
     train: bool,
   ) -> tuple[dict[str, jax.Array], Any]:
     """Loss of the composed image and of its mask.
@@ -216,15 +238,16 @@ class Stage2:
     Args:
       params: of the refinement network.
       batch_stats: {}: it has none.
-      frozen: holds 'coarse' and may hold 'vgg'.
+      frozen: holds 'coarse' and may hold 'vgg' and 'loss_lpips'.
       batch: with `parse` and `control_points`, see `representation`.
       rng: key of the frozen network's dropout with `coarse_train_mode`.
       first_example: place of the batch in a larger one, for that dropout.
+      critic: the discriminator's parameters, if any.
       train: recompute activations if `remat`, see `coarse_train_mode`.
 
     Returns:
-      'loss', 'image', 'alpha', 'tv' and, if it counts, 'perceptual', (b,)
-      each; and `batch_stats`.
+      'loss' and the terms of `losses.stage2_loss`, (b,) each; and
+      `batch_stats`.
 
     References:
       Han et al., VITON, CVPR 2018, equation 4.
@@ -259,10 +282,16 @@ class Stage2:
       compose(alpha, warped, coarse),
       alpha,
       image_norm=to_norm(batch['person']),
+      changed=changed_region(batch) if self.weights.kept != 1.0 else None,
       weights=self.weights,
-      vgg=frozen.get('vgg'),
-      dtype=self.model.dtype,
-      remat=self.remat and train,
+      judges=judges.of(
+        frozen,
+        critic,
+        lpips_net=self.lpips_net,
+        critic_model=self.critic,
+        dtype=self.model.dtype,
+        remat=self.remat and train,
+      ),
     )
     return {'loss': total, **terms}, batch_stats
 
@@ -306,17 +335,16 @@ def build(config: Any) -> tuple[Stage, dict[str, Any]]:
   if config.stage not in (1, 2):
     raise InputError(f'config.stage: {config.stage!r} is unknown; set 1 or 2.')
   dtype = _DTYPES[config.dtype]
-  frozen = {}
-  if config.loss.perceptual:
-    if not config.vgg:
-      raise InputError(
-        f'config.vgg: empty, but config.loss.perceptual is '
-        f'{config.loss.perceptual}; {vgg19.WHERE_FROM} Or set '
-        '--config.loss.perceptual=0 to train without it.'
-      )
-    frozen['vgg'] = vgg19.load(config.vgg, fidelity=config.fidelity)
-  if 'lpips' in config.eval.metrics:
-    frozen['lpips'] = _read_lpips(config.eval.lpips_weights)
+  frozen = judges.read(config)
+  weights = losses.Stage1Weights if config.stage == 1 else losses.Stage2Weights
+  common = {
+    'weights': weights(**config.loss),
+    'fidelity': config.fidelity,
+    'remat': config.remat,
+    'lpips_net': config.lpips_net,
+  }
+  if common['weights'].critic:
+    common['critic'] = PatchDiscriminator(features=config.features, dtype=dtype)
   if config.stage == 1:
     return Stage1(
       model=EncoderDecoder(
@@ -326,9 +354,7 @@ def build(config: Any) -> tuple[Stage, dict[str, Any]]:
         bn_momentum=config.bn_momentum,
         num_downsamples=config.num_downsamples,
       ),
-      weights=losses.Stage1Weights(**config.loss),
-      fidelity=config.fidelity,
-      remat=config.remat,
+      **common,
     ), frozen
 
   if not config.coarse_checkpoint:
@@ -353,24 +379,8 @@ def build(config: Any) -> tuple[Stage, dict[str, Any]]:
       axis_name=parallel.AXIS,
       num_downsamples=coarse.num_downsamples,
     ),
-    weights=losses.Stage2Weights(**config.loss),
-    fidelity=config.fidelity,
-    remat=config.remat,
+    **common,
   ), frozen
-
-
-def _read_lpips(path: str) -> dict[str, Any]:
-  path = path or str(model_files.models_folder() / _ALEXNET)
-  if not pathlib.Path(path).is_file():
-    raise InputError(
-      f"config.eval.metrics: 'lpips' needs {path}, which is not there; "
-      '`python -m viton_jax.perception fetch lpips` brings it, or leave it out.'
-    )
-  # A .ckpt has its own heads, the published .pth none.
-  heads = model_files.models_folder() / 'lpips_heads' / 'alex.pth'
-  return weights.read_lpips(
-    'alex', path, heads=heads if heads.is_file() else None
-  ).params
 
 
 def warm_start(state: TrainState, path: str, stage: Stage) -> TrainState:

@@ -70,17 +70,22 @@ def train_step(
   # without anything having been saved.
   rng = jax.random.fold_in(jax.random.key(seed), state.step)
 
-  def loss(params, micro_batch, first_example):
+  def loss(trained, micro_batch, first_example):
     terms, batch_stats = stage.loss(
-      params,
+      trained['network'],
       state.batch_stats,
       frozen,
       micro_batch,
       rng=rng,
       first_example=first_example,
+      critic=trained['critic'],
       train=True,
     )
-    return terms['loss'].mean(), (batch_stats, terms)
+    total = terms['loss']
+    if 'critic' in terms:
+      # Of other parameters than the rest, so that each follows its own.
+      total += terms['critic']
+    return total.mean(), (batch_stats, terms)
 
   grads, batch_stats, terms = _accumulate(
     jax.grad(loss, has_aux=True),
@@ -93,7 +98,8 @@ def train_step(
     grads = lax.pmean(grads, axis_name)
   metrics = _reduce(terms, None, axis_name=axis_name)
   # After the mean, so that it is the norm of what the optimizer gets.
-  metrics['gradient_norm'] = (optax.tree.norm(grads), jnp.ones(()))
+  norm = optax.tree.norm(grads['network'])
+  metrics['gradient_norm'] = (norm, jnp.ones(()))
   return state.apply_gradients(grads, batch_stats), metrics
 
 
@@ -174,15 +180,15 @@ def _accumulate(
   place in the whole batch.
 
   Args:
-    gradient: (params, micro-batch, place of its first example in the global
-      batch) -> (gradients, (batch_stats, terms)).
+    gradient: (`state.trained`, micro-batch, place of its first example in the
+      global batch) -> (gradients, (batch_stats, terms)).
     state: at whose parameters.
     batch: this device's.
     grad_accum_steps: the number of micro-batches.
     axis_name: the mapped axis, or None.
   """
   if grad_accum_steps == 1:
-    grads, (batch_stats, terms) = gradient(state.params, batch, 0)
+    grads, (batch_stats, terms) = gradient(state.trained, batch, 0)
     return grads, batch_stats, terms
   micro_batches = jax.tree.map(
     lambda x: x.reshape(grad_accum_steps, -1, *x.shape[1:]), dict(batch)
@@ -194,7 +200,7 @@ def _accumulate(
   def add_one(totals, number_and_micro_batch):
     number, micro_batch = number_and_micro_batch
     grads, (batch_stats, terms) = gradient(
-      state.params, micro_batch, number * size
+      state.trained, micro_batch, number * size
     )
     return jax.tree.map(jnp.add, totals, (grads, batch_stats)), terms
 
@@ -202,7 +208,7 @@ def _accumulate(
   # memory, and the network is compiled once.
   totals, terms = lax.scan(
     add_one,
-    jax.tree.map(jnp.zeros_like, (state.params, state.batch_stats)),
+    jax.tree.map(jnp.zeros_like, (state.trained, state.batch_stats)),
     (jnp.arange(grad_accum_steps), micro_batches),
   )
   grads, batch_stats = jax.tree.map(lambda x: x / grad_accum_steps, totals)

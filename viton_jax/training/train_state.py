@@ -7,7 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from viton_jax.models import EncoderDecoder, Refinement
+from viton_jax.models import (
+  EncoderDecoder,
+  PatchDiscriminator,
+  Refinement,
+)
 from viton_jax.representation import NUM_INPUT_CHANNELS
 
 
@@ -23,6 +27,7 @@ class TrainState(struct.PyTreeNode):
       the steps.
     optimizer: what made `opt_state`; part of the type, not of the data.
     ema_decay: weight of the old averages; 0: there are none.
+    critic: {} or the discriminator's {'params': ..., 'opt_state': ...}.
   """
 
   step: jax.Array
@@ -32,6 +37,7 @@ class TrainState(struct.PyTreeNode):
   ema: Any
   optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
   ema_decay: float = struct.field(pytree_node=False, default=0.0)
+  critic: Any = struct.field(default_factory=dict)
 
   @property
   def variables(self) -> dict[str, Any]:
@@ -43,18 +49,34 @@ class TrainState(struct.PyTreeNode):
     """What to evaluate and to use: the averages where there are any."""
     return self.ema or self.variables
 
+  @property
+  def trained(self) -> dict[str, Any]:
+    """Parameters that take gradients: of the network and of the critic."""
+    return {'network': self.params, 'critic': self.critic.get('params', {})}
+
   def apply_gradients(self, grads: Any, batch_stats: Any) -> 'TrainState':
-    """The state after one step along `grads`."""
-    updates, opt_state = self.optimizer.update(
-      grads, self.opt_state, self.params
+    """The state after one step along `grads`, which are as `trained`."""
+    params, opt_state = self._updated(
+      grads['network'], self.opt_state, self.params
     )
+    critic = {}
+    if self.critic:
+      moved = self._updated(
+        grads['critic'], self.critic['opt_state'], self.critic['params']
+      )
+      critic = dict(zip(('params', 'opt_state'), moved, strict=True))
     state = self.replace(
       step=self.step + 1,
-      params=optax.apply_updates(self.params, updates),
+      params=params,
       batch_stats=batch_stats,
       opt_state=opt_state,
+      critic=critic,
     )
     return state.replace(ema=_moved_averages(state)) if self.ema else state
+
+  def _updated(self, grads, opt_state, params):
+    updates, opt_state = self.optimizer.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
 
 
 def create(
@@ -64,6 +86,7 @@ def create(
   size: tuple[int, int] = (256, 192),
   optimizer: optax.GradientTransformation | None = None,
   ema_decay: float = 0.0,
+  critic: PatchDiscriminator | None = None,
 ) -> TrainState:
   """A state at step 0 with random parameters.
 
@@ -73,6 +96,7 @@ def create(
     size: (h, w) of the images; a size that the network does not take fails.
     optimizer: None: `adam` with the published learning rate.
     ema_decay: of the averages; 0: none.
+    critic: the discriminator that trains along, if any.
   """
   if isinstance(model, EncoderDecoder):
     inputs = (jnp.zeros((1, *size, NUM_INPUT_CHANNELS)),)
@@ -81,7 +105,14 @@ def create(
   # Compiled, so that the network itself is never run: parameters need only
   # its shapes.
   variables = jax.jit(model.init)(key, *inputs)
-  return from_variables(variables, optimizer=optimizer, ema_decay=ema_decay)
+  state = from_variables(variables, optimizer=optimizer, ema_decay=ema_decay)
+  if critic:
+    # Another key, so that the network starts as without a critic.
+    key = jax.random.fold_in(key, 1)
+    params = jax.jit(critic.init)(key, jnp.zeros((1, *size, 3)))['params']
+    opt_state = state.optimizer.init(params)
+    state = state.replace(critic={'params': params, 'opt_state': opt_state})
+  return state
 
 
 def from_variables(

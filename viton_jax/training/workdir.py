@@ -17,7 +17,7 @@ from viton_jax.training.clock import say
 _MAY_CHANGE = (
   'num_steps data.dir data.cache vgg log_every eval_every sample_every '
   'checkpoint_every keep keep_best compile_cache profile eval.metrics '
-  'eval.lpips_weights'
+  'eval.lpips_weights lpips_weights'
 ).split()
 # What fields mean for workdirs that were begun before there were such fields.
 _BEFORE = {
@@ -29,6 +29,12 @@ _BEFORE = {
   'schedule_steps': [],
   'schedule_factor': 0.1,
   'loss.kept': 1.0,
+  'loss.lpips': 0.0,
+  'loss.gradient': 0.0,
+  'loss.adversarial': 0.0,
+  'loss.feature_matching': 0.0,
+  'loss.mask_iou': 0.0,
+  'lpips_net': 'alex',
 }
 _OVERHEAD = 1.02  # Of a checkpoint's files over its arrays.
 
