@@ -105,6 +105,15 @@ def test_distance_is_euclidean(blobs):
 
 
 # ---------------------------------------------------------------- filling
+def test_inner_is_a_garment_without_its_outline(blobs):
+  expected = [
+    ndimage.binary_erosion(x, np.ones((3, 3)), border_value=1) for x in blobs
+  ]
+  np.testing.assert_array_equal(
+    composition.inner(blobs.astype(np.uint8)), expected
+  )
+
+
 def test_pull_push_keeps_what_is_known_and_stays_within_it(rng):
   values = rng.random((2, 50, 37, 3)).astype(np.float32)
   known = rng.random((2, 50, 37, 1)) < 0.05

@@ -176,7 +176,7 @@ def change_layers(
   person = jnp.asarray(batch['person']).astype(jnp.float32) / 255.0
   coarse, warped = (0.5 * (x + 1.0) for x in (coarse, images['warped']))
   covered = geometry.warp_tps(
-    jnp.asarray(batch['garment_mask']).astype(jnp.float32)[..., None],
+    composition.inner(batch['garment_mask']).astype(jnp.float32)[..., None],
     jnp.asarray(batch['control_points'], jnp.float32),
   ).clip(0.0, 1.0)
   warped = composition.spread(warped, covered)

@@ -11,6 +11,7 @@ Pure functions of arrays with static shapes, for any device.
 from viton_jax.composition.layers import (
   Layers,
   compose,
+  inner,
   make_layers,
   spread,
   uncover,
@@ -23,6 +24,7 @@ __all__ = [
   'Regions',
   'compose',
   'find_regions',
+  'inner',
   'make_layers',
   'spread',
   'uncover',

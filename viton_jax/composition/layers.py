@@ -12,10 +12,11 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Bool, Float, Num
 import numpy as np
 
 from viton_jax import labels
+from viton_jax.composition import cells
 from viton_jax.composition import regions as find
 from viton_jax.composition.blurring import blur
 from viton_jax.composition.regions import Regions
@@ -92,7 +93,7 @@ def make_layers(
     regions: what lies where.
     coarse: in 0..1.
     warped: in 0..1, `spread` over the region.
-    covered: in 0..1, where the warp found the garment.
+    covered: in 0..1, where the warp found the garment's `inner`.
     alpha: in 0..1, how much of `warped` the refinement shows.
     mask: in 0..1, the predicted mask, which is a factor of `alpha`.
   """
@@ -149,6 +150,18 @@ def shading_of(coarse: Images, warped: Images, *, inside: Map) -> Map:
   ratio = sums[..., :1] / jnp.maximum(sums[..., 1:], 0.01)
   ratio = jax.image.resize(ratio, (ratio.shape[0], h, w, 1), 'bilinear')
   return ratio.clip(*_SHADING_RANGE)
+
+
+def inner(
+  garment_masks: Num[Array | np.ndarray, 'b h w'],
+) -> Bool[Array, 'b h w']:
+  """The pixels of flat garments that no background is mixed into.
+
+  Args:
+    garment_masks: 0 or 1, 1 where the photo shows the garment.
+  """
+  outside = ~jnp.asarray(garment_masks).astype(bool)
+  return ~cells.grown(outside, 1)
 
 
 def spread(warped: Images, covered: Map) -> Images:
