@@ -16,8 +16,9 @@ what differs from the paper.
 CP-VTON's own picture, as published. Its `result` is composed as ours: the photo
 stays where nothing changes (docs/composition.md). CP-VTON predicts no garment
 region; its composition mask, which says where the warped garment shows, is
-taken for it, and the rendered person for the coarse image. `--composition
-whole` makes CP-VTON's own picture the result, too.
+taken for it. Its own picture, and not the rendered person, is taken for the
+coarse image: what is rendered below the warped garment was never compared with
+anything. `--composition whole` makes CP-VTON's own picture the result, too.
 
 Needs PyTorch: `pip install -e '.[bench]'`.
 """
@@ -282,12 +283,11 @@ def _steps(
   @jax.jit
   def finish(batch, found):
     coarse, warped, mask = found['coarse'], found['warped'], found['mask']
-    if composing == 'whole':
-      output = compose(mask, warped, coarse)
-      layers = composition.whole(coarse, mask)
-    else:
+    output = compose(mask, warped, coarse)
+    layers = composition.whole(coarse, mask)
+    if composing == 'changes':
       output, layers = compose_changes(
-        batch, {'warped': warped, 'alpha': mask}, coarse=coarse, mask=mask
+        batch, {'warped': warped, 'alpha': mask}, coarse=output, mask=mask
       )
     return device_steps.with_images(
       {'output': output, 'warped': warped, 'coarse': coarse, 'mask': mask}
