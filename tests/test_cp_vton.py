@@ -25,7 +25,7 @@ with warnings.catch_warnings():
 # The benchmarks are not installed; they run from the repository.
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from benchmarks import cp_vton  # noqa: E402
+from benchmarks import cp_vton_jobs as jobs  # noqa: E402
 from benchmarks import cp_vton_networks as networks  # noqa: E402
 from benchmarks.torch_twin import Warp  # noqa: E402
 
@@ -99,7 +99,7 @@ def test_correlation_is_an_einsum():
 
 
 def test_both_networks_are_as_large_as_ours():
-  ours = cp_vton.our_parameters()
+  ours = jobs.our_parameters()
   assert ours == 1_842_545  # Of docs: 1.84 million.
   features = networks.features_for(ours, (256, 192))
   theirs = networks.count(
@@ -241,17 +241,18 @@ def options(**changed):
     ('learning_rate', math.inf),
     ('batch_size', 0),
     ('gmm_share', 1.0),
+    ('seed', -1),
   ],
 )
 def test_numbers_out_of_range_are_named(name, value, records_dir, tmp_path):
   given = {'data_dir': str(records_dir), 'workdir': str(tmp_path), name: value}
   with pytest.raises(errors.InputError, match=f'--{name} {value}'):
-    cp_vton.train(options(**given))
+    jobs.train(options(**given))
 
 
 def test_a_trained_workdir_is_kept(workdir, records_dir):
   with pytest.raises(errors.InputError, match='is trained already'):
-    cp_vton.train(options(data_dir=str(records_dir), workdir=str(workdir)))
+    jobs.train(options(data_dir=str(records_dir), workdir=str(workdir)))
 
 
 @pytest.mark.parametrize('damage', ['missing', 'cut', 'other', 'mixed'])
@@ -272,7 +273,7 @@ def test_networks_that_are_none_are_named(damage, workdir, tmp_path):
   said = 'trained together' if damage == 'mixed' else 'tom.safetensors'
   given = {'data_dir': str(tmp_path), 'layout': 'viton', 'pairs': None}
   with pytest.raises(errors.InputError, match=said):
-    cp_vton.try_on(
+    jobs.try_on(
       argparse.Namespace(
         workdir=str(tmp_path),
         out_dir=str(tmp_path / 'results'),
