@@ -113,16 +113,16 @@ class Vgg19(nn.Module):
 
 
 class Warp(nn.Module):
-  """`geometry.warp_tps` on 10 x 10 control points."""
+  """`geometry.warp_tps` on n x n control points."""
 
-  def __init__(self, size: tuple[int, int]):
+  def __init__(self, size: tuple[int, int], n: int = 10):
     super().__init__()
     self.size = size
-    matrix = torch.tensor(np.array(tps.position_matrix(10, size)))
+    matrix = torch.tensor(np.array(tps.position_matrix(n, size)))
     self.register_buffer('matrix', matrix)
 
   def forward(self, images: torch.Tensor, points: torch.Tensor):
-    """(b, c, h, w), (b, 100, 2) -> (b, c, h, w)."""
+    """(b, c, h, w), (b, n * n, 2) -> (b, c, h, w)."""
     positions = torch.einsum('qn,bnd->bqd', self.matrix, points)
     return functional.grid_sample(
       images,

@@ -6,6 +6,7 @@ import pathlib
 import sys
 import warnings
 
+import entry_points
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -243,6 +244,18 @@ def test_a_failed_measurement_does_not_end_the_others(capfd):
   assert sweep.sweep(fail, options()) == 1
   said = capfd.readouterr().err
   assert 'ValueError: in 8' in said and 'ValueError: in 64' in said
+
+
+@pytest.mark.skipif(
+  importlib.util.find_spec('torch') is not None, reason='torch is installed'
+)
+def test_what_needs_torch_says_so(tmp_path):
+  said = entry_points.fails(
+    'benchmarks.cp_vton',
+    *('try_on', '--workdir', tmp_path, '--data_dir', tmp_path),
+    *('--out_dir', tmp_path / 'results'),
+  )
+  assert "pip install -e '.[bench]'" in said
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ As `engine.TryOn` computes it, but nothing waits: its parts return before
 anything is computed, and what they give stays on the devices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 
 import jax
@@ -72,18 +72,6 @@ def make_steps(
     first, second, dtype=dtype, composing=composing
   )
 
-  def with_images(values):
-    shown = {name: values[name] for name in _SHOWN}
-    images = {
-      name: to_uint8(value, engine.RANGES[name])
-      for name, value in shown.items()
-    }
-    # VITON's own image, and where the photo does not stay.
-    whole = compose(values['alpha'], values['warped'], values['coarse'])
-    changed = jnp.maximum(values['hidden'], values['opacity'])
-    images |= {'whole': to_uint8(whole), 'changed': to_uint8(changed, (0, 1))}
-    return {'values': shown, 'images': images}
-
   def refine_both(variables, batch):
     return with_images(refine_step(variables, batch))
 
@@ -128,3 +116,21 @@ def make_steps(
     )
 
   return DeviceSteps(coarse, refine, whole)
+
+
+def with_images(values: Mapping[str, jax.Array]) -> dict[str, dict]:
+  """What `DeviceSteps.refine` gives, of float32 images.
+
+  Args:
+    values: images of `engine.RANGES`: those that are shown, and the layers
+      that say what changes.
+  """
+  shown = {name: values[name] for name in _SHOWN}
+  images = {
+    name: to_uint8(value, engine.RANGES[name]) for name, value in shown.items()
+  }
+  # VITON's own image, and where the photo does not stay.
+  whole = compose(values['alpha'], values['warped'], values['coarse'])
+  changed = jnp.maximum(values['hidden'], values['opacity'])
+  images |= {'whole': to_uint8(whole), 'changed': to_uint8(changed, (0, 1))}
+  return {'values': shown, 'images': images}

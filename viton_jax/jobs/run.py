@@ -5,6 +5,7 @@ Called by `python -m viton_jax.infer`, whose --help says what the options mean.
 
 from collections.abc import Callable
 import dataclasses
+import functools
 import os
 import pathlib
 import signal
@@ -194,17 +195,30 @@ def open_job(planned: Plan) -> Callable[[shards.Shard], int]:
     matching=options.matching,
     png_round_trip=options.png_round_trip,
   )
-  work = workers.work_of(layout, planned.networks[0])
-  settings = settings_of(options, layout, planned.names)
+  return functools.partial(
+    do_shard,
+    options,
+    layout,
+    names=planned.names,
+    work=workers.work_of(layout, planned.networks[0]),
+    steps=steps,
+  )
 
-  def do(shard: shards.Shard) -> int:
-    stop = _stop_signal()
-    with folder.claim(pathlib.Path(options.out_dir), settings, shard) as claim:
-      return _run_shard(
-        options, layout, work, steps, planned.names, claim, stop
-      )
 
-  return do
+def do_shard(
+  options: Options,
+  layout: PairFolder,
+  shard: shards.Shard,
+  *,
+  names: dict[str, int],
+  work: workers.Work,
+  steps: device_steps.DeviceSteps,
+) -> int:
+  """Does a shard with any networks; gives the exit code, see `run`."""
+  settings = settings_of(options, layout, names)
+  stop = _stop_signal()
+  with folder.claim(pathlib.Path(options.out_dir), settings, shard) as claim:
+    return _run_shard(options, layout, work, steps, names, claim, stop)
 
 
 def _dry_run(planned: Plan, shard: shards.Shard) -> int:
