@@ -145,6 +145,9 @@ def test_bad_input(trained, records_dir, tmp_path):
   assert 'begun with seed = 0' in message and 'config.json' in message
   message = fails('--config.loss.perceptual', 3)
   assert 'config.vgg' in message and 'imagenet-vgg-verydeep-19.mat' in message
+  message = fails('--config.loss.lpips', 1, '--config.lpips_weights', 'x.ckpt')
+  assert 'config.loss.lpips' in message and 'x.ckpt' in message
+  assert 'config.lpips_net' in fails('--config.lpips_net', 'squeeze')
   message = fails('--config.features', 16, '--config.warm_start', workdir)
   assert '8' in message and '16' in message and str(workdir) in message
   message = fails('--config.data.dir', tmp_path / 'nowhere')
