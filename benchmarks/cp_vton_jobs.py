@@ -284,7 +284,7 @@ def _steps(
     return jax.tree.map(lambda x: parallel.shard({'': x})[''], made)
 
   def half(*_):
-    raise NotImplementedError('CP-VTON matches by a network, not in between')
+    raise AssertionError('matching=device: the job calls `whole` alone')
 
   return device_steps.DeviceSteps(coarse=half, refine=half, whole=whole)
 

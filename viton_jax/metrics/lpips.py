@@ -122,10 +122,9 @@ def lpips_norm(
   *,
   net: Net,
 ) -> Float[Array, ' b']:
-  """`lpips` of images in [-1, 1], which has gradients: a loss."""
-  maps = _maps(
-    params, jnp.asarray(predictions_norm), jnp.asarray(targets_norm), net=net
-  )
+  """`lpips` of images in [-1, 1], a loss; `targets_norm` takes no gradient."""
+  targets_norm = lax.stop_gradient(jnp.asarray(targets_norm))
+  maps = _maps(params, jnp.asarray(predictions_norm), targets_norm, net=net)
   return jnp.stack([x.mean(axis=(1, 2)) for x in maps]).sum(axis=0)
 
 
@@ -145,21 +144,25 @@ def _norm(images) -> Array:
 
 def _maps(params, predictions, targets, *, net: Net) -> Iterator[Array]:
   """(b, h, w) of each layer: weighted squared differences of directions."""
-  both = jnp.concatenate([predictions, targets]).astype(jnp.float32)
-  x = (both - _row(_MEAN)) / _row(_STD)
-  taps = _NETS[net](params['convolutions'], x)
-  for features, head in zip(taps, params['heads'], strict=True):
-    length = _length(features)
-    ours, theirs = jnp.split(features / (length + _EPSILON), 2)
+  # Two passes, not one over both: a loss has a backward pass over one of them.
+  ours, theirs = (
+    _directions(params['convolutions'], x, net=net)
+    for x in (predictions, targets)
+  )
+  for one, other, head in zip(ours, theirs, params['heads'], strict=True):
     weight = jnp.asarray(head)[None, None, None]
-    yield (jnp.square(ours - theirs) * weight).sum(axis=-1)
+    yield (jnp.square(one - other) * weight).sum(axis=-1)
 
 
-def _length(features) -> Array:
-  """(b, h, w, 1); where all features are 0 its gradient is 0, and not NaN."""
-  square = jnp.square(features).sum(axis=-1, keepdims=True)
-  some = square > 0.0
-  return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)
+def _directions(convolutions, images_norm, *, net: Net) -> Iterator[Array]:
+  """(b, h, w, c) of each layer: features over their length."""
+  x = (images_norm.astype(jnp.float32) - _row(_MEAN)) / _row(_STD)
+  for features in _NETS[net](convolutions, x):
+    square = jnp.square(features).sum(axis=-1, keepdims=True)
+    # Where all features are 0 the length's gradient is 0, and not NaN.
+    some = square > 0.0
+    length = jnp.where(some, jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)
+    yield features / (length + _EPSILON)
 
 
 def _row(values: tuple[float, ...]) -> Array:

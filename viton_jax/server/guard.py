@@ -153,14 +153,15 @@ class Guard:
       # Not kept here: an exception holds the frames that it passes through.
       reply = self._refusal(problem_of(error), scope, body)
       if not status:
-        # First the answer: those who are turned away need not wait until this
-        # has read what they sent.
-        first = self._settings.refuse_after_body
-        if first:
+        if self._settings.refuse_after_body:
           await body.discard()
-        await reply(scope, receive, answer)
-        if not first and status != 408:
-          await body.discard()
+          await reply(scope, receive, answer)
+        else:
+          # First the answer: those who are turned away need not wait until this
+          # has read what they sent.
+          await reply(scope, receive, answer)
+          if status != 408:
+            await body.discard()
     except Exception:  # noqa: BLE001 - a defect of ours; the log has it
       logs.exception('defect', request_id=request_id, route=_route(scope))
       if not status:
