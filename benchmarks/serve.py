@@ -1,8 +1,8 @@
 """How the server bears load; each part is one command.
 
   python -m benchmarks.serve layer
-  python -m benchmarks.serve batching --checkpoint demo
-  python -m benchmarks.serve overload --checkpoint demo --seconds 300
+  python -m benchmarks.serve batching --checkpoint viton_jax/checkpoints/weights
+  python -m benchmarks.serve overload --checkpoint viton_jax/checkpoints/weights
   python -m benchmarks.serve slow_clients
   python -m benchmarks.serve kill --times 20
   python -m benchmarks.serve drain

@@ -148,7 +148,6 @@ def deployment_of(settings: Settings, given: argparse.Namespace) -> Any:
 
   from viton_jax.server import process
 
-  waiting = settings.max_queue + settings.max_batch
   if given.max_replicas:
     scale: dict[str, Any] = {
       'num_replicas': 'auto',
@@ -196,8 +195,10 @@ def deployment_of(settings: Settings, given: argparse.Namespace) -> Any:
     ray_actor_options={'num_cpus': given.cpus, 'num_gpus': given.gpus},
     # More than the replica takes, so that it is the replica that refuses, with
     # a sentence and the seconds after which to come again.
-    max_ongoing_requests=waiting + settings.max_live + _MORE_REQUESTS,
-    max_queued_requests=4 * waiting,
+    max_ongoing_requests=settings.max_queue
+    + settings.max_live
+    + _MORE_REQUESTS,
+    max_queued_requests=4 * settings.max_queue,
     health_check_period_s=2,
     health_check_timeout_s=10,  # Of all checks but the first.
     graceful_shutdown_timeout_s=process.DRAIN_S,

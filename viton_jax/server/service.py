@@ -88,7 +88,7 @@ class Service:
     self.batcher = Batcher(
       self._run_batch,
       max_batch=settings.max_batch,
-      max_queue=settings.max_queue + settings.max_batch,
+      max_queue=settings.max_queue,
       delay_s=settings.batch_delay_s,
       coming=self._coming,
       observe=self._batch_done,
@@ -192,8 +192,7 @@ class Service:
         reason='not ready',
         headers={'Retry-After': '5'},
       )
-    limit = self.settings.max_queue + self.settings.max_batch
-    if len(self._tickets) >= limit:
+    if len(self._tickets) >= self.settings.max_queue:
       raise self._full(self._retry_after_s())
 
   def _retry_after_s(self) -> int:
@@ -203,7 +202,7 @@ class Service:
   def _full(self, seconds: int) -> Problem:
     return Problem(
       503,
-      f'{len(self._tickets)} requests are waiting, which is the limit; try '
+      f'{len(self._tickets)} requests are in work, which is the limit; try '
       f'again in {seconds} s',
       reason='queue full',
       headers={'Retry-After': str(seconds)},

@@ -68,5 +68,5 @@ class Settings:
 
   @property
   def max_queue(self) -> int:
-    """Requests that may wait for the device."""
+    """Requests that are let in at once, in work or waiting for it."""
     return 4 * self.max_batch
