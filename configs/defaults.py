@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 def get_config() -> Any:
   config = ConfigDict()
 
-  # 1 trains the encoder-decoder, 2 the refinement network on top of it.
+  # 1 trains the encoder-decoder, 2 the refinement network on top of it, 3 the
+  # appearance flow network.
   config.stage = 1
   config.seed = 0
   # 'fixed', or 'original': what the published weights need.
@@ -81,7 +82,7 @@ def get_config() -> Any:
   # lpips` brought.
   config.eval.lpips_weights = ''
 
-  # Stage 2: the workdir, or one step, of a finished stage 1.
+  # Stages 2 and 3: the workdir, or one step, of a finished stage 1.
   config.coarse_checkpoint = ''
   # Start from these parameters when the workdir is new.
   config.warm_start = ''
@@ -102,6 +103,16 @@ def get_config() -> Any:
   return config
 
 
+def flow_weights() -> Any:
+  """Weights of the terms of stage 3's loss, see `losses.Stage3Weights`."""
+  loss = ConfigDict()
+  loss.flow = 1.0
+  loss.warped = 0.0
+  loss.smooth = 0.2
+  loss.region = 20.0
+  return loss
+
+
 def shrink_to_smoke(config: Any) -> None:
   """A few steps of a tiny network: does it run at all?"""
   config.features = 8
@@ -111,5 +122,6 @@ def shrink_to_smoke(config: Any) -> None:
   config.eval_every = 2
   config.sample_every = 2
   config.checkpoint_every = 2
-  config.loss.perceptual = 0.0
+  if 'perceptual' in config.loss:
+    config.loss.perceptual = 0.0
   config.bn_momentum = 0.9

@@ -1,12 +1,15 @@
-"""The demo: both networks small enough for a laptop's processor.
+"""The demo: all networks small enough for a laptop's processor.
 
   python -m viton_jax.train --config configs/demo.py:stage1 --workdir W1 \\
       --config.data.dir RECORDS
   python -m viton_jax.train --config configs/demo.py:stage2 --workdir W2 \\
       --config.data.dir RECORDS --config.coarse_checkpoint W1
+  python -m viton_jax.train --config configs/demo.py:stage3 --workdir W3 \\
+      --config.data.dir RECORDS --config.coarse_checkpoint W1
 
 A quarter of the channels, no VGG19 (its weights are not ours to give away), so
-no perceptual loss; a few minutes each on 2 cores. launch/demo.sh runs both.
+no perceptual loss; a few minutes each on 2 cores. launch/demo.sh runs the first
+two; the third needs drawn data with `--exchange`.
 """
 
 from configs import defaults
@@ -37,6 +40,12 @@ def get_config(arg: str = 'stage1'):
     config.loss.image = 1.0
     config.loss.alpha = 0.05
     config.loss.tv = 5e-6
+  elif arg == 'stage3':
+    config.stage = 3
+    config.features = 8
+    config.num_steps = 2_000
+    config.learning_rate = 4e-4
+    config.loss = defaults.flow_weights()
   else:
-    raise ValueError(f'configs/demo.py:{arg}: say :stage1 or :stage2')
+    raise ValueError(f'configs/demo.py:{arg}: say :stage1, :stage2 or :stage3')
   return config.lock()

@@ -26,8 +26,8 @@ from viton_jax.errors import InputError, shown
 from viton_jax.io import structured
 from viton_jax.runtime.progress import progress
 
-# Matching at try-on time alone reads it.
-NOT_TRAINED_ON = ('garment_mask',)
+# What the first two stages of a training leave unread.
+READ_BY_STAGE_3 = ('garment_mask', 'flow')
 _READ_AT_ONCE = 32  # Examples, when a whole split is read.
 
 
@@ -43,6 +43,7 @@ class RecordsInfo:
       were held out, 'validation'.
     folder: where the files lie.
     shards: split -> number of files.
+    flow: whether examples have one, see `sample.flow_levels`.
   """
 
   height: int
@@ -51,6 +52,7 @@ class RecordsInfo:
   num_examples: dict[str, int]
   folder: pathlib.Path
   shards: dict[str, int]
+  flow: bool = False
 
 
 def read_info(
@@ -112,6 +114,8 @@ def read_info(
       num_examples={k: sum(v) for k, v in shards.items()},
       folder=folder,
       shards={k: len(v) for k, v in shards.items()},
+      # Records of earlier versions do not say it.
+      flow=bool(metadata.get('flow', False)),
     )
   # InputError is a ValueError.
   except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -138,7 +142,7 @@ def _read_packed_info(data_dir: pathlib.Path) -> RecordsInfo:
         'prepare the data again'
       )
   for header in headers[1:]:
-    same = ('height', 'width', 'fidelity', 'num_examples')
+    same = ('height', 'width', 'fidelity', 'num_examples', 'flow')
     if any(getattr(header, x) != getattr(first, x) for x in same):
       raise InputError(
         f'{data_dir}: {first.split}{packed.SUFFIX} and {header.split}'
@@ -151,6 +155,7 @@ def _read_packed_info(data_dir: pathlib.Path) -> RecordsInfo:
     num_examples=first.num_examples,
     folder=data_dir,
     shards=dict.fromkeys(first.num_examples, 1),
+    flow=first.flow,
   )
 
 

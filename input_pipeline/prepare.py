@@ -139,8 +139,11 @@ def prepare(
     'seed': seed,
     'format': fmt,
   }
+  flow = _knows_flow(layout)
+  if flow:
+    settings['flow'] = True
   work = parts.Work(
-    layout, height, width, fidelity, seed, out_dir / 'parts', fmt
+    layout, height, width, fidelity, seed, out_dir / 'parts', fmt, flow
   )
   if dry_run:
     _print_plan(work, out_dir, settings)
@@ -234,6 +237,12 @@ def _open(layout_name, data_dir, pairs, *, fidelity) -> layouts.Layout:
   )
 
 
+def _knows_flow(layout: layouts.Layout) -> bool:
+  """Whether a data set says of any pair where its garment comes from."""
+  known = map(layout.true_flow, range(len(layout)))
+  return any(flow is not None for flow in known)
+
+
 def _print_plan(
   work: parts.Work, out_dir: pathlib.Path, settings: dict
 ) -> None:
@@ -276,6 +285,7 @@ def _first_example(work: parts.Work) -> dict:
         width=work.width,
         fidelity=work.fidelity,
         seed=work.seed,
+        with_flow=work.flow,
       )
     except InputError as error:
       print(f'would fail: {error}')

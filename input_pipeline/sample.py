@@ -21,6 +21,8 @@ from viton_jax.labels import (
 )
 
 MAX_SIDE = 8192  # Of a working size, in pixels.
+FLOW_STEP = 4  # Working pixels from one known flow to the next.
+FLOW_LEVELS = 65535
 # A coordinate in working pixels from which no pose box reaches any image.
 OUTSIDE = -1000.0
 
@@ -100,6 +102,12 @@ class Sample:
     return f'{self.person_id} {self.garment_id}'
 
   @property
+  def exchanged(self) -> bool:
+    """Whether the true result is known, and is not the photo itself."""
+    known = self.truth is not None and self.truth_parse is not None
+    return known and self.truth is not self.person
+
+  @property
   def has_shoulders(self) -> bool:
     """Whether the neck or a shoulder was found."""
     return bool((self.keypoints[list(SHOULDER_KEYPOINTS), 2] > 0).any())
@@ -166,9 +174,7 @@ def working_example(
   example = shrink(
     sample.person, sample.garment, sample.parse, size=size, fidelity=fidelity
   )
-  if fidelity == 'original':
-    for name in ('person', 'garment', 'head_mask'):
-      example[name] = np.rint(example[name]).astype(np.uint8)
+  _round(example)
   example['garment_mask'] = working_garment_mask(
     sample.garment, sample.garment_mask, size=size, fidelity=fidelity
   )
@@ -182,6 +188,105 @@ def working_example(
   example['person_id'] = sample.person_id
   example['garment_id'] = sample.garment_id
   return example
+
+
+def training_example(
+  sample: Sample,
+  *,
+  height: int,
+  width: int,
+  fidelity: choices.Fidelity,
+  true_flow: np.ndarray | None = None,
+  with_flow: bool = False,
+) -> dict:
+  """What a network learns from: `working_example` with the true result.
+
+  Where the person tries on another's garment and the true image of it is known,
+  `person` and `parse` are of that image, while `head_mask`, `body`, `keypoints`
+  and the head within `person`, which the networks see, stay of the photo. So
+  nothing in the input tells what the true garment's sleeves and hem are.
+
+  Args:
+    sample: the pair.
+    height, width, fidelity: see `working_example`.
+    true_flow: (h, w, 2) float32, see `layouts.files.PairFolder.true_flow`.
+    with_flow: whether to add `flow`, see `flow_levels`.
+
+  Raises:
+    InputError: see `working_example`.
+  """
+  example = working_example(
+    sample, height=height, width=width, fidelity=fidelity
+  )
+  if with_flow:
+    size = (height, width)
+    example['flow'] = flow_levels(
+      working_flow(true_flow, sample.garment.shape[:2], size=size)
+    )
+  if not sample.exchanged:
+    return example
+  assert sample.truth is not None and sample.truth_parse is not None
+  true = shrink(
+    sample.truth,
+    sample.garment,
+    sample.truth_parse,
+    size=(height, width),
+    fidelity=fidelity,
+  )
+  _round(true)
+  head = example['head_mask'][..., None] > 0
+  example['person'] = np.where(head, example['person'], true['person'])
+  example['parse'] = true['parse']
+  return example
+
+
+def working_flow(flow_norm, garment_size, *, size) -> np.ndarray:
+  """A true flow at the working size.
+
+  A pixel is known where all that it covers are. [-1, 1] spans from the middle
+  of the first pixel to that of the last, so it is another length at another
+  size.
+
+  Args:
+    flow_norm: (h', w', 2) float32, see `layouts.files.PairFolder.true_flow`;
+      None: nothing is known.
+    garment_size: (height, width) of the garment's photo.
+    size: (h, w) at work, of the garment's photo, too.
+
+  Returns:
+    (h, w, 2) float32 in [-1, 1]; NaN: not known.
+  """
+  if flow_norm is None:
+    return np.full((*size, 2), np.nan, np.float32)
+  small = images.resize_area(flow_norm, *size)
+  before = np.array(garment_size[::-1], np.float32)
+  after = np.array(size[::-1], np.float32)
+  middle = ((small + 1) / 2 * (before - 1) + 0.5) * after / before - 0.5
+  return (middle / (after - 1) * 2 - 1).astype(np.float32)
+
+
+def flow_levels(flow_norm: np.ndarray) -> np.ndarray:
+  """Every fourth pixel of a flow as whole numbers, as examples keep it.
+
+  Args:
+    flow_norm: (h, w, 2) float32 in [-1, 1]; NaN: not known.
+
+  Returns:
+    (h / 4, w / 4, 3) uint16 of the pixels 2, 6, 10, ... of rows and columns: x
+    and y from -1, 0, to 1, 65535, and 65535 where they are known, else 0.
+  """
+  some = flow_norm[FLOW_STEP // 2 :: FLOW_STEP, FLOW_STEP // 2 :: FLOW_STEP]
+  known = np.isfinite(some).all(-1, keepdims=True)
+  share = np.clip((np.where(known, some, -1) + 1) / 2, 0, 1)
+  levels = np.concatenate([share, known], axis=-1) * FLOW_LEVELS
+  return np.rint(levels).astype(np.uint16)
+
+
+def _round(example: dict) -> None:
+  """Makes the images uint8, which those of fidelity 'fixed' are already."""
+  for name in ('person', 'garment', 'head_mask'):
+    if example[name].dtype != np.uint8:
+      example[name] = np.rint(example[name]).astype(np.uint8)
 
 
 def working_garment_mask(

@@ -186,6 +186,53 @@ def test_sleeves_follow_the_garment_and_not_the_mask(pairs):
     assert iou(regions_of(pairs, wrong).garment, true).mean() > 0.9
 
 
+def test_a_mask_that_knows_sleeves_is_asked_arm_by_arm():
+  size = 120, 60
+  keypoints = np.zeros((2, 18, 3), np.float32)
+  for joint, place in (
+    (labels.NECK, (5, 10)),
+    (labels.R_HIP, (5, 100)),
+    (labels.L_HIP, (5, 100)),
+    (labels.R_SHOULDER, (30, 10)),
+    (labels.R_ELBOW, (30, 60)),
+    (labels.R_WRIST, (30, 110)),
+  ):
+    keypoints[:, joint] = *place, 1
+  arm = body.arm_of(
+    jnp.asarray(keypoints),
+    size,
+    (labels.R_SHOULDER, labels.R_ELBOW, labels.R_WRIST),
+  )
+  region = np.zeros((2, *size), bool)
+  region[0, :60] = True  # To the elbow, with a hole and a stray piece.
+  region[0, 30:33], region[0, 90:93] = False, True
+  region[1] = True
+  ends = sleeves.end_in_region(arm, jnp.asarray(region), jnp.array([1.4, 1.9]))
+  np.testing.assert_allclose(ends, [1, 2], atol=0.1)
+  # An arm that is not in the picture tells nothing: the garment decides.
+  nowhere = dataclasses.replace(arm, distance=jnp.full((2, *size), jnp.inf))
+  ends = sleeves.end_in_region(
+    nowhere, jnp.asarray(region), jnp.array([0.5, 1.75])
+  )
+  np.testing.assert_allclose(ends, [0.5, 1.75], atol=0.05)
+
+
+def test_what_a_high_collar_hid_is_skin():
+  keypoints = np.zeros((1, 18, 3), np.float32)
+  for joint, place in (
+    (labels.NOSE, (30, 10)),
+    (labels.NECK, (30, 40)),
+    (labels.R_SHOULDER, (15, 42)),
+    (labels.L_SHOULDER, (45, 42)),
+    (labels.R_HIP, (22, 100)),
+    (labels.L_HIP, (38, 100)),
+  ):
+    keypoints[:, joint] = *place, 1
+  chest = np.asarray(body.torso_of(jnp.asarray(keypoints), (120, 60)).chest)[0]
+  assert chest[20:55, 27:34].all()  # From the chin down.
+  assert not chest[20:28, :15].any() and not chest[70:].any()
+
+
 def test_position_along_an_arm():
   keypoints = np.zeros((1, 18, 3), np.float32)
   keypoints[0, labels.NECK] = 100, 50, 1

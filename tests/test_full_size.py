@@ -23,13 +23,37 @@ def test_is_the_networks_warp_where_sizes_are_equal():
   photo = cv2.GaussianBlur(skimage.data.astronaut()[:256, :192], (0, 0), 2)
   points = bent_points()
   got = full_size.warp_photo(
-    photo, points, working_size=(256, 192), out_size=(256, 192)
+    photo, full_size.warp_positions(points, (256, 192)), out_size=(256, 192)
   )
   expected = np.asarray(
     geometry.warp_tps(photo[None].astype(np.float32), points[None])
   )[0]
   # Cubic here, linear there.
   assert np.abs(got - expected).max() < 4
+
+
+def test_takes_the_corrections_of_the_networks_along():
+  photo = cv2.GaussianBlur(skimage.data.astronaut()[:256, :192], (0, 0), 2)
+  points = bent_points()
+  rng = np.random.default_rng(0)
+  correction = cv2.resize(
+    rng.normal(0, 0.1, (5, 4, 2)), (48, 64), interpolation=cv2.INTER_CUBIC
+  ).astype(np.float32)
+  got = full_size.warp_photo(
+    photo,
+    full_size.warp_positions(points, (256, 192), correction),
+    out_size=(256, 192),
+  )
+  expected = np.asarray(
+    geometry.warp_tps(
+      photo[None].astype(np.float32), points[None], correction=correction[None]
+    )
+  )[0]
+  assert np.abs(got - expected).max() < 4
+  plain = full_size.warp_photo(
+    photo, full_size.warp_positions(points, (256, 192)), out_size=(256, 192)
+  )
+  assert np.abs(got.astype(int) - plain).mean() > 5
 
 
 def test_is_the_same_map_at_any_size_of_garment_and_person():
@@ -54,7 +78,7 @@ def test_is_the_same_map_at_any_size_of_garment_and_person():
     borderMode=cv2.BORDER_REPLICATE,
   )
   got = full_size.warp_photo(
-    photo, points, working_size=(256, 192), out_size=(h, w)
+    photo, full_size.warp_positions(points, (256, 192)), out_size=(h, w)
   )
   difference = np.abs(got.astype(int) - expected)[8:-8, 8:-8]
   assert difference.max() <= 6 and difference.mean() < 0.4
@@ -65,8 +89,9 @@ def test_a_much_larger_photo_is_averaged_not_skipped():
   stripes[::2] = 255  # Finer than the output can show: grey.
   got = full_size.warp_photo(
     stripes,
-    geometry.regular_grid(10).astype(np.float32),
-    working_size=(256, 192),
+    full_size.warp_positions(
+      geometry.regular_grid(10).astype(np.float32), (256, 192)
+    ),
     out_size=(256, 192),
   )
   assert np.abs(got.astype(int) - 127).max() < 8

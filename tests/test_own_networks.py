@@ -14,9 +14,10 @@ SEED = 90_210  # None of its people was trained on.
 
 
 def test_they_are_there_small_and_sound():
-  pair = checkpoints.read_pair(None)
-  assert [x.network for x in pair] == list(checkpoints.NETWORKS)
-  for one in pair:
+  first, second = checkpoints.read_pair(None)
+  networks = [first, second, second.flow]
+  assert [x.network for x in networks] == list(checkpoints.NETWORKS)
+  for one in networks:
     assert (one.size, one.fidelity) == ((256, 192), 'fixed')
     for kind in one.variables.values():
       for layer in kind.values():

@@ -1,5 +1,6 @@
 """From raw folders to records: goldens, failures, kill and resume."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,8 +15,10 @@ import preprocess_goldens
 import pytest
 import scipy.io
 
-from input_pipeline import batches, prepare
+from input_pipeline import batches, prepare, sample
+from input_pipeline.layouts import open_layout
 from input_pipeline.preparing import parts
+from input_pipeline.synthetic.dataset import write_dataset
 from viton_jax.errors import InputError
 from viton_jax.io import images
 
@@ -106,6 +109,43 @@ def test_control_points_are_fitted(synthetic_pair, tmp_path):
   assert batch['garment_mask'][0].mean() == pytest.approx(
     140 * 110 / (256 * 192), rel=0.05
   )
+
+
+@pytest.fixture(scope='module')
+def exchanged(tmp_path_factory):
+  """Two drawn persons in each other's garments, with the truth."""
+  folder = tmp_path_factory.mktemp('exchanged')
+  write_dataset(folder, 2, exchange=True, seed=5, height=256, workers=1)
+  lines = (folder / 'viton_train_pairs.txt').read_text().splitlines(True)
+  (folder / 'exchanged.txt').write_text(''.join(lines[2:]))
+  return open_layout('viton', folder, 'exchanged.txt')
+
+
+@pytest.mark.parametrize('fidelity', ['fixed', 'original'])
+def test_networks_learn_the_truth_of_exchanged_pairs(exchanged, fidelity):
+  size = {'height': 128, 'width': 128}
+  pair = exchanged.load(0)
+  learned = parts.prepare_sample(pair, **size, fidelity=fidelity, seed=0)
+  seen = sample.working_example(pair, **size, fidelity=fidelity)
+  worn = dataclasses.replace(
+    pair, person=pair.truth, parse=pair.truth_parse, truth=None
+  )
+  true = parts.prepare_sample(worn, **size, fidelity=fidelity, seed=0)
+
+  # What the networks see is of the photo ...
+  for name in ('head_mask', 'body', 'keypoints', 'garment', 'garment_mask'):
+    np.testing.assert_array_equal(learned[name], seen[name], err_msg=name)
+  head = seen['head_mask'] > 0
+  assert head.any()
+  np.testing.assert_array_equal(learned['person'][head], seen['person'][head])
+  # ... what they are to make is of the other garment.
+  np.testing.assert_array_equal(learned['parse'], true['parse'])
+  np.testing.assert_array_equal(learned['person'][~head], true['person'][~head])
+  np.testing.assert_array_equal(
+    learned['control_points'], true['control_points']
+  )
+  assert (learned['parse'] != seen['parse']).any()
+  assert (learned['person'] != seen['person']).any()
 
 
 def test_a_person_without_shoulders_fails(synthetic_pair, tmp_path):

@@ -145,5 +145,6 @@ def test_arrays_of_another_pair_are_refused_in_a_result():
       texture=mask,
       shading=mask,
       control_points=points,
+      correction=np.zeros((B, H // 4, W // 4, 2)),
       failures=[None] * B,
     )

@@ -244,10 +244,38 @@ def test_test_pairs_are_new_and_unpaired(data_dir):
 
 @pytest.mark.parametrize('count', [2, 3, 7, 40])
 def test_nobody_tests_their_own_garment(count):
-  pairs = dataset.test_garments(5, 10, count)
+  pairs = dataset.garments_of_others(11, count, seed=5)
   assert [p for p, _ in pairs] == list(range(11, 11 + count))
   assert sorted(g for _, g in pairs) == list(range(11, 11 + count))
   assert all(p != g for p, g in pairs)
+
+
+def test_exchanged_pairs_come_with_their_truth(data_dir, tmp_path):
+  args = dict(num_test_pairs=TEST, seed=SEED, height=HEIGHT, workers=1)
+  dataset.write_dataset(tmp_path, TRAIN, exchange=True, **args)
+  before, now = _files(data_dir), _files(tmp_path)
+  added = set(now) - set(before)
+  changed = {name for name in before if now[name] != before[name]}
+  assert changed == {'viton_train_pairs.txt', 'synthetic.json'}
+
+  lines = now['viton_train_pairs.txt'].decode().splitlines()
+  own, exchanged = lines[:TRAIN], lines[TRAIN:]
+  assert own == before['viton_train_pairs.txt'].decode().splitlines()
+  pairs = [line.replace('.jpg', '').split() for line in exchanged]
+  stems = {f'{k:06d}' for k in range(1, TRAIN + 1)}
+  assert {p[:6] for p, _ in pairs} == {g[:6] for _, g in pairs} == stems
+  assert all(p[:6] != g[:6] for p, g in pairs)
+  assert added == {
+    f'truth/{p}_{g}{end}.png'
+    for p, g in pairs
+    for end in ('', '_parse', '_flow')
+  }
+  # The same settings find everything; others are another data set.
+  assert not dataset.write_dataset(tmp_path, TRAIN, exchange=True, **args)[
+    'drawn'
+  ]
+  with pytest.raises(InputError, match='new folder'):
+    dataset.write_dataset(tmp_path, TRAIN, **args)
 
 
 def test_poses_agree_and_miss_what_is_outside(data_dir):
@@ -479,6 +507,7 @@ def test_odd_heights_are_drawn(style):
     (dict(height=63), '--height is 63'),
     (dict(num_test_pairs=1), '--num_test_pairs is 1'),
     (dict(num_test_pairs=-2), '--num_test_pairs is -2'),
+    (dict(exchange=True), '--exchange needs a second garment'),
     (dict(seed=-1), '--seed is -1'),
     (dict(workers=0), '--workers is 0'),
   ],

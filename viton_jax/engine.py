@@ -39,6 +39,8 @@ RANGES = {
   # 1 is a level of its own.
   'shading': (0, 255 / 128),
 }
+# All arrays of a `TryOnBatch`.
+ARRAYS = (*RANGES, 'control_points', 'correction')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,7 @@ class TryOnBatch:
       `shading` (b, h, w, 1): the layers that `output` is made of, see
       `composition.Layers`.
     control_points: (b, 100, 2) float32 of the warp, see `geometry.warp_tps`.
+    correction: (b, h / 4, w / 4, 2) float32, what is added to its spline.
     failures: a reason for each pair that could not be matched, else None; its
       `warped`, `alpha` and `output` mean nothing.
   """
@@ -73,6 +76,7 @@ class TryOnBatch:
   texture: Shaped[np.ndarray, 'b h w 1']
   shading: Shaped[np.ndarray, 'b h w 1']
   control_points: Float[np.ndarray, 'b n 2']
+  correction: Float[np.ndarray, 'b _ _ 2']
   failures: list[str | None]
 
 
@@ -80,7 +84,7 @@ class Computed(NamedTuple):
   """What `TryOn.run` gives.
 
   Attributes:
-    images: of `RANGES`, of the padded batch.
+    images: of `RANGES`, and `correction`, of the padded batch.
     control_points, failures: of `TryOnBatch`.
   """
 
@@ -128,7 +132,10 @@ class TryOn:
     images, control_points, failures = self.run(pad(batch, size), count)
     if 'opacity' not in images:  # Exported before there were layers.
       images = {**images, **whole_layers(images)}
-    shown = {name: np.asarray(images[name])[:count] for name in RANGES}
+    if 'correction' not in images:  # Exported before there was one.
+      images = {**images, 'correction': np.zeros((count, 1, 1, 2), np.float32)}
+    names = (*RANGES, 'correction')
+    shown = {name: np.asarray(images[name])[:count] for name in names}
     failures = [
       reason or blank_reason(picture)
       for reason, picture in zip(failures, shown['output'], strict=True)
@@ -195,7 +202,8 @@ def match_on_device(
   """`TryOn.run` from one program that matches as well.
 
   Args:
-    whole: batch -> the images of `RANGES`, `control_points` (b, 100, 2) and
+    whole: batch -> the images of `RANGES`, `control_points` (b, 100, 2),
+      `correction` (b, h / 4, w / 4, 2) and
       `reason` (b,) int32, an index into `reasons`. It ignores arrays that it
       does not read.
     reasons: why a pair could not be matched; None: it could.
@@ -215,10 +223,11 @@ def match_on_device(
 def matching_of(matching: Matching) -> Literal['host', 'device']:
   """Where to match: 'auto' is the host, on every platform.
 
-  On a CPU both cost about the same, but the program takes 15 s more to compile
-  (docs/geometry.md has the figures). No accelerator has been measured: there
-  'auto' stays with the host, the reference, until `python -m
-  benchmarks.geometry --part matching` has shown what is faster.
+  On a CPU of two cores the program is 1.1 to 1.3 times as fast, but takes 13 s
+  more to compile for each batch size (docs/geometry.md), and its control points
+  are a little other than the reference's. No accelerator has been measured:
+  there 'auto' stays with the host, too, until `python -m benchmarks.geometry
+  --part matching` has shown what is faster.
 
   Args:
     matching: 'host', 'device' or 'auto'.
@@ -275,7 +284,7 @@ def join(pieces: list[TryOnBatch]) -> TryOnBatch:
   """Several batches as one."""
   arrays = {
     name: np.concatenate([getattr(piece, name) for piece in pieces])
-    for name in (*RANGES, 'control_points')
+    for name in ARRAYS
   }
   failures = [reason for piece in pieces for reason in piece.failures]
   return TryOnBatch(**arrays, failures=failures)

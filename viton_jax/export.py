@@ -221,7 +221,8 @@ def write(
   file = f'{programs.NAME}.stablehlo'
   (folder / file).write_bytes(exported.serialize())
   files = {}
-  for network in pair:
+  parts = programs.with_flow(*pair)
+  for network in parts:
     files[network.network] = f'{network.network}.safetensors'
     safetensors_files.write(network, folder / files[network.network])
   h, w = first.size
@@ -242,8 +243,8 @@ def write(
       'program': {
         'file': file,
         'weights': files,
-        'steps': {network.network: network.step for network in pair},
-        'features': {network.network: network.features for network in pair},
+        'steps': {network.network: network.step for network in parts},
+        'features': {network.network: network.features for network in parts},
         'outputs': output_specs(exported),
         'calling_convention': exported.calling_convention_version,
       },

@@ -10,6 +10,7 @@ import functools
 import os
 from typing import Any, Literal, cast
 
+import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,8 +21,17 @@ from viton_jax.checkpoints import Checkpoint
 from viton_jax.choices import Composition, DType, Fidelity, Matching
 from viton_jax.errors import InputError
 from viton_jax.geometry.device import REASONS
-from viton_jax.models import EncoderDecoder, Refinement, compose
-from viton_jax.representation import network_inputs, to_norm
+from viton_jax.models import (
+  AppearanceFlow,
+  EncoderDecoder,
+  Refinement,
+  compose,
+)
+from viton_jax.representation import (
+  network_inputs,
+  person_representation,
+  to_norm,
+)
 from viton_jax.runtime import parallel
 
 Batch = Mapping[str, Array | np.ndarray]
@@ -38,6 +48,7 @@ COARSE_INPUTS = (
   'pose_limit',
 )
 REFINE_INPUTS = ('garment', 'control_points', 'mask', 'coarse')
+FLOW_STEP = 4  # Pixels from one correction of the warp to the next.
 # What composing changes reads besides.
 CHANGES_INPUTS = ('garment_mask', 'person', 'parse', 'keypoints')
 
@@ -76,7 +87,8 @@ def predict_refined(
 
   Args:
     variables: of the refinement network.
-    batch: `garment` (b, h, w, 3) in 0..255; more is ignored.
+    batch: `garment` (b, h, w, 3) in 0..255, and maybe `correction`, see
+      `geometry.warp_tps`; more is ignored.
     control_points: (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
     garment_mask: (b, h, w, 1) where the person wears it, as `predict_coarse`
       gives it, or the true region.
@@ -99,12 +111,95 @@ def predict_refined(
   }
 
 
+def flow_inputs(
+  batch: Batch,
+  spline: Float[Array, 'b h w 2'],
+  garment_mask: Float[Array, 'b h w 1'],
+  coarse: Float[Array, 'b h w 3'],
+  *,
+  fidelity: Fidelity = 'fixed',
+) -> Float[Array, 'b h//2 w//2 38']:
+  """The appearance flow network's input, at half the working size.
+
+  Args:
+    batch: see `representation.network_inputs`, and `garment_mask` (b, h, w).
+    spline: (b, h, w, 2), where the spline's points come from, see
+      `geometry.sampling_grid`.
+    garment_mask: (b, h, w, 1), where `predict_coarse` puts the garment.
+    coarse: (b, h, w, 3) in [-1, 1], as `predict_coarse` gives it.
+    fidelity: 'fixed' or 'original'.
+  """
+  garment = jnp.concatenate(
+    [
+      to_norm(batch['garment']),
+      jnp.asarray(batch['garment_mask'])[..., None].astype(jnp.float32),
+    ],
+    axis=-1,
+  )
+  seen = jnp.concatenate(
+    [
+      garment,
+      geometry.sample_bilinear(garment, spline),
+      spline,
+      garment_mask,
+      coarse,
+      person_representation(batch, fidelity=fidelity),
+    ],
+    axis=-1,
+  )
+  b, h, w, c = seen.shape
+  seen = seen.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
+  rows, columns = (jnp.linspace(-1.0, 1.0, n // 2) for n in (h, w))
+  place = jnp.stack(jnp.meshgrid(columns, rows), axis=-1)
+  place = jnp.broadcast_to(place, (b, h // 2, w // 2, 2))
+  return jnp.concatenate([seen, place], axis=-1)
+
+
+def predict_flow(
+  variables: Mapping[str, Any],
+  batch: Batch,
+  spline: Float[Array, 'b h w 2'],
+  garment_mask: Float[Array, 'b h w 1'],
+  coarse: Float[Array, 'b h w 3'],
+  *,
+  model: AppearanceFlow,
+  fidelity: Fidelity = 'fixed',
+) -> tuple[Float[Array, 'b h//4 w//4 2'], Float[Array, 'b h w 1']]:
+  """How much further the garment's points lie, and where it is worn.
+
+  Args:
+    variables: of the appearance flow network.
+    batch, spline, garment_mask, coarse, fidelity: see `flow_inputs`.
+    model: the network.
+
+  Returns:
+    What is to be added to the spline (b, h / 4, w / 4, 2), see
+    `geometry.sampling_grid`, and the logit of the new garment's region
+    (b, h, w, 1); float32.
+  """
+  inputs = flow_inputs(batch, spline, garment_mask, coarse, fidelity=fidelity)
+  outputs = model.apply({'params': variables['params']}, inputs)
+  correction, region = cast(tuple[Array, Array], outputs)
+  b, h, w, _ = spline.shape
+  return correction, jax.image.resize(region, (b, h, w, 1), 'bilinear')
+
+
 def warp_garment(
   batch: Batch, control_points: ControlPointArray
 ) -> Float[Array, 'b h w 3']:
-  """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1]."""
+  """`batch['garment']` in the person's frame, (b, h, w, 3) in [-1, 1].
+
+  With `correction`, if the batch has it, see `geometry.warp_tps`.
+  """
+  return _warp(to_norm(batch['garment']), batch, control_points)
+
+
+def _warp(images, batch: Batch, control_points) -> Array:
+  correction = batch.get('correction')
   return geometry.warp_tps(
-    to_norm(batch['garment']), jnp.asarray(control_points, jnp.float32)
+    images,
+    jnp.asarray(control_points, jnp.float32),
+    correction=None if correction is None else jnp.asarray(correction),
   )
 
 
@@ -132,10 +227,11 @@ def compose_changes(
   Args:
     batch: `person` (b, h, w, 3) in 0..255, `parse` (b, h, w) LIP-20 labels,
       `keypoints` (b, 18, 3), `garment_mask` (b, h, w) 0 or 1, and
-      `control_points`, see `geometry.warp_tps`.
+      `control_points` and maybe `correction`, see `geometry.warp_tps`.
     images: what `predict_refined` gives.
     coarse: (b, h, w, 3) in [-1, 1].
-    mask: (b, h, w, 1) in 0..1.
+    mask: (b, h, w, 1) in 0..1; with a `correction` of the same network, which
+      then knows the sleeves, see `composition.find_regions`.
 
   Returns:
     The try-on in [-1, 1], and its layers, in 0..1.
@@ -145,6 +241,7 @@ def compose_changes(
     batch['keypoints'],
     mask=mask[..., 0],
     garment_mask=batch['garment_mask'],
+    mask_knows_sleeves='correction' in batch,
   )
   warped, layers = change_layers(
     batch, images, regions=regions, coarse=coarse, mask=mask
@@ -175,9 +272,9 @@ def change_layers(
   """
   person = jnp.asarray(batch['person']).astype(jnp.float32) / 255.0
   coarse, warped = (0.5 * (x + 1.0) for x in (coarse, images['warped']))
-  covered = geometry.warp_tps(
-    composition.inner(batch['garment_mask']).astype(jnp.float32)[..., None],
-    jnp.asarray(batch['control_points'], jnp.float32),
+  inner = composition.inner(batch['garment_mask'])
+  covered = _warp(
+    inner.astype(jnp.float32)[..., None], batch, batch['control_points']
   ).clip(0.0, 1.0)
   warped = composition.spread(warped, covered)
   layers = composition.make_layers(
@@ -200,11 +297,13 @@ class Halves:
   Attributes:
     size: (height, width) of all images.
     fidelity: 'fixed' or 'original'.
+    flow: whether there is an appearance flow network.
     coarse, refine: see `engine.match_on_host`.
   """
 
   size: tuple[int, int]
   fidelity: Fidelity
+  flow: bool
   coarse: Callable[[Batch], Mapping[str, Any]]
   refine: Callable[[Batch], Mapping[str, Any]]
 
@@ -220,7 +319,7 @@ def pure_steps(
 
   Args:
     first: the encoder-decoder.
-    second: the refinement network.
+    second: the refinement network, with the appearance flow network if any.
     dtype: 'float32' or 'bfloat16', of the convolutions.
     composing: 'changes': the photo stays where nothing changes; 'whole':
       VITON's own image.
@@ -228,12 +327,14 @@ def pure_steps(
   Returns:
     A function from `COARSE_INPUTS` to `mask` (b, h, w, 1) and `coarse`
     (b, h, w, 3), and one from `refine_inputs` to the images of
-    `engine.RANGES`, float32.
+    `engine.RANGES` and `correction` (b, h / 4, w / 4, 2), float32. Where there
+    is an appearance flow network its region is the `mask` of the second.
   """
   choices.check('composition', composing, Composition)
   return _pure_steps(
     (first.features, first.num_downsamples),
     second.features,
+    second.flow.features if second.flow else 0,
     dtype=dtype,
     fidelity=first.fidelity,
     composing=composing,
@@ -246,6 +347,7 @@ def pure_steps(
 def _pure_steps(
   first: tuple[int, int],
   second: int,
+  third: int,
   *,
   dtype: DType,
   fidelity: Fidelity,
@@ -256,6 +358,7 @@ def _pure_steps(
     features=features, dtype=jnp.dtype(dtype), num_downsamples=num_downsamples
   )
   refinement = Refinement(features=second, dtype=jnp.dtype(dtype))
+  appearance_flow = AppearanceFlow(features=third, dtype=jnp.dtype(dtype))
 
   def coarse(variables, batch):
     mask, image = predict_coarse(
@@ -263,7 +366,27 @@ def _pure_steps(
     )
     return {'mask': mask, 'coarse': image}
 
+  def correct(variables, batch):
+    """The batch with the flow's `correction`, and its region as `mask`."""
+    mask = jnp.clip(batch['mask'], 0, 1)
+    spline = geometry.sampling_grid(
+      jnp.asarray(batch['control_points'], jnp.float32),
+      (mask.shape[1], mask.shape[2]),
+    )
+    correction, region = predict_flow(
+      variables,
+      batch,
+      lax.optimization_barrier(spline),
+      mask,
+      batch['coarse'],
+      model=appearance_flow,
+      fidelity=fidelity,
+    )
+    return {**batch, 'correction': correction, 'mask': jax.nn.sigmoid(region)}
+
   def refine(variables, batch):
+    if third:
+      batch = correct(variables['flow'], batch)
     images = predict_refined(
       variables,
       batch,
@@ -282,9 +405,12 @@ def _pure_steps(
         batch, images, coarse=coarse, mask=mask
       )
       uncovered = layers.uncovered * 2.0 - 1.0
+    b, h, w, _ = mask.shape
+    none = jnp.zeros((b, h // FLOW_STEP, w // FLOW_STEP, 2))
     return (
       images
       | {'coarse': coarse, 'mask': mask}
+      | {'correction': batch.get('correction', none)}
       | dataclasses.asdict(layers)
       | {'uncovered': uncovered}
     )
@@ -308,7 +434,8 @@ def pure_whole(
     first, second, dtype, composing: see `pure_steps`.
 
   Returns:
-    A function from `whole_inputs` to the images of `engine.RANGES`, float32,
+    A function from `whole_inputs` to the images of `engine.RANGES` and
+    `correction`, float32,
     `control_points` (b, 100, 2) float32 and `reason` (b,) int32, an index into
     `geometry.device.REASONS`.
   """
@@ -359,9 +486,19 @@ def default_composition(fidelity: Fidelity) -> Composition:
   return 'whole' if fidelity == 'original' else 'changes'
 
 
-def refine_inputs(composing: Composition) -> tuple[str, ...]:
-  """What the second half of a try-on reads of a batch."""
-  return REFINE_INPUTS + (CHANGES_INPUTS if composing == 'changes' else ())
+def refine_inputs(composing: Composition, *, flow: bool) -> tuple[str, ...]:
+  """What the second half of a try-on reads of a batch.
+
+  Args:
+    composing: see `pure_steps`.
+    flow: whether there is an appearance flow network.
+  """
+  names = REFINE_INPUTS
+  if composing == 'changes':
+    names += CHANGES_INPUTS
+  if flow:
+    names += (*COARSE_INPUTS, 'garment_mask')
+  return tuple(dict.fromkeys(names))
 
 
 def whole_inputs(composing: Composition) -> tuple[str, ...]:
@@ -401,7 +538,7 @@ def load(
     run = engine.match_on_device(
       _compiled(
         pure_whole(first, second, dtype=dtype, composing=composing),
-        (first.variables, second.variables),
+        (first.variables, second.all_variables),
         whole_inputs(composing),
       ),
       REASONS,
@@ -434,8 +571,13 @@ def _halves(first, second, *, dtype, composing) -> Halves:
   return Halves(
     size=first.size,
     fidelity=first.fidelity,
+    flow=second.flow is not None,
     coarse=_compiled(coarse, first.variables, COARSE_INPUTS),
-    refine=_compiled(refine, second.variables, refine_inputs(composing)),
+    refine=_compiled(
+      refine,
+      second.all_variables,
+      refine_inputs(composing, flow=second.flow is not None),
+    ),
   )
 
 

@@ -29,6 +29,9 @@ _OUTSIDE = -1000.0
 _CHANGED_LABELS = (GARMENT_LABEL, SKIN, 3, *ARM_LABELS)
 _CHANGED_REACH = 1 / 32
 NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
+# Garment and its mask, both as the spline lays them, where from, mask, coarse
+# image, person, place; see `networks.flow_inputs`.
+NUM_FLOW_CHANNELS = 4 + 4 + 2 + 1 + 3 + 22 + 2
 
 
 def person_representation(

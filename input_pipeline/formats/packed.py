@@ -80,6 +80,7 @@ class Header:
     num_examples: split -> number of examples, of all splits.
     num_bytes: of the whole file.
     fields: its arrays.
+    flow: whether examples have one, see `sample.flow_levels`.
   """
 
   height: int
@@ -89,6 +90,7 @@ class Header:
   num_examples: dict[str, int]
   num_bytes: int
   fields: tuple[Field, ...]
+  flow: bool = False
 
 
 def path_of(data_dir, split: str) -> pathlib.Path:
@@ -103,6 +105,7 @@ def plan(
   width: int,
   fidelity: choices.Fidelity,
   id_bytes: tuple[int, int],
+  flow: bool = False,
 ) -> Header:
   """Lays out the file of one split.
 
@@ -113,6 +116,7 @@ def plan(
     width: working width in pixels.
     fidelity: 'fixed' or 'original'.
     id_bytes: UTF-8 bytes of the longest name of a person and of a garment.
+    flow: whether examples have one.
 
   Returns:
     the header; its checksums are not known yet.
@@ -130,6 +134,7 @@ def plan(
         height, width, fidelity=fidelity
       ).items()
     },
+    **({'flow': ('<u2', records.flow_shape(height, width))} if flow else {}),
     **{
       name: (f'|S{max(size, 1)}', ())
       for name, size in zip(IDS, id_bytes, strict=True)
@@ -141,7 +146,7 @@ def plan(
     fields.append(field)
     end = field.offset + field.nbytes
   return Header(
-    height, width, fidelity, split, num_examples, end, tuple(fields)
+    height, width, fidelity, split, num_examples, end, tuple(fields), flow
   )
 
 
@@ -287,6 +292,7 @@ def _planned(header: Header) -> Header:
     width=header.width,
     fidelity=header.fidelity,
     id_bytes=(id_bytes[0], id_bytes[1]),
+    flow=header.flow is True,
   )
 
 

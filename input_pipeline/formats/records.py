@@ -8,6 +8,7 @@ JPEG and put back when a record is read.
 
 import numpy as np
 
+from input_pipeline.sample import FLOW_STEP
 from viton_jax.choices import Fidelity
 from viton_jax.io import images
 from viton_jax.labels import NUM_KEYPOINTS
@@ -23,8 +24,8 @@ def pack(example: dict) -> dict:
 
   Returns:
     a dict: person, garment as JPEG; head as RGBA PNG (colours where alpha, the
-    soft head mask, is above 0); parse and garment_mask as PNG; the numeric
-    arrays and ids as they are.
+    soft head mask, is above 0); parse, garment_mask and flow, if there is one,
+    as PNG; the numeric arrays and ids as they are.
   """
   head = np.dstack([example['person'], example['head_mask']])
   head[example['head_mask'] == 0] = 0
@@ -33,8 +34,9 @@ def pack(example: dict) -> dict:
   for name in ('person', 'garment'):
     packed[name] = images.encode_jpeg(example[name], quality=_JPEG_QUALITY)
   packed['head'] = images.encode_png(head)
-  for name in ('parse', 'garment_mask'):
-    packed[name] = images.encode_png(example[name])
+  for name in ('parse', 'garment_mask', 'flow'):
+    if name in example:
+      packed[name] = images.encode_png(example[name])
   return packed
 
 
@@ -60,13 +62,18 @@ def array_shapes(
   return shapes
 
 
+def flow_shape(height: int, width: int) -> tuple[int, int, int]:
+  """Shape of `flow`, see `sample.flow_levels`."""
+  return (height // FLOW_STEP, width // FLOW_STEP, 3)
+
+
 def unpack(tf, serialized, info) -> dict:
   """Unpacks one serialised record with TensorFlow operations.
 
   Args:
     tf: the TensorFlow module.
     serialized: scalar string tensor, a `tf.train.Example`.
-    info: has height, width and fidelity.
+    info: has height, width, fidelity, and flow, whether records have one.
 
   Returns:
     a dict of tensors, see `sample.working_example`.
@@ -77,6 +84,8 @@ def unpack(tf, serialized, info) -> dict:
     name: tf.io.FixedLenFeature((), tf.string)
     for name in (*names, 'person_id', 'garment_id')
   }
+  if info.flow:
+    features['flow'] = tf.io.FixedLenFeature((), tf.string)
   for name, shape in shapes.items():
     features[name] = tf.io.FixedLenFeature(shape, tf.float32)
   example = tf.io.parse_single_example(serialized, features)
@@ -99,4 +108,9 @@ def unpack(tf, serialized, info) -> dict:
   example['head_mask'] = alpha
   for name in ('parse', 'garment_mask'):
     example[name] = decode_png(example[name], 1)[..., 0]
+  if info.flow:
+    example['flow'] = tf.ensure_shape(
+      tf.io.decode_png(example['flow'], 3, tf.uint16),
+      flow_shape(info.height, info.width),
+    )
   return example

@@ -12,6 +12,8 @@ import dataclasses
 import pathlib
 from typing import Protocol
 
+import numpy as np
+
 from input_pipeline.layouts import (
   cp_vton,
   dress_code,
@@ -53,6 +55,8 @@ class Layout(Protocol):
   def __iter__(self) -> Iterator[Sample]: ...
 
   def load(self, index: int) -> Sample: ...
+
+  def true_flow(self, index: int) -> np.ndarray | None: ...
 
 
 def open_layout(

@@ -42,6 +42,7 @@ class Work:
     parts_dir: where finished parts go.
     fmt: what is made of them: 'records', whose photos are JPEG, or 'packed',
       the arrays themselves.
+    flow: whether examples get one, see `sample.flow_levels`.
   """
 
   layout: layouts.Layout
@@ -51,6 +52,7 @@ class Work:
   seed: int
   parts_dir: pathlib.Path
   fmt: choices.PreparedFormat = 'records'
+  flow: bool = False
 
   @property
   def num_chunks(self) -> int:
@@ -77,6 +79,8 @@ def prepare_sample(
   width: int,
   fidelity: choices.Fidelity,
   seed: int,
+  true_flow: np.ndarray | None = None,
+  with_flow: bool = False,
 ) -> dict:
   """Makes the working example of one pair, with control points.
 
@@ -86,9 +90,10 @@ def prepare_sample(
     width: working width in pixels.
     fidelity: 'fixed' or 'original'.
     seed: of the point sampling in matching.
+    true_flow, with_flow: see `sample.training_example`.
 
   Returns:
-    see `sample.working_example`.
+    see `sample.training_example`.
 
   Raises:
     InputError: the person has neither neck nor shoulders, or the garment
@@ -104,7 +109,9 @@ def prepare_sample(
     mask = garment_masks.garment_mask(pair.garment)
     pair = dataclasses.replace(pair, garment_mask=mask)
   if pair.control_points is None:
-    region = pair.parse == labels.GARMENT_LABEL
+    worn = pair.truth_parse if pair.exchanged else pair.parse
+    assert worn is not None
+    region = worn == labels.GARMENT_LABEL
     if pair.garment_mask is None:
       # The original fills the mask's holes at the size it matches at.
       mask = garment_masks.garment_mask(
@@ -125,8 +132,13 @@ def prepare_sample(
     )
     points = np.asarray(fitted.points_norm, np.float32)
     pair = dataclasses.replace(pair, control_points=points)
-  return sample.working_example(
-    pair, height=height, width=width, fidelity=fidelity
+  return sample.training_example(
+    pair,
+    height=height,
+    width=width,
+    fidelity=fidelity,
+    true_flow=true_flow,
+    with_flow=with_flow,
   )
 
 
@@ -152,6 +164,8 @@ def prepare_chunk(work: Work, number: int) -> list[str]:
         width=work.width,
         fidelity=work.fidelity,
         seed=work.seed,
+        true_flow=work.layout.true_flow(index) if work.flow else None,
+        with_flow=work.flow,
       )
     except InputError as error:
       reason = str(error)

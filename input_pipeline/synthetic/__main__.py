@@ -53,6 +53,12 @@ def _parser():
     'image of it; 0 (default) or at least 2',
   )
   add(
+    '--exchange',
+    action='store_true',
+    help='every training person in the garment of another as well, with the '
+    'true image: what networks are to do, which real photos never show',
+  )
+  add(
     '--seed',
     type=int,
     default=0,
@@ -89,6 +95,7 @@ def main():
     args.out_dir,
     args.num_pairs,
     num_test_pairs=args.num_test_pairs,
+    exchange=args.exchange,
     seed=args.seed,
     height=args.height,
     style=args.style,
@@ -97,8 +104,9 @@ def main():
   )
   seconds = time.perf_counter() - start
   rate = done['drawn'] / seconds
+  trained = args.num_pairs * (2 if args.exchange else 1)
   print(
-    f'wrote {args.num_pairs} training and {args.num_test_pairs} test pairs at '
+    f'wrote {trained} training and {args.num_test_pairs} test pairs at '
     f'{round(args.height * 3 / 4)} x {args.height} to {args.out_dir}'
   )
   print(

@@ -38,21 +38,23 @@ def garment_stem(index):
   return f'{index:06d}_1'
 
 
-def test_garments(seed, num_pairs, num_test_pairs):
-  """Which garment each test person tries on: never their own.
+def garments_of_others(first, count, *, seed):
+  """Whose garment each of some persons tries on: never their own.
+
+  Args:
+    first: number of the first person.
+    count: how many; 1 has nobody to take a garment from.
+    seed: of `numpy.random.default_rng`.
 
   Returns:
-    list of (person index, garment index); test pairs follow the training
-    pairs in the numbering, so both persons and garments are disjoint.
+    list of (person index, garment index), persons in order.
   """
-  if not num_test_pairs:
+  if count < 2:
     return []
-  rng = np.random.default_rng([seed, num_pairs, num_test_pairs])
-  order = rng.permutation(num_test_pairs)
+  order = np.random.default_rng(seed).permutation(count)
   # Along one random cycle everybody gets the garment of the next one.
   taker = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
-  first = num_pairs + 1
-  return [(first + k, first + taker[k]) for k in range(num_test_pairs)]
+  return [(first + k, first + taker[k]) for k in range(count)]
 
 
 def write_atomically(path, data):
@@ -152,6 +154,11 @@ def _check(out_dir, *, settings):
       )
   if not settings['num_pairs'] + settings['num_test_pairs']:
     raise InputError('--num_pairs and --num_test_pairs are 0; draw some.')
+  if settings.get('exchange') and settings['num_pairs'] == 1:
+    raise InputError(
+      '--exchange needs a second garment, but --num_pairs is 1; give at '
+      'least 2.'
+    )
   if settings['num_test_pairs'] == 1:
     raise InputError(
       '--num_test_pairs is 1, but an unpaired test needs a second garment; '
@@ -188,6 +195,7 @@ def write_dataset(
   num_pairs,
   *,
   num_test_pairs=0,
+  exchange=False,
   seed=0,
   height=512,
   style='plain',
@@ -199,7 +207,10 @@ def write_dataset(
   Args:
     out_dir: new or empty folder, or one that an interrupted run left.
     num_pairs: training pairs, numbered from 1.
-    num_test_pairs: test pairs, numbered after them; 0, or at least 2.
+    num_test_pairs: test pairs, numbered after them, so that both persons and
+      garments are others; 0, or at least 2.
+    exchange: draws every training person in another training garment as well:
+      as many training pairs again, whose true image is in truth/.
     seed: non-negative int. The files depend on the arguments up to height,
       bit for bit, and not on `workers`.
     height: the images' height in pixels, at least 64; the width is 3/4 of it.
@@ -225,6 +236,8 @@ def write_dataset(
   )
   if style != 'plain':
     settings['style'] = style
+  if exchange:
+    settings['exchange'] = True
   _check(out_dir, settings=settings)
   if workers is None:
     workers = environment.cores()
@@ -246,11 +259,16 @@ def write_dataset(
   )
 
   total = num_pairs + num_test_pairs
-  unpaired = test_garments(seed, num_pairs, num_test_pairs)
+  tested = garments_of_others(
+    num_pairs + 1, num_test_pairs, seed=[seed, num_pairs, num_test_pairs]
+  )
+  exchanged = (
+    garments_of_others(1, num_pairs, seed=[seed, num_pairs]) if exchange else []
+  )
   items = [
     (k, k, _pair_paths(out_dir, k, style=style)) for k in range(1, total + 1)
   ]
-  items += [(p, g, _truth_paths(out_dir, p, g)) for p, g in unpaired]
+  items += [(p, g, _truth_paths(out_dir, p, g)) for p, g in tested + exchanged]
   tasks = [
     (out_dir, seed, height, style, person, garment)
     for person, garment, paths in items
@@ -274,18 +292,16 @@ def write_dataset(
     for k in range(1, total + 1)
   }
   write_atomically(out_dir / 'pose.pkl', _poses_pickle(poses))
-  paired = ''.join(
-    f'{person_stem(k)}.jpg {garment_stem(k)}.jpg\n'
-    for k in range(1, num_pairs + 1)
-  ).encode()
-  write_atomically(out_dir / 'viton_train_images.txt', paired)
-  write_atomically(out_dir / 'viton_train_pairs.txt', paired)
-  write_atomically(
-    out_dir / 'viton_test_pairs.txt',
-    ''.join(
-      f'{person_stem(p)}.jpg {garment_stem(g)}.jpg\n' for p, g in unpaired
-    ).encode(),
-  )
+  own = [(k, k) for k in range(1, num_pairs + 1)]
+  for name, listed in (
+    ('viton_train_images.txt', own),
+    ('viton_train_pairs.txt', own + exchanged),
+    ('viton_test_pairs.txt', tested),
+  ):
+    text = ''.join(
+      f'{person_stem(p)}.jpg {garment_stem(g)}.jpg\n' for p, g in listed
+    )
+    write_atomically(out_dir / name, text.encode())
   return {'drawn': len(tasks), 'kept': len(items) - len(tasks)}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from viton_jax.choices import Fidelity
 
-NETWORKS = ('encoder_decoder', 'refinement')
+NETWORKS = ('encoder_decoder', 'refinement', 'appearance_flow')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,13 +16,14 @@ class Checkpoint:
   Attributes:
     path: the step's folder, or the file.
     step: training steps behind it.
-    network: 'encoder_decoder' or 'refinement'.
+    network: one of `NETWORKS`.
     features: channels of the first convolution (ngf).
     fidelity: 'original' or 'fixed'.
     size: (height, width) it was trained at.
     variables: {'params': ..., 'batch_stats': ...}, NumPy arrays; the moving
       averages where the training kept some.
     config: the resolved training config, as a dict.
+    flow: of a refinement network, the appearance flow network before it.
   """
 
   path: pathlib.Path
@@ -33,6 +34,14 @@ class Checkpoint:
   size: tuple[int, int]
   variables: dict[str, Any]
   config: dict[str, Any]
+  flow: 'Checkpoint | None' = None
+
+  @property
+  def all_variables(self) -> dict[str, Any]:
+    """`variables`, and those of `flow`, if there is one, under its name."""
+    if self.flow is None:
+      return self.variables
+    return {**self.variables, 'flow': self.flow.variables}
 
   @property
   def num_downsamples(self) -> int:

@@ -1,13 +1,14 @@
 """Reads a network from any of the places where one may lie.
 
 Readers take a workdir (newest step), a step's folder, a portable
-`.safetensors` file, or a folder with both networks: one that `convert` wrote,
-in which each has a workdir or a file of its name; one that `export` wrote,
-which has such files; or the demo's, with workdirs stage1/ and stage2/.
+`.safetensors` file, or a folder with all networks: one that `convert` wrote, in
+which each has a workdir or a file of its name; one that `export` wrote, which
+has such files; or the demo's, with workdirs stage1/, stage2/ and stage3/.
 """
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -21,7 +22,7 @@ from viton_jax.errors import InputError
 # The networks that come with the project; its README.md is their card.
 OWN = pathlib.Path(__file__).parent / 'weights'
 _PORTABLE = '.safetensors'
-_STAGES = {'encoder_decoder': 'stage1', 'refinement': 'stage2'}
+_STAGES = dict(zip(NETWORKS, ('stage1', 'stage2', 'stage3'), strict=True))
 
 
 def contents(path: str | os.PathLike) -> dict[str, pathlib.Path]:
@@ -45,12 +46,16 @@ def read_pair(
   checkpoint: str | os.PathLike | None,
   refine_checkpoint: str | os.PathLike | None = None,
 ) -> tuple[Checkpoint, Checkpoint]:
-  """Reads encoder-decoder and refinement network.
+  """Reads encoder-decoder and refinement network, and the flow's if any.
 
   Args:
-    checkpoint: a folder with both networks, or the encoder-decoder alone; any
-      form that the module names; None: the networks that come with the project.
+    checkpoint: a folder with both networks, and maybe an appearance flow
+      network, or the encoder-decoder alone; any form that the module names;
+      None: the networks that come with the project.
     refine_checkpoint: the refinement network where it lies elsewhere.
+
+  Returns:
+    Both; an appearance flow network is the second's `flow`.
 
   Raises:
     InputError: one is missing, damaged or of another network, or the two do
@@ -77,14 +82,23 @@ def read_pair(
       "--refine_checkpoint, or a folder with both: the demo's, or what "
       '`python -m viton_jax.convert` or `export` wrote.'
     )
-  for name in ('fidelity', 'size'):
-    if getattr(first, name) != getattr(second, name):
-      raise InputError(
-        f'--refine_checkpoint {second.path}: trained with {name} '
-        f'{getattr(second, name)}, the encoder-decoder {first.path} with '
-        f'{getattr(first, name)}; give two checkpoints that belong together.'
-      )
+  _check_together('--refine_checkpoint', first, second)
+  if 'appearance_flow' in contents(checkpoint):
+    with _naming('--checkpoint'):
+      third = read(checkpoint, 'appearance_flow')
+    _check_together('--checkpoint', first, third)
+    second = dataclasses.replace(second, flow=third)
   return first, second
+
+
+def _check_together(flag: str, first: Checkpoint, other: Checkpoint) -> None:
+  for name in ('fidelity', 'size'):
+    if getattr(first, name) != getattr(other, name):
+      raise InputError(
+        f'{flag} {other.path}: trained with {name} {getattr(other, name)}, the '
+        f'encoder-decoder {first.path} with {getattr(first, name)}; give two '
+        'checkpoints that belong together.'
+      )
 
 
 def digest_of_own() -> str:

@@ -24,6 +24,7 @@ SHOULDERS = 0.258
 _TORSO_MARGIN = 0.06
 # Half the thickness of a bare arm at shoulder, elbow and wrist, in torso
 # lengths: measured on drawn people.
+_NECK_RADIUS = 0.14  # As much for a neck, between its joint and the nose.
 _ARM_RADII = (0.068, 0.055, 0.045)
 # Joints that 'original' marks as missing have coordinates below this.
 _MISSING_PX = -500.0
@@ -148,9 +149,20 @@ def torso_of(keypoints: Keypoints, size: tuple[int, int]) -> Torso:
   aside = jnp.abs((offset * across[:, None, None]).sum(-1)) / length
   half = jnp.linalg.norm(right - left, axis=-1)[:, None, None] / 2 / length
   inside = aside < half + _TORSO_MARGIN
+  # High collars cover the neck up to the chin.
+  nose = points[:, labels.NOSE] - neck
+  share = (offset * nose[:, None, None]).sum(-1) / jnp.maximum(
+    jnp.square(nose).sum(-1), 1.0
+  )[:, None, None]
+  from_neck = jnp.linalg.norm(
+    offset - share.clip(0.0, 0.9)[..., None] * nose[:, None, None], axis=-1
+  )
+  neck_region = (from_neck < _NECK_RADIUS * length) & seen[
+    :, labels.NOSE, None, None
+  ]
   return Torso(
     whole=inside & (down > -0.15) & (down < 1.5),
-    chest=inside & (down > -0.15) & (down < 0.3),
+    chest=(inside & (down > -0.15) & (down < 0.3)) | neck_region,
     trunk=(aside < 0.7 * half) & (down > 0.3) & (down < 0.7),
     below=inside & (down > 0.6) & (down < 1.5),
   )

@@ -58,11 +58,12 @@ def find_regions(
   *,
   mask: Float[Array | np.ndarray, 'b h w'],
   garment_mask: Num[Array | np.ndarray, 'b h w'],
+  mask_knows_sleeves: bool = False,
 ) -> Regions:
   """Divides the part of a photo that changes.
 
   The predicted mask decides where the torso is covered. The flat garment says
-  how long the sleeves are: better than the mask, which takes after the old
+  how long the sleeves are: better than a mask that takes after the old
   garment's. The joints then say where they lie, so arms before the garment
   stay before it, whatever is predicted.
 
@@ -71,6 +72,8 @@ def find_regions(
     keypoints: x, y in pixels and confidence.
     mask: in 0..1, where the new garment is predicted.
     garment_mask: 0 or 1, of the flat garment in its own photo.
+    mask_knows_sleeves: whether the mask is of a network that has learned from
+      exchanged garments, so that it is asked how long sleeves are, too.
   """
   parse, keypoints = jnp.asarray(parse), jnp.asarray(keypoints)
   height, width = parse.shape[1:]
@@ -81,9 +84,13 @@ def find_regions(
   torso = body.torso_of(keypoints, size)
   predicted = jnp.asarray(mask) > 0.5
   arms = [body.arm_of(keypoints, size, joints) for joints in body.ARMS]
-  end = sleeves.sleeve_end(sleeves.sleeve_area(garment_mask))[:, None, None]
+  garment_end = sleeves.sleeve_end(sleeves.sleeve_area(garment_mask))
   bare, sleeve, skin = (jnp.zeros_like(old) for _ in range(3))
   for arm in arms:
+    end = garment_end
+    if mask_knows_sleeves:
+      end = sleeves.end_in_region(arm, predicted, garment_end)
+    end = end[:, None, None]
     beyond = arm.along > end
     skin |= beyond & (arm.distance < body.bare_radius(arm.along))
     # Before the torso only what is labelled as an arm is surely one.

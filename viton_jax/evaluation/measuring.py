@@ -273,7 +273,9 @@ def _warp_errors(part, size) -> dict[str, Float[Array, ' b']]:
   points = part['control_points']
   there = jnp.isfinite(points).all((1, 2))
   predicted = sampling_grid(
-    jnp.where(there[:, None, None], points, 0.0), tuple(size)
+    jnp.where(there[:, None, None], points, 0.0),
+    tuple(size),
+    correction=part['correction'],
   )
   true = part['true_flow']
   region = jnp.isfinite(true).all(-1) & there[:, None, None]

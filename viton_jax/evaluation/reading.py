@@ -7,11 +7,12 @@ import pathlib
 import cv2
 import numpy as np
 
-from input_pipeline.sample import Sample
+from input_pipeline.sample import Sample, working_flow
 from viton_jax.errors import InputError
 from viton_jax.evaluation import groups
 from viton_jax.evaluation.pairing import Item, Method, Pairing
 from viton_jax.io import files, images, photos
+from viton_jax.job_folders import corrections, places
 from viton_jax.labels import ARM_LABELS, GARMENT_LABEL, HEAD_LABELS
 
 # What changes with the garment: upper clothes, dress, coat, jumpsuit or bare
@@ -75,6 +76,17 @@ def read(
     return _read(pairing, item, method=method, known=known)
   except InputError as error:
     return Loaded(item, reason=str(error))
+
+
+def _correction(results, name: str, size) -> np.ndarray:
+  """What an appearance flow network added to a warp; 0 where there was none."""
+  path = results.step(name, places.CORRECTION)
+  if path is None:
+    return np.zeros((size[0] // 4, size[1] // 4, 2), np.float32)
+  data = files.read(
+    path, 'step', limit=files.MAX_IMAGE_BYTES, remedy='run infer again'
+  )
+  return corrections.decode(data, str(path))
 
 
 def read_picture(path: pathlib.Path, what: str) -> tuple[np.ndarray, str]:
@@ -191,24 +203,8 @@ def _known(pairing, item, sample: Sample, size, known) -> dict:
     found['control_points'] = (
       np.full((100, 2), np.nan, np.float32) if points is None else points
     )
-    found['true_flow'] = _flow(
-      pairing.layout.true_flow(item.index), sample.garment.shape[:2], size
+    found['correction'] = _correction(pairing.results, item.name, size)
+    found['true_flow'] = working_flow(
+      pairing.layout.true_flow(item.index), sample.garment.shape[:2], size=size
     )
   return found
-
-
-def _flow(flow_norm, garment_size, size) -> np.ndarray:
-  """A true flow at another size, (h, w, 2) in [-1, 1]; NaN: not known.
-
-  A pixel is known where all that it covers are. [-1, 1] spans from the middle
-  of the first pixel to that of the last, so it is another length at another
-  size.
-  """
-  if flow_norm is None:
-    return np.full((*size, 2), np.nan, np.float32)
-  small = images.resize_area(flow_norm, *size)
-  # The garment's photo is brought to that size too.
-  before = np.array(garment_size[::-1], np.float32)
-  after = np.array(size[::-1], np.float32)
-  middle = ((small + 1) / 2 * (before - 1) + 0.5) * after / before - 0.5
-  return (middle / (after - 1) * 2 - 1).astype(np.float32)

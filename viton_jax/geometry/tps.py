@@ -33,7 +33,10 @@ _MAX_CONSTANT_BYTES = 64 * 2**20
 
 
 def sampling_grid(
-  control_points_norm: Float[Array, 'b n 2'], out_size: tuple[int, int]
+  control_points_norm: Float[Array, 'b n 2'],
+  out_size: tuple[int, int],
+  *,
+  correction: Float[Array, 'b _ _ 2'] | None = None,
 ) -> Float[Array, 'b {out_size[0]} {out_size[1]} 2']:
   """Sampling positions of every output pixel.
 
@@ -41,6 +44,8 @@ def sampling_grid(
     control_points_norm: (b, n * n, 2), x, y in [-1, 1] of the input; y
       outer, x inner.
     out_size: (h, w) of the output.
+    correction: (b, h', w', 2), what is added to the spline, at any size; in
+      between it is bilinear.
 
   Returns:
     (b, h, w, 2) float32 of x, y in [-1, 1] of the input, not yet clamped.
@@ -55,10 +60,18 @@ def sampling_grid(
   einsum = functools.partial(jnp.einsum, precision='highest')
   if h * w * n * n * 4 <= _MAX_CONSTANT_BYTES:
     positions = einsum('qn,bnd->bqd', position_matrix(n, (h, w)), points)
-    return positions.reshape(-1, h, w, 2)
-  matrix = coefficient_matrix(n).astype(np.float32)
-  coefficients = einsum('kn,bnd->bkd', matrix, points)
-  return jax.vmap(lambda c: _positions_by_row(c, n, (h, w)))(coefficients)
+    positions = positions.reshape(-1, h, w, 2)
+  else:
+    matrix = coefficient_matrix(n).astype(np.float32)
+    coefficients = einsum('kn,bnd->bkd', matrix, points)
+    positions = jax.vmap(lambda c: _positions_by_row(c, n, (h, w)))(
+      coefficients
+    )
+  if correction is None:
+    return positions
+  return positions + jax.image.resize(
+    correction.astype(jnp.float32), positions.shape, 'bilinear'
+  )
 
 
 def _positions_by_row(
@@ -84,10 +97,12 @@ def warp_tps(
   images: Float[Array, 'b h w c'],
   control_points_norm: Float[Array, 'b n 2'],
   out_size: tuple[int, int] | None = None,
+  *,
+  correction: Float[Array, 'b _ _ 2'] | None = None,
 ) -> Float[Array, 'b _ _ c']:
   """Warps images by thin-plate splines, bilinear and align-corners.
 
-  Differentiable in the images and in the control points; works under jit,
+  Differentiable in all arrays; works under jit,
   vmap and grad. Positions are float32 whatever the dtype of the images.
 
   Args:
@@ -96,6 +111,7 @@ def warp_tps(
       each point of the regular n x n grid over the output looks; y outer.
       `ControlPoints.points_norm` of `fit_control_points` is such an array.
     out_size: (h, w) of the output; the input's by default.
+    correction: see `sampling_grid`.
 
   Returns:
     (b, *out_size, c) in the dtype of `images`.
@@ -111,7 +127,7 @@ def warp_tps(
   # Else XLA's CPU compiler fuses the product into the four gathers, and
   # computes each position several times.
   positions = lax.optimization_barrier(
-    sampling_grid(control_points_norm, out_size)
+    sampling_grid(control_points_norm, out_size, correction=correction)
   )
   return sample_bilinear(images, positions)
 

@@ -275,7 +275,7 @@ def encode_webp(image, *, quality: int = 90) -> bytes:
 
 
 def encode_png(image) -> bytes:
-  """Encodes (h, w), (h, w, 3) RGB or (h, w, 4) RGBA uint8 as PNG."""
+  """Encodes (h, w), (h, w, 3) RGB or (h, w, 4) RGBA as PNG; uint8 or uint16."""
   if image.ndim == 3:
     code = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[image.shape[-1]]
     image = cv2.cvtColor(image, code)

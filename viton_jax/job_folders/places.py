@@ -7,6 +7,8 @@ import zlib
 from viton_jax.errors import InputError
 
 SUFFIXES = {'png': '.png', 'jpeg': '.jpg', 'webp': '.webp'}
+# A step of numbers and not of colours, see `job_folders.corrections`.
+CORRECTION = 'correction'
 MANY_PAIRS = 50_000  # From here on images are spread over folders.
 FOLDERS = 256
 
@@ -55,11 +57,12 @@ def place_of(
     column: 'result', or a step to it.
     kind: of SUFFIXES, the result's format.
     folders: over which images are spread.
-    step_kind: of SUFFIXES, the format of steps.
+    step_kind: of SUFFIXES, the format of steps; of `CORRECTION` it is PNG.
   """
   folder = 'results' if column == 'result' else 'steps'
   if folders > 1:
     folder += f'/{zlib.crc32(name.encode()) % folders:02x}'
   if column == 'result':
     return f'{folder}/{name}{SUFFIXES[kind]}'
-  return f'{folder}/{name}_{column}{SUFFIXES[step_kind]}'
+  suffix = SUFFIXES['png' if column == CORRECTION else step_kind]
+  return f'{folder}/{name}_{column}{suffix}'

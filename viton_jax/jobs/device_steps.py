@@ -6,6 +6,7 @@ anything is computed, and what they give stays on the devices.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +34,8 @@ class DeviceSteps:
     coarse: split batch of working examples -> `mask` (d, b/d, h, w, 1) and
       `coarse` (d, b/d, h, w, 3), float32.
     refine: (split batch, control points (b, 100, 2), what `coarse` gave) ->
-      `values`, float32 images of `engine.RANGES`, and `images`, the steps
-      of a pair's page as uint8, see `pipeline.PairResult`.
+      `values`, float32 images of `engine.RANGES`, `images`, the steps of a
+      pair's page as uint8, see `pipeline.PairResult`, and `correction`.
     whole: split batch -> the same, and `control_points` (d, b/d, 100, 2) and
       `reason` (d, b/d), see `networks.pure_whole`. None: the host matches
       between the halves.
@@ -75,11 +76,11 @@ def make_steps(
   def refine_both(variables, batch):
     return with_images(refine_step(variables, batch))
 
-  refine_names = networks.refine_inputs(composing)
+  refine_names = networks.refine_inputs(composing, flow=second.flow is not None)
   run_coarse = parallel.predict_split(coarse_step)
   run_refine = parallel.predict_split(refine_both)
   coarse_variables = parallel.replicate(first.variables)
-  refine_variables = parallel.replicate(second.variables)
+  refine_variables = parallel.replicate(second.all_variables)
 
   def coarse(batch):
     names = [name for name in networks.COARSE_INPUTS if name in batch]
@@ -92,7 +93,8 @@ def make_steps(
     points = parallel.shard({'control_points': control_points})
     everything = {**batch, **points, **predicted}
     return run_refine(
-      refine_variables, {x: everything[x] for x in refine_names}
+      refine_variables,
+      {x: everything[x] for x in refine_names if x in everything},
     )
 
   if matching == 'host':
@@ -118,12 +120,12 @@ def make_steps(
   return DeviceSteps(coarse, refine, whole)
 
 
-def with_images(values: Mapping[str, jax.Array]) -> dict[str, dict]:
+def with_images(values: Mapping[str, jax.Array]) -> dict[str, Any]:
   """What `DeviceSteps.refine` gives, of float32 images.
 
   Args:
     values: images of `engine.RANGES`: those that are shown, and the layers
-      that say what changes.
+      that say what changes; and `correction`.
   """
   shown = {name: values[name] for name in _SHOWN}
   images = {
@@ -133,4 +135,8 @@ def with_images(values: Mapping[str, jax.Array]) -> dict[str, dict]:
   whole = compose(values['alpha'], values['warped'], values['coarse'])
   changed = jnp.maximum(values['hidden'], values['opacity'])
   images |= {'whole': to_uint8(whole), 'changed': to_uint8(changed, (0, 1))}
-  return {'values': shown, 'images': images}
+  return {
+    'values': shown,
+    'images': images,
+    'correction': values['correction'],
+  }

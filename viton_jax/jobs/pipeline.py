@@ -115,6 +115,7 @@ class PairResult:
     pair: (person, garment) file names.
     images: column -> (h, w, 1 or 3) uint8; 'result' is the try-on.
     control_points: (100, 2) float32.
+    correction: (h / 4, w / 4, 2) float32, see `engine.TryOnBatch`.
     metrics: against the truth, see `metrics.compare_methods`, or None.
     reason: why there is no try-on, or None.
   """
@@ -123,6 +124,7 @@ class PairResult:
   pair: tuple[str, str]
   images: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   control_points: np.ndarray | None = None
+  correction: np.ndarray | None = None
   metrics: dict | None = None
   reason: str | None = None
 
@@ -340,6 +342,7 @@ def _fetch(
       parallel.unshard(refined[name]) for name in ('control_points', 'reason')
     )
     matches = [(x, REASONS[i]) for x, i in zip(points, reasons, strict=True)]
+  correction = parallel.unshard(refined['correction']) if with_steps else None
   images = dict(refined['images'])
   images['result'] = images.pop('output')
   if not with_steps:
@@ -367,6 +370,7 @@ def _fetch(
         item.pair,
         images=columns,
         control_points=points,
+        correction=None if correction is None else correction[i],
         metrics=compared[i],
         reason=reason,
       )

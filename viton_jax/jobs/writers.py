@@ -20,7 +20,7 @@ import numpy as np
 
 from viton_jax import choices
 from viton_jax.io import images, storage, tfrecords
-from viton_jax.job_folders import places
+from viton_jax.job_folders import corrections, places
 from viton_jax.job_folders.folder import (
   MANIFEST,
   Claim,
@@ -97,21 +97,18 @@ class ImageWriter:
     if one.reason:
       return failed_line(one)
     columns = [name for name in STEP_COLUMNS if name in one.images]
+    if columns and one.correction is not None and one.correction.any():
+      data = corrections.encode(one.correction)
+      self._write(self._place(one.name, places.CORRECTION), data)
     place = ''
     for column in (*columns, 'result'):
-      place = places.place_of(
-        one.name,
-        column,
-        kind=self._kind,
-        folders=self._claim.settings['folders'],
-        step_kind=self._step_kind,
-      )
+      place = self._place(one.name, column)
       data = encode(
         one.images[column],
         self._kind if column == 'result' else self._step_kind,
         quality=self._quality if column == 'result' else None,
       )
-      self._write(self._claim.out_dir / place, data)
+      self._write(place, data)
     line = ok_line(one, place)
     if columns and one.control_points is not None:
       # A step like the others, to be evaluated.
@@ -119,7 +116,17 @@ class ImageWriter:
       line['control_points'] = [round(x, 6) for x in points]
     return line
 
-  def _write(self, path, data):
+  def _place(self, name: str, column: str) -> str:
+    return places.place_of(
+      name,
+      column,
+      kind=self._kind,
+      folders=self._claim.settings['folders'],
+      step_kind=self._step_kind,
+    )
+
+  def _write(self, place: str, data: bytes) -> None:
+    path = self._claim.out_dir / place
     try:
       storage.write_file(path, data, partial_dir=self._claim.partial_dir)
     except FileNotFoundError:  # The first file of its folder.

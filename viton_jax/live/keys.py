@@ -7,15 +7,13 @@ key frame that is dressed.
 
 from collections.abc import Callable
 import dataclasses
-import functools
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from input_pipeline.sample import Sample
-from viton_jax import composition, engine, geometry, networks
+from viton_jax import composition, engine, networks
 from viton_jax.errors import InputError
 from viton_jax.labels import HEAD_LABELS
 from viton_jax.live.garments import Garment
@@ -119,9 +117,10 @@ def make_key(
   go_on()
   height, width = models.size
   if models.networks:
-    layers, coarse, points = _try_on(sample, models.networks, go_on)
+    layers, coarse, positions = _try_on(sample, models.networks, go_on)
   else:
     layers, points = full_size.paste_layers(sample)
+    positions = full_size.warp_positions(points, models.size)
     coarse = np.zeros((height, width, 3), np.float32)
   cloth = _fitting(garment.spread, box)
   planes = np.empty((height, width, PLANES), np.float32)
@@ -132,7 +131,8 @@ def make_key(
   planes[..., SHADING] = np.asarray(layers.shading)[..., 0]
   planes[..., UNCOVERED] = np.asarray(layers.uncovered) * 255
   planes[..., COARSE] = coarse * 255
-  planes[..., SOURCE] = _source(points, models.size, cloth.shape[:2])
+  sides = np.array(cloth.shape[1::-1], np.float32)
+  planes[..., SOURCE] = positions * sides - 0.5
   head = np.isin(sample.parse, HEAD_LABELS).astype(np.uint8) * 255
   front = cv2.resize(
     head, (2 * width, 2 * height), interpolation=cv2.INTER_AREA
@@ -175,7 +175,7 @@ def _framed(job: Job, garment: Garment, models: Models):
 
 
 def _try_on(sample: Sample, tried: Halves, go_on: Callable[[], None]):
-  """Layers (h, w, c) in 0..1, coarse image in 0..1, control points."""
+  """Layers (h, w, c) in 0..1, coarse image in 0..1, `warp_positions`."""
   example = full_size.network_example(sample, tried)
   batch = {name: value[None] for name, value in example.items()}
   predicted = dict(tried.coarse(batch))
@@ -188,29 +188,35 @@ def _try_on(sample: Sample, tried: Halves, go_on: Callable[[], None]):
   go_on()
   batch['control_points'] = points
   images = tried.refine({**batch, **predicted})
-  layers = _change_layers(batch, images, predicted['coarse'], mask)
+  layers = _change_layers(batch, images, predicted['coarse'], flow=tried.flow)
   one = jax.tree.map(lambda x: np.asarray(x)[0], layers)
   coarse = (np.asarray(predicted['coarse'])[0] + 1) / 2
-  return one, coarse.clip(0, 1), points[0]
+  positions = full_size.warp_positions(
+    points[0], tried.size, np.asarray(images['correction'])[0]
+  )
+  return one, coarse.clip(0, 1), positions
 
 
-def _change_layers(batch, images, coarse, mask):
+def _change_layers(batch, images, coarse, *, flow: bool):
   """In two programs: one of both takes XLA twice as long."""
-  mask = np.clip(mask, 0, 1)
+  mask = np.clip(np.asarray(images['mask']), 0, 1)
   names = ('garment_mask', 'person', 'parse', 'keypoints', 'control_points')
   inputs = {name: batch[name] for name in names}
+  inputs['correction'] = images['correction']
   regions = _regions(
-    inputs['parse'], inputs['keypoints'], mask[..., 0], inputs['garment_mask']
+    inputs['parse'],
+    inputs['keypoints'],
+    mask=mask[..., 0],
+    garment_mask=inputs['garment_mask'],
+    mask_knows_sleeves=flow,
   )
   shown = {name: images[name] for name in ('warped', 'alpha')}
   return _layers(inputs, shown, regions, coarse, mask)
 
 
-@jax.jit
-def _regions(parse, keypoints, mask, garment_mask):
-  return composition.find_regions(
-    parse, keypoints, mask=mask, garment_mask=garment_mask
-  )
+_regions = jax.jit(
+  composition.find_regions, static_argnames='mask_knows_sleeves'
+)
 
 
 @jax.jit
@@ -229,20 +235,6 @@ def _fitting(photo: np.ndarray, box: framing.Box) -> np.ndarray:
   return cv2.resize(
     photo, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA
   )
-
-
-@functools.cache
-def _grid_of(size: tuple[int, int]):
-  return jax.jit(lambda points: geometry.sampling_grid(points, size))
-
-
-def _source(points: np.ndarray, size: tuple[int, int], cloth: tuple[int, ...]):
-  """x, y in pixels of `cloth` for each pixel at work, as in `warp_photo`."""
-  grid = np.asarray(_grid_of(size)(jnp.asarray(points[None])))[0]
-  small = np.array(size[::-1], np.float32)
-  sides = np.array(cloth[1::-1], np.float32)
-  small_px = (grid + 1) * (small - 1) / 2
-  return (small_px + 0.5) * sides / small - 0.5
 
 
 def _inside(

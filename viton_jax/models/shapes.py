@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from viton_jax.models.appearance_flow import AppearanceFlow
 from viton_jax.models.encoder_decoder import NUM_DOWNSAMPLES, EncoderDecoder
 from viton_jax.models.refinement import Refinement
-from viton_jax.representation import NUM_INPUT_CHANNELS
+from viton_jax.representation import NUM_FLOW_CHANNELS, NUM_INPUT_CHANNELS
 
 
 def abstract_variables(
@@ -16,13 +17,13 @@ def abstract_variables(
   """Shapes and types of all variables.
 
   Args:
-    network: 'encoder_decoder' or 'refinement'.
+    network: 'encoder_decoder', 'refinement' or 'appearance_flow'.
     features: channels of its first convolution.
     num_downsamples: of the encoder-decoder.
 
   Returns:
     {'params': ..., 'batch_stats': ...} of jax.ShapeDtypeStruct; without
-    'batch_stats' for the refinement network.
+    'batch_stats' but for the encoder-decoder.
 
   Raises:
     ValueError: an unknown network.
@@ -32,6 +33,8 @@ def abstract_variables(
     channels = (NUM_INPUT_CHANNELS,)
   elif network == 'refinement':
     model, channels = Refinement(features=features), (3, 3)
+  elif network == 'appearance_flow':
+    model, channels = AppearanceFlow(features=features), (NUM_FLOW_CHANNELS,)
   else:
     raise ValueError(f'network is {network!r}.')
 

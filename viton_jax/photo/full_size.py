@@ -102,7 +102,11 @@ def compose_tried(
     sample,
     layers,
     coarse=(tried.coarse[index] + 1) / 2,
-    control_points=tried.control_points[index],
+    positions=warp_positions(
+      tried.control_points[index],
+      (layers.opacity.shape[0], layers.opacity.shape[1]),
+      tried.correction[index],
+    ),
   )
   return dataclasses.replace(
     composed,
@@ -128,7 +132,8 @@ def paste(sample: Sample) -> Composition:
     InputError: the garment cannot be matched.
   """
   layers, points = paste_layers(sample)
-  return put_together(sample, layers, coarse=None, control_points=points)
+  positions = warp_positions(points, PASTE_SIZE)
+  return put_together(sample, layers, coarse=None, positions=positions)
 
 
 def paste_layers(sample: Sample) -> tuple[composition.Layers, np.ndarray]:
@@ -186,7 +191,7 @@ def put_together(
   layers: composition.Layers,
   *,
   coarse: np.ndarray | None,
-  control_points: np.ndarray,
+  positions: np.ndarray,
 ) -> Composition:
   """The layers, enlarged, with the garment at its own sharpness.
 
@@ -194,15 +199,13 @@ def put_together(
     sample: person and garment.
     layers: (h, w, c) each, at the working size.
     coarse: (h, w, 3) in 0..1; None where `layers.texture` is 1.
-    control_points: (n * n, 2), see `geometry.warp_tps`.
+    positions: (h, w, 2), see `warp_positions`.
   """
   assert sample.garment_mask is not None  # Photos come with one.
-  height, width = layers.opacity.shape[:2]
   size = sample.parse.shape
   warped = warp_photo(
     spread_garment(sample.garment, sample.garment_mask),
-    control_points,
-    working_size=(height, width),
+    positions,
     out_size=size,
   )
   large = {}
@@ -236,47 +239,61 @@ def put_together(
   )
 
 
-def warp_photo(
-  photo: np.ndarray,
+def warp_positions(
   control_points: np.ndarray,
-  *,
-  working_size: tuple[int, int],
-  out_size: tuple[int, int],
+  size: tuple[int, int],
+  correction: np.ndarray | None = None,
+) -> np.ndarray:
+  """Where in the garment's photo each pixel at work comes from.
+
+  Args:
+    control_points: (n * n, 2), see `geometry.warp_tps`.
+    size: (h, w) of both images at work.
+    correction: (h', w', 2), see `geometry.warp_tps`.
+
+  Returns:
+    (h, w, 2) float32 x, y, parts of the photo's sides: its pixels' areas span
+    0 to 1, while [-1, 1] lies between the centres of the border pixels at work.
+  """
+  grid = geometry.sampling_grid(
+    jnp.asarray(control_points[None]),
+    size,
+    correction=None if correction is None else jnp.asarray(correction[None]),
+  )
+  small = np.array(size[::-1], np.float32)
+  return ((np.asarray(grid)[0] + 1) * (small - 1) / 2 + 0.5) / small
+
+
+def warp_photo(
+  photo: np.ndarray, positions: np.ndarray, *, out_size: tuple[int, int]
 ) -> np.ndarray:
   """Warps a garment's photo into a person's frame of any size.
 
-  The same map as `geometry.warp_tps` at the working size, whose pixels are
-  parts of the photos' area: pixel centres lie at half-integers on both sides.
-
   Args:
     photo: (hg, wg, 3) uint8.
-    control_points: (n * n, 2) x, y in [-1, 1], between the centres of the
-      border pixels at the working size.
-    working_size: (h, w) of both images for which those were made.
+    positions: (h, w, 2), see `warp_positions`.
     out_size: (H, W).
 
   Returns:
     (H, W, 3) uint8; beyond the photo, its border repeated.
   """
-  grid = np.asarray(
-    geometry.sampling_grid(jnp.asarray(control_points[None]), working_size)
-  )[0]
-  positions = cv2.resize(grid, out_size[::-1], interpolation=cv2.INTER_LINEAR)
+  positions = cv2.resize(
+    positions, out_size[::-1], interpolation=cv2.INTER_LINEAR
+  )
   shrink = min(photo.shape[i] / out_size[i] for i in (0, 1))
   if shrink > 1.5:
     # Averaged down first: the warp reads 4 x 4 pixels and would skip others.
     photo = cv2.resize(
       photo, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA
     )
-  source = []
-  for i, (side, small) in enumerate(
-    zip(photo.shape[1::-1], working_size[::-1], strict=True)
-  ):
-    small_px = (positions[..., i] + 1) * (small - 1) / 2
-    source.append(((small_px + 0.5) * side / small - 0.5).astype(np.float32))
-  x_px, y_px = source
+  sides = np.array(photo.shape[1::-1], np.float32)
+  x_px, y_px = np.moveaxis(positions * sides - 0.5, -1, 0)
   return cv2.remap(
-    photo, x_px, y_px, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    photo,
+    np.ascontiguousarray(x_px),
+    np.ascontiguousarray(y_px),
+    cv2.INTER_CUBIC,
+    borderMode=cv2.BORDER_REPLICATE,
   )
 
 

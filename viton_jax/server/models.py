@@ -171,8 +171,7 @@ def tried_on(
 def one_of(tried: engine.TryOnBatch, index: int) -> engine.TryOnBatch:
   """One pair of a batch, as a batch of its own."""
   arrays = {
-    name: getattr(tried, name)[index : index + 1]
-    for name in (*engine.RANGES, 'control_points')
+    name: getattr(tried, name)[index : index + 1] for name in engine.ARRAYS
   }
   return engine.TryOnBatch(**arrays, failures=[tried.failures[index]])
 

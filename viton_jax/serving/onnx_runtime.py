@@ -50,9 +50,11 @@ def load(path: str | pathlib.Path) -> artifact.TryOnArtifact:
     folder / NAME, artifact.read_checked(folder, NAME, manifest)
   )
   names = [x.name for x in session.get_outputs()]
-  wanted = {*engine.RANGES, 'control_points', 'reason'}
+  wanted = {*engine.ARRAYS, 'reason'}
+  # Of earlier versions there are files without.
+  missing = wanted - {*names, 'correction'}
   if {x.name for x in session.get_inputs()} != set(manifest['inputs']) or (
-    wanted != set(names)
+    missing or set(names) - wanted
   ):
     raise InputError(
       f'{folder / NAME}: has other inputs or outputs than a try-on; copy the '

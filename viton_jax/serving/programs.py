@@ -17,6 +17,8 @@ from viton_jax.representation import from_labels, to_uint8
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 NAME = 'try_on'
+# What a program gives beside images.
+OTHERS = ('control_points', 'correction', 'reason')
 
 
 def function(
@@ -31,8 +33,8 @@ def function(
   Returns:
     A function of a dict of both networks' variables, see `weights_of`, and
     the arrays of `describe_inputs`, to the images of `engine.RANGES` as
-    uint8, `control_points` (b, 100, 2) float32 and `reason` (b,) int32, see
-    `networks.pure_whole`.
+    uint8, `control_points` (b, 100, 2) and `correction` (b, h / 4, w / 4, 2)
+    float32, and `reason` (b,) int32, see `networks.pure_whole`.
   """
   whole = networks.pure_whole(first, second, dtype=dtype, composing=composing)
 
@@ -40,15 +42,23 @@ def function(
     made = from_labels(
       inputs['parse'], inputs['keypoints'], fidelity=first.fidelity
     )
-    variables = weights[first.network], weights[second.network]
-    values = whole(variables, {**inputs, **made})
+    refining = weights[second.network]
+    if second.flow:
+      refining = {**refining, 'flow': weights[second.flow.network]}
+    values = whole((weights[first.network], refining), {**inputs, **made})
     images = {
       name: to_uint8(values[name], span) for name, span in engine.RANGES.items()
     }
-    found = {name: values[name] for name in ('control_points', 'reason')}
+    found = {name: values[name] for name in OTHERS}
     return images | found
 
   return try_on
+
+
+def with_flow(*networks: Checkpoint) -> list[Checkpoint]:
+  """These, and the appearance flow networks of those that have one."""
+  flows = [network.flow for network in networks if network.flow]
+  return [*networks, *flows]
 
 
 def describe_inputs(size: tuple[int, int]) -> dict[str, dict]:
@@ -107,5 +117,5 @@ def weights_of(*networks: Checkpoint) -> dict[str, dict]:
     network.network: {
       name: part for name, part in network.variables.items() if part
     }
-    for network in networks
+    for network in with_flow(*networks)
   }

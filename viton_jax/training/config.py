@@ -185,6 +185,22 @@ def check_fields(config: Any) -> Any:
   return config
 
 
+def _check_flow(config: Any, info: batches.RecordsInfo) -> None:
+  """Raises InputError where stage 3 cannot learn from the data."""
+  if config.data.format == 'original_records':
+    raise InputError(
+      'config.data.format: original_records have no masks of garments, which '
+      'stage 3 needs; prepare them with `python -m input_pipeline.prepare '
+      '--from_records`.'
+    )
+  if config.loss.flow and not info.flow:
+    raise InputError(
+      f'config.loss.flow: {config.loss.flow}, but {config.data.dir} has no '
+      'true flow, as drawn data with --exchange have; set --config.loss.flow=0 '
+      'and --config.loss.warped=20.'
+    )
+
+
 def check(config: Any, info: batches.RecordsInfo) -> None:
   """Compares a config with the data and the devices.
 
@@ -215,6 +231,8 @@ def check(config: Any, info: batches.RecordsInfo) -> None:
         f'fit the {name} of {side} of {config.data.dir}; set 2 or more, so '
         'that the sides are multiples of 2 to that power.'
       )
+  if config.stage == 3:
+    _check_flow(config, info)
   choices.check('config.data.cache', config.data.cache, choices.Cache)
   choices.check('config.lpips_net', config.lpips_net, choices.LossLpips)
   for name in config.eval.metrics:

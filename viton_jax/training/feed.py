@@ -58,13 +58,14 @@ def open_feed(
     read = batches.train_batches(config.data.dir, **place_in_row, **source)
     return {}, parallel.ahead(read, parts)
 
+  unread = () if config.stage == 3 else batches.READ_BY_STAGE_3
   arrays = {
     name: value
     for name, value in batches.read_all(
       config.data.dir, split='train', **source
     ).items()
     # Names of files stay here, and what training does not read.
-    if value.dtype.kind in 'biuf' and name not in batches.NOT_TRAINED_ON
+    if value.dtype.kind in 'biuf' and name not in unread
   }
   _check_fits(arrays)
   rows = batches.train_indices(info.num_examples['train'], **place_in_row)

@@ -69,7 +69,7 @@ def read(config: Any) -> dict[str, Any]:
     InputError: a file is missing, or not what it should be.
   """
   found = {}
-  if config.loss.perceptual:
+  if config.loss.get('perceptual'):
     if not config.vgg:
       raise InputError(
         f'config.vgg: empty, but config.loss.perceptual is '
@@ -77,7 +77,7 @@ def read(config: Any) -> dict[str, Any]:
         '--config.loss.perceptual=0 to train without it.'
       )
     found['vgg'] = vgg19.load(config.vgg, fidelity=config.fidelity)
-  if config.loss.lpips:
+  if config.loss.get('lpips'):
     found['loss_lpips'] = _read_lpips(
       config.lpips_net, config.lpips_weights, wanted_by='config.loss.lpips'
     )

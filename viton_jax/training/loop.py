@@ -95,7 +95,7 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
     f'{jax.devices()[0].platform} device(s) of {jax.process_count()} '
     'process(es)'
   )
-  if not config.loss.perceptual:
+  if config.loss.get('perceptual', 1.0) == 0:
     say('no perceptual loss: config.loss.perceptual is 0')
   # Only what compiles later needs it; a dry run makes no folder.
   if not dry_run:

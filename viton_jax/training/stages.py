@@ -34,6 +34,7 @@ from viton_jax.errors import InputError
 from viton_jax.io import contact_sheets
 from viton_jax.metrics import lpips
 from viton_jax.models import (
+  AppearanceFlow,
   EncoderDecoder,
   PatchDiscriminator,
   Refinement,
@@ -56,6 +57,7 @@ from viton_jax.representation import (
 )
 from viton_jax.runtime import parallel
 from viton_jax.training import judges
+from viton_jax.training.flow_stage import Stage3
 from viton_jax.training.train_state import TrainState
 
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
@@ -319,7 +321,14 @@ class Stage2:
     return {'coarse': coarse, 'mask': mask, **refined}
 
 
-Stage = Stage1 | Stage2
+Stage = Stage1 | Stage2 | Stage3
+
+
+_WEIGHTS = {
+  1: losses.Stage1Weights,
+  2: losses.Stage2Weights,
+  3: losses.Stage3Weights,
+}
 
 
 def build(config: Any) -> tuple[Stage, dict[str, Any]]:
@@ -332,18 +341,20 @@ def build(config: Any) -> tuple[Stage, dict[str, Any]]:
     raise InputError(
       f'config.dtype: {config.dtype!r} is unknown; set float32 or bfloat16.'
     )
-  if config.stage not in (1, 2):
-    raise InputError(f'config.stage: {config.stage!r} is unknown; set 1 or 2.')
+  if config.stage not in _WEIGHTS:
+    raise InputError(
+      f'config.stage: {config.stage!r} is unknown; set 1, 2 or 3.'
+    )
   dtype = _DTYPES[config.dtype]
   frozen = judges.read(config)
-  weights = losses.Stage1Weights if config.stage == 1 else losses.Stage2Weights
-  common = {
-    'weights': weights(**config.loss),
+  common: dict[str, Any] = {
+    'weights': _WEIGHTS[config.stage](**config.loss),
     'fidelity': config.fidelity,
     'remat': config.remat,
-    'lpips_net': config.lpips_net,
   }
-  if common['weights'].critic:
+  if config.stage != 3:
+    common['lpips_net'] = config.lpips_net
+  if getattr(common['weights'], 'critic', False):
     common['critic'] = PatchDiscriminator(features=config.features, dtype=dtype)
   if config.stage == 1:
     return Stage1(
@@ -359,8 +370,8 @@ def build(config: Any) -> tuple[Stage, dict[str, Any]]:
 
   if not config.coarse_checkpoint:
     raise InputError(
-      'config.coarse_checkpoint: empty; stage 2 builds on a trained '
-      'encoder-decoder: set it to the workdir of a stage-1 run.'
+      f'config.coarse_checkpoint: empty; stage {config.stage} builds on a '
+      'trained encoder-decoder: set it to the workdir of a stage-1 run.'
     )
   coarse = checkpoints.read(config.coarse_checkpoint, 'encoder_decoder')
   if coarse.fidelity != config.fidelity:
@@ -369,18 +380,19 @@ def build(config: Any) -> tuple[Stage, dict[str, Any]]:
       f'says {config.fidelity!r}; set --config.fidelity={coarse.fidelity}.'
     )
   frozen['coarse'] = coarse.variables
-  return Stage2(
-    model=Refinement(features=config.features, dtype=dtype),
-    # Features and downsamples are those of the checkpoint, whatever the config
-    # says: it describes the network that trains.
-    coarse_model=EncoderDecoder(
-      features=coarse.features,
-      dtype=dtype,
-      axis_name=parallel.AXIS,
-      num_downsamples=coarse.num_downsamples,
-    ),
-    **common,
-  ), frozen
+  # Features and downsamples are those of the checkpoint, whatever the config
+  # says: it describes the network that trains.
+  common['coarse_model'] = EncoderDecoder(
+    features=coarse.features,
+    dtype=dtype,
+    axis_name=parallel.AXIS,
+    num_downsamples=coarse.num_downsamples,
+  )
+  if config.stage == 2:
+    model = Refinement(features=config.features, dtype=dtype)
+    return Stage2(model=model, **common), frozen
+  model = AppearanceFlow(features=config.features, dtype=dtype)
+  return Stage3(model=model, **common), frozen
 
 
 def warm_start(state: TrainState, path: str, stage: Stage) -> TrainState:

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import optax
 
 from viton_jax.models import (
+  AppearanceFlow,
   EncoderDecoder,
   PatchDiscriminator,
   Refinement,
 )
-from viton_jax.representation import NUM_INPUT_CHANNELS
+from viton_jax.representation import NUM_FLOW_CHANNELS, NUM_INPUT_CHANNELS
 
 
 class TrainState(struct.PyTreeNode):
@@ -80,7 +81,7 @@ class TrainState(struct.PyTreeNode):
 
 
 def create(
-  model: EncoderDecoder | Refinement,
+  model: EncoderDecoder | Refinement | AppearanceFlow,
   key: jax.Array,
   *,
   size: tuple[int, int] = (256, 192),
@@ -100,6 +101,9 @@ def create(
   """
   if isinstance(model, EncoderDecoder):
     inputs = (jnp.zeros((1, *size, NUM_INPUT_CHANNELS)),)
+  elif isinstance(model, AppearanceFlow):
+    h, w = size
+    inputs = (jnp.zeros((1, h // 2, w // 2, NUM_FLOW_CHANNELS)),)
   else:
     inputs = (jnp.zeros((1, *size, 3)), jnp.zeros((1, *size, 3)))
   # Compiled, so that the network itself is never run: parameters need only

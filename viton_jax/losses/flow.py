@@ -1,0 +1,102 @@
+"""The loss of the appearance flow network: a weighted sum of terms."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt16
+import optax
+
+from viton_jax.metrics import absolute_error
+
+# Known flows: whole numbers from -1, 0, to 1, 65535; see
+# `input_pipeline.sample.flow_levels`.
+_LEVELS = 65535
+_STEP = 4
+_SOFT_PX = 0.01  # Below it a distance counts as its square.
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage3Weights:
+  """Weights of stage 3's terms.
+
+  Attributes:
+    flow: distance from the true flow, in pixels, where that is known.
+    warped: mean absolute difference of the warped garment and the photo within
+      the garment's region, for data without a true flow.
+    smooth: steps of the correction from place to place, in pixels.
+    region: cross entropy of the garment's region.
+  """
+
+  flow: float = 1.0
+  warped: float = 0.0
+  smooth: float = 0.2
+  region: float = 20.0
+
+
+def stage3_loss(
+  positions: Float[Array, 'b h w 2'],
+  correction: Float[Array, 'b _ _ 2'],
+  logit: Float[Array, 'b h w 1'],
+  warped: Float[Array, 'b h w 3'],
+  *,
+  region: Float[Array, 'b h w 1'],
+  image_norm: Float[Array, 'b h w 3'],
+  flow: UInt16[Array, 'b _ _ 3'] | None = None,
+  weights: Stage3Weights = Stage3Weights(),  # noqa: B008 - frozen
+) -> tuple[Float[Array, ' b'], dict[str, Float[Array, ' b']]]:
+  """Loss of the appearance flow network.
+
+  Args:
+    positions: (b, h, w, 2) of the garment's photo, in [-1, 1].
+    correction: (b, h / 4, w / 4, 2), what the network has added to them.
+    logit: (b, h, w, 1) of the region.
+    warped: (b, h, w, 3) in [-1, 1], the garment at these positions.
+    region: (b, h, w, 1) 0 or 1, the true region.
+    image_norm: (b, h, w, 3) in [-1, 1], the true image.
+    flow: (b, h / 4, w / 4, 3), see `input_pipeline.sample.flow_levels`; needed
+      unless weights.flow is 0.
+    weights: of the terms.
+
+  Returns:
+    The weighted sum (b,) and its terms before weighting, (b,) each; `flow` is
+    0 where nothing is known.
+  """
+  h, w = positions.shape[1:3]
+  to_px = jnp.asarray([(w - 1) / 2, (h - 1) / 2], jnp.float32)[None, None, None]
+  terms = {
+    'smooth': _steps(correction * to_px),
+    'region': optax.sigmoid_binary_cross_entropy(logit, region).mean((1, 2, 3)),
+  }
+  if weights.flow:
+    if flow is None:
+      raise ValueError(
+        'The flow weight is not 0, but flow is None: prepare drawn data with '
+        'exchanged pairs, or set the weight to 0.'
+      )
+    terms['flow'] = _distance_px(positions, flow, to_px)
+  if weights.warped:
+    counts = region.sum(axis=(1, 2, 3)) + 1.0
+    difference = absolute_error(warped * region, image_norm * region)
+    terms['warped'] = difference * (h * w) / counts
+  total = sum(
+    (getattr(weights, name) * value for name, value in terms.items()),
+    start=jnp.zeros(len(positions)),
+  )
+  return total, terms
+
+
+def _distance_px(positions, flow, to_px) -> Float[Array, ' b']:
+  """Mean distance from the known flow."""
+  some = positions[:, _STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
+  true = flow[..., :2].astype(jnp.float32) * (2.0 / _LEVELS) - 1.0
+  known = (flow[..., 2] > 0).astype(jnp.float32)
+  squared = jnp.square((some - true) * to_px).sum(axis=-1)
+  distance = jnp.sqrt(squared + _SOFT_PX**2)
+  return (distance * known).sum(axis=(1, 2)) / (known.sum(axis=(1, 2)) + 1.0)
+
+
+def _steps(values: Float[Array, 'b h w c']) -> Float[Array, ' b']:
+  """Mean absolute difference of neighbours, down and right."""
+  down = jnp.abs(values[:, 1:] - values[:, :-1]).mean(axis=(1, 2, 3))
+  right = jnp.abs(values[:, :, 1:] - values[:, :, :-1]).mean(axis=(1, 2, 3))
+  return down + right

@@ -1,0 +1,177 @@
+"""The third training stage: the appearance flow network.
+
+It goes on from a trained encoder-decoder. Training has control points that were
+fitted to the true region, try-on those that were matched to the predicted one:
+so they are moved about at random.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+from viton_jax import geometry, losses
+from viton_jax.choices import Fidelity
+from viton_jax.models import AppearanceFlow, EncoderDecoder
+from viton_jax.networks import (
+  Batch,
+  bounded_mask,
+  predict_coarse,
+  predict_flow,
+)
+from viton_jax.representation import garment_region, to_norm
+
+# Standard deviation of a control point's random move, [-1, 1] being the
+# garment's photo, and how many points a side move together.
+_JITTER = 0.04
+_JITTER_GRID = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage3:
+  """Trains the appearance flow network on top of a frozen encoder-decoder.
+
+  Attributes:
+    model: the appearance flow network.
+    coarse_model: the encoder-decoder.
+    weights: of the loss's terms.
+    fidelity: 'fixed' or 'original'.
+    remat: compute activations again in the backward pass; saves memory.
+  """
+
+  model: AppearanceFlow
+  coarse_model: EncoderDecoder
+  weights: losses.Stage3Weights = losses.Stage3Weights()
+  fidelity: Fidelity = 'fixed'
+  remat: bool = False
+
+  network: ClassVar[str] = 'appearance_flow'
+  critic: ClassVar[None] = None
+  # Columns of a sample sheet after the inputs, and the range of each.
+  ranges: ClassVar[dict[str, tuple[float, float]]] = {
+    'mask': (0, 1),
+    'spline': (-1, 1),
+    'warped': (-1, 1),
+    'region': (0, 1),
+    'laid': (-1, 1),
+  }
+  result: ClassVar[str] = 'laid'
+
+  def loss(
+    self,
+    params: Any,
+    batch_stats: Any,
+    frozen: Mapping[str, Any],
+    batch: Batch,
+    *,
+    rng: jax.Array | None = None,
+    first_example: jax.Array | int = 0,
+    critic: Mapping[str, Any] | None = None,
+    train: bool,
+  ) -> tuple[dict[str, jax.Array], Any]:
+    """Loss of the flow and of the region.
+
+    Args:
+      params: of the appearance flow network.
+      batch_stats: {}: it has none.
+      frozen: holds 'coarse'.
+      batch: with `parse`, `control_points`, `garment_mask` and, where it is
+        known, `flow`, see `input_pipeline.sample.training_example`.
+      rng: key of the control points' moves; training needs it.
+      first_example: place of the batch in a larger one, for these.
+      critic: none.
+      train: move the control points, and recompute activations if `remat`.
+
+    Returns:
+      'loss' and the terms of `losses.stage3_loss`, (b,) each; and
+      `batch_stats`.
+    """
+    del critic
+    points = jnp.asarray(batch['control_points'])
+    if train:
+      assert rng is not None  # Training moves the points.
+      points += self._moves(rng, first_example, points.shape)
+    mask, coarse = self._coarse(frozen, batch)
+    size = mask.shape[1], mask.shape[2]
+    spline = geometry.sampling_grid(points, size)
+
+    def forward(params):
+      return predict_flow(
+        {'params': params},
+        batch,
+        spline,
+        mask,
+        coarse,
+        model=self.model,
+        fidelity=self.fidelity,
+      )
+
+    correction, logit = (jax.checkpoint(forward) if self.remat else forward)(
+      params
+    )
+    positions = geometry.sampling_grid(points, size, correction=correction)
+    flow = batch.get('flow')
+    total, terms = losses.stage3_loss(
+      positions,
+      correction,
+      logit,
+      geometry.sample_bilinear(to_norm(batch['garment']), positions),
+      region=garment_region(batch),
+      image_norm=to_norm(batch['person']),
+      flow=None if flow is None else jnp.asarray(flow),
+      weights=self.weights,
+    )
+    return {'loss': total, **terms}, batch_stats
+
+  def _coarse(self, frozen, batch):
+    mask, coarse = predict_coarse(
+      frozen['coarse'], batch, model=self.coarse_model, fidelity=self.fidelity
+    )
+    return bounded_mask(mask, fidelity='fixed'), coarse
+
+  def _moves(self, rng, first_example, shape):
+    """Smooth random moves, the same ones however the batch is split."""
+    count, points, _ = shape
+    side = round(points**0.5)
+    axis, first = self.coarse_model.axis_name, first_example
+    if axis is not None:
+      first += lax.axis_index(axis) * count
+    few = jax.vmap(
+      lambda i: jax.random.normal(
+        jax.random.fold_in(rng, i), (_JITTER_GRID**2 * 2,)
+      )
+    )(first + jnp.arange(count))
+    few = few.reshape(count, _JITTER_GRID, _JITTER_GRID, 2)
+    many = jax.image.resize(few, (count, side, side, 2), 'bilinear')
+    return _JITTER * many.reshape(shape)
+
+  def images(
+    self, variables: Mapping[str, Any], frozen: Mapping[str, Any], batch: Batch
+  ) -> dict[str, jax.Array]:
+    """The images of `ranges`, (b, h, w, 1 or 3) float32 each."""
+    mask, coarse = self._coarse(frozen, batch)
+    points = jnp.asarray(batch['control_points'])
+    size = mask.shape[1], mask.shape[2]
+    spline = geometry.sampling_grid(points, size)
+    correction, logit = predict_flow(
+      variables,
+      batch,
+      spline,
+      mask,
+      coarse,
+      model=self.model,
+      fidelity=self.fidelity,
+    )
+    garment = to_norm(batch['garment'])
+    warped = geometry.warp_tps(garment, points, correction=correction)
+    region = jax.nn.sigmoid(logit)
+    return {
+      'mask': mask,
+      'spline': geometry.sample_bilinear(garment, spline),
+      'warped': warped,
+      'region': region,
+      'laid': region * warped + (1.0 - region) * to_norm(batch['person']),
+    }
