@@ -36,7 +36,7 @@ def test_all_forms_are_told_alike(converted):
   told = []
   for path in paths:
     both = inspect.read_all(path)
-    assert [one.network for one in both] == list(checkpoints.NETWORKS)
+    assert [one.network for one in both] == list(checkpoints.NETWORKS[:2])
     told.append(
       [
         [x for x in inspect.describe(one).splitlines() if x[:4] != 'path']

@@ -92,8 +92,8 @@ def test_configs_that_come_along_are_found(tmp_path, monkeypatch):
   ours = str(ROOT / 'configs' / 'stage1.py')
   assert configs.find('stage1') == ours
   assert configs.find('configs/stage1.py:smoke') == f'{ours}:smoke'
-  with pytest.raises(InputError, match='demo, .*stage1, stage2'):
-    configs.find('stage3')
+  with pytest.raises(InputError, match='demo, .*stage1, stage2, stage3'):
+    configs.find('stage4')
   with pytest.raises(InputError, match='my/stage1.py: there is no such file'):
     configs.find('my/stage1.py')
   # A file that is there is the one that is meant.
