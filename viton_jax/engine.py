@@ -223,11 +223,11 @@ def match_on_device(
 def matching_of(matching: Matching) -> Literal['host', 'device']:
   """Where to match: 'auto' is the host, on every platform.
 
-  On a CPU of two cores the program is 1.1 to 1.3 times as fast, but takes 13 s
-  more to compile for each batch size (docs/geometry.md), and its control points
-  are a little other than the reference's. No accelerator has been measured:
-  there 'auto' stays with the host, too, until `python -m benchmarks.geometry
-  --part matching` has shown what is faster.
+  On a CPU of two cores the program is 1.1 to 1.3 times as fast alone and no
+  faster within `infer`, and takes 13 s more to compile for each batch size
+  (docs/geometry.md). No accelerator has been measured: there 'auto' stays with
+  the host, too, until `python -m benchmarks.geometry --part matching` has shown
+  what is faster.
 
   Args:
     matching: 'host', 'device' or 'auto'.
