@@ -158,7 +158,7 @@ def flow_inputs(
 def predict_flow(
   variables: Mapping[str, Any],
   batch: Batch,
-  spline: Float[Array, 'b h w 2'],
+  control_points: ControlPointArray,
   garment_mask: Float[Array, 'b h w 1'],
   coarse: Float[Array, 'b h w 3'],
   *,
@@ -169,7 +169,8 @@ def predict_flow(
 
   Args:
     variables: of the appearance flow network.
-    batch, spline, garment_mask, coarse, fidelity: see `flow_inputs`.
+    batch, garment_mask, coarse, fidelity: see `flow_inputs`.
+    control_points: (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
     model: the network.
 
   Returns:
@@ -177,10 +178,14 @@ def predict_flow(
     `geometry.sampling_grid`, and the logit of the new garment's region
     (b, h, w, 1); float32.
   """
+  b, h, w, _ = garment_mask.shape
+  # Not computed again for each of what it is used for, see `warp_tps`.
+  spline = lax.optimization_barrier(
+    geometry.sampling_grid(jnp.asarray(control_points, jnp.float32), (h, w))
+  )
   inputs = flow_inputs(batch, spline, garment_mask, coarse, fidelity=fidelity)
   outputs = model.apply({'params': variables['params']}, inputs)
   correction, region = cast(tuple[Array, Array], outputs)
-  b, h, w, _ = spline.shape
   return correction, jax.image.resize(region, (b, h, w, 1), 'bilinear')
 
 
@@ -369,14 +374,10 @@ def _pure_steps(
   def correct(variables, batch):
     """The batch with the flow's `correction`, and its region as `mask`."""
     mask = jnp.clip(batch['mask'], 0, 1)
-    spline = geometry.sampling_grid(
-      jnp.asarray(batch['control_points'], jnp.float32),
-      (mask.shape[1], mask.shape[2]),
-    )
     correction, region = predict_flow(
       variables,
       batch,
-      lax.optimization_barrier(spline),
+      batch['control_points'],
       mask,
       batch['coarse'],
       model=appearance_flow,

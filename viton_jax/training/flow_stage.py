@@ -96,18 +96,9 @@ class Stage3:
       points += self._moves(rng, first_example, points.shape)
     mask, coarse = self._coarse(frozen, batch)
     size = mask.shape[1], mask.shape[2]
-    spline = geometry.sampling_grid(points, size)
 
     def forward(params):
-      return predict_flow(
-        {'params': params},
-        batch,
-        spline,
-        mask,
-        coarse,
-        model=self.model,
-        fidelity=self.fidelity,
-      )
+      return self._predict({'params': params}, batch, points, mask, coarse)
 
     correction, logit = (jax.checkpoint(forward) if self.remat else forward)(
       params
@@ -132,6 +123,17 @@ class Stage3:
     )
     return bounded_mask(mask, fidelity='fixed'), coarse
 
+  def _predict(self, variables, batch, points, mask, coarse):
+    return predict_flow(
+      variables,
+      batch,
+      points,
+      mask,
+      coarse,
+      model=self.model,
+      fidelity=self.fidelity,
+    )
+
   def _moves(self, rng, first_example, shape):
     """Smooth random moves, the same ones however the batch is split."""
     count, points, _ = shape
@@ -154,23 +156,13 @@ class Stage3:
     """The images of `ranges`, (b, h, w, 1 or 3) float32 each."""
     mask, coarse = self._coarse(frozen, batch)
     points = jnp.asarray(batch['control_points'])
-    size = mask.shape[1], mask.shape[2]
-    spline = geometry.sampling_grid(points, size)
-    correction, logit = predict_flow(
-      variables,
-      batch,
-      spline,
-      mask,
-      coarse,
-      model=self.model,
-      fidelity=self.fidelity,
-    )
+    correction, logit = self._predict(variables, batch, points, mask, coarse)
     garment = to_norm(batch['garment'])
     warped = geometry.warp_tps(garment, points, correction=correction)
     region = jax.nn.sigmoid(logit)
     return {
       'mask': mask,
-      'spline': geometry.sample_bilinear(garment, spline),
+      'spline': geometry.warp_tps(garment, points),
       'warped': warped,
       'region': region,
       'laid': region * warped + (1.0 - region) * to_norm(batch['person']),
