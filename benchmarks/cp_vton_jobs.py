@@ -28,7 +28,7 @@ from viton_jax.errors import InputError
 from viton_jax.job_folders import places, shards
 from viton_jax.jobs import device_steps, run, workers
 from viton_jax.models import EncoderDecoder, Refinement, compose
-from viton_jax.networks import compose_changes
+from viton_jax.predictions import compose_changes
 from viton_jax.runtime import compile_cache, parallel
 
 _OUR_FEATURES = 16

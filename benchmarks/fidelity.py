@@ -16,7 +16,7 @@ import numpy as np
 
 from input_pipeline import garment_masks, layouts, sample
 from input_pipeline.formats.original_records import decode_photo_tf
-from viton_jax import checkpoints, engine, labels, networks
+from viton_jax import checkpoints, engine, labels, predictions
 from viton_jax.errors import run
 from viton_jax.geometry.prediction import match
 from viton_jax.models import EncoderDecoder, Refinement
@@ -53,7 +53,7 @@ def make_pictures(arguments) -> Callable:
 
     mask, coarse = map(
       np.asarray,
-      networks.predict_coarse(
+      predictions.predict_coarse(
         first.variables,
         batch,
         model=coarse_model,
@@ -69,7 +69,7 @@ def make_pictures(arguments) -> Callable:
     if 'png' in original:
       coarse, mask = map(engine.through_png, (coarse, mask))
       coarse = coarse * 2 - 1
-    refined = networks.predict_refined(
+    refined = predictions.predict_refined(
       second.variables,
       batch,
       points,

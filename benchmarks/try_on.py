@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import problem, sweep, timing
-from viton_jax import engine, errors, geometry, networks
+from viton_jax import engine, errors, geometry, predictions
 from viton_jax.models import EncoderDecoder, Refinement
 from viton_jax.runtime import environment, parallel
 
@@ -33,13 +33,13 @@ def build_ours(variables, batch, *, dtype) -> dict[str, Callable]:
   features = first['params']['encoder_1']['kernel'].shape[-1]
   dtype = jnp.dtype(dtype)
   predict = functools.partial(
-    networks.predict_coarse,
+    predictions.predict_coarse,
     model=EncoderDecoder(features=features, dtype=dtype),
   )
   coarse_step = parallel.predict_split(predict)
 
   def refine(variables, batch):
-    return networks.predict_refined(
+    return predictions.predict_refined(
       variables,
       batch,
       batch['control_points'],

@@ -84,6 +84,10 @@ def get_config() -> Any:
 
   # Stages 2 and 3: the workdir, or one step, of a finished stage 1.
   config.coarse_checkpoint = ''
+  # Stage 3: match garments to the predicted masks, as try-on does. False: take
+  # control points that were fitted to the true regions and move them about at
+  # random, which is less work.
+  config.match_prediction = False
   # Start from these parameters when the workdir is new.
   config.warm_start = ''
 
@@ -108,7 +112,7 @@ def flow_weights() -> Any:
   loss = ConfigDict()
   loss.flow = 1.0
   loss.warped = 0.0
-  loss.smooth = 0.2
+  loss.smooth = 0.5
   loss.region = 20.0
   return loss
 

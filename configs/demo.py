@@ -46,6 +46,7 @@ def get_config(arg: str = 'stage1'):
     config.num_steps = 2_000
     config.learning_rate = 4e-4
     config.loss = defaults.flow_weights()
+    config.match_prediction = True
   else:
     raise ValueError(f'configs/demo.py:{arg}: say :stage1, :stage2 or :stage3')
   return config.lock()

@@ -19,6 +19,7 @@ def get_config(arg: str = ''):
   config.learning_rate = 4e-4
   config.schedule = 'cosine'
   config.loss = defaults.flow_weights()
+  config.match_prediction = True
   if arg == 'smoke':
     defaults.shrink_to_smoke(config)
   elif arg == 'photos':

@@ -43,7 +43,7 @@ class RecordsInfo:
       were held out, 'validation'.
     folder: where the files lie.
     shards: split -> number of files.
-    flow: whether examples have one, see `sample.flow_levels`.
+    flow: whether examples have one, see `sample.training_example`.
   """
 
   height: int

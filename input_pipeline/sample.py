@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from input_pipeline import garment_masks
-from viton_jax import choices
+from viton_jax import choices, flow_levels
 from viton_jax.errors import InputError, shown
 from viton_jax.geometry.matching import ORIGINAL_TEST_SIZE
 from viton_jax.io import images
@@ -21,8 +21,6 @@ from viton_jax.labels import (
 )
 
 MAX_SIDE = 8192  # Of a working size, in pixels.
-FLOW_STEP = 4  # Working pixels from one known flow to the next.
-FLOW_LEVELS = 65535
 # A coordinate in working pixels from which no pose box reaches any image.
 OUTSIDE = -1000.0
 
@@ -210,7 +208,8 @@ def training_example(
     sample: the pair.
     height, width, fidelity: see `working_example`.
     true_flow: (h, w, 2) float32, see `layouts.files.PairFolder.true_flow`.
-    with_flow: whether to add `flow`, see `flow_levels`.
+    with_flow: whether to add `flow` (h / 4, w / 4, 3) of the pixels 2, 6, 10,
+      ... of rows and columns, see `flow_levels.encode`.
 
   Raises:
     InputError: see `working_example`.
@@ -219,10 +218,11 @@ def training_example(
     sample, height=height, width=width, fidelity=fidelity
   )
   if with_flow:
-    size = (height, width)
-    example['flow'] = flow_levels(
-      working_flow(true_flow, sample.garment.shape[:2], size=size)
+    flow = working_flow(
+      true_flow, sample.garment.shape[:2], size=(height, width)
     )
+    middle, step = flow_levels.STEP // 2, flow_levels.STEP
+    example['flow'] = flow_levels.encode(flow[middle::step, middle::step])
   if not sample.exchanged:
     return example
   assert sample.truth is not None and sample.truth_parse is not None
@@ -263,23 +263,6 @@ def working_flow(flow_norm, garment_size, *, size) -> np.ndarray:
   after = np.array(size[::-1], np.float32)
   middle = ((small + 1) / 2 * (before - 1) + 0.5) * after / before - 0.5
   return (middle / (after - 1) * 2 - 1).astype(np.float32)
-
-
-def flow_levels(flow_norm: np.ndarray) -> np.ndarray:
-  """Every fourth pixel of a flow as whole numbers, as examples keep it.
-
-  Args:
-    flow_norm: (h, w, 2) float32 in [-1, 1]; NaN: not known.
-
-  Returns:
-    (h / 4, w / 4, 3) uint16 of the pixels 2, 6, 10, ... of rows and columns: x
-    and y from -1, 0, to 1, 65535, and 65535 where they are known, else 0.
-  """
-  some = flow_norm[FLOW_STEP // 2 :: FLOW_STEP, FLOW_STEP // 2 :: FLOW_STEP]
-  known = np.isfinite(some).all(-1, keepdims=True)
-  share = np.clip((np.where(known, some, -1) + 1) / 2, 0, 1)
-  levels = np.concatenate([share, known], axis=-1) * FLOW_LEVELS
-  return np.rint(levels).astype(np.uint16)
 
 
 def _round(example: dict) -> None:

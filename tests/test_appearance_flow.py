@@ -14,7 +14,7 @@ from configs import stage1, stage3
 from input_pipeline import batches, prepare, sample
 from input_pipeline.layouts import open_layout
 from input_pipeline.synthetic.dataset import write_dataset
-from viton_jax import checkpoints, geometry, losses, networks
+from viton_jax import checkpoints, flow_levels, geometry, losses, networks
 from viton_jax.errors import InputError
 from viton_jax.evaluation import measuring, pairing, reading
 from viton_jax.job_folders import corrections
@@ -91,6 +91,24 @@ def test_the_flow_leads_from_the_true_picture_to_the_garment(raw):
   assert apart < 0.9 * np.abs(shuffled - pair.truth[known]).mean()
 
 
+def test_flows_as_whole_numbers():
+  flow = np.random.default_rng(0).uniform(-1, 1, (7, 5, 2)).astype(np.float32)
+  flow[0] = [[-1, 1]]
+  flow[1, :2] = np.nan
+  flow[2, 0, 1] = np.nan  # Half of it is nothing.
+  levels = flow_levels.encode(flow)
+  known = np.isfinite(flow).all(-1)
+  np.testing.assert_array_equal(levels[0], [[0, 65535, 65535]] * 5)
+  assert not levels[~known].any()
+  for like in (np.asarray, jnp.asarray):
+    back, there = flow_levels.decode(like(levels))
+    np.testing.assert_array_equal(there, known)
+    # Half a level.
+    np.testing.assert_allclose(
+      np.asarray(back)[known], flow[known], rtol=0, atol=1.6e-5
+    )
+
+
 # ------------------------------------------------------------------- network
 def test_it_begins_with_the_spline_alone():
   model = AppearanceFlow(features=4)
@@ -122,7 +140,8 @@ def test_terms_of_the_loss():
   grid = geometry.sampling_grid(jnp.asarray(_GRID[None], jnp.float32), (h, w))
   known = np.zeros((h, w, 1), bool)
   known[10:40, 5:25] = True
-  flow = sample.flow_levels(np.where(known, np.asarray(grid[0]), np.nan))[None]
+  true = np.where(known, np.asarray(grid[0]), np.nan)
+  flow = flow_levels.encode(true[2::4, 2::4])[None]
   # Three pixels right and four down of the truth are five.
   off = grid + jnp.asarray([[[[6 / (w - 1), 8 / (h - 1)]]]])
   region = jnp.asarray(known, jnp.float32)[None]
@@ -145,8 +164,8 @@ def test_terms_of_the_loss():
 
   total, right = terms(grid, 40 * region - 20)
   assert right['flow'] < 0.02 and right['region'] < 1e-6
-  # One step of a pixel in each of 16 rows of 7 steps, x and y alike.
-  np.testing.assert_allclose(right['smooth'], 1 / (7 * 2), rtol=1e-5)
+  # A step of a pixel bends twice in each of 16 rows of 6, in x alone.
+  np.testing.assert_allclose(right['smooth'], 2 / (6 * 2), rtol=1e-5)
   weights = losses.Stage3Weights()
   np.testing.assert_allclose(
     total,
@@ -227,7 +246,7 @@ def test_training_finds_a_shift(frozen):
     geometry.sampling_grid(jnp.asarray(batch['control_points']), (64, 64))
   )
   true = np.clip(grid + [6 * 2 / 63, 0], -1, 1)
-  batch['flow'] = np.stack([sample.flow_levels(x) for x in true])
+  batch['flow'] = np.stack([flow_levels.encode(x[2::4, 2::4]) for x in true])
   state = train_state.create(
     AppearanceFlow(features=4),
     jax.random.key(0),
@@ -265,6 +284,7 @@ def test_the_command_trains_and_its_workdir_is_read(raw, tmp_path, capsys):
     one.schedule = 'constant'  # Optax's cosine mixes types.
   train_and_evaluate(coarse, tmp_path / 'stage1')
   config.coarse_checkpoint = str(tmp_path / 'stage1')
+  config.match_prediction = False  # Takes minutes to compile for 8 devices.
   states = []
   for cache in ('none', 'device'):
     config.data.cache = cache
@@ -350,6 +370,30 @@ def test_the_try_on_is_of_the_corrected_warp(trio, raw):
       correction=made['correction'],
     ),
     atol=1e-4,
+  )
+  # Training sees the same, and not the control points of the data.
+  stage = Stage3(
+    AppearanceFlow(features=4),
+    EncoderDecoder(features=first.features),
+    match_prediction=True,
+  )
+  data = batch | {'control_points': np.full((1, 100, 2), np.nan, np.float32)}
+  seen = jax.jit(stage.images)(
+    second.flow.variables, {'coarse': first.variables}, data
+  )
+  for name, there in (('warped', 'warped'), ('region', 'mask')):
+    # Another program may choose other nearest points.
+    assert np.abs(seen[name] - made[there]).mean() < 1e-3
+  # A garment that cannot be matched lies where the data say.
+  data = batch | {
+    'garment_mask': np.zeros_like(batch['garment_mask']),
+    'control_points': np.float32(_GRID)[None],
+  }
+  seen = jax.jit(stage.images)(
+    second.flow.variables, {'coarse': first.variables}, data
+  )
+  np.testing.assert_allclose(
+    seen['spline'], to_norm(batch['garment']), rtol=0, atol=1e-4
   )
   # The mask is the flow network's region, not the encoder-decoder's.
   coarse, _ = networks.pure_steps(

@@ -11,7 +11,7 @@ from scipy import ndimage
 from input_pipeline.sample import working_example
 from input_pipeline.synthetic import styles
 from input_pipeline.synthetic.pairs import render_pair
-from viton_jax import composition, labels, networks
+from viton_jax import composition, labels, predictions
 from viton_jax.composition import blurring, body, cells, layers, sleeves
 
 SIZE = (256, 192)
@@ -295,7 +295,7 @@ def test_only_what_changes_changes(pairs):
     np.meshgrid(np.linspace(-1, 1, 10), np.linspace(-1, 1, 10)), axis=-1
   )
   points = np.tile(grid.reshape(1, 100, 2), (len(true), 1, 1))
-  output, made = jax.jit(networks.compose_changes)(
+  output, made = jax.jit(predictions.compose_changes)(
     {**pairs, 'control_points': points.astype(np.float32)},
     {'warped': norm, 'alpha': jnp.zeros_like(norm[..., :1])},
     coarse=norm,

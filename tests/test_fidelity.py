@@ -25,6 +25,7 @@ from viton_jax import (
   geometry,
   inspect,
   networks,
+  predictions,
 )
 from viton_jax.checkpoints import tensorflow1
 from viton_jax.geometry import contour, prediction
@@ -86,7 +87,7 @@ def test_warp_and_composition_equal_the_released_code(converted):
   model = EncoderDecoder(features=one.features)
   _, coarse = jax.jit(model.apply)(one.variables, batch['inputs'])
   refine = functools.partial(
-    networks.predict_refined,
+    predictions.predict_refined,
     model=Refinement(features=two.features),
     fidelity='original',
   )
@@ -122,7 +123,7 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   one, two = (checkpoints.read(converted, x) for x in checkpoints.NETWORKS[:2])
   model = EncoderDecoder(features=one.features)
   predict = functools.partial(
-    networks.predict_coarse, model=model, fidelity='original'
+    predictions.predict_coarse, model=model, fidelity='original'
   )
   mask, coarse = jax.jit(predict)(one.variables, batch)
   mask = np.asarray(mask)
@@ -134,7 +135,7 @@ def test_try_on_has_the_original_composition_and_matching(converted):
   points = geometry.regular_grid(10).astype(np.float32)  # None could match.
   assert all('region is empty' in reason for reason in plain.failures)
   refine = functools.partial(
-    networks.predict_refined,
+    predictions.predict_refined,
     model=Refinement(features=two.features),
     fidelity='original',
   )

@@ -21,7 +21,7 @@ from viton_jax import (
   geometry,
   losses,
   metrics,
-  networks,
+  predictions,
   representation,
 )
 from viton_jax.geometry import sampling, tps
@@ -52,7 +52,7 @@ def test_a_mask_without_its_channel_axis_is_refused_by_the_refinement():
   variables = model.init(jax.random.key(0), IMAGE, IMAGE)
   batch = {'garment': IMAGE}
   with pytest.raises(TypeCheckError, match='garment_mask'):
-    networks.predict_refined(
+    predictions.predict_refined(
       variables, batch, points, MASK[..., 0], IMAGE, model=model
     )
 

@@ -260,6 +260,8 @@ def test_exchanged_pairs_come_with_their_truth(data_dir, tmp_path):
 
   lines = now['viton_train_pairs.txt'].decode().splitlines()
   own, exchanged = lines[:TRAIN], lines[TRAIN:]
+  alone = now['viton_exchanged_pairs.txt'].decode().splitlines()
+  assert alone == exchanged
   assert own == before['viton_train_pairs.txt'].decode().splitlines()
   pairs = [line.replace('.jpg', '').split() for line in exchanged]
   stems = {f'{k:06d}' for k in range(1, TRAIN + 1)}
@@ -269,7 +271,7 @@ def test_exchanged_pairs_come_with_their_truth(data_dir, tmp_path):
     f'truth/{p}_{g}{end}.png'
     for p, g in pairs
     for end in ('', '_parse', '_flow')
-  }
+  } | {'viton_exchanged_pairs.txt'}
   # The same settings find everything; others are another data set.
   assert not dataset.write_dataset(tmp_path, TRAIN, exchange=True, **args)[
     'drawn'

@@ -30,7 +30,7 @@ _CHANGED_LABELS = (GARMENT_LABEL, SKIN, 3, *ARM_LABELS)
 _CHANGED_REACH = 1 / 32
 NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
 # Garment and its mask, both as the spline lays them, where from, mask, coarse
-# image, person, place; see `networks.flow_inputs`.
+# image, person, place; see `predictions.flow_inputs`.
 NUM_FLOW_CHANNELS = 4 + 4 + 2 + 1 + 3 + 22 + 2
 
 

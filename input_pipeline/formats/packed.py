@@ -80,7 +80,7 @@ class Header:
     num_examples: split -> number of examples, of all splits.
     num_bytes: of the whole file.
     fields: its arrays.
-    flow: whether examples have one, see `sample.flow_levels`.
+    flow: whether examples have one, see `sample.training_example`.
   """
 
   height: int

@@ -8,7 +8,7 @@ JPEG and put back when a record is read.
 
 import numpy as np
 
-from input_pipeline.sample import FLOW_STEP
+from viton_jax import flow_levels
 from viton_jax.choices import Fidelity
 from viton_jax.io import images
 from viton_jax.labels import NUM_KEYPOINTS
@@ -63,8 +63,8 @@ def array_shapes(
 
 
 def flow_shape(height: int, width: int) -> tuple[int, int, int]:
-  """Shape of `flow`, see `sample.flow_levels`."""
-  return (height // FLOW_STEP, width // FLOW_STEP, 3)
+  """Shape of `flow`, see `sample.training_example`."""
+  return (height // flow_levels.STEP, width // flow_levels.STEP, 3)
 
 
 def unpack(tf, serialized, info) -> dict:

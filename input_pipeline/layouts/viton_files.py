@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import scipy.io
 
+from viton_jax import flow_levels
 from viton_jax.errors import InputError
 from viton_jax.io import images
 
 _SEGMENT_SIZE = 641
 _SEGMENT_LONG_SIDE = 640
-_FLOW_LEVELS = 65535
 
 
 def pose_file(keypoints) -> bytes:
@@ -76,15 +76,11 @@ def flow_file(flow_px, garment_size: tuple[int, int]) -> bytes:
     garment_size: (height, width) of that photo.
 
   Returns:
-    a 16-bit RGB PNG: x and y from the photo's first pixel, 0, to its last,
-    65535, and 65535 where the flow is known.
+    a 16-bit RGB PNG, see `flow_levels`: x and y from the photo's first pixel,
+    0, to its last, 65535, and 65535 where the flow is known.
   """
-  known = np.isfinite(flow_px).all(-1)
   ends = np.array([garment_size[1] - 1, garment_size[0] - 1], np.float64)
-  share = np.where(known[..., None], flow_px, 0) / ends
-  levels = np.rint(np.clip(share, 0, 1) * _FLOW_LEVELS)
-  channels = np.dstack([levels, known * _FLOW_LEVELS]).astype(np.uint16)
-  return cv2.imencode('.png', channels[..., ::-1])[1].tobytes()
+  return images.encode_png(flow_levels.encode(flow_px / ends * 2 - 1))
 
 
 def decode_flow(data: bytes, name: str):
@@ -108,9 +104,8 @@ def decode_flow(data: bytes, name: str):
       f'{name}: is no flow, a 16-bit PNG of three channels; draw the data set '
       'again'
     )
-  flow = channels[..., :0:-1].astype(np.float32) * (2 / _FLOW_LEVELS) - 1
-  flow[channels[..., 0] == 0] = np.nan
-  return flow
+  flow, known = flow_levels.decode(channels[..., ::-1])
+  return np.where(known[..., None], flow, np.float32(np.nan))
 
 
 def _mat(arrays) -> bytes:

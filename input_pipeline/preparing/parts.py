@@ -42,7 +42,7 @@ class Work:
     parts_dir: where finished parts go.
     fmt: what is made of them: 'records', whose photos are JPEG, or 'packed',
       the arrays themselves.
-    flow: whether examples get one, see `sample.flow_levels`.
+    flow: whether examples get one, see `sample.training_example`.
   """
 
   layout: layouts.Layout

@@ -26,8 +26,9 @@ from viton_jax.runtime import environment
 from viton_jax.runtime import progress as progress_lib
 
 MARKER = 'synthetic.json'
+EXCHANGED_LIST = 'viton_exchanged_pairs.txt'
 _STREAM = 60  # Of random numbers that decide on files.
-VERSION = 2  # Of the drawings; grows when the same seed gives other images.
+VERSION = 3  # Of the drawings; grows when the same seed gives other images.
 
 
 def person_stem(index):
@@ -210,7 +211,8 @@ def write_dataset(
     num_test_pairs: test pairs, numbered after them, so that both persons and
       garments are others; 0, or at least 2.
     exchange: draws every training person in another training garment as well:
-      as many training pairs again, whose true image is in truth/.
+      as many training pairs again, whose true image is in truth/, and which
+      `EXCHANGED_LIST` names alone.
     seed: non-negative int. The files depend on the arguments up to height,
       bit for bit, and not on `workers`.
     height: the images' height in pixels, at least 64; the width is 3/4 of it.
@@ -293,11 +295,14 @@ def write_dataset(
   }
   write_atomically(out_dir / 'pose.pkl', _poses_pickle(poses))
   own = [(k, k) for k in range(1, num_pairs + 1)]
-  for name, listed in (
-    ('viton_train_images.txt', own),
-    ('viton_train_pairs.txt', own + exchanged),
-    ('viton_test_pairs.txt', tested),
-  ):
+  lists = {
+    'viton_train_images.txt': own,
+    'viton_train_pairs.txt': own + exchanged,
+    'viton_test_pairs.txt': tested,
+  }
+  if exchange:
+    lists[EXCHANGED_LIST] = exchanged
+  for name, listed in lists.items():
     text = ''.join(
       f'{person_stem(p)}.jpg {garment_stem(g)}.jpg\n' for p, g in listed
     )

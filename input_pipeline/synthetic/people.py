@@ -100,7 +100,7 @@ class Look:
   Attributes:
     male: 0 or 1.
     age: in years.
-    heavy: about -1 (thin) to 2.
+    heavy: about -1 (thin) to 3.6.
     beard: '', 'stubble', 'moustache' or 'beard'.
     receding: 0..1, how far the hair has gone from the forehead.
   """

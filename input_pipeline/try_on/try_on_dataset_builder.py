@@ -25,7 +25,7 @@ class TryOnConfig(tfds.core.BuilderConfig):
     height: working height in pixels.
     width: working width in pixels.
     fidelity: 'fixed' or 'original'.
-    flow: whether records have one, see `sample.flow_levels`.
+    flow: whether records have one, see `sample.training_example`.
   """
 
   height: int = 256

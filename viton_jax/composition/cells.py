@@ -76,9 +76,14 @@ def grown(region: Region, reach: int) -> Region:
   return _largest_around(region.astype(jnp.uint8), reach) > 0
 
 
-def _largest_around(x: Array, reach: int) -> Array:
+def widened(region: Region, reach: int) -> Region:
+  """A region and all within `reach` pixels to its left and right."""
+  return _largest_around(region.astype(jnp.uint8), reach, axes=(2,)) > 0
+
+
+def _largest_around(x: Array, reach: int, axes=(1, 2)) -> Array:
   low = jnp.array(0, x.dtype)
-  for axis in (1, 2):
+  for axis in axes:
     window = [1, 1, 1]
     window[axis] = 2 * reach + 1
     x = lax.reduce_window(x, low, lax.max, window, (1, 1, 1), 'SAME')

@@ -25,8 +25,11 @@ Images = Float[Array, 'b h w c']
 Map = Float[Array, 'b h w 1']
 Kind = TypeVar('Kind', Array, np.ndarray)
 
-# Borders are softened over so many pixels of 256.
-_SOFT_PX = 0.8
+# Borders lose steps that are shorter than so many pixels of 256, by a blur that
+# is then made so many times as steep: photos show borders that are smooth along
+# them and sharp across.
+_BORDER_PX = 2.0
+_STEEP = 3.0
 # The shading's, of folds and of light from one side.
 _SHADING_PX = 8.0
 _SHADING_RANGE = (0.6, 1.3)
@@ -100,7 +103,7 @@ def make_layers(
   inside = jnp.asarray(regions.garment, jnp.float32)[..., None]
   # Soft outwards into what is hidden, and never over hair or hands.
   changed = (regions.garment | regions.hidden)[..., None]
-  opacity = jnp.where(changed, blur(inside, _SOFT_PX), 0.0)
+  opacity = jnp.where(changed, _without_steps(inside), 0.0)
   share = alpha / jnp.maximum(mask, 0.3)
   return Layers(
     hidden=regions.hidden.astype(jnp.float32)[..., None],
@@ -194,13 +197,17 @@ def uncover(
     of_kind = find.is_any(parse, wanted)
     sure = find.surely(of_kind, parse)
     filled = pull_push(person, jnp.where(sure, weight, 0.0)[..., None])
-    # Soft between the kinds, so that an arm's outline shows no steps.
     kind = jnp.asarray(region | (of_kind & ~hidden), jnp.float32)[..., None]
     known = sure.any((1, 2))[:, None, None, None]
-    share = jnp.where(known, blur(kind, _SOFT_PX), 0.0)
+    share = jnp.where(known, _without_steps(kind), 0.0)
     total, shares = total + share * filled, shares + share
   known = hidden[..., None] & (shares > 0)
   return jnp.where(known, total / jnp.where(known, shares, 1.0), person)
+
+
+def _without_steps(kind: Map) -> Map:
+  """0 or 1 in, 0..1 out, without the steps of its border."""
+  return (0.5 + _STEEP * (blur(kind, _BORDER_PX) - 0.5)).clip(0.0, 1.0)
 
 
 def pull_push(values: Images, weights: Float[Array, 'b h w 1']) -> Images:

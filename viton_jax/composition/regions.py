@@ -29,6 +29,8 @@ _BARE_RADIUS = 0.17
 _SLEEVE_RADIUS = 0.08
 # An outline is mixed with what lies beside it, over so many pixels of 256.
 _RIM_PX = 2
+# So near to a garment's side, in pixels of 256, nothing hangs below its hem.
+_BESIDE_PX = 8
 # Of 256: wobbles of a border that are shorter are errors.
 _SMOOTH_PX = 3.0
 
@@ -105,11 +107,18 @@ def find_regions(
   rim = cells.grown(old, _RIM_PX) & ~kept & ~(arm_label & torso.whole)
   hidden = old | rim
   skin = hidden & ((old & (skin | torso.chest)) | is_any(parse, BARE))
-  # What is free beside the hem, and not below it, is background.
-  over_garment = jax.lax.cummax(garment.astype(jnp.uint8), 1, reverse=True) > 0
-  below = old & torso.below & ~over_garment
+  below = old & torso.below & _below(garment)
   lower = hidden & ~skin & (below | is_any(parse, LOWER))
   return Regions(garment, hidden, skin, lower)
+
+
+def _below(garment: Region) -> Region:
+  """What is under a garment's hem, and not beside the garment."""
+  levels = garment.astype(jnp.uint8)
+  above = jax.lax.cummax(levels, 1) > 0
+  further_down = jax.lax.cummax(levels, 1, reverse=True) > 0
+  beside = cells.widened(further_down, _BESIDE_PX)
+  return ~further_down & (above | ~beside)
 
 
 def _smooth(region: Region) -> Region:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from input_pipeline.sample import Sample
-from viton_jax import composition, engine, networks
+from viton_jax import composition, engine, predictions
 from viton_jax.errors import InputError
 from viton_jax.labels import HEAD_LABELS
 from viton_jax.live.garments import Garment
@@ -221,7 +221,7 @@ _regions = jax.jit(
 
 @jax.jit
 def _layers(batch, images, regions, coarse, mask):
-  _, layers = networks.change_layers(
+  _, layers = predictions.change_layers(
     batch, images, regions=regions, coarse=coarse, mask=mask
   )
   return layers

@@ -6,12 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt16
 import optax
 
+from viton_jax import flow_levels
 from viton_jax.metrics import absolute_error
 
-# Known flows: whole numbers from -1, 0, to 1, 65535; see
-# `input_pipeline.sample.flow_levels`.
-_LEVELS = 65535
-_STEP = 4
 _SOFT_PX = 0.01  # Below it a distance counts as its square.
 
 
@@ -23,13 +20,13 @@ class Stage3Weights:
     flow: distance from the true flow, in pixels, where that is known.
     warped: mean absolute difference of the warped garment and the photo within
       the garment's region, for data without a true flow.
-    smooth: steps of the correction from place to place, in pixels.
+    smooth: how the correction bends from place to place, in pixels.
     region: cross entropy of the garment's region.
   """
 
   flow: float = 1.0
   warped: float = 0.0
-  smooth: float = 0.2
+  smooth: float = 0.5
   region: float = 20.0
 
 
@@ -53,8 +50,8 @@ def stage3_loss(
     warped: (b, h, w, 3) in [-1, 1], the garment at these positions.
     region: (b, h, w, 1) 0 or 1, the true region.
     image_norm: (b, h, w, 3) in [-1, 1], the true image.
-    flow: (b, h / 4, w / 4, 3), see `input_pipeline.sample.flow_levels`; needed
-      unless weights.flow is 0.
+    flow: (b, h / 4, w / 4, 3) of the pixels 2, 6, 10, ..., see `flow_levels`;
+      needed unless weights.flow is 0.
     weights: of the terms.
 
   Returns:
@@ -64,7 +61,7 @@ def stage3_loss(
   h, w = positions.shape[1:3]
   to_px = jnp.asarray([(w - 1) / 2, (h - 1) / 2], jnp.float32)[None, None, None]
   terms = {
-    'smooth': _steps(correction * to_px),
+    'smooth': _bends(correction * to_px),
     'region': optax.sigmoid_binary_cross_entropy(logit, region).mean((1, 2, 3)),
   }
   if weights.flow:
@@ -87,16 +84,21 @@ def stage3_loss(
 
 def _distance_px(positions, flow, to_px) -> Float[Array, ' b']:
   """Mean distance from the known flow."""
-  some = positions[:, _STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
-  true = flow[..., :2].astype(jnp.float32) * (2.0 / _LEVELS) - 1.0
-  known = (flow[..., 2] > 0).astype(jnp.float32)
+  step = flow_levels.STEP
+  some = positions[:, step // 2 :: step, step // 2 :: step]
+  true, known = flow_levels.decode(flow)
+  known = known.astype(jnp.float32)
   squared = jnp.square((some - true) * to_px).sum(axis=-1)
   distance = jnp.sqrt(squared + _SOFT_PX**2)
   return (distance * known).sum(axis=(1, 2)) / (known.sum(axis=(1, 2)) + 1.0)
 
 
-def _steps(values: Float[Array, 'b h w c']) -> Float[Array, ' b']:
-  """Mean absolute difference of neighbours, down and right."""
-  down = jnp.abs(values[:, 1:] - values[:, :-1]).mean(axis=(1, 2, 3))
-  right = jnp.abs(values[:, :, 1:] - values[:, :, :-1]).mean(axis=(1, 2, 3))
+def _bends(values: Float[Array, 'b h w c']) -> Float[Array, ' b']:
+  """Mean absolute second difference, down and right.
+
+  Not of first differences: where a straight line stays straight, however it is
+  stretched or turned, nothing is to be paid.
+  """
+  down = jnp.abs(jnp.diff(values, 2, axis=1)).mean(axis=(1, 2, 3))
+  right = jnp.abs(jnp.diff(values, 2, axis=2)).mean(axis=(1, 2, 3))
   return down + right

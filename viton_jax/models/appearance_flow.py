@@ -46,7 +46,7 @@ class AppearanceFlow(nn.Module):
     """Predicts the correction and the region.
 
     Args:
-      inputs: (b, h, w, c), see `networks.flow_inputs`; h and w are half the
+      inputs: (b, h, w, c), see `predictions.flow_inputs`; h and w are half the
         working size, multiples of 32.
 
     Returns:

@@ -1,8 +1,8 @@
 """The third training stage: the appearance flow network.
 
-It goes on from a trained encoder-decoder. Training has control points that were
-fitted to the true region, try-on those that were matched to the predicted one:
-so they are moved about at random.
+It goes on from a trained encoder-decoder, and sees garments as try-on does:
+matched to the predicted mask. Or it takes the control points of the data, which
+were fitted to the true region, and moves them about at random.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,10 @@ import jax.numpy as jnp
 from viton_jax import geometry, losses
 from viton_jax.choices import Fidelity
 from viton_jax.models import AppearanceFlow, EncoderDecoder
-from viton_jax.networks import (
+from viton_jax.predictions import (
   Batch,
   bounded_mask,
+  match_predicted,
   predict_coarse,
   predict_flow,
 )
@@ -40,6 +41,8 @@ class Stage3:
     weights: of the loss's terms.
     fidelity: 'fixed' or 'original'.
     remat: compute activations again in the backward pass; saves memory.
+    match_prediction: match garments to predicted masks; False: move the data's
+      control points about.
   """
 
   model: AppearanceFlow
@@ -47,6 +50,7 @@ class Stage3:
   weights: losses.Stage3Weights = losses.Stage3Weights()
   fidelity: Fidelity = 'fixed'
   remat: bool = False
+  match_prediction: bool = False
 
   network: ClassVar[str] = 'appearance_flow'
   critic: ClassVar[None] = None
@@ -80,21 +84,21 @@ class Stage3:
       frozen: holds 'coarse'.
       batch: with `parse`, `control_points`, `garment_mask` and, where it is
         known, `flow`, see `input_pipeline.sample.training_example`.
-      rng: key of the control points' moves; training needs it.
+      rng: key of the control points' moves, for training with them.
       first_example: place of the batch in a larger one, for these.
       critic: none.
-      train: move the control points, and recompute activations if `remat`.
+      train: maybe move the control points; recompute activations if `remat`.
 
     Returns:
       'loss' and the terms of `losses.stage3_loss`, (b,) each; and
       `batch_stats`.
     """
     del critic
-    points = jnp.asarray(batch['control_points'])
-    if train:
+    mask, coarse = self._coarse(frozen, batch)
+    points = self._points(batch, mask)
+    if train and not self.match_prediction:
       assert rng is not None  # Training moves the points.
       points += self._moves(rng, first_example, points.shape)
-    mask, coarse = self._coarse(frozen, batch)
     size = mask.shape[1], mask.shape[2]
 
     def forward(params):
@@ -122,6 +126,14 @@ class Stage3:
       frozen['coarse'], batch, model=self.coarse_model, fidelity=self.fidelity
     )
     return bounded_mask(mask, fidelity='fixed'), coarse
+
+  def _points(self, batch, mask):
+    """Control points (b, 100, 2), before moves."""
+    fitted = jnp.asarray(batch['control_points'])
+    if not self.match_prediction:
+      return fitted
+    matched, reason = match_predicted(batch['garment_mask'], mask)
+    return jnp.where((reason == 0)[:, None, None], matched, fitted)
 
   def _predict(self, variables, batch, points, mask, coarse):
     return predict_flow(
@@ -155,7 +167,7 @@ class Stage3:
   ) -> dict[str, jax.Array]:
     """The images of `ranges`, (b, h, w, 1 or 3) float32 each."""
     mask, coarse = self._coarse(frozen, batch)
-    points = jnp.asarray(batch['control_points'])
+    points = self._points(batch, mask)
     correction, logit = self._predict(variables, batch, points, mask, coarse)
     garment = to_norm(batch['garment'])
     warped = geometry.warp_tps(garment, points, correction=correction)

@@ -40,7 +40,7 @@ from viton_jax.models import (
   Refinement,
   compose,
 )
-from viton_jax.networks import (
+from viton_jax.predictions import (
   Batch,
   bounded_mask,
   predict_coarse,
@@ -392,6 +392,7 @@ def build(config: Any) -> tuple[Stage, dict[str, Any]]:
     model = Refinement(features=config.features, dtype=dtype)
     return Stage2(model=model, **common), frozen
   model = AppearanceFlow(features=config.features, dtype=dtype)
+  common['match_prediction'] = config.match_prediction
   return Stage3(model=model, **common), frozen
 
 

@@ -32,7 +32,7 @@ import numpy as np
 import optax
 
 from viton_jax.metrics import absolute_error, lpips, ssim
-from viton_jax.networks import Batch
+from viton_jax.predictions import Batch
 from viton_jax.representation import to_uint8
 from viton_jax.training.stages import Stage
 from viton_jax.training.train_state import TrainState

@@ -35,6 +35,7 @@ _BEFORE = {
   'loss.feature_matching': 0.0,
   'loss.mask_iou': 0.0,
   'lpips_net': 'alex',
+  'match_prediction': False,
 }
 _OVERHEAD = 1.02  # Of a checkpoint's files over its arrays.
 

@@ -20,6 +20,7 @@ from viton_jax.labels import (
 )
 
 _STREAM = 20
+_BROAD = 0.15  # Share of people who are much broader than most.
 # Shares of arms that hang, are bent, on hips, crossed, raised, wide, in front.
 _ARMS = (0.40, 0.24, 0.13, 0.07, 0.05, 0.05, 0.06)
 _HAIRS = (
@@ -73,6 +74,10 @@ def make_person(seed: int, index: int, *, height: int) -> Person:
   person = people.make_person(seed, index, height=height)
   rng = person.rng(_STREAM)
   look = _look(rng)
+  # Numbers of its own: everybody else stays as before.
+  build = person.rng(_STREAM, 1)
+  if build.random() < _BROAD:
+    look = dataclasses.replace(look, heavy=float(build.uniform(1.5, 3.6)))
   person = _coloured(person, rng, look)
   person = _shaped(person, rng, look)
   return _cropped(person, rng)
