@@ -30,6 +30,7 @@ CHECKED = (
   'viton_jax.metrics',
   'viton_jax.models',
   'viton_jax.networks',
+  'viton_jax.predictions',
   'viton_jax.representation',
 )
 install_import_hook(CHECKED, 'beartype.beartype')

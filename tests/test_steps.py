@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from train_jobs import assert_same_gradients
 
-from viton_jax import losses, representation
-from viton_jax import networks as pure
+from viton_jax import losses, predictions, representation
 from viton_jax.models import EncoderDecoder, PatchDiscriminator, Refinement
 from viton_jax.runtime import parallel
 from viton_jax.training import stages, steps, train_state
@@ -80,7 +79,7 @@ def test_five_steps_of_stage_2_equal_the_released_code(
   prefix = 'train' if quirk else 'frozen'
   networks = goldens.networks()
   batch = goldens.batch()
-  own = pure.warp_garment(batch, jnp.asarray(batch['control_points']))
+  own = predictions.warp_garment(batch, jnp.asarray(batch['control_points']))
   given = theirs['infer_stn_image_outputs']
   # The original inverts the spline's matrix in float32; ours is exact.
   difference = np.abs(own - given)
@@ -121,13 +120,13 @@ def test_prediction_equals_the_released_code(golden_inputs):
 
   @jax.jit
   def predict(networks, batch):
-    _, coarse = pure.predict_coarse(
+    _, coarse = predictions.predict_coarse(
       networks['encoder_decoder'],
       batch,
       model=goldens.MODEL,
       fidelity='original',
     )
-    return coarse, pure.predict_refined(
+    return coarse, predictions.predict_refined(
       networks['refinement'],
       batch,
       batch['control_points'],
@@ -329,7 +328,7 @@ def test_fixed_composes_with_the_predicted_mask_within_bounds():
 
   @functools.partial(jax.jit, static_argnums=0)
   def alpha(fidelity, mask):
-    return pure.predict_refined(
+    return predictions.predict_refined(
       refine.variables,
       batch,
       jnp.asarray(batch['control_points']),

@@ -4,15 +4,17 @@ The flow says, for places of a picture, which point of the garment's photo lies
 there: x, y in [-1, 1], see `geometry.warp_tps`.
 """
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import jax
 import numpy as np
+
+if TYPE_CHECKING:  # Who reads data does not need JAX.
+  import jax
 
 STEP = 4  # Working pixels from one place of an example's flow to the next.
 _LAST = 65535
 
-_Array = TypeVar('_Array', np.ndarray, jax.Array)
+_Array = TypeVar('_Array', np.ndarray, 'jax.Array')
 
 
 def encode(flow_norm: np.ndarray) -> np.ndarray:

@@ -23,6 +23,10 @@ BARE = (
 LOWER = (8, 9, 12, 16, 17, 18, 19)  # Lower clothes, legs and shoes.
 _ARM_LABELS = (3, *labels.ARM_LABELS)  # Gloves, arms.
 _IN_FRONT = (*labels.HEAD_LABELS, 11)  # Head and scarf: before any garment.
+# The rest of what is before garments is skin.
+_KEPT_WHOLE = tuple(x for x in _IN_FRONT if x != labels.FACE)
+# Of an arm's radius: the old garment so near to its axis is its sleeve.
+_SLEEVE_SHARE = 0.4
 # In torso lengths: so near to a bare arm a predicted garment is wrong, and so
 # near to a clothed one it is missing where it is not predicted.
 _BARE_RADIUS = 0.17
@@ -87,14 +91,16 @@ def find_regions(
   predicted = jnp.asarray(mask) > 0.5
   arms = [body.arm_of(keypoints, size, joints) for joints in body.ARMS]
   garment_end = sleeves.sleeve_end(sleeves.sleeve_area(garment_mask))
-  bare, sleeve, skin = (jnp.zeros_like(old) for _ in range(3))
+  bare, sleeve, skin, old_sleeve = (jnp.zeros_like(old) for _ in range(4))
   for arm in arms:
     end = garment_end
     if mask_knows_sleeves:
       end = sleeves.end_in_region(arm, predicted, garment_end)
     end = end[:, None, None]
     beyond = arm.along > end
-    skin |= beyond & (arm.distance < body.bare_radius(arm.along))
+    radius = body.bare_radius(arm.along)
+    skin |= beyond & (arm.distance < radius)
+    old_sleeve |= old & (arm.distance < _SLEEVE_SHARE * radius)
     # Before the torso only what is labelled as an arm is surely one.
     bare |= beyond & (arm.distance < _BARE_RADIUS) & (~torso.whole | arm_label)
     sleeve |= (arm.along < end) & (arm.distance < _SLEEVE_RADIUS)
@@ -103,8 +109,11 @@ def find_regions(
   garment |= old & torso.trunk
   garment |= cells.without_holes(garment) & (old | torso.whole)
   garment = _smooth(garment) & ~kept & ~bare
-  # Arms before the torso keep their outline; cuffs leave none at wrists.
-  rim = cells.grown(old, _RIM_PX) & ~kept & ~(arm_label & torso.whole)
+  # Arms before the torso keep their outline but for its first pixel; cuffs
+  # leave none at wrists, and collars none at the neck.
+  outline = arm_label & torso.whole & ~cells.grown(old_sleeve, _RIM_PX)
+  mixed = cells.grown(old, 1) | (cells.grown(old, _RIM_PX) & ~outline)
+  rim = mixed & ~is_any(parse, _KEPT_WHOLE)
   hidden = old | rim
   skin = hidden & ((old & (skin | torso.chest)) | is_any(parse, BARE))
   below = old & torso.below & _below(garment)
