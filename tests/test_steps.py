@@ -25,7 +25,7 @@ def means(metrics, names):
 @pytest.fixture
 def golden_inputs(monkeypatch):
   """The goldens' inputs were not made from keypoints, so they are given."""
-  for module in ('viton_jax.networks', 'viton_jax.training.stages'):
+  for module in ('viton_jax.predictions', 'viton_jax.training.stages'):
     monkeypatch.setattr(
       f'{module}.network_inputs', lambda batch, *, fidelity: batch['inputs']
     )

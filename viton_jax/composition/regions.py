@@ -23,8 +23,6 @@ BARE = (
 LOWER = (8, 9, 12, 16, 17, 18, 19)  # Lower clothes, legs and shoes.
 _ARM_LABELS = (3, *labels.ARM_LABELS)  # Gloves, arms.
 _IN_FRONT = (*labels.HEAD_LABELS, 11)  # Head and scarf: before any garment.
-# The rest of what is before garments is skin.
-_KEPT_WHOLE = tuple(x for x in _IN_FRONT if x != labels.FACE)
 # Of an arm's radius: the old garment so near to its axis is its sleeve.
 _SLEEVE_SHARE = 0.4
 # In torso lengths: so near to a bare arm a predicted garment is wrong, and so
@@ -110,10 +108,10 @@ def find_regions(
   garment |= cells.without_holes(garment) & (old | torso.whole)
   garment = _smooth(garment) & ~kept & ~bare
   # Arms before the torso keep their outline but for its first pixel; cuffs
-  # leave none at wrists, and collars none at the neck.
+  # leave none at wrists.
   outline = arm_label & torso.whole & ~cells.grown(old_sleeve, _RIM_PX)
   mixed = cells.grown(old, 1) | (cells.grown(old, _RIM_PX) & ~outline)
-  rim = mixed & ~is_any(parse, _KEPT_WHOLE)
+  rim = mixed & ~kept
   hidden = old | rim
   skin = hidden & ((old & (skin | torso.chest)) | is_any(parse, BARE))
   below = old & torso.below & _below(garment)
