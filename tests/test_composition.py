@@ -12,7 +12,14 @@ from input_pipeline.sample import working_example
 from input_pipeline.synthetic import styles
 from input_pipeline.synthetic.pairs import render_pair
 from viton_jax import composition, labels, predictions
-from viton_jax.composition import blurring, body, cells, layers, sleeves
+from viton_jax.composition import (
+  blurring,
+  body,
+  cells,
+  layers,
+  regions,
+  sleeves,
+)
 
 SIZE = (256, 192)
 CELL = 4
@@ -284,6 +291,31 @@ def test_head_and_bare_arms_stay_before_the_garment(pairs):
   head = np.isin(pairs['parse'], labels.HEAD_LABELS)
   assert not (found.garment & head).any()
   assert not (found.hidden & head).any()
+
+
+def test_what_is_free_beside_a_garment_is_not_below_it():
+  garment = np.zeros((1, 64, 48), bool)
+  garment[0, 10:40, 15:30] = True
+  garment[0, 10:44, 20:25] = True  # A hem that is no straight line.
+  found = np.asarray(regions._below(jnp.asarray(garment)))[0]
+  assert found[40:, 15:20].all() and found[44:].all()
+  assert not found[:40, 15:30].any()
+  # A sliver between it and an arm is beside it down to the hem.
+  assert not found[:40, 30:33].any() and not found[:40, 12:15].any()
+  assert found[44:, 30:33].all()
+
+
+def test_borders_lose_their_steps():
+  """Of a slanted edge: nearer to its exact coverage, and as sharp."""
+  rows, columns = np.mgrid[:256, :192].astype(np.float32)
+  exact = np.clip(columns - 60 - rows / 7 + 0.5, 0, 1)
+  hard = np.float32(exact > 0.5)
+  soft = np.asarray(layers._without_steps(jnp.asarray(hard[None, ..., None])))
+  inner = np.s_[16:-16, 16:-16]
+  apart = np.abs(columns - 60 - rows / 7)
+  assert np.abs(np.diff(soft[0, ..., 0][inner].sum(1)) + 1 / 7).max() < 0.1
+  assert np.abs(np.diff(hard[inner].sum(1)) + 1 / 7).max() > 0.8
+  np.testing.assert_array_equal(soft[0, ..., 0][apart > 3], hard[apart > 3])
 
 
 # ------------------------------------------------------------------ the whole
