@@ -168,6 +168,35 @@ def test_a_perfect_result_is_perfect(models, tmp_path, monkeypatch):
   assert 0 <= values['fid'] <= 1e-6
 
 
+@pytest.mark.slow
+def test_lpips_inside_the_garment_is_reported(
+  models, raw_dir, tmp_path, monkeypatch
+):
+  monkeypatch.setenv('VITON_JAX_MODELS', str(models))
+  results = tmp_path / 'results'
+  results.mkdir()
+  true = sorted((raw_dir / 'truth').glob('*_1.png'))[:2]
+  for path in true:
+    (results / path.name).write_bytes(path.read_bytes())
+  options = {
+    'results': str(results),
+    'data_dir': str(raw_dir),
+    'figures': 'lpips',
+    'lpips_weights': (str(models / 'alexnet.pth'),),
+  }
+  (pairs := tmp_path / 'pairs.txt').write_text(
+    ''.join(f'{x.stem[:8]}.jpg {x.stem[9:]}.jpg\n' for x in true)
+  )
+  options['pairs'] = str(pairs)
+  perfect = evaluations.evaluate(tmp_path / 'perfect', **options)['figures']
+  assert perfect['garment_lpips']['n'] == 2
+  assert perfect['garment_lpips']['value'] == pytest.approx(0, abs=1e-12)
+  picture = images.decode_image(true[0].read_bytes(), 'true')
+  (results / true[0].name).write_bytes(images.encode_png(picture // 2))
+  dark = evaluations.evaluate(tmp_path / 'dark', **options)['figures']
+  assert dark['garment_lpips']['value'] > 0.001
+
+
 @pytest.fixture(scope='module')
 def all_models(models):
   """And SqueezeNet, VGG16, DISTS' mixing and torchvision's Inception."""

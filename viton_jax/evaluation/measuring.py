@@ -108,7 +108,8 @@ def known_names(known: Sequence[str], networks: Networks) -> tuple[str, ...]:
     names += ['mask_iou', 'boundary_f', 'warped_lpips']
   if 'flow' in known:
     names += ['epe_mean', 'epe_p95']
-  if 'alex' not in networks.params:
+  # Not `params`, which are given back before the report is written.
+  if 'alex' not in networks.files:
     names = [name for name in names if 'lpips' not in name]
   return tuple(name for name in KNOWN_FIGURES if name in names)
 
