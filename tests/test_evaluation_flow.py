@@ -30,5 +30,7 @@ def test_pairs_of_their_own_garment_have_no_file_of_it(raw_dir):
 
 def test_another_picture_is_no_flow():
   picture = images.encode_png(np.zeros((4, 4, 3), np.uint8))
-  with pytest.raises(InputError, match='x.png: is no flow'):
+  with pytest.raises(
+    InputError, match='x.png: is no 16-bit PNG .* draw the data'
+  ):
     viton_files.decode_flow(picture, 'x.png')

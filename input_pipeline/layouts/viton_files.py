@@ -10,7 +10,6 @@ import numpy as np
 import scipy.io
 
 from viton_jax import flow_levels
-from viton_jax.errors import InputError
 from viton_jax.io import images
 
 _SEGMENT_SIZE = 641
@@ -97,14 +96,10 @@ def decode_flow(data: bytes, name: str):
   Raises:
     InputError: not such a PNG.
   """
-  size = images.check_image(data, name)
-  channels = images.decode(data, name, cv2.IMREAD_UNCHANGED, size=size)
-  if channels.dtype != np.uint16 or channels.ndim != 3:
-    raise InputError(
-      f'{name}: is no flow, a 16-bit PNG of three channels; draw the data set '
-      'again'
-    )
-  flow, known = flow_levels.decode(channels[..., ::-1])
+  levels = images.decode_16_bits(
+    data, name, remedy='known flows are: draw the data set again'
+  )
+  flow, known = flow_levels.decode(levels)
   return np.where(known[..., None], flow, np.float32(np.nan))
 
 

@@ -89,6 +89,24 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS):
   return labels
 
 
+def decode_16_bits(data: bytes, name: str, *, remedy: str) -> np.ndarray:
+  """Decodes a picture of numbers: (h, w, 3) uint16, red, green, blue.
+
+  Args:
+    data: of a PNG of 16 bits.
+    name: of the file.
+    remedy: what to do where it is another picture.
+
+  Raises:
+    InputError: it is.
+  """
+  size = check_image(data, name)
+  levels = decode(data, name, cv2.IMREAD_UNCHANGED, size=size)
+  if levels.dtype != np.uint16 or levels.ndim != 3 or levels.shape[2] != 3:
+    raise InputError(f'{name}: is no 16-bit PNG of three channels; {remedy}')
+  return levels[..., ::-1]
+
+
 def is_jpeg(data: bytes) -> bool:
   return data[:2] == b'\xff\xd8'
 

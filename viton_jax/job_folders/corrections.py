@@ -4,10 +4,8 @@ A 16-bit PNG of h / 4 x w / 4 pixels, see `TryOnBatch.correction`: red is x and
 green y, from -1, 0, over 0, 32767, to 1, 65534.
 """
 
-import cv2
 import numpy as np
 
-from viton_jax.errors import InputError
 from viton_jax.io import images
 
 _HALF = 32767
@@ -26,11 +24,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
   Raises:
     InputError: not such a PNG; `name` is the file.
   """
-  size = images.check_image(data, name)
-  levels = images.decode(data, name, cv2.IMREAD_UNCHANGED, size=size)
-  if levels.dtype != np.uint16 or levels.ndim != 3:
-    raise InputError(
-      f'{name}: is no correction of a warp, a 16-bit PNG of three channels; '
-      'run infer again'
-    )
-  return levels[..., :0:-1].astype(np.float32) / _HALF - 1
+  levels = images.decode_16_bits(
+    data, name, remedy='corrections of warps are: run infer again'
+  )
+  return levels[..., :2].astype(np.float32) / _HALF - 1
