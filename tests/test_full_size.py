@@ -120,6 +120,23 @@ def test_a_gap_that_the_mask_has_bridged_becomes_cloth():
   assert (got[95:105, 95:105] == 250).all()
 
 
+def test_the_end_of_a_gap_beside_a_sleeve_becomes_cloth():
+  """Even where the paper is in shade; a stripe like it stays a stripe."""
+  photo = np.full((400, 300, 3), 235, np.uint8)
+  mask = np.zeros((400, 300), bool)
+  mask[100:300, 60:240] = True
+  photo[mask] = (20, 30, 90)
+  photo[140:160, 60:240] = (215, 205, 235)
+  for row in range(224, 300):  # It narrows upwards, and is darker there.
+    half = (row - 210) // 14
+    photo[row, 100 - half : 101 + half] = 195 - max(0, 240 - row)
+    if row >= 240:
+      mask[row, 100 - half : 101 + half] = False
+  got = full_size.spread_garment(photo, mask).astype(int)
+  assert (got[200:300, 85:115, 0] < 30).all()
+  np.testing.assert_array_equal(got[145:155, 70:230], photo[145:155, 70:230])
+
+
 def test_enlarged_masks_have_steep_borders_without_steps():
   rows, columns = np.mgrid[:256, :192]
   slope = columns > 60 + 0.3 * rows  # In steps of pixels, on the small mask.

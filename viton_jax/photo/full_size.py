@@ -24,10 +24,13 @@ PASTE_SIZE = (256, 192)
 # Of masks at the working size, before they are enlarged.
 _SMOOTH_PX = 1.2
 LAYERS = tuple(field.name for field in dataclasses.fields(composition.Layers))
-# Grey levels within which a colour may be the background's, and how far from
-# the outline, as a part of the photo's shorter side, it is taken for that.
-_LIKE_PAPER = 25
-_GAP = 0.06
+# Grey levels within which a colour may be the background's, at the ends of gaps
+# beside sleeves and elsewhere; and as parts of a photo's shorter side how wide
+# such gaps are, how far a mask may bridge them, and how far both are mixed.
+_LIKE_PAPER, _PAPER = 20, 6
+_GAP = 0.02
+_END = 0.06
+_RIM = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,12 +312,7 @@ def spread_garment(photo: np.ndarray, garment_mask: np.ndarray) -> np.ndarray:
   """
   # Outlines are mixed with the background, and a mask may bridge the gap
   # between a sleeve and the body: colours come from further in.
-  inner = _eroded(garment_mask, 2)
-  if not garment_mask.all():
-    paper = np.median(photo[~garment_mask], axis=0)
-    like_paper = np.abs(photo - paper).max(axis=-1) < _LIKE_PAPER
-    reach = max(round(_GAP * min(garment_mask.shape)), 1)
-    inner &= ~like_paper | _eroded(garment_mask, reach)
+  inner = _eroded(garment_mask, 2) & ~_gaps(photo, garment_mask)
   if not inner.any():
     inner = garment_mask
   nearest = np.empty((2, *inner.shape), np.int32)
@@ -323,6 +321,46 @@ def spread_garment(photo: np.ndarray, garment_mask: np.ndarray) -> np.ndarray:
   )
   rows, columns = nearest
   return photo[rows, columns]
+
+
+def _gaps(photo: np.ndarray, garment_mask: np.ndarray) -> np.ndarray:
+  """Where a mask bridges a gap between a sleeve and the body.
+
+  What looks like the paper beside it, hangs together with it and is not far
+  within; less like it near the end of a narrow gap that the mask leaves open.
+  """
+  paper = _eroded(~garment_mask, 2)
+  if not paper.any():
+    return paper
+  outside = (~garment_mask).astype(np.uint8)
+  side = min(garment_mask.shape)
+  narrow = outside - cv2.morphologyEx(
+    outside, cv2.MORPH_OPEN, _disk(_GAP * side)
+  )
+  # Ragged outlines have notches.
+  _, parts, stats, _ = cv2.connectedComponentsWithStats(narrow)
+  long = stats[:, cv2.CC_STAT_AREA] > 2 * (_GAP * side) ** 2
+  narrow *= long[parts]
+  ends = cv2.dilate(narrow, _disk(_END * side)) > 0
+  nearest = np.empty((2, *paper.shape), np.int32)
+  ndimage.distance_transform_edt(
+    ~paper, return_distances=False, return_indices=True, indices=nearest
+  )
+  rows, columns = nearest
+  # Without the paper's grain; gaps are too narrow to be smoothed.
+  smooth = cv2.GaussianBlur(photo, (0, 0), 1).astype(np.int16)
+  unlike = np.abs(photo - smooth[rows, columns]).max(axis=-1)
+  like = unlike < np.where(ends, _LIKE_PAPER, _PAPER)
+  like &= ~_eroded(garment_mask, max(round(_END * side), 1))
+  _, parts = cv2.connectedComponents((like | ~garment_mask).astype(np.uint8))
+  gaps = like & np.isin(parts, np.unique(parts[paper]))
+  # And what is mixed with it.
+  return cv2.dilate(gaps.astype(np.uint8), _disk(_RIM * side)) > 0
+
+
+def _disk(radius: float) -> np.ndarray:
+  side = 2 * max(round(radius), 1) + 1
+  return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
 def _eroded(mask: np.ndarray, times: int) -> np.ndarray:
