@@ -114,6 +114,7 @@ def flow_weights() -> Any:
   loss.warped = 0.0
   loss.smooth = 0.5
   loss.region = 20.0
+  loss.light = 20.0
   return loss
 
 

@@ -27,7 +27,7 @@ from viton_jax.io import structured
 from viton_jax.runtime.progress import progress
 
 # What the first two stages of a training leave unread.
-READ_BY_STAGE_3 = ('garment_mask', 'flow')
+READ_BY_STAGE_3 = ('garment_mask', *sample.EXCHANGE_FIELDS)
 _READ_AT_ONCE = 32  # Examples, when a whole split is read.
 
 
@@ -43,7 +43,7 @@ class RecordsInfo:
       were held out, 'validation'.
     folder: where the files lie.
     shards: split -> number of files.
-    flow: whether examples have one, see `sample.training_example`.
+    exchanged: whether examples have `sample.EXCHANGE_FIELDS`.
   """
 
   height: int
@@ -52,7 +52,7 @@ class RecordsInfo:
   num_examples: dict[str, int]
   folder: pathlib.Path
   shards: dict[str, int]
-  flow: bool = False
+  exchanged: bool = False
 
 
 def read_info(
@@ -115,7 +115,7 @@ def read_info(
       folder=folder,
       shards={k: len(v) for k, v in shards.items()},
       # Records of earlier versions do not say it.
-      flow=bool(metadata.get('flow', False)),
+      exchanged=bool(metadata.get('exchanged', False)),
     )
   # InputError is a ValueError.
   except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -142,7 +142,7 @@ def _read_packed_info(data_dir: pathlib.Path) -> RecordsInfo:
         'prepare the data again'
       )
   for header in headers[1:]:
-    same = ('height', 'width', 'fidelity', 'num_examples', 'flow')
+    same = ('height', 'width', 'fidelity', 'num_examples', 'exchanged')
     if any(getattr(header, x) != getattr(first, x) for x in same):
       raise InputError(
         f'{data_dir}: {first.split}{packed.SUFFIX} and {header.split}'
@@ -155,7 +155,7 @@ def _read_packed_info(data_dir: pathlib.Path) -> RecordsInfo:
     num_examples=first.num_examples,
     folder=data_dir,
     shards=dict.fromkeys(first.num_examples, 1),
-    flow=first.flow,
+    exchanged=first.exchanged,
   )
 
 

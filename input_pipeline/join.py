@@ -2,10 +2,10 @@
 
   python -m input_pipeline.join photo_records plain_records --out_dir both
 
-The records must have been prepared alike: size, fidelity, and with the true
-flow or without. Their files are linked where the file system can, else copied;
-the sets stay as they are. A person who is held out in one set but not in
-another would be trained and validated on: give sets of different people.
+The records must have been prepared alike: size, fidelity, and with what
+an exchange tells or without. Their files are linked where the file system can,
+else copied; the sets stay as they are. A person who is held out in one set but
+not in another would be trained and validated on: give sets of different people.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def join(folders: list[pathlib.Path], out_dir: pathlib.Path) -> dict[str, int]:
   infos = [batches.read_info(folder) for folder in folders]
   first = infos[0]
   for folder, info in zip(folders, infos, strict=True):
-    for name in ('height', 'width', 'fidelity', 'flow'):
+    for name in ('height', 'width', 'fidelity', 'exchanged'):
       if getattr(info, name) != getattr(first, name):
         raise InputError(
           f'{folder}: prepared with {name} {getattr(info, name)}, but '

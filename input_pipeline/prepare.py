@@ -139,11 +139,11 @@ def prepare(
     'seed': seed,
     'format': fmt,
   }
-  flow = _knows_flow(layout)
-  if flow:
-    settings['flow'] = True
+  exchanged = _knows_exchange(layout)
+  if exchanged:
+    settings['exchanged'] = True
   work = parts.Work(
-    layout, height, width, fidelity, seed, out_dir / 'parts', fmt, flow
+    layout, height, width, fidelity, seed, out_dir / 'parts', fmt, exchanged
   )
   if dry_run:
     _print_plan(work, out_dir, settings)
@@ -237,7 +237,7 @@ def _open(layout_name, data_dir, pairs, *, fidelity) -> layouts.Layout:
   )
 
 
-def _knows_flow(layout: layouts.Layout) -> bool:
+def _knows_exchange(layout: layouts.Layout) -> bool:
   """Whether a data set says of any pair where its garment comes from."""
   known = map(layout.true_flow, range(len(layout)))
   return any(flow is not None for flow in known)
@@ -285,7 +285,7 @@ def _first_example(work: parts.Work) -> dict:
         width=work.width,
         fidelity=work.fidelity,
         seed=work.seed,
-        with_flow=work.flow,
+        exchanged=work.exchanged,
       )
     except InputError as error:
       print(f'would fail: {error}')

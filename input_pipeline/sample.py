@@ -24,6 +24,9 @@ MAX_SIDE = 8192  # Of a working size, in pixels.
 # A coordinate in working pixels from which no pose box reaches any image.
 OUTSIDE = -1000.0
 
+# What `training_example` adds of an exchange of garments.
+EXCHANGE_FIELDS = ('flow', 'photo', 'photo_parse')
+
 _IS_HEAD = np.isin(np.arange(256), HEAD_LABELS)
 _IS_BODY = (np.arange(256) != 0) & ~_IS_HEAD
 
@@ -195,7 +198,7 @@ def training_example(
   width: int,
   fidelity: choices.Fidelity,
   true_flow: np.ndarray | None = None,
-  with_flow: bool = False,
+  exchanged: bool = False,
 ) -> dict:
   """What a network learns from: `working_example` with the true result.
 
@@ -208,8 +211,10 @@ def training_example(
     sample: the pair.
     height, width, fidelity: see `working_example`.
     true_flow: (h, w, 2) float32, see `layouts.files.PairFolder.true_flow`.
-    with_flow: whether to add `flow` (h / 4, w / 4, 3) of the pixels 2, 6, 10,
-      ... of rows and columns, see `flow_levels.encode`.
+    exchanged: whether to add `EXCHANGE_FIELDS`: `flow` (h / 4, w / 4, 3) of the
+      pixels 2, 6, 10, ... of rows and columns, see `flow_levels.encode`, and
+      the photo, `photo` (h, w, 3) uint8 and `photo_parse` (h, w) uint8, both 0
+      where it is the true image itself, which nothing may see.
 
   Raises:
     InputError: see `working_example`.
@@ -217,12 +222,15 @@ def training_example(
   example = working_example(
     sample, height=height, width=width, fidelity=fidelity
   )
-  if with_flow:
+  if exchanged:
     flow = working_flow(
       true_flow, sample.garment.shape[:2], size=(height, width)
     )
     middle, step = flow_levels.STEP // 2, flow_levels.STEP
     example['flow'] = flow_levels.encode(flow[middle::step, middle::step])
+    for name, whole in (('photo', 'person'), ('photo_parse', 'parse')):
+      seen = example[whole]
+      example[name] = seen if sample.exchanged else np.zeros_like(seen)
   if not sample.exchanged:
     return example
   assert sample.truth is not None and sample.truth_parse is not None

@@ -51,17 +51,26 @@ def test_the_true_flow_comes_with_the_examples(raw, tmp_path, fmt):
     workers=0,
     fmt=fmt,
   )
-  assert batches.read_info(tmp_path, fmt=fmt).flow
+  assert batches.read_info(tmp_path, fmt=fmt).exchanged
   (batch,) = batches.eval_batches(
     tmp_path, split='train', batch_size=6, fmt=fmt
   )
   assert batch['flow'].dtype == np.uint16
   assert batch['flow'].shape == (6, 32, 16, 3)
   layout = open_layout('viton', raw)
-  # Of their own garments it is not known.
-  assert not batch['flow'][:3].any()
+  # Of their own garments it is not known, and the photo would tell the truth.
+  for name in sample.EXCHANGE_FIELDS:
+    assert not batch[name][:3].any(), name
   for i in range(3, 6):
     pair = layout.load(i)
+    seen = sample.working_example(pair, height=128, width=64, fidelity='fixed')
+    np.testing.assert_array_equal(batch['photo_parse'][i], seen['parse'])
+    apart = np.abs(batch['photo'][i].astype(float) - seen['person'])
+    assert apart.mean() < 3  # JPEG's, in records.
+    # It is not the true image, which another garment is in.
+    assert (
+      np.abs(batch['photo'][i].astype(float) - batch['person'][i]).mean() > 5
+    )
     flow = sample.working_flow(
       layout.true_flow(i), pair.garment.shape[:2], size=(128, 64)
     )[2::4, 2::4]
@@ -113,10 +122,15 @@ def test_flows_as_whole_numbers():
 def test_it_begins_with_the_spline_alone():
   model = AppearanceFlow(features=4)
   inputs = jax.random.normal(jax.random.key(1), (2, 64, 32, 38))
-  variables = jax.jit(model.init)(jax.random.key(0), inputs)
-  correction, region = jax.jit(model.apply)(variables, inputs)
+  photo = jax.random.uniform(jax.random.key(2), (2, 64, 32, 7))
+  variables = jax.jit(model.init)(jax.random.key(0), inputs, photo)
+  run = jax.jit(model.apply)
+  correction, region, light = run(variables, inputs, photo)
   assert correction.shape == (2, 32, 16, 2) and not correction.any()
+  assert light.shape == (2, 32, 16, 1) and not light.any()
   assert region.shape == (2, 64, 32, 1) and region.std() > 0
+  # Who never saw a photo in training makes nothing of one.
+  np.testing.assert_array_equal(region, run(variables, inputs, 0 * photo)[1])
   assert {x.dtype for x in jax.tree.leaves(variables)} == {np.dtype('float32')}
 
 
@@ -149,13 +163,14 @@ def test_terms_of_the_loss():
   correction = (
     jnp.zeros((1, h // 4, w // 4, 2)).at[:, :, 4:, 0].set(2 / (w - 1))
   )
+  dark = jnp.full((1, h // 4, w // 4, 1), np.log(0.5))
 
-  def terms(positions, logit, laid=images, **weights):
+  def terms(positions, logit, laid=images, light=0 * dark, **weights):
     return losses.stage3_loss(
+      {'correction': correction, 'region': logit, 'light': light},
       positions,
-      correction,
-      logit,
       laid,
+      covered=region,
       region=region,
       image_norm=images,
       flow=jnp.asarray(flow),
@@ -178,6 +193,15 @@ def test_terms_of_the_loss():
   np.testing.assert_allclose(wrong['region'], np.log(2), rtol=1e-4)
   _, dull = terms(grid, region, images + 0.5, warped=1.0)
   np.testing.assert_allclose(dull['warped'], 0.5, rtol=1e-2)
+  # Half as light as in its own photo, and a pattern a pixel beside its place.
+  _, lit = terms(grid, region, images + 1, dark)
+  np.testing.assert_allclose(lit['light'], 0, atol=1e-6)
+  _, unlit = terms(grid, region, images + 1)
+  # Along the border half of the difference lies outside.
+  assert 0.4 < unlit['light'] < 0.5
+  stripes = jnp.asarray(np.arange(w) % 2 * 2.0 - 1.0)[None, None, :, None]
+  _, beside = terms(grid, region, images + stripes)
+  assert beside['light'] < 0.1
 
 
 # ------------------------------------------------------------------- training
@@ -329,9 +353,9 @@ def trio():
   first, second = checkpoints.read_pair(None)
   second = dataclasses.replace(second, flow=None)
   model = AppearanceFlow(features=4)
-  params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 128, 96, 38)))[
-    'params'
-  ]
+  params = jax.jit(model.init)(
+    jax.random.key(0), *(jnp.zeros((1, 128, 96, c)) for c in (38, 7))
+  )['params']
   rng = np.random.default_rng(0)
   params = jax.tree.map(
     lambda x: np.float32(x + rng.normal(0, 0.05, x.shape)), params
@@ -377,13 +401,23 @@ def test_the_try_on_is_of_the_corrected_warp(trio, raw):
     EncoderDecoder(features=first.features),
     match_prediction=True,
   )
-  data = batch | {'control_points': np.full((1, 100, 2), np.nan, np.float32)}
+  data = batch | {
+    'control_points': np.full((1, 100, 2), np.nan, np.float32),
+    'photo': batch['person'],
+    'photo_parse': batch['parse'],
+  }
   seen = jax.jit(stage.images)(
     second.flow.variables, {'coarse': first.variables}, data
   )
   for name, there in (('warped', 'warped'), ('region', 'mask')):
     # Another program may choose other nearest points.
     assert np.abs(seen[name] - made[there]).mean() < 1e-3
+  # And none of the photo where that is the truth.
+  del data['photo'], data['photo_parse']
+  blind = jax.jit(stage.images)(
+    second.flow.variables, {'coarse': first.variables}, data
+  )
+  assert np.abs(blind['region'] - seen['region']).mean() > 1e-2
   # A garment that cannot be matched lies where the data say.
   data = batch | {
     'garment_mask': np.zeros_like(batch['garment_mask']),
@@ -394,6 +428,14 @@ def test_the_try_on_is_of_the_corrected_warp(trio, raw):
   )
   np.testing.assert_allclose(
     seen['spline'], to_norm(batch['garment']), rtol=0, atol=1e-4
+  )
+  # The light is, too.
+  np.testing.assert_allclose(
+    made['shading'],
+    np.exp(jax.image.resize(made['light'], (1, 256, 192, 1), 'bilinear')).clip(
+      0.3, 1.9
+    ),
+    rtol=1e-4,
   )
   # The mask is the flow network's region, not the encoder-decoder's.
   coarse, _ = networks.pure_steps(

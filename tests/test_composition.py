@@ -263,6 +263,29 @@ def test_position_along_an_arm():
 
 
 # ------------------------------------------------------------------ regions
+def test_elbows_out_of_sight_are_guessed():
+  joints = np.zeros((18, 3), np.float32)
+  joints[labels.NECK] = 96, 60, 1
+  joints[labels.R_SHOULDER] = 66, 62, 1
+  joints[labels.L_SHOULDER] = 126, 62, 1
+  joints[labels.R_HIP], joints[labels.L_HIP] = (76, 160, 1), (116, 160, 1)
+  joints[labels.L_ELBOW] = 145, 110, 1
+  keypoints = jnp.asarray(joints)[None].repeat(3, 0)
+  # Of the second the wrist is seen, of the third nothing of the arm.
+  keypoints = keypoints.at[1, labels.R_WRIST].set(jnp.asarray([40, 140, 1.0]))
+  upper = np.zeros((3, *SIZE), bool)
+  upper[:2, 70:150, 66:126] = True  # The trunk says nothing.
+  upper[:2, 55:75, :66] = True  # An arm that leaves the picture to the left.
+  torso = body.torso_of(keypoints, SIZE)
+  found = np.asarray(body.with_elbows(keypoints, jnp.asarray(upper), torso))
+  changed = (found != np.asarray(keypoints)).any(-1)
+  assert set(np.argwhere(changed)[:, 0]) == {0, 1}
+  assert (np.argwhere(changed)[:, 1] == labels.R_ELBOW).all()
+  x, y, seen = found[0, labels.R_ELBOW]
+  assert seen > 0 and abs(x - (66 - 59)) < 3 and abs(y - 64) < 6
+  np.testing.assert_allclose(found[1, labels.R_ELBOW, :2], (53, 101))
+
+
 def test_the_true_mask_gives_the_true_region(pairs):
   true = pairs['truth_parse'] == labels.GARMENT_LABEL
   found = regions_of(pairs, true).garment

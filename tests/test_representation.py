@@ -72,6 +72,21 @@ def test_what_an_exchange_may_change_reaches_around_garment_and_arms():
   assert not found[1].any()
 
 
+def test_a_photo_shows_its_colours_and_four_kinds_of_parts():
+  parse = np.array([[[5, 10, 14, 3], [9, 18, 2, 13], [0, 11, 6, 7]]], np.uint8)
+  photo = np.full((1, 3, 4, 3), 51, np.uint8)
+  found = np.asarray(jax.jit(representation.photo_channels)(photo, parse))
+  assert found.shape == (1, 3, 4, representation.NUM_PHOTO_CHANNELS)
+  np.testing.assert_allclose(found[..., :3], 0.2, rtol=1e-6)
+  parts = found[0, ..., 3:]
+  # Old garment, skin, lower clothes, head; or none of these.
+  wanted = [[1, 2, 2, 2], [3, 3, 4, 4], [0, 0, 0, 0]]
+  np.testing.assert_array_equal(parts @ [1, 2, 3, 4], wanted)
+  np.testing.assert_array_equal(parts.sum(-1), np.minimum(wanted, 1))
+  # What may not be seen is nothing.
+  assert not representation.photo_channels(0 * photo, 0 * parse).any()
+
+
 def test_float_pictures_give_what_bytes_give(batch):
   floats = batch | {
     name: batch[name].astype(np.float32)

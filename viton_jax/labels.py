@@ -47,6 +47,8 @@ GARMENT_LABEL = 5
 HEAD_LABELS = (1, 2, 4, 13)
 FACE = 13
 ARM_LABELS = (14, 15)
+# Lower clothes, legs and shoes.
+LOWER_LABELS = (8, 9, 12, 16, 17, 18, 19)
 # Parsers mix these up with the upper garment.
 DRESS_AND_COAT_LABELS = (6, 7)
 # Bare skin of neck and chest. LIP has no label for it; where other sets do, it

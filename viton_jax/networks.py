@@ -28,6 +28,7 @@ from viton_jax.errors import InputError
 from viton_jax.geometry.device import REASONS
 from viton_jax.models import AppearanceFlow, EncoderDecoder, Refinement
 from viton_jax.predictions import Batch
+from viton_jax.representation import photo_channels
 from viton_jax.runtime import parallel
 
 # What each half of a try-on reads of a batch; 'original' alone has pose_limit.
@@ -81,8 +82,9 @@ def pure_steps(
   Returns:
     A function from `COARSE_INPUTS` to `mask` (b, h, w, 1) and `coarse`
     (b, h, w, 3), and one from `refine_inputs` to the images of
-    `engine.RANGES` and `correction` (b, h / 4, w / 4, 2), float32. Where there
-    is an appearance flow network its region is the `mask` of the second.
+    `engine.RANGES`, `correction` (b, h / 4, w / 4, 2) and `light`
+    (b, h / 4, w / 4, 1), both 0 without an appearance flow network, float32.
+    Where there is one its region is the `mask` of the second.
   """
   choices.check('composition', composing, Composition)
   return _pure_steps(
@@ -121,18 +123,19 @@ def _pure_steps(
     return {'mask': mask, 'coarse': image}
 
   def correct(variables, batch):
-    """The batch with the flow's `correction`, and its region as `mask`."""
+    """The batch with `correction`, `light`, and the flow's region as `mask`."""
     mask = jnp.clip(batch['mask'], 0, 1)
-    correction, region = predictions.predict_flow(
+    found = predictions.predict_flow(
       variables,
       batch,
       batch['control_points'],
       mask,
       batch['coarse'],
       model=appearance_flow,
+      photo=photo_channels(batch['person'], batch['parse']),
       fidelity=fidelity,
     )
-    return {**batch, 'correction': correction, 'mask': jax.nn.sigmoid(region)}
+    return {**batch, **found, 'mask': jax.nn.sigmoid(found['region'])}
 
   def refine(variables, batch):
     if third:
@@ -156,11 +159,12 @@ def _pure_steps(
       )
       uncovered = layers.uncovered * 2.0 - 1.0
     b, h, w, _ = mask.shape
-    none = jnp.zeros((b, h // flow_levels.STEP, w // flow_levels.STEP, 2))
+    none = jnp.zeros((b, h // flow_levels.STEP, w // flow_levels.STEP, 3))
     return (
       images
       | {'coarse': coarse, 'mask': mask}
-      | {'correction': batch.get('correction', none)}
+      | {'correction': batch.get('correction', none[..., :2])}
+      | {'light': batch.get('light', none[..., 2:])}
       | dataclasses.asdict(layers)
       | {'uncovered': uncovered}
     )
@@ -184,8 +188,8 @@ def pure_whole(
     first, second, dtype, composing: see `pure_steps`.
 
   Returns:
-    A function from `whole_inputs` to the images of `engine.RANGES` and
-    `correction`, float32,
+    A function from `whole_inputs` to the images of `engine.RANGES`,
+    `correction` and `light`, float32,
     `control_points` (b, 100, 2) float32 and `reason` (b,) int32, an index into
     `geometry.device.REASONS`.
   """
@@ -242,14 +246,16 @@ def refine_inputs(composing: Composition, *, flow: bool) -> tuple[str, ...]:
   if composing == 'changes':
     names += CHANGES_INPUTS
   if flow:
-    names += (*COARSE_INPUTS, 'garment_mask')
+    names += (*COARSE_INPUTS, 'garment_mask', 'parse')
   return tuple(dict.fromkeys(names))
 
 
-def whole_inputs(composing: Composition) -> tuple[str, ...]:
-  """What `pure_whole` reads of a batch."""
-  more = ('garment_mask',) + (CHANGES_INPUTS if composing == 'changes' else ())
-  return tuple(dict.fromkeys(COARSE_INPUTS + more))
+def whole_inputs(composing: Composition, *, flow: bool) -> tuple[str, ...]:
+  """What `pure_whole` reads of a batch, see `refine_inputs`."""
+  names = (*COARSE_INPUTS, 'garment_mask')
+  names += refine_inputs(composing, flow=flow)
+  made = ('control_points', 'mask', 'coarse')
+  return tuple(x for x in dict.fromkeys(names) if x not in made)
 
 
 def load(
@@ -284,7 +290,7 @@ def load(
       _compiled(
         pure_whole(first, second, dtype=dtype, composing=composing),
         (first.variables, second.all_variables),
-        whole_inputs(composing),
+        whole_inputs(composing, flow=second.flow is not None),
       ),
       REASONS,
     )

@@ -151,8 +151,8 @@ def flow_inputs(
     ],
     axis=-1,
   )
-  b, h, w, c = seen.shape
-  seen = seen.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
+  seen = _halved(seen)
+  b, h, w, _ = garment_mask.shape
   rows, columns = (jnp.linspace(-1.0, 1.0, n // 2) for n in (h, w))
   place = jnp.stack(jnp.meshgrid(columns, rows), axis=-1)
   place = jnp.broadcast_to(place, (b, h // 2, w // 2, 2))
@@ -167,20 +167,23 @@ def predict_flow(
   coarse: Float[Array, 'b h w 3'],
   *,
   model: AppearanceFlow,
+  photo: Float[Array, 'b h w 7'],
   fidelity: Fidelity = 'fixed',
-) -> tuple[Float[Array, 'b h//4 w//4 2'], Float[Array, 'b h w 1']]:
-  """How much further the garment's points lie, and where it is worn.
+) -> dict[str, Float[Array, 'b _ _ _']]:
+  """How much further the garment's points lie, where it is worn, and its light.
 
   Args:
     variables: of the appearance flow network.
     batch, garment_mask, coarse, fidelity: see `flow_inputs`.
+    photo: see `representation.photo_channels`; zeros: nothing of it is seen.
     control_points: (b, n * n, 2) x, y in [-1, 1], see `geometry.warp_tps`.
     model: the network.
 
   Returns:
-    What is to be added to the spline (b, h / 4, w / 4, 2), see
-    `geometry.sampling_grid`, and the logit of the new garment's region
-    (b, h, w, 1); float32.
+    `correction` (b, h / 4, w / 4, 2), what is to be added to the spline, see
+    `geometry.sampling_grid`; `region` (b, h, w, 1), the logit of the new
+    garment's; `light` (b, h / 4, w / 4, 1), see `composition.shading_by_light`;
+    float32.
   """
   b, h, w, _ = garment_mask.shape
   # Not computed again for each of what it is used for, see `warp_tps`.
@@ -188,9 +191,15 @@ def predict_flow(
     geometry.sampling_grid(jnp.asarray(control_points, jnp.float32), (h, w))
   )
   inputs = flow_inputs(batch, spline, garment_mask, coarse, fidelity=fidelity)
-  outputs = model.apply({'params': variables['params']}, inputs)
-  correction, region = cast(tuple[Array, Array], outputs)
-  return correction, jax.image.resize(region, (b, h, w, 1), 'bilinear')
+  outputs = model.apply({'params': variables['params']}, inputs, _halved(photo))
+  correction, region, light = cast(tuple[Array, Array, Array], outputs)
+  region = jax.image.resize(region, (b, h, w, 1), 'bilinear')
+  return {'correction': correction, 'region': region, 'light': light}
+
+
+def _halved(x: Float[Array, 'b h w c']) -> Float[Array, 'b h//2 w//2 c']:
+  b, h, w, c = x.shape
+  return x.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
 
 
 def warp_garment(
@@ -236,7 +245,8 @@ def compose_changes(
   Args:
     batch: `person` (b, h, w, 3) in 0..255, `parse` (b, h, w) LIP-20 labels,
       `keypoints` (b, 18, 3), `garment_mask` (b, h, w) 0 or 1, and
-      `control_points` and maybe `correction`, see `geometry.warp_tps`.
+      `control_points` and, of an appearance flow network, `correction` and
+      `light`, see `predict_flow`.
     images: what `predict_refined` gives.
     coarse: (b, h, w, 3) in [-1, 1].
     mask: (b, h, w, 1) in 0..1; with a `correction` of the same network, which
@@ -286,12 +296,18 @@ def change_layers(
     inner.astype(jnp.float32)[..., None], batch, batch['control_points']
   ).clip(0.0, 1.0)
   warped = composition.spread(warped, covered)
+  if 'light' in batch:
+    _, h, w, _ = person.shape
+    light = jnp.asarray(batch['light'])
+    shading = composition.shading_by_light(light, (h, w))
+  else:
+    inside = jnp.asarray(regions.garment, jnp.float32)[..., None]
+    shading = composition.shading_by_coarse(coarse, warped, inside=inside)
   layers = composition.make_layers(
     person,
     jnp.asarray(batch['parse']),
     regions,
-    coarse=coarse,
-    warped=warped,
+    shading=shading,
     covered=covered,
     alpha=images['alpha'].clip(0.0, 1.0),
     mask=mask,

@@ -18,7 +18,13 @@ import numpy as np
 
 from viton_jax import choices
 from viton_jax.choices import Fidelity
-from viton_jax.labels import ARM_LABELS, GARMENT_LABEL, HEAD_LABELS, SKIN
+from viton_jax.labels import (
+  ARM_LABELS,
+  GARMENT_LABEL,
+  HEAD_LABELS,
+  LOWER_LABELS,
+  SKIN,
+)
 
 POSE_RADIUS_PX = 5
 CELL_PX = 16  # `body` has one value for so many pixels a side.
@@ -32,6 +38,15 @@ NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
 # Garment and its mask, both as the spline lays them, where from, mask, coarse
 # image, person, place; see `predictions.flow_inputs`.
 NUM_FLOW_CHANNELS = 4 + 4 + 2 + 1 + 3 + 22 + 2
+# What of a photo is told apart beside its colours: old garment, skin, lower
+# clothes, head.
+_PHOTO_PARTS = (
+  (GARMENT_LABEL,),
+  (SKIN, 3, *ARM_LABELS),
+  LOWER_LABELS,
+  HEAD_LABELS,
+)
+NUM_PHOTO_CHANNELS = 3 + len(_PHOTO_PARTS)
 
 
 def person_representation(
@@ -128,6 +143,34 @@ def from_labels(
     limit = jnp.array([w, h], jnp.float32)[None]
     made['pose_limit'] = jnp.broadcast_to(limit, (b, 2))
   return made
+
+
+def photo_channels(
+  photo: Num[Array | np.ndarray, 'b h w 3'],
+  parse: Num[Array | np.ndarray, 'b h w'],
+) -> Float[Array, 'b h w 7']:
+  """A photo as the appearance flow network sees it, old garment and all.
+
+  Args:
+    photo: (b, h, w, 3) in 0..255.
+    parse: (b, h, w), its LIP-20 labels.
+
+  Returns:
+    (b, h, w, 7) float32: colours in 0..1, and 0 or 1 for the old garment, skin,
+    lower clothes and head. A black photo without labels is 0 everywhere.
+  """
+  parse = jnp.asarray(parse)
+  parts = [
+    jnp.stack([parse == x for x in labels]).any(axis=0)
+    for labels in _PHOTO_PARTS
+  ]
+  return jnp.concatenate(
+    [
+      jnp.asarray(photo).astype(jnp.float32) / 255.0,
+      jnp.stack(parts, axis=-1).astype(jnp.float32),
+    ],
+    axis=-1,
+  )
 
 
 def garment_region(

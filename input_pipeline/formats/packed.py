@@ -80,7 +80,7 @@ class Header:
     num_examples: split -> number of examples, of all splits.
     num_bytes: of the whole file.
     fields: its arrays.
-    flow: whether examples have one, see `sample.training_example`.
+    exchanged: whether examples have `sample.EXCHANGE_FIELDS`.
   """
 
   height: int
@@ -90,7 +90,7 @@ class Header:
   num_examples: dict[str, int]
   num_bytes: int
   fields: tuple[Field, ...]
-  flow: bool = False
+  exchanged: bool = False
 
 
 def path_of(data_dir, split: str) -> pathlib.Path:
@@ -105,7 +105,7 @@ def plan(
   width: int,
   fidelity: choices.Fidelity,
   id_bytes: tuple[int, int],
-  flow: bool = False,
+  exchanged: bool = False,
 ) -> Header:
   """Lays out the file of one split.
 
@@ -116,12 +116,17 @@ def plan(
     width: working width in pixels.
     fidelity: 'fixed' or 'original'.
     id_bytes: UTF-8 bytes of the longest name of a person and of a garment.
-    flow: whether examples have one.
+    exchanged: whether examples have `sample.EXCHANGE_FIELDS`.
 
   Returns:
     the header; its checksums are not known yet.
   """
   count = num_examples[split]
+  exchange = {
+    'flow': ('<u2', records.flow_shape(height, width)),
+    'photo': ('|u1', (height, width, 3)),
+    'photo_parse': ('|u1', (height, width)),
+  }
   arrays = {
     'person': ('|u1', (height, width, 3)),
     'garment': ('|u1', (height, width, 3)),
@@ -134,7 +139,7 @@ def plan(
         height, width, fidelity=fidelity
       ).items()
     },
-    **({'flow': ('<u2', records.flow_shape(height, width))} if flow else {}),
+    **(exchange if exchanged else {}),
     **{
       name: (f'|S{max(size, 1)}', ())
       for name, size in zip(IDS, id_bytes, strict=True)
@@ -146,7 +151,7 @@ def plan(
     fields.append(field)
     end = field.offset + field.nbytes
   return Header(
-    height, width, fidelity, split, num_examples, end, tuple(fields), flow
+    height, width, fidelity, split, num_examples, end, tuple(fields), exchanged
   )
 
 
@@ -292,7 +297,7 @@ def _planned(header: Header) -> Header:
     width=header.width,
     fidelity=header.fidelity,
     id_bytes=(id_bytes[0], id_bytes[1]),
-    flow=header.flow is True,
+    exchanged=header.exchanged is True,
   )
 
 

@@ -24,17 +24,19 @@ def pack(example: dict) -> dict:
 
   Returns:
     a dict: person, garment as JPEG; head as RGBA PNG (colours where alpha, the
-    soft head mask, is above 0); parse, garment_mask and flow, if there is one,
-    as PNG; the numeric arrays and ids as they are.
+    soft head mask, is above 0); parse and garment_mask as PNG; of the fields of
+    an exchange, if there are any, photo as JPEG, flow and photo_parse as PNG;
+    the numeric arrays and ids as they are.
   """
   head = np.dstack([example['person'], example['head_mask']])
   head[example['head_mask'] == 0] = 0
   packed = dict(example)
   del packed['head_mask']
-  for name in ('person', 'garment'):
-    packed[name] = images.encode_jpeg(example[name], quality=_JPEG_QUALITY)
+  for name in ('person', 'garment', 'photo'):
+    if name in example:
+      packed[name] = images.encode_jpeg(example[name], quality=_JPEG_QUALITY)
   packed['head'] = images.encode_png(head)
-  for name in ('parse', 'garment_mask', 'flow'):
+  for name in ('parse', 'garment_mask', 'flow', 'photo_parse'):
     if name in example:
       packed[name] = images.encode_png(example[name])
   return packed
@@ -73,19 +75,20 @@ def unpack(tf, serialized, info) -> dict:
   Args:
     tf: the TensorFlow module.
     serialized: scalar string tensor, a `tf.train.Example`.
-    info: has height, width, fidelity, and flow, whether records have one.
+    info: has height, width, fidelity, and exchanged, whether records have
+      `sample.EXCHANGE_FIELDS`.
 
   Returns:
     a dict of tensors, see `sample.working_example`.
   """
   shapes = array_shapes(info.height, info.width, fidelity=info.fidelity)
-  names = ('person', 'garment', 'head', 'parse', 'garment_mask')
+  names = ['person', 'garment', 'head', 'parse', 'garment_mask']
+  if info.exchanged:
+    names += ['flow', 'photo', 'photo_parse']
   features = {
     name: tf.io.FixedLenFeature((), tf.string)
     for name in (*names, 'person_id', 'garment_id')
   }
-  if info.flow:
-    features['flow'] = tf.io.FixedLenFeature((), tf.string)
   for name, shape in shapes.items():
     features[name] = tf.io.FixedLenFeature(shape, tf.float32)
   example = tf.io.parse_single_example(serialized, features)
@@ -108,7 +111,9 @@ def unpack(tf, serialized, info) -> dict:
   example['head_mask'] = alpha
   for name in ('parse', 'garment_mask'):
     example[name] = decode_png(example[name], 1)[..., 0]
-  if info.flow:
+  if info.exchanged:
+    example['photo'] = decode_jpeg(example['photo'])
+    example['photo_parse'] = decode_png(example['photo_parse'], 1)[..., 0]
     example['flow'] = tf.ensure_shape(
       tf.io.decode_png(example['flow'], 3, tf.uint16),
       flow_shape(info.height, info.width),

@@ -121,7 +121,7 @@ def write_records(
         height=work.height,
         width=work.width,
         fidelity=work.fidelity,
-        flow=work.flow,
+        exchanged=work.exchanged,
       ),
       splits={
         name: read(work.parts_dir, found) for name, found in slices.items()
@@ -238,7 +238,7 @@ def _plan(work, manifest, slices) -> list[packed.Header]:
       width=work.width,
       fidelity=work.fidelity,
       id_bytes=(person_id, garment_id),
-      flow=work.flow,
+      exchanged=work.exchanged,
     )
     for split in slices
   ]

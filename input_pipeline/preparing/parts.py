@@ -42,7 +42,8 @@ class Work:
     parts_dir: where finished parts go.
     fmt: what is made of them: 'records', whose photos are JPEG, or 'packed',
       the arrays themselves.
-    flow: whether examples get one, see `sample.training_example`.
+    exchanged: whether examples get what an exchange tells, see
+      `sample.training_example`.
   """
 
   layout: layouts.Layout
@@ -52,7 +53,7 @@ class Work:
   seed: int
   parts_dir: pathlib.Path
   fmt: choices.PreparedFormat = 'records'
-  flow: bool = False
+  exchanged: bool = False
 
   @property
   def num_chunks(self) -> int:
@@ -80,7 +81,7 @@ def prepare_sample(
   fidelity: choices.Fidelity,
   seed: int,
   true_flow: np.ndarray | None = None,
-  with_flow: bool = False,
+  exchanged: bool = False,
 ) -> dict:
   """Makes the working example of one pair, with control points.
 
@@ -90,7 +91,7 @@ def prepare_sample(
     width: working width in pixels.
     fidelity: 'fixed' or 'original'.
     seed: of the point sampling in matching.
-    true_flow, with_flow: see `sample.training_example`.
+    true_flow, exchanged: see `sample.training_example`.
 
   Returns:
     see `sample.training_example`.
@@ -138,7 +139,7 @@ def prepare_sample(
     width=width,
     fidelity=fidelity,
     true_flow=true_flow,
-    with_flow=with_flow,
+    exchanged=exchanged,
   )
 
 
@@ -164,8 +165,8 @@ def prepare_chunk(work: Work, number: int) -> list[str]:
         width=work.width,
         fidelity=work.fidelity,
         seed=work.seed,
-        true_flow=work.layout.true_flow(index) if work.flow else None,
-        with_flow=work.flow,
+        true_flow=work.layout.true_flow(index) if work.exchanged else None,
+        exchanged=work.exchanged,
       )
     except InputError as error:
       reason = str(error)

@@ -25,13 +25,13 @@ class TryOnConfig(tfds.core.BuilderConfig):
     height: working height in pixels.
     width: working width in pixels.
     fidelity: 'fixed' or 'original'.
-    flow: whether records have one, see `sample.training_example`.
+    exchanged: whether records have `sample.EXCHANGE_FIELDS`.
   """
 
   height: int = 256
   width: int = 192
   fidelity: Fidelity = 'fixed'
-  flow: bool = False
+  exchanged: bool = False
 
 
 class TryOn(tfds.core.GeneratorBasedBuilder):
@@ -63,13 +63,17 @@ class TryOn(tfds.core.GeneratorBasedBuilder):
     height, width = config.height, config.width
     shapes = records.array_shapes(height, width, fidelity=config.fidelity)
     image = tfds.features.Image
-    flow = {}
-    if config.flow:
-      flow['flow'] = image(
-        shape=records.flow_shape(height, width),
-        dtype=np.uint16,
-        encoding_format='png',
-      )
+    exchanged = {}
+    if config.exchanged:
+      exchanged = {
+        'flow': image(
+          shape=records.flow_shape(height, width),
+          dtype=np.uint16,
+          encoding_format='png',
+        ),
+        'photo': image(shape=(height, width, 3), encoding_format='jpeg'),
+        'photo_parse': image(shape=(height, width, 1), encoding_format='png'),
+      }
     return self.dataset_info_from_configs(
       description='Persons and garments for virtual try-on.',
       features=tfds.features.FeaturesDict(
@@ -87,14 +91,14 @@ class TryOn(tfds.core.GeneratorBasedBuilder):
             name: tfds.features.Tensor(shape=shape, dtype=np.float32)
             for name, shape in shapes.items()
           },
-          **flow,
+          **exchanged,
         }
       ),
       metadata=tfds.core.MetadataDict(
         height=height,
         width=width,
         fidelity=config.fidelity,
-        flow=config.flow,
+        exchanged=config.exchanged,
       ),
       # Order is drawn when batches are read; in files it is that of the
       # pair list.

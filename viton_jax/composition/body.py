@@ -26,6 +26,10 @@ _TORSO_MARGIN = 0.06
 # lengths: measured on drawn people.
 _NECK_RADIUS = 0.14  # As much for a neck, between its joint and the nose.
 _ARM_RADII = (0.068, 0.055, 0.045)
+# A guessed upper arm, in torso lengths: the drawn people's median; and how much
+# of an arm must be seen to say where it goes, in squares of such a length.
+_UPPER_ARM = 0.59
+_SEEN_ARM = 0.02
 # Joints that 'original' marks as missing have coordinates below this.
 _MISSING_PX = -500.0
 
@@ -118,6 +122,48 @@ def arm_of(
   distance = jnp.minimum(upper, fore) / torso_length(keypoints)[:, None, None]
   known = seen[:, 0] & seen[:, 1]
   return Arm(along, jnp.where(known[:, None, None], distance, jnp.inf))
+
+
+def with_elbows(keypoints: Keypoints, upper: Region, torso: Torso) -> Keypoints:
+  """Joints with a guess of the elbows that are hidden or outside the photo.
+
+  An arm without an elbow would count as nothing, and so go missing with its
+  sleeve. Where the wrist is known the elbow is guessed in the middle; else
+  towards what is seen beside the torso on the arm's side.
+
+  Args:
+    keypoints: x, y in pixels and confidence.
+    upper: pixels of arms and upper garment.
+    torso: see `torso_of`.
+  """
+  _, h, w = upper.shape
+  at = pixels((h, w))[None]
+  seen = seen_joints(keypoints)
+  points, length = keypoints[..., :2], torso_length(keypoints)[:, None]
+  for (shoulder, elbow, wrist), (other, *_) in zip(
+    ARMS, ARMS[::-1], strict=True
+  ):
+    start = points[:, shoulder]
+    nearer = jnp.linalg.norm(at - start[:, None, None], axis=-1) < (
+      jnp.linalg.norm(at - points[:, other, None, None], axis=-1)
+    )
+    arm = (upper & ~torso.whole & nearer).astype(jnp.float32)
+    count = arm.sum((1, 2))[:, None]
+    middle = (arm[..., None] * at).sum((1, 2)) / jnp.maximum(count, 1.0)
+    away = middle - start
+    away /= jnp.maximum(jnp.linalg.norm(away, axis=-1, keepdims=True), 1e-3)
+    guess = jnp.where(
+      seen[:, wrist, None],
+      (start + points[:, wrist]) / 2,
+      start + _UPPER_ARM * length * away,
+    )
+    known = seen[:, wrist, None] | (count > _SEEN_ARM * length**2)
+    missing = seen[:, [shoulder]] & seen[:, [other]] & ~seen[:, [elbow]] & known
+    guessed = jnp.concatenate([guess, jnp.ones_like(count)], axis=-1)
+    keypoints = keypoints.at[:, elbow].set(
+      jnp.where(missing, guessed, keypoints[:, elbow])
+    )
+  return keypoints
 
 
 def bare_radius(along: Float[Array, 'b h w']) -> Float[Array, 'b h w']:

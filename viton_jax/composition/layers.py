@@ -33,9 +33,10 @@ _STEEP = 3.0
 # The shading's, of folds and of light from one side.
 _SHADING_PX = 8.0
 _SHADING_RANGE = (0.6, 1.3)
+_LIGHT_RANGE = (0.3, 1.9)
 # How much of the warped garment shows at least. The refinement's alpha is near
 # one half on patterns that it never saw: prints would be ghosts.
-_TEXTURE = 0.85
+_TEXTURE = 0.95
 # The face's share where arms are seen: its light is another.
 _FACE_WEIGHT = 0.05
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601.
@@ -82,8 +83,7 @@ def make_layers(
   parse: Num[Array, 'b h w'],
   regions: Regions,
   *,
-  coarse: Images,
-  warped: Images,
+  shading: Map,
   covered: Map,
   alpha: Map,
   mask: Map,
@@ -94,10 +94,9 @@ def make_layers(
     person: in 0..1.
     parse: LIP-20 labels of the photo.
     regions: what lies where.
-    coarse: in 0..1.
-    warped: in 0..1, `spread` over the region.
+    shading: see `Layers`.
     covered: in 0..1, where the warp found the garment's `inner`.
-    alpha: in 0..1, how much of `warped` the refinement shows.
+    alpha: in 0..1, how much of the warped garment the refinement shows.
     mask: in 0..1, the predicted mask, which is a factor of `alpha`.
   """
   inside = jnp.asarray(regions.garment, jnp.float32)[..., None]
@@ -110,7 +109,7 @@ def make_layers(
     uncovered=uncover(person, parse, regions),
     opacity=opacity,
     texture=jnp.maximum(share, jnp.maximum(_TEXTURE, 1 - covered)).clip(0, 1),
-    shading=shading_of(coarse, warped, inside=inside),
+    shading=shading,
   )
 
 
@@ -127,8 +126,22 @@ def whole(coarse: Images, alpha: Map) -> Layers:
   )
 
 
-def shading_of(coarse: Images, warped: Images, *, inside: Map) -> Map:
+def shading_by_light(
+  light: Float[Array, 'b _ _ 1'], size: tuple[int, int]
+) -> Map:
   """How light falls on the new garment: (b, h, w, 1), 1 as in its own photo.
+
+  Args:
+    light: the logarithm of it, in smaller images, as the appearance flow
+      network predicts it.
+    size: (h, w).
+  """
+  light = jax.image.resize(light, (len(light), *size, 1), 'bilinear')
+  return jnp.exp(light).clip(*_LIGHT_RANGE)
+
+
+def shading_by_coarse(coarse: Images, warped: Images, *, inside: Map) -> Map:
+  """The same where nobody has predicted it.
 
   The ratio of the lightness of the coarse image to the warped garment's, both
   without detail: the encoder-decoder has learned where garments on people are
@@ -136,7 +149,7 @@ def shading_of(coarse: Images, warped: Images, *, inside: Map) -> Map:
 
   Args:
     coarse: in 0..1.
-    warped: in 0..1.
+    warped: in 0..1, `spread` over the region.
     inside: 0 or 1, where the garment lies.
   """
   _, h, w, _ = inside.shape
@@ -191,7 +204,7 @@ def uncover(
   total, shares = jnp.zeros_like(person), jnp.zeros_like(person[..., :1])
   for region, wanted, weight in (
     (background, (0,), 1.0),
-    (regions.lower, find.LOWER, 1.0),
+    (regions.lower, labels.LOWER_LABELS, 1.0),
     (regions.skin, find.BARE, face),
   ):
     of_kind = find.is_any(parse, wanted)

@@ -20,7 +20,6 @@ BARE = (
   labels.FACE,
   *labels.ARM_LABELS,
 )  # Neck and chest, face, arms.
-LOWER = (8, 9, 12, 16, 17, 18, 19)  # Lower clothes, legs and shoes.
 _ARM_LABELS = (3, *labels.ARM_LABELS)  # Gloves, arms.
 _IN_FRONT = (*labels.HEAD_LABELS, 11)  # Head and scarf: before any garment.
 # Of an arm's radius: the old garment so near to its axis is its sleeve.
@@ -87,10 +86,14 @@ def find_regions(
   arm_label = is_any(parse, _ARM_LABELS)
   torso = body.torso_of(keypoints, size)
   predicted = jnp.asarray(mask) > 0.5
-  arms = [body.arm_of(keypoints, size, joints) for joints in body.ARMS]
+  guessed = body.with_elbows(keypoints, old | arm_label, torso)
+  arms = [
+    (body.arm_of(guessed, size, joints), body.arm_of(keypoints, size, joints))
+    for joints in body.ARMS
+  ]
   garment_end = sleeves.sleeve_end(sleeves.sleeve_area(garment_mask))
   bare, sleeve, skin, old_sleeve = (jnp.zeros_like(old) for _ in range(4))
-  for arm in arms:
+  for arm, surely in arms:
     end = garment_end
     if mask_knows_sleeves:
       end = sleeves.end_in_region(arm, predicted, garment_end)
@@ -101,7 +104,7 @@ def find_regions(
     old_sleeve |= old & (arm.distance < _SLEEVE_SHARE * radius)
     # Before the torso only what is labelled as an arm is surely one.
     bare |= beyond & (arm.distance < _BARE_RADIUS) & (~torso.whole | arm_label)
-    sleeve |= (arm.along < end) & (arm.distance < _SLEEVE_RADIUS)
+    sleeve |= (surely.along < end) & (surely.distance < _SLEEVE_RADIUS)
   garment = cells.main_parts((predicted | sleeve) & ~bare & ~kept)
   # Any upper garment covers the trunk, and has no holes before the torso.
   garment |= old & torso.trunk
@@ -115,7 +118,7 @@ def find_regions(
   hidden = old | rim
   skin = hidden & ((old & (skin | torso.chest)) | is_any(parse, BARE))
   below = old & torso.below & _below(garment)
-  lower = hidden & ~skin & (below | is_any(parse, LOWER))
+  lower = hidden & ~skin & (below | is_any(parse, labels.LOWER_LABELS))
   return Regions(garment, hidden, skin, lower)
 
 

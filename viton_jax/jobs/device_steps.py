@@ -109,7 +109,7 @@ def make_steps(
     return with_images(values) | found
 
   run_whole = parallel.predict_split(whole_both)
-  whole_names = networks.whole_inputs(composing)
+  whole_names = networks.whole_inputs(composing, flow=second.flow is not None)
 
   def whole(batch):
     names = [name for name in whole_names if name in batch]

@@ -202,7 +202,8 @@ def _change_layers(batch, images, coarse, *, flow: bool):
   mask = np.clip(np.asarray(images['mask']), 0, 1)
   names = ('garment_mask', 'person', 'parse', 'keypoints', 'control_points')
   inputs = {name: batch[name] for name in names}
-  inputs['correction'] = images['correction']
+  if flow:
+    inputs |= {name: images[name] for name in ('correction', 'light')}
   regions = _regions(
     inputs['parse'],
     inputs['keypoints'],

@@ -1,7 +1,9 @@
 """The loss of the appearance flow network: a weighted sum of terms."""
 
+from collections.abc import Mapping
 import dataclasses
 
+from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt16
 import optax
@@ -22,20 +24,23 @@ class Stage3Weights:
       the garment's region, for data without a true flow.
     smooth: how the correction bends from place to place, in pixels.
     region: cross entropy of the garment's region.
+    light: mean absolute difference of the warped garment, lit, and the photo,
+      without detail, where both show the garment.
   """
 
   flow: float = 1.0
   warped: float = 0.0
   smooth: float = 0.5
   region: float = 20.0
+  light: float = 20.0
 
 
 def stage3_loss(
+  found: Mapping[str, Float[Array, 'b _ _ _']],
   positions: Float[Array, 'b h w 2'],
-  correction: Float[Array, 'b _ _ 2'],
-  logit: Float[Array, 'b h w 1'],
   warped: Float[Array, 'b h w 3'],
   *,
+  covered: Float[Array, 'b h w 1'],
   region: Float[Array, 'b h w 1'],
   image_norm: Float[Array, 'b h w 3'],
   flow: UInt16[Array, 'b _ _ 3'] | None = None,
@@ -44,10 +49,10 @@ def stage3_loss(
   """Loss of the appearance flow network.
 
   Args:
-    positions: (b, h, w, 2) of the garment's photo, in [-1, 1].
-    correction: (b, h / 4, w / 4, 2), what the network has added to them.
-    logit: (b, h, w, 1) of the region.
+    found: what the network predicts, see `predictions.predict_flow`.
+    positions: (b, h, w, 2) of the garment's photo, in [-1, 1], corrected.
     warped: (b, h, w, 3) in [-1, 1], the garment at these positions.
+    covered: (b, h, w, 1) in 0..1, whether they are of the garment.
     region: (b, h, w, 1) 0 or 1, the true region.
     image_norm: (b, h, w, 3) in [-1, 1], the true image.
     flow: (b, h / 4, w / 4, 3) of the pixels 2, 6, 10, ..., see `flow_levels`;
@@ -61,8 +66,15 @@ def stage3_loss(
   h, w = positions.shape[1:3]
   to_px = jnp.asarray([(w - 1) / 2, (h - 1) / 2], jnp.float32)[None, None, None]
   terms = {
-    'smooth': _bends(correction * to_px),
-    'region': optax.sigmoid_binary_cross_entropy(logit, region).mean((1, 2, 3)),
+    'smooth': _bends(found['correction'] * to_px),
+    'region': optax.sigmoid_binary_cross_entropy(found['region'], region).mean(
+      (1, 2, 3)
+    ),
+    'light': _light_error(
+      found['light'],
+      *(0.5 * (x + 1.0) for x in (lax.stop_gradient(warped), image_norm)),
+      shown=lax.stop_gradient(covered) * region,
+    ),
   }
   if weights.flow:
     if flow is None:
@@ -91,6 +103,51 @@ def _distance_px(positions, flow, to_px) -> Float[Array, ' b']:
   squared = jnp.square((some - true) * to_px).sum(axis=-1)
   distance = jnp.sqrt(squared + _SOFT_PX**2)
   return (distance * known).sum(axis=(1, 2)) / (known.sum(axis=(1, 2)) + 1.0)
+
+
+def _light_error(
+  light: Float[Array, 'b _ _ 1'],
+  warped: Float[Array, 'b h w 3'],
+  image: Float[Array, 'b h w 3'],
+  *,
+  shown: Float[Array, 'b h w 1'],
+) -> Float[Array, ' b']:
+  """What the lit garment differs from the image without detail.
+
+  Args:
+    light: (b, h / 4, w / 4, 1), a logarithm.
+    warped: (b, h, w, 3), from black, 0.
+    image: the same.
+    shown: (b, h, w, 1), where both count.
+  """
+  warped, image, shown = (
+    _pooled(x) for x in (warped * shown, image * shown, shown)
+  )
+  # A pattern that lies a little beside is not a matter of light.
+  difference = _smoothed(jnp.exp(light) * warped - image)
+  total = jnp.abs(difference).mean(axis=-1).sum(axis=(1, 2))
+  return total / (shown.sum(axis=(1, 2, 3)) + 1.0)
+
+
+def _smoothed(x: Float[Array, 'b h w c']) -> Array:
+  """A quarter, a half and a quarter of neighbours, down and across."""
+  for axis in (1, 2):
+    pads = [(0, 0)] * 4
+    pads[axis] = (1, 1)
+    wide = jnp.pad(x, pads, mode='edge')
+    before, after = (
+      lax.slice_in_dim(wide, i, i + x.shape[axis], axis=axis) for i in (0, 2)
+    )
+    x = 0.25 * before + 0.5 * x + 0.25 * after
+  return x
+
+
+def _pooled(x: Float[Array, 'b h w c']) -> Array:
+  """Means of squares of pixels, as many as one value of the light is for."""
+  b, h, w, c = x.shape
+  step = flow_levels.STEP
+  x = x.reshape(b, h // step, step, w // step, step, c)
+  return x.mean(axis=(2, 4))
 
 
 def _bends(values: Float[Array, 'b h w c']) -> Float[Array, ' b']:

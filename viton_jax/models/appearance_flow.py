@@ -3,8 +3,12 @@
 The spline between 100 control points moves a garment as one sheet. It leaves
 sleeves of bent arms behind, and lies 10 pixels off on average. This network
 sees the garment, what the spline made of it, and the person, and says for each
-place how much further its point of the garment lies, and whether the new
-garment is there at all.
+place how much further its point of the garment lies, whether the new garment is
+there at all, and how light falls on it.
+
+It sees the photo as well, which tells the body's outline and the light. That
+gives away what is asked where the photo shows the true result, so it is blank
+then. A network that has learned from such examples alone makes nothing of it.
 
 A U-Net: corrections are found at the coarsest level, as a part of the whole
 image, and refined level by level, as in Han et al., ClothFlow, ICCV 2019, whose
@@ -41,23 +45,38 @@ class AppearanceFlow(nn.Module):
 
   @nn.compact
   def __call__(
-    self, inputs: Float[Array, 'b h w c']
-  ) -> tuple[Float[Array, 'b h//2 w//2 2'], Float[Array, 'b h w 1']]:
-    """Predicts the correction and the region.
+    self,
+    inputs: Float[Array, 'b h w c'],
+    photo: Float[Array, 'b h w p'],
+  ) -> tuple[
+    Float[Array, 'b h//2 w//2 2'],
+    Float[Array, 'b h w 1'],
+    Float[Array, 'b h//2 w//2 1'],
+  ]:
+    """Predicts the correction, the region and the light.
 
     Args:
       inputs: (b, h, w, c), see `predictions.flow_inputs`; h and w are half the
         working size, multiples of 32.
+      photo: (b, h, w, p), see `representation.photo_channels`; 0 where nothing
+        of it may be seen.
 
     Returns:
       What is added to the spline's positions, in their units, [-1, 1] being the
-      garment's photo; and a logit of the new garment's region. float32.
+      garment's photo; a logit of the new garment's region; and the logarithm of
+      what the garment's photo is multiplied by, from black. float32.
     """
     channels = [self.features * x for x in _CHANNELS]
     # Squares of 2 x 2 pixels: few wide levels take processors less than many
     # narrow ones.
-    x = _squares(inputs.astype(self.dtype))
-    x = self._block(x, channels[0], 'squares', kernel=1)
+    x, seen = (_squares(y.astype(self.dtype)) for y in (inputs, photo))
+    # From 0 on, where it stays unless there are photos to learn from.
+    zeros = nn.initializers.zeros
+    x = self._activated(
+      self._convolution(x, channels[0], 'squares', kernel=1)
+      + self._convolution(seen, channels[0], 'photo', kernel=1, init=zeros),
+      'squares',
+    )
     skips = []
     for level, count in enumerate(channels):
       if level:
@@ -70,10 +89,20 @@ class AppearanceFlow(nn.Module):
       x = self._block(x, channels[level], f'decoder_{level}')
       correction = _doubled(correction) + self._correction(x, level)
     region = self._convolution(x, 4, 'region', use_bias=True)
-    return correction, _pixels(region.astype(jnp.float32))
+    light = self._convolution(x, 1, 'light', use_bias=True, init=zeros)
+    return (
+      correction,
+      _pixels(region.astype(jnp.float32)),
+      light.astype(jnp.float32),
+    )
 
   def _block(self, x, channels, name, *, kernel=3):
-    x = self._convolution(x, channels, name, kernel=kernel)
+    return self._activated(
+      self._convolution(x, channels, name, kernel=kernel), name
+    )
+
+  def _activated(self, x, name):
+    channels = x.shape[-1]
     groups = channels // _GROUPS if channels % _GROUPS == 0 else 1
     x = nn.GroupNorm(num_groups=groups, dtype=jnp.float32, name=f'{name}_norm')(
       x.astype(jnp.float32)

@@ -8,7 +8,11 @@ import jax.numpy as jnp
 from viton_jax.models.appearance_flow import AppearanceFlow
 from viton_jax.models.encoder_decoder import NUM_DOWNSAMPLES, EncoderDecoder
 from viton_jax.models.refinement import Refinement
-from viton_jax.representation import NUM_FLOW_CHANNELS, NUM_INPUT_CHANNELS
+from viton_jax.representation import (
+  NUM_FLOW_CHANNELS,
+  NUM_INPUT_CHANNELS,
+  NUM_PHOTO_CHANNELS,
+)
 
 
 def abstract_variables(
@@ -34,7 +38,8 @@ def abstract_variables(
   elif network == 'refinement':
     model, channels = Refinement(features=features), (3, 3)
   elif network == 'appearance_flow':
-    model, channels = AppearanceFlow(features=features), (NUM_FLOW_CHANNELS,)
+    model = AppearanceFlow(features=features)
+    channels = NUM_FLOW_CHANNELS, NUM_PHOTO_CHANNELS
   else:
     raise ValueError(f'network is {network!r}.')
 

@@ -193,7 +193,7 @@ def _check_flow(config: Any, info: batches.RecordsInfo) -> None:
       'stage 3 needs; prepare them with `python -m input_pipeline.prepare '
       '--from_records`.'
     )
-  if config.loss.flow and not info.flow:
+  if config.loss.flow and not info.exchanged:
     raise InputError(
       f'config.loss.flow: {config.loss.flow}, but {config.data.dir} has no '
       'true flow, as drawn data with --exchange have; set --config.loss.flow=0 '

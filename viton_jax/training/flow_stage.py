@@ -13,7 +13,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from viton_jax import geometry, losses
+from viton_jax import composition, geometry, losses
 from viton_jax.choices import Fidelity
 from viton_jax.models import AppearanceFlow, EncoderDecoder
 from viton_jax.predictions import (
@@ -23,7 +23,7 @@ from viton_jax.predictions import (
   predict_coarse,
   predict_flow,
 )
-from viton_jax.representation import garment_region, to_norm
+from viton_jax.representation import garment_region, photo_channels, to_norm
 
 # Standard deviation of a control point's random move, [-1, 1] being the
 # garment's photo, and how many points a side move together.
@@ -76,14 +76,15 @@ class Stage3:
     critic: Mapping[str, Any] | None = None,
     train: bool,
   ) -> tuple[dict[str, jax.Array], Any]:
-    """Loss of the flow and of the region.
+    """Loss of the flow, of the region and of the light.
 
     Args:
       params: of the appearance flow network.
       batch_stats: {}: it has none.
       frozen: holds 'coarse'.
       batch: with `parse`, `control_points`, `garment_mask` and, where it is
-        known, `flow`, see `input_pipeline.sample.training_example`.
+        known, `flow`, `photo` and `photo_parse`, see
+        `input_pipeline.sample.training_example`.
       rng: key of the control points' moves, for training with them.
       first_example: place of the batch in a larger one, for these.
       critic: none.
@@ -104,16 +105,16 @@ class Stage3:
     def forward(params):
       return self._predict({'params': params}, batch, points, mask, coarse)
 
-    correction, logit = (jax.checkpoint(forward) if self.remat else forward)(
-      params
+    found = (jax.checkpoint(forward) if self.remat else forward)(params)
+    positions = geometry.sampling_grid(
+      points, size, correction=found['correction']
     )
-    positions = geometry.sampling_grid(points, size, correction=correction)
     flow = batch.get('flow')
     total, terms = losses.stage3_loss(
+      found,
       positions,
-      correction,
-      logit,
       geometry.sample_bilinear(to_norm(batch['garment']), positions),
+      covered=geometry.sample_bilinear(_garment_mask(batch), positions),
       region=garment_region(batch),
       image_norm=to_norm(batch['person']),
       flow=None if flow is None else jnp.asarray(flow),
@@ -136,6 +137,10 @@ class Stage3:
     return jnp.where((reason == 0)[:, None, None], matched, fitted)
 
   def _predict(self, variables, batch, points, mask, coarse):
+    person = batch['person']
+    # What the true image gives away must not be seen.
+    photo = batch.get('photo', jnp.zeros_like(person))
+    parse = batch.get('photo_parse', jnp.zeros_like(batch['parse']))
     return predict_flow(
       variables,
       batch,
@@ -143,6 +148,7 @@ class Stage3:
       mask,
       coarse,
       model=self.model,
+      photo=photo_channels(photo, parse),
       fidelity=self.fidelity,
     )
 
@@ -168,14 +174,22 @@ class Stage3:
     """The images of `ranges`, (b, h, w, 1 or 3) float32 each."""
     mask, coarse = self._coarse(frozen, batch)
     points = self._points(batch, mask)
-    correction, logit = self._predict(variables, batch, points, mask, coarse)
+    found = self._predict(variables, batch, points, mask, coarse)
     garment = to_norm(batch['garment'])
-    warped = geometry.warp_tps(garment, points, correction=correction)
-    region = jax.nn.sigmoid(logit)
+    warped = geometry.warp_tps(garment, points, correction=found['correction'])
+    region = jax.nn.sigmoid(found['region'])
+    _, h, w, _ = mask.shape
+    shading = composition.shading_by_light(found['light'], (h, w))
+    lit = ((warped + 1.0) * shading - 1.0).clip(-1.0, 1.0)
     return {
       'mask': mask,
       'spline': geometry.warp_tps(garment, points),
       'warped': warped,
       'region': region,
-      'laid': region * warped + (1.0 - region) * to_norm(batch['person']),
+      'laid': region * lit + (1.0 - region) * to_norm(batch['person']),
     }
+
+
+def _garment_mask(batch):
+  """(b, h, w, 1) float32, 0 or 1, of the flat garment."""
+  return jnp.asarray(batch['garment_mask'], jnp.float32)[..., None]

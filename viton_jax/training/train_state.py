@@ -13,7 +13,11 @@ from viton_jax.models import (
   PatchDiscriminator,
   Refinement,
 )
-from viton_jax.representation import NUM_FLOW_CHANNELS, NUM_INPUT_CHANNELS
+from viton_jax.representation import (
+  NUM_FLOW_CHANNELS,
+  NUM_INPUT_CHANNELS,
+  NUM_PHOTO_CHANNELS,
+)
 
 
 class TrainState(struct.PyTreeNode):
@@ -103,7 +107,10 @@ def create(
     inputs = (jnp.zeros((1, *size, NUM_INPUT_CHANNELS)),)
   elif isinstance(model, AppearanceFlow):
     h, w = size
-    inputs = (jnp.zeros((1, h // 2, w // 2, NUM_FLOW_CHANNELS)),)
+    inputs = tuple(
+      jnp.zeros((1, h // 2, w // 2, channels))
+      for channels in (NUM_FLOW_CHANNELS, NUM_PHOTO_CHANNELS)
+    )
   else:
     inputs = (jnp.zeros((1, *size, 3)), jnp.zeros((1, *size, 3)))
   # Compiled, so that the network itself is never run: parameters need only
