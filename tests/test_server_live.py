@@ -220,7 +220,8 @@ def test_pages_of_other_origins_are_refused(server):
 def test_viton_server_does_the_work_of_the_command(
   server, tmp_path, monkeypatch
 ):
-  count = live_videos.write_video(tmp_path / 'v.mp4', periods=2)
+  # Long enough for the first picture of a busy server.
+  count = live_videos.write_video(tmp_path / 'v.mp4', periods=8)
   (tmp_path / 'shirt.png').write_bytes(live_videos.garment(6))
   command = (
     *('viton_jax.live', '--source', tmp_path / 'v.mp4', '--headless'),
