@@ -240,6 +240,32 @@ def test_what_a_high_collar_hid_is_skin():
   assert not chest[20:28, :15].any() and not chest[70:].any()
 
 
+def test_a_high_collar_covers_the_throat_but_not_the_chin():
+  joints = np.zeros((18, 3), np.float32)
+  joints[labels.NECK], joints[labels.NOSE] = (96, 80, 1), (96, 40, 1)
+  joints[labels.R_SHOULDER] = 66, 82, 1
+  joints[labels.L_SHOULDER] = 126, 82, 1
+  joints[labels.R_HIP], joints[labels.L_HIP] = (76, 180, 1), (116, 180, 1)
+  parse = np.zeros((1, *SIZE), np.uint8)
+  parse[0, 80:180, 66:126] = labels.GARMENT_LABEL
+  parse[0, 30:80, 84:108] = labels.FACE  # The neck as well.
+  parse[0, 60:90, 84:88] = 2  # Hair hangs before it.
+  mask = (np.arange(SIZE[0]) > 50)[None, :, None] & (parse > 0)
+  found = {}
+  for knows in (False, True):
+    regions_found = composition.find_regions(
+      parse,
+      joints[None],
+      mask=mask.astype(np.float32),
+      garment_mask=np.ones((1, *SIZE), np.uint8),
+      mask_knows_sleeves=knows,
+    )
+    found[knows] = np.asarray(regions_found.garment)[0]
+  head = parse[0] == labels.FACE
+  assert found[True][62:78, 90:104].all() and not found[False][head].any()
+  assert not found[True][:54].any() and not found[True][parse[0] == 2].any()
+
+
 def test_position_along_an_arm():
   keypoints = np.zeros((1, 18, 3), np.float32)
   keypoints[0, labels.NECK] = 100, 50, 1

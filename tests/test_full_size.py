@@ -9,7 +9,7 @@ import skimage.data
 
 from input_pipeline.synthetic.pairs import render_pair
 from viton_jax import geometry
-from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
+from viton_jax.labels import FACE, GARMENT_LABEL, HEAD_LABELS
 from viton_jax.photo import full_size
 
 
@@ -135,6 +135,21 @@ def test_the_end_of_a_gap_beside_a_sleeve_becomes_cloth():
   got = full_size.spread_garment(photo, mask).astype(int)
   assert (got[200:300, 85:115, 0] < 30).all()
   np.testing.assert_array_equal(got[145:155, 70:230], photo[145:155, 70:230])
+
+
+def test_a_collar_covers_the_neck_and_an_outline_does_not():
+  parse = np.zeros((512, 384), np.uint8)
+  parse[50:150, 150:230] = FACE
+  parse[50:60, 150:230] = 2  # Hair.
+  opacity = np.zeros(parse.shape, np.float32)
+  opacity[120:400] = 1  # A collar over the lower third.
+  opacity[100:120, 225:] = 1  # An outline five pixels too wide.
+  opacity[:70, 150:230] = 1  # Nonsense over hair.
+  found = full_size.in_front(parse, opacity)
+  head = parse > 0
+  assert not found[122:148, 156:224].any()
+  assert found[72:116, 150:230].all() and found[50:60, 150:230].all()
+  assert not found[~head].any()
 
 
 def test_enlarged_masks_have_steep_borders_without_steps():

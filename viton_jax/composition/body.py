@@ -24,6 +24,7 @@ SHOULDERS = 0.258
 _TORSO_MARGIN = 0.06
 # Half the thickness of a bare arm at shoulder, elbow and wrist, in torso
 # lengths: measured on drawn people.
+_CHIN = 0.55  # Where the chin is, from the neck's joint, 0, to the nose, 1.
 _NECK_RADIUS = 0.14  # As much for a neck, between its joint and the nose.
 _ARM_RADII = (0.068, 0.055, 0.045)
 # A guessed upper arm, in torso lengths: the drawn people's median; and how much
@@ -55,12 +56,14 @@ class Torso(NamedTuple):
   Attributes:
     whole: from the neck to the thighs.
     chest: neck, shoulders and chest, where necklines end.
+    throat: the neck up to the chin, which high collars cover.
     trunk: what every upper garment covers, without its sides.
     below: waist and hips, where hems end.
   """
 
   whole: Array
   chest: Array
+  throat: Array
   trunk: Array
   below: Array
 
@@ -209,6 +212,7 @@ def torso_of(keypoints: Keypoints, size: tuple[int, int]) -> Torso:
   return Torso(
     whole=inside & (down > -0.15) & (down < 1.5),
     chest=(inside & (down > -0.15) & (down < 0.3)) | neck_region,
+    throat=neck_region & (share < _CHIN),
     trunk=(aside < 0.7 * half) & (down > 0.3) & (down < 0.7),
     below=inside & (down > 0.6) & (down < 1.5),
   )

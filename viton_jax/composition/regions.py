@@ -86,6 +86,9 @@ def find_regions(
   arm_label = is_any(parse, _ARM_LABELS)
   torso = body.torso_of(keypoints, size)
   predicted = jnp.asarray(mask) > 0.5
+  if mask_knows_sleeves:
+    # Parsers take the neck for the face. High collars cover it.
+    kept &= ~((parse == labels.FACE) & torso.throat & predicted)
   guessed = body.with_elbows(keypoints, old | arm_label, torso)
   arms = [
     (body.arm_of(guessed, size, joints), body.arm_of(keypoints, size, joints))

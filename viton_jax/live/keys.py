@@ -15,7 +15,6 @@ import numpy as np
 from input_pipeline.sample import Sample
 from viton_jax import composition, engine, predictions
 from viton_jax.errors import InputError
-from viton_jax.labels import HEAD_LABELS
 from viton_jax.live.garments import Garment
 from viton_jax.networks import Halves
 from viton_jax.perception.parsing import parsers
@@ -133,7 +132,10 @@ def make_key(
   planes[..., COARSE] = coarse * 255
   sides = np.array(cloth.shape[1::-1], np.float32)
   planes[..., SOURCE] = positions * sides - 0.5
-  head = np.isin(sample.parse, HEAD_LABELS).astype(np.uint8) * 255
+  opacity = full_size.enlarge(
+    np.asarray(layers.opacity)[..., 0], sample.parse.shape
+  )
+  head = full_size.in_front(sample.parse, opacity).astype(np.uint8) * 255
   front = cv2.resize(
     head, (2 * width, 2 * height), interpolation=cv2.INTER_AREA
   )

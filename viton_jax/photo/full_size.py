@@ -17,7 +17,7 @@ from input_pipeline.sample import Sample, working_example
 from viton_jax import composition, engine, geometry, networks
 from viton_jax.errors import InputError
 from viton_jax.geometry import prediction
-from viton_jax.labels import GARMENT_LABEL, HEAD_LABELS
+from viton_jax.labels import FACE, GARMENT_LABEL, HEAD_LABELS
 from viton_jax.representation import to_uint8
 
 PASTE_SIZE = (256, 192)
@@ -31,6 +31,8 @@ _LIKE_PAPER, _PAPER = 20, 6
 _GAP = 0.02
 _END = 0.06
 _RIM = 0.01
+# Of the height: less of a garment over a face is an error of its outline.
+_OUTLINE = 3 / 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,14 +234,29 @@ def put_together(
   image = to_uint8(image.astype(np.float32), (0, 1))
   changed = np.maximum(layers.hidden, layers.opacity)[..., 0] > 0
   if coarse is None or not changed.all():  # Not VITON's own, whole image.
-    front = np.isin(sample.parse, HEAD_LABELS)
-    changed &= ~front
+    changed &= ~in_front(sample.parse, np.asarray(layers.opacity)[..., 0])
     image[~changed] = sample.person[~changed]
   return Composition(
     image=image,
     changed=changed,
     steps={'warped': warped, 'composed': image},
   )
+
+
+def in_front(parse: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+  """Where the head is before everything, (h, w) bool.
+
+  High collars cover the neck, which parsers take for the face; the outline of
+  an enlarged opacity, which is not exact, covers nothing.
+
+  Args:
+    parse: (h, w) LIP-20 labels.
+    opacity: (h, w) float32 in 0..1, of the new garment.
+  """
+  covered = ((parse == FACE) & (opacity > 0.5)).astype(np.uint8)
+  disk = _disk(_OUTLINE * len(parse))
+  covered = cv2.morphologyEx(covered, cv2.MORPH_OPEN, disk) > 0
+  return np.isin(parse, HEAD_LABELS) & ~covered
 
 
 def warp_positions(
