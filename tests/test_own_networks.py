@@ -2,6 +2,8 @@
 
 import json
 
+import jax
+from jax import export
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from input_pipeline.synthetic import render_pair
 import viton_jax
 from viton_jax import checkpoints
 from viton_jax.errors import InputError
+from viton_jax.serving import programs
 
 SEED = 90_210  # None of its people was trained on.
 
@@ -30,6 +33,19 @@ def test_they_are_there_small_and_sound():
   # The card is that of these weights.
   card = (checkpoints.OWN / 'README.md').read_text()
   assert checkpoints.digest_of_own() in card
+
+
+@pytest.mark.parametrize('composing', ['changes', 'whole'])
+def test_their_program_is_for_any_number_of_pairs(composing):
+  first, second = checkpoints.read_pair(None)
+  try_on = programs.function(
+    first, second, dtype='float32', composing=composing
+  )
+  exported = export.export(jax.jit(try_on), platforms=['cpu'])(
+    programs.weights_of(first, second),
+    programs.abstract_inputs(programs.describe_inputs(first.size)),
+  )
+  assert {str(x.shape[0]) for x in exported.out_avals} == {'b'}
 
 
 def test_a_refinement_alone_is_refused():

@@ -30,7 +30,7 @@ def main_parts(region: Region) -> Region:
   areas = areas.at[:, 0].set(0.0)
   main = areas >= _SMALL_PART * areas.max(-1, keepdims=True)
   keep = jax.vmap(lambda row, part: row[part])(main, parts)
-  return region & _pixels_of(keep & cells, region.shape)
+  return region & _pixels_of(keep & cells, region.shape[1:])
 
 
 def without_holes(region: Region) -> Region:
@@ -41,7 +41,7 @@ def without_holes(region: Region) -> Region:
   outside = _flood(start, free)[:, 1:-1, 1:-1] > 0
   # A cell at the rim is free in part, and lies beside the outside.
   near = grown(outside, 1)
-  return region | ~_pixels_of(near, region.shape)
+  return region | ~_pixels_of(near, region.shape[1:])
 
 
 def cells_of(region: Region, reduce) -> Array:
@@ -54,10 +54,10 @@ def cells_of(region: Region, reduce) -> Array:
   return reduce(blocks, axis=(2, 4))
 
 
-def _pixels_of(cells: Array, shape: tuple[int, ...]) -> Array:
-  """Cells as pixels of images of `shape`."""
+def _pixels_of(cells: Array, size: tuple[int, ...]) -> Array:
+  """Cells as pixels of images of `size`."""
   wide = jnp.repeat(jnp.repeat(cells, _CELL, 1), _CELL, 2)
-  return wide[:, : shape[1], : shape[2]]
+  return wide[:, : size[0], : size[1]]
 
 
 def _flood(numbers: Array, free: Array) -> Array:

@@ -136,7 +136,7 @@ def shading_by_light(
       network predicts it.
     size: (h, w).
   """
-  light = jax.image.resize(light, (len(light), *size, 1), 'bilinear')
+  light = jax.image.resize(light, (light.shape[0], *size, 1), 'bilinear')
   return jnp.exp(light).clip(*_LIGHT_RANGE)
 
 
