@@ -24,6 +24,7 @@ from viton_jax.models import (
   compose,
 )
 from viton_jax.representation import (
+  halved,
   network_inputs,
   person_representation,
   to_norm,
@@ -151,7 +152,7 @@ def flow_inputs(
     ],
     axis=-1,
   )
-  seen = _halved(seen)
+  seen = halved(seen)
   b, h, w, _ = garment_mask.shape
   rows, columns = (jnp.linspace(-1.0, 1.0, n // 2) for n in (h, w))
   place = jnp.stack(jnp.meshgrid(columns, rows), axis=-1)
@@ -191,15 +192,10 @@ def predict_flow(
     geometry.sampling_grid(jnp.asarray(control_points, jnp.float32), (h, w))
   )
   inputs = flow_inputs(batch, spline, garment_mask, coarse, fidelity=fidelity)
-  outputs = model.apply({'params': variables['params']}, inputs, _halved(photo))
+  outputs = model.apply({'params': variables['params']}, inputs, halved(photo))
   correction, region, light = cast(tuple[Array, Array, Array], outputs)
   region = jax.image.resize(region, (b, h, w, 1), 'bilinear')
   return {'correction': correction, 'region': region, 'light': light}
-
-
-def _halved(x: Float[Array, 'b h w c']) -> Float[Array, 'b h//2 w//2 c']:
-  b, h, w, c = x.shape
-  return x.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
 
 
 def warp_garment(

@@ -271,6 +271,14 @@ def body_shape(
   return body[..., None]
 
 
+def halved(
+  x: Float[Array, 'b h w c'],
+) -> Float[Array, 'b h//2 w//2 c']:
+  """Means of squares of 2 x 2 pixels."""
+  b, h, w, c = x.shape
+  return x.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
+
+
 def to_norm(
   images: Num[Array | np.ndarray, '*shape'],
 ) -> Float[Array, '*shape']:

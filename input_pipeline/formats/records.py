@@ -8,6 +8,7 @@ JPEG and put back when a record is read.
 
 import numpy as np
 
+from input_pipeline import sample
 from viton_jax import flow_levels
 from viton_jax.choices import Fidelity
 from viton_jax.io import images
@@ -84,7 +85,7 @@ def unpack(tf, serialized, info) -> dict:
   shapes = array_shapes(info.height, info.width, fidelity=info.fidelity)
   names = ['person', 'garment', 'head', 'parse', 'garment_mask']
   if info.exchanged:
-    names += ['flow', 'photo', 'photo_parse']
+    names += sample.EXCHANGE_FIELDS
   features = {
     name: tf.io.FixedLenFeature((), tf.string)
     for name in (*names, 'person_id', 'garment_id')

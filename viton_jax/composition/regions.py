@@ -89,14 +89,12 @@ def find_regions(
   if mask_knows_sleeves:
     # Parsers take the neck for the face. High collars cover it.
     kept &= ~((parse == labels.FACE) & torso.throat & predicted)
+  seen = body.seen_joints(keypoints)
   guessed = body.with_elbows(keypoints, old | arm_label, torso)
-  arms = [
-    (body.arm_of(guessed, size, joints), body.arm_of(keypoints, size, joints))
-    for joints in body.ARMS
-  ]
   garment_end = sleeves.sleeve_end(sleeves.sleeve_area(garment_mask))
   bare, sleeve, skin, old_sleeve = (jnp.zeros_like(old) for _ in range(4))
-  for arm, surely in arms:
+  for joints in body.ARMS:
+    arm = body.arm_of(guessed, size, joints)
     end = garment_end
     if mask_knows_sleeves:
       end = sleeves.end_in_region(arm, predicted, garment_end)
@@ -107,7 +105,9 @@ def find_regions(
     old_sleeve |= old & (arm.distance < _SLEEVE_SHARE * radius)
     # Before the torso only what is labelled as an arm is surely one.
     bare |= beyond & (arm.distance < _BARE_RADIUS) & (~torso.whole | arm_label)
-    sleeve |= (surely.along < end) & (surely.distance < _SLEEVE_RADIUS)
+    # Along a guess no sleeve is laid.
+    surely = seen[:, joints[1], None, None]
+    sleeve |= surely & (arm.along < end) & (arm.distance < _SLEEVE_RADIUS)
   garment = cells.main_parts((predicted | sleeve) & ~bare & ~kept)
   # Any upper garment covers the trunk, and has no holes before the torso.
   garment |= old & torso.trunk

@@ -10,6 +10,7 @@ import optax
 
 from viton_jax import flow_levels
 from viton_jax.metrics import absolute_error
+from viton_jax.representation import halved
 
 _SOFT_PX = 0.01  # Below it a distance counts as its square.
 
@@ -120,8 +121,9 @@ def _light_error(
     image: the same.
     shown: (b, h, w, 1), where both count.
   """
+  # One value of the light is for 4 x 4 pixels.
   warped, image, shown = (
-    _pooled(x) for x in (warped * shown, image * shown, shown)
+    halved(halved(x)) for x in (warped * shown, image * shown, shown)
   )
   # A pattern that lies a little beside is not a matter of light.
   difference = _smoothed(jnp.exp(light) * warped - image)
@@ -140,14 +142,6 @@ def _smoothed(x: Float[Array, 'b h w c']) -> Array:
     )
     x = 0.25 * before + 0.5 * x + 0.25 * after
   return x
-
-
-def _pooled(x: Float[Array, 'b h w c']) -> Array:
-  """Means of squares of pixels, as many as one value of the light is for."""
-  b, h, w, c = x.shape
-  step = flow_levels.STEP
-  x = x.reshape(b, h // step, step, w // step, step, c)
-  return x.mean(axis=(2, 4))
 
 
 def _bends(values: Float[Array, 'b h w c']) -> Float[Array, ' b']:

@@ -22,6 +22,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from viton_jax.models import initializers
+from viton_jax.representation import halved
 
 # Channels of each level, in features; levels halve.
 _CHANNELS = (4, 6, 9, 11, 11)
@@ -80,7 +81,8 @@ class AppearanceFlow(nn.Module):
     skips = []
     for level, count in enumerate(channels):
       if level:
-        x = self._block(_halved(x), count, f'down_{level}')
+        # Not a strided convolution, whose gradient takes XLA's CPUs long.
+        x = self._block(halved(x), count, f'down_{level}')
       x = self._block(x, count, f'encoder_{level}')
       skips.append(x)
     correction = self._correction(x, len(channels) - 1)
@@ -146,12 +148,6 @@ def _pixels(x: Float[Array, 'b h w 4']) -> Float[Array, 'b 2*h 2*w 1']:
   b, h, w, _ = x.shape
   x = x.reshape(b, h, w, 2, 2).swapaxes(2, 3)
   return x.reshape(b, 2 * h, 2 * w, 1)
-
-
-def _halved(x: Float[Array, 'b h w c']) -> Float[Array, 'b h//2 w//2 c']:
-  # Not a strided convolution, whose gradient takes XLA's CPUs long.
-  b, h, w, c = x.shape
-  return x.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
 
 
 def _doubled(x: Float[Array, 'b h w c']) -> Float[Array, 'b 2*h 2*w c']:
