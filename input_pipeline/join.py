@@ -1,20 +1,23 @@
-"""Joins several sets of records to one, to train on all of them.
+"""Joins several prepared sets to one, to train on all of them.
 
   python -m input_pipeline.join photo_records plain_records --out_dir both
 
-The records must have been prepared alike: size, fidelity, and with what
-an exchange tells or without. Their files are linked where the file system can,
-else copied; the sets stay as they are. A person who is held out in one set but
-not in another would be trained and validated on: give sets of different people.
+They must have been prepared alike: format, size, fidelity, and with what an
+exchange tells or without. Files of records are linked where the file system
+can, else copied, packed files are copied; the sets stay as they are. A person
+who is held out in one set but not in another would be trained and validated on:
+give sets of different people.
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
 import shutil
 
 from input_pipeline import batches
+from input_pipeline.formats import packed
 from viton_jax import errors
 from viton_jax.errors import InputError
 from viton_jax.io import storage, structured
@@ -24,7 +27,7 @@ _REMEDY = 'prepare the records again'
 
 
 def join(folders: list[pathlib.Path], out_dir: pathlib.Path) -> dict[str, int]:
-  """Writes one set of records with the examples of several.
+  """Writes one set with the examples of several.
 
   Args:
     folders: what `input_pipeline.prepare` wrote, at least two.
@@ -34,14 +37,15 @@ def join(folders: list[pathlib.Path], out_dir: pathlib.Path) -> dict[str, int]:
     split -> its number of examples.
 
   Raises:
-    InputError: a folder has no finished records, they differ in kind, one is
+    InputError: a folder has no finished set, they differ in kind, one is
       given twice, or out_dir is there already.
   """
   if len({folder.resolve() for folder in folders}) != len(folders):
-    raise InputError('a set of records is given twice; give each once')
+    raise InputError('a set is given twice; give each once')
   if out_dir.exists():
     raise InputError(f'{out_dir}: is there already; give another --out_dir')
-  infos = [batches.read_info(folder) for folder in folders]
+  fmt = 'packed' if packed.path_of(folders[0], 'train').exists() else 'records'
+  infos = [batches.read_info(folder, fmt=fmt) for folder in folders]
   first = infos[0]
   for folder, info in zip(folders, infos, strict=True):
     for name in ('height', 'width', 'fidelity', 'exchanged'):
@@ -51,11 +55,14 @@ def join(folders: list[pathlib.Path], out_dir: pathlib.Path) -> dict[str, int]:
           f'{folders[0]} with {getattr(first, name)}; {_REMEDY} alike'
         )
   with storage.partial_folder(out_dir.absolute()) as work:
-    records = work / first.folder.relative_to(folders[0])
-    records.mkdir(parents=True)
-    counts = _join_files(infos, records)
-    for name in ('features.json', 'metadata.json'):
-      shutil.copy(first.folder / name, records / name)
+    if fmt == 'packed':
+      counts = _join_packed(folders, infos, work)
+    else:
+      records = work / first.folder.relative_to(folders[0])
+      records.mkdir(parents=True)
+      counts = _join_files(infos, records)
+      for name in ('features.json', 'metadata.json'):
+        shutil.copy(first.folder / name, records / name)
     with (work / 'manifest.jsonl').open('wb') as manifest:
       for folder in folders:
         manifest.write((folder / 'manifest.jsonl').read_bytes())
@@ -65,6 +72,42 @@ def join(folders: list[pathlib.Path], out_dir: pathlib.Path) -> dict[str, int]:
     )
     work.rename(out_dir)
   return counts
+
+
+def _join_packed(
+  folders: list[pathlib.Path],
+  infos: list[batches.RecordsInfo],
+  out_dir: pathlib.Path,
+) -> dict[str, int]:
+  """Copies the examples of each split to one file, and counts them."""
+  counts = collections.Counter()
+  for info in infos:
+    counts.update(info.num_examples)
+  first = infos[0]
+  for split in counts:
+    parts = [
+      packed.open_arrays(packed.path_of(folder, split))
+      for folder, info in zip(folders, infos, strict=True)
+      if info.num_examples.get(split)
+    ]
+    person, garment = (max(x[i].itemsize for x in parts) for i in packed.IDS)
+    header = packed.plan(
+      split,
+      dict(counts),
+      height=first.height,
+      width=first.width,
+      fidelity=first.fidelity,
+      id_bytes=(person, garment),
+      exchanged=first.exchanged,
+    )
+    packed.write(packed.path_of(out_dir, split), header, _examples(parts))
+  return dict(counts)
+
+
+def _examples(parts):
+  for arrays in parts:
+    for row in range(len(arrays['person'])):
+      yield {name: values[row] for name, values in arrays.items()}
 
 
 def _join_files(
@@ -119,11 +162,11 @@ def main(argv: list[str] | None = None) -> None:
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
-  add('folders', nargs='+', type=pathlib.Path, help='sets of records')
+  add('folders', nargs='+', type=pathlib.Path, help='prepared sets')
   add('--out_dir', required=True, type=pathlib.Path, help='a new folder')
   arguments = parser.parse_args(argv)
   if len(arguments.folders) < 2:
-    raise InputError('one set of records is given; give at least two')
+    raise InputError('one set is given; give at least two')
   counts = join(arguments.folders, arguments.out_dir)
   print(
     f'joined {len(arguments.folders)} sets in {arguments.out_dir}: '

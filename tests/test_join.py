@@ -1,10 +1,12 @@
-"""Several sets of records as one."""
+"""Several prepared sets as one."""
 
 import numpy as np
 import pytest
 import small_sets
 
-from input_pipeline import batches, join
+from input_pipeline import batches, join, prepare
+from input_pipeline.formats import packed
+from input_pipeline.synthetic.dataset import write_dataset
 from viton_jax.errors import InputError
 
 
@@ -52,6 +54,43 @@ def test_tfds_reads_them_too(sets, tmp_path):
   builder = tfds.builder_from_directory(folder)
   assert builder.info.splits['train'].num_examples == 46
   assert len(list(builder.as_dataset(split='train'))) == 46
+
+
+def test_packed_files_are_joined_too(tmp_path):
+  """One of them with nobody held out."""
+  folders = []
+  for i, (start, held_out) in enumerate(((7, 0.4), (123456, 0))):
+    raw, packed_dir = tmp_path / f'raw{i}', tmp_path / f'packed{i}'
+    write_dataset(raw, 3, exchange=True, seed=start, height=128, workers=1)
+    assert not prepare.prepare(
+      'viton',
+      raw,
+      out_dir=packed_dir,
+      height=64,
+      width=64,
+      validation_fraction=held_out,
+      workers=0,
+      fmt='packed',
+    )
+    folders.append(packed_dir)
+  out_dir = tmp_path / 'both'
+  counts = join.join(folders, out_dir)
+  parts = [batches.read_info(x, fmt='packed') for x in folders]
+  assert 'validation' not in parts[1].num_examples
+  info = batches.read_info(out_dir, fmt='packed')
+  assert info.exchanged and info.num_examples == counts
+  assert counts['train'] == sum(x.num_examples['train'] for x in parts)
+  assert counts['validation'] == parts[0].num_examples['validation']
+  both = batches.read_all(out_dir, split='train', fmt='packed')
+  alone = [batches.read_all(x, split='train', fmt='packed') for x in folders]
+  for name, values in both.items():
+    np.testing.assert_array_equal(
+      values, np.concatenate([x[name] for x in alone])
+    )
+  for split in counts:
+    packed.check_sums(packed.path_of(out_dir, split))
+  with pytest.raises(InputError, match='no finished packed files'):
+    join.join([folders[0], tmp_path], tmp_path / 'none')
 
 
 def test_what_cannot_be_joined_is_refused(sets, tmp_path):
