@@ -30,6 +30,8 @@ case ${1:-} in
 esac
 folder=${1:-bench_out}
 python=${PYTHON:-python}
+# Else XLA tries kernels for the matching's small matrix products for minutes.
+export XLA_FLAGS=${XLA_FLAGS:---xla_gpu_enable_triton_gemm=false}
 mkdir -p "$folder" || exit 2
 exec > >(tee "$folder/results.txt") 2>&1
 

@@ -37,6 +37,8 @@ def get_config() -> Any:
   config.data.format = 'records'
   # Where training images lie: 'none' (on disk), 'host' or 'device' memory.
   config.data.cache = 'none'
+  # Mirror every other pair, chosen at random: twice as many to learn from.
+  config.data.mirror = False
 
   # Over all devices of all processes.
   config.batch_size = 16
@@ -113,8 +115,9 @@ def flow_weights() -> Any:
   loss.flow = 1.0
   loss.warped = 0.0
   loss.smooth = 0.5
-  loss.region = 20.0
+  loss.parts = 20.0
   loss.light = 20.0
+  loss.skin = 10.0
   return loss
 
 

@@ -42,7 +42,7 @@ def get_config(arg: str = 'stage1'):
     config.loss.tv = 5e-6
   elif arg == 'stage3':
     config.stage = 3
-    config.features = 8
+    config.features = 16
     config.num_steps = 2_000
     config.learning_rate = 4e-4
     config.loss = defaults.flow_weights()

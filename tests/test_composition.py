@@ -101,6 +101,13 @@ def test_without_holes_fills_what_is_enclosed():
   assert filled[80:120, 60:100].all()
   assert not filled[156:194, 126:].any()
   assert not (filled & ~ndimage.binary_fill_holes(region[0])).any()
+  # A hole that shows a hand stays, another does not.
+  region[0, 140:160, 60:80] = False
+  hand = np.zeros_like(region)
+  hand[0, 90:98, 70:80] = True
+  filled = cells.without_holes(jnp.asarray(region), but=jnp.asarray(hand))
+  filled = np.asarray(filled)[0]
+  assert filled[140:160, 60:80].all() and not filled[88:112, 68:92].any()
 
 
 def test_distance_is_euclidean(blobs):
@@ -193,37 +200,6 @@ def test_sleeves_follow_the_garment_and_not_the_mask(pairs):
     assert iou(regions_of(pairs, wrong).garment, true).mean() > 0.9
 
 
-def test_a_mask_that_knows_sleeves_is_asked_arm_by_arm():
-  size = 120, 60
-  keypoints = np.zeros((2, 18, 3), np.float32)
-  for joint, place in (
-    (labels.NECK, (5, 10)),
-    (labels.R_HIP, (5, 100)),
-    (labels.L_HIP, (5, 100)),
-    (labels.R_SHOULDER, (30, 10)),
-    (labels.R_ELBOW, (30, 60)),
-    (labels.R_WRIST, (30, 110)),
-  ):
-    keypoints[:, joint] = *place, 1
-  arm = body.arm_of(
-    jnp.asarray(keypoints),
-    size,
-    (labels.R_SHOULDER, labels.R_ELBOW, labels.R_WRIST),
-  )
-  region = np.zeros((2, *size), bool)
-  region[0, :60] = True  # To the elbow, with a hole and a stray piece.
-  region[0, 30:33], region[0, 90:93] = False, True
-  region[1] = True
-  ends = sleeves.end_in_region(arm, jnp.asarray(region), jnp.array([1.4, 1.9]))
-  np.testing.assert_allclose(ends, [1, 2], atol=0.1)
-  # An arm that is not in the picture tells nothing: the garment decides.
-  nowhere = dataclasses.replace(arm, distance=jnp.full((2, *size), jnp.inf))
-  ends = sleeves.end_in_region(
-    nowhere, jnp.asarray(region), jnp.array([0.5, 1.75])
-  )
-  np.testing.assert_allclose(ends, [0.5, 1.75], atol=0.05)
-
-
 def test_what_a_high_collar_hid_is_skin():
   keypoints = np.zeros((1, 18, 3), np.float32)
   for joint, place in (
@@ -252,13 +228,14 @@ def test_a_high_collar_covers_the_throat_but_not_the_chin():
   parse[0, 60:90, 84:88] = 2  # Hair hangs before it.
   mask = (np.arange(SIZE[0]) > 50)[None, :, None] & (parse > 0)
   found = {}
-  for knows in (False, True):
+  nothing = np.zeros((1, *SIZE), np.uint8)
+  for knows, beneath in ((False, None), (True, nothing)):
     regions_found = composition.find_regions(
       parse,
       joints[None],
       mask=mask.astype(np.float32),
       garment_mask=np.ones((1, *SIZE), np.uint8),
-      mask_knows_sleeves=knows,
+      beneath=beneath,
     )
     found[knows] = np.asarray(regions_found.garment)[0]
   head = parse[0] == labels.FACE

@@ -11,7 +11,6 @@ import functools
 import os
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 
 from viton_jax import (
@@ -41,6 +40,8 @@ COARSE_INPUTS = (
   'pose_limit',
 )
 REFINE_INPUTS = ('garment', 'control_points', 'mask', 'coarse')
+# What the appearance flow network says for the composition, beside the mask.
+FLOW_OUTPUTS = ('correction', 'light', 'beneath')
 # What composing changes reads besides.
 CHANGES_INPUTS = ('garment_mask', 'person', 'parse', 'keypoints')
 
@@ -82,9 +83,10 @@ def pure_steps(
   Returns:
     A function from `COARSE_INPUTS` to `mask` (b, h, w, 1) and `coarse`
     (b, h, w, 3), and one from `refine_inputs` to the images of
-    `engine.RANGES`, `correction` (b, h / 4, w / 4, 2) and `light`
-    (b, h / 4, w / 4, 1), both 0 without an appearance flow network, float32.
-    Where there is one its region is the `mask` of the second.
+    `engine.RANGES`, float32. Of an appearance flow network, where there is
+    one, are the `mask` of the second, `correction` (b, h / 4, w / 4, 2), else
+    0, and `light` and `beneath`, else missing, see
+    `predictions.compose_changes`.
   """
   choices.check('composition', composing, Composition)
   return _pure_steps(
@@ -123,7 +125,7 @@ def _pure_steps(
     return {'mask': mask, 'coarse': image}
 
   def correct(variables, batch):
-    """The batch with `correction`, `light`, and the flow's region as `mask`."""
+    """The batch with what the flow network says, and its region as `mask`."""
     mask = jnp.clip(batch['mask'], 0, 1)
     found = predictions.predict_flow(
       variables,
@@ -135,7 +137,8 @@ def _pure_steps(
       photo=photo_channels(batch['person'], batch['parse']),
       fidelity=fidelity,
     )
-    return {**batch, **found, 'mask': jax.nn.sigmoid(found['region'])}
+    mask, beneath = predictions.split_parts(found.pop('parts'))
+    return {**batch, **found, 'mask': mask, 'beneath': beneath}
 
   def refine(variables, batch):
     if third:
@@ -159,12 +162,11 @@ def _pure_steps(
       )
       uncovered = layers.uncovered * 2.0 - 1.0
     b, h, w, _ = mask.shape
-    none = jnp.zeros((b, h // flow_levels.STEP, w // flow_levels.STEP, 3))
+    none = jnp.zeros((b, h // flow_levels.STEP, w // flow_levels.STEP, 2))
     return (
       images
-      | {'coarse': coarse, 'mask': mask}
-      | {'correction': batch.get('correction', none[..., :2])}
-      | {'light': batch.get('light', none[..., 2:])}
+      | {'coarse': coarse, 'mask': mask, 'correction': none}
+      | {name: batch[name] for name in FLOW_OUTPUTS if name in batch}
       | dataclasses.asdict(layers)
       | {'uncovered': uncovered}
     )
@@ -188,8 +190,7 @@ def pure_whole(
     first, second, dtype, composing: see `pure_steps`.
 
   Returns:
-    A function from `whole_inputs` to the images of `engine.RANGES`,
-    `correction` and `light`, float32,
+    A function from `whole_inputs` to what `pure_steps`' second returns,
     `control_points` (b, 100, 2) float32 and `reason` (b,) int32, an index into
     `geometry.device.REASONS`.
   """

@@ -12,7 +12,7 @@ from typing import Any, cast
 import jax
 from jax import lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Int, Shaped, UInt8
 import numpy as np
 
 from viton_jax import composition, geometry
@@ -24,6 +24,8 @@ from viton_jax.models import (
   compose,
 )
 from viton_jax.representation import (
+  GARMENT_PART,
+  NUM_PARTS,
   halved,
   network_inputs,
   person_representation,
@@ -171,7 +173,7 @@ def predict_flow(
   photo: Float[Array, 'b h w 7'],
   fidelity: Fidelity = 'fixed',
 ) -> dict[str, Float[Array, 'b _ _ _']]:
-  """How much further the garment's points lie, where it is worn, and its light.
+  """How much further the garment's points lie, what is where, and its light.
 
   Args:
     variables: of the appearance flow network.
@@ -182,9 +184,9 @@ def predict_flow(
 
   Returns:
     `correction` (b, h / 4, w / 4, 2), what is to be added to the spline, see
-    `geometry.sampling_grid`; `region` (b, h, w, 1), the logit of the new
-    garment's; `light` (b, h / 4, w / 4, 1), see `composition.shading_by_light`;
-    float32.
+    `geometry.sampling_grid`; `parts` (b, h, w, 5), logits of
+    `representation.parts_of` the result; `light` (b, h / 4, w / 4, 2), of the
+    garment and of bare skin, see `composition.gain`; float32.
   """
   b, h, w, _ = garment_mask.shape
   # Not computed again for each of what it is used for, see `warp_tps`.
@@ -193,9 +195,25 @@ def predict_flow(
   )
   inputs = flow_inputs(batch, spline, garment_mask, coarse, fidelity=fidelity)
   outputs = model.apply({'params': variables['params']}, inputs, halved(photo))
-  correction, region, light = cast(tuple[Array, Array, Array], outputs)
-  region = jax.image.resize(region, (b, h, w, 1), 'bilinear')
-  return {'correction': correction, 'region': region, 'light': light}
+  correction, parts, light = cast(tuple[Array, Array, Array], outputs)
+  parts = jax.image.resize(parts, (b, h, w, NUM_PARTS), 'bilinear')
+  return {'correction': correction, 'parts': parts, 'light': light}
+
+
+def split_parts(
+  logits: Float[Array, 'b h w 5'],
+) -> tuple[Float[Array, 'b h w 1'], UInt8[Array, 'b h w']]:
+  """The garment's probability, and the likeliest of what it is not.
+
+  Args:
+    logits: of `representation.parts_of` an image.
+
+  Returns:
+    (b, h, w, 1) in 0..1, and a part for each pixel, never the garment's.
+  """
+  probability = jax.nn.softmax(logits)[..., GARMENT_PART, None]
+  others = jnp.where(jnp.arange(NUM_PARTS) == GARMENT_PART, -jnp.inf, logits)
+  return probability, jnp.argmax(others, axis=-1).astype(jnp.uint8)
 
 
 def warp_garment(
@@ -241,12 +259,11 @@ def compose_changes(
   Args:
     batch: `person` (b, h, w, 3) in 0..255, `parse` (b, h, w) LIP-20 labels,
       `keypoints` (b, 18, 3), `garment_mask` (b, h, w) 0 or 1, and
-      `control_points` and, of an appearance flow network, `correction` and
-      `light`, see `predict_flow`.
+      `control_points` and, of an appearance flow network, `correction`,
+      `light`, see `predict_flow`, and `beneath`, see `split_parts`.
     images: what `predict_refined` gives.
     coarse: (b, h, w, 3) in [-1, 1].
-    mask: (b, h, w, 1) in 0..1; with a `correction` of the same network, which
-      then knows the sleeves, see `composition.find_regions`.
+    mask: (b, h, w, 1) in 0..1; with `beneath` of the same network.
 
   Returns:
     The try-on in [-1, 1], and its layers, in 0..1.
@@ -256,7 +273,7 @@ def compose_changes(
     batch['keypoints'],
     mask=mask[..., 0],
     garment_mask=batch['garment_mask'],
-    mask_knows_sleeves='correction' in batch,
+    beneath=batch.get('beneath'),
   )
   warped, layers = change_layers(
     batch, images, regions=regions, coarse=coarse, mask=mask
@@ -292,10 +309,11 @@ def change_layers(
     inner.astype(jnp.float32)[..., None], batch, batch['control_points']
   ).clip(0.0, 1.0)
   warped = composition.spread(warped, covered)
+  skin_shading = None
   if 'light' in batch:
     _, h, w, _ = person.shape
-    light = jnp.asarray(batch['light'])
-    shading = composition.shading_by_light(light, (h, w))
+    gains = composition.gain(jnp.asarray(batch['light']), (h, w))
+    shading, skin_shading = gains[..., :1], gains[..., 1:]
   else:
     inside = jnp.asarray(regions.garment, jnp.float32)[..., None]
     shading = composition.shading_by_coarse(coarse, warped, inside=inside)
@@ -304,6 +322,7 @@ def change_layers(
     jnp.asarray(batch['parse']),
     regions,
     shading=shading,
+    skin_shading=skin_shading,
     covered=covered,
     alpha=images['alpha'].clip(0.0, 1.0),
     mask=mask,

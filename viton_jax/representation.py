@@ -38,15 +38,12 @@ NUM_INPUT_CHANNELS = 3 + 1 + 3 + 18  # Garment, body, head, joints.
 # Garment and its mask, both as the spline lays them, where from, mask, coarse
 # image, person, place; see `predictions.flow_inputs`.
 NUM_FLOW_CHANNELS = 4 + 4 + 2 + 1 + 3 + 22 + 2
-# What of a photo is told apart beside its colours: old garment, skin, lower
-# clothes, head.
-_PHOTO_PARTS = (
-  (GARMENT_LABEL,),
-  (SKIN, 3, *ARM_LABELS),
-  LOWER_LABELS,
-  HEAD_LABELS,
-)
-NUM_PHOTO_CHANNELS = 3 + len(_PHOTO_PARTS)
+# What the appearance flow network tells apart, in photos and in what it makes
+# of them: part 1, 2, ...; 0 is the rest. Gloves count as skin.
+_PARTS = ((GARMENT_LABEL,), (SKIN, 3, *ARM_LABELS), LOWER_LABELS, HEAD_LABELS)
+GARMENT_PART, SKIN_PART, LOWER_PART, HEAD_PART = range(1, len(_PARTS) + 1)
+NUM_PARTS = 1 + len(_PARTS)
+NUM_PHOTO_CHANNELS = 3 + len(_PARTS)
 
 
 def person_representation(
@@ -159,18 +156,20 @@ def photo_channels(
     (b, h, w, 7) float32: colours in 0..1, and 0 or 1 for the old garment, skin,
     lower clothes and head. A black photo without labels is 0 everywhere.
   """
-  parse = jnp.asarray(parse)
-  parts = [
-    jnp.stack([parse == x for x in labels]).any(axis=0)
-    for labels in _PHOTO_PARTS
-  ]
+  parts = jax.nn.one_hot(parts_of(parse), NUM_PARTS, dtype=jnp.float32)
   return jnp.concatenate(
-    [
-      jnp.asarray(photo).astype(jnp.float32) / 255.0,
-      jnp.stack(parts, axis=-1).astype(jnp.float32),
-    ],
-    axis=-1,
+    [jnp.asarray(photo).astype(jnp.float32) / 255.0, parts[..., 1:]], axis=-1
   )
+
+
+def parts_of(parse: Num[Array | np.ndarray, 'b h w']) -> UInt8[Array, 'b h w']:
+  """LIP-20 labels -> `GARMENT_PART`, `SKIN_PART`, ..., or 0, of each pixel."""
+  parse = jnp.asarray(parse)
+  parts = jnp.zeros(parse.shape, jnp.uint8)
+  for part, labels in enumerate(_PARTS, 1):
+    inside = jnp.stack([parse == x for x in labels]).any(axis=0)
+    parts = jnp.where(inside, jnp.uint8(part), parts)
+  return parts
 
 
 def garment_region(

@@ -11,25 +11,28 @@ Pure functions of arrays with static shapes, for any device.
 from viton_jax.composition.layers import (
   Layers,
   compose,
+  continued,
+  gain,
   inner,
   make_layers,
   shading_by_coarse,
-  shading_by_light,
   spread,
   uncover,
   whole,
 )
-from viton_jax.composition.regions import Regions, find_regions
+from viton_jax.composition.regions import BARE, Regions, find_regions
 
 __all__ = [
+  'BARE',
   'Layers',
   'Regions',
   'compose',
+  'continued',
   'find_regions',
+  'gain',
   'inner',
   'make_layers',
   'shading_by_coarse',
-  'shading_by_light',
   'spread',
   'uncover',
   'whole',

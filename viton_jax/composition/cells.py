@@ -33,11 +33,20 @@ def main_parts(region: Region) -> Region:
   return region & _pixels_of(keep & cells, region.shape[1:])
 
 
-def without_holes(region: Region) -> Region:
-  """A region and what it encloses."""
+def without_holes(region: Region, *, but: Region | None = None) -> Region:
+  """A region and what it encloses.
+
+  Args:
+    region: with holes.
+    but: holes that hold some of this stay.
+  """
   free = ~cells_of(region, jnp.any)
-  free = jnp.pad(free, ((0, 0), (1, 1), (1, 1)), constant_values=True)
-  start = jnp.zeros(free.shape, int).at[:, 0].set(1)
+  pads = (0, 0), (1, 1), (1, 1)
+  start = jnp.zeros(free.shape, bool)
+  if but is not None:
+    start = cells_of(but, jnp.any) & free
+  start = jnp.pad(start.astype(int), pads, constant_values=1)
+  free = jnp.pad(free, pads, constant_values=True)
   outside = _flood(start, free)[:, 1:-1, 1:-1] > 0
   # A cell at the rim is free in part, and lies beside the outside.
   near = grown(outside, 1)

@@ -7,6 +7,7 @@
 Where `hidden` and `opacity` are 0 the photo's own pixels stay, exactly.
 """
 
+from collections.abc import Sequence
 import dataclasses
 from typing import TypeVar
 
@@ -30,6 +31,8 @@ Kind = TypeVar('Kind', Array, np.ndarray)
 # them and sharp across.
 _BORDER_PX = 2.0
 _STEEP = 3.0
+# Where several kinds meet, and none is left, those around count so much.
+_LEAST = 0.01
 # The shading's, of folds and of light from one side.
 _SHADING_PX = 8.0
 _SHADING_RANGE = (0.6, 1.3)
@@ -84,6 +87,7 @@ def make_layers(
   regions: Regions,
   *,
   shading: Map,
+  skin_shading: Map | None = None,
   covered: Map,
   alpha: Map,
   mask: Map,
@@ -95,6 +99,7 @@ def make_layers(
     parse: LIP-20 labels of the photo.
     regions: what lies where.
     shading: see `Layers`.
+    skin_shading: see `uncover`.
     covered: in 0..1, where the warp found the garment's `inner`.
     alpha: in 0..1, how much of the warped garment the refinement shows.
     mask: in 0..1, the predicted mask, which is a factor of `alpha`.
@@ -106,7 +111,7 @@ def make_layers(
   share = alpha / jnp.maximum(mask, 0.3)
   return Layers(
     hidden=regions.hidden.astype(jnp.float32)[..., None],
-    uncovered=uncover(person, parse, regions),
+    uncovered=uncover(person, parse, regions, skin_shading),
     opacity=opacity,
     texture=jnp.maximum(share, jnp.maximum(_TEXTURE, 1 - covered)).clip(0, 1),
     shading=shading,
@@ -126,22 +131,21 @@ def whole(coarse: Images, alpha: Map) -> Layers:
   )
 
 
-def shading_by_light(
-  light: Float[Array, 'b _ _ 1'], size: tuple[int, int]
-) -> Map:
-  """How light falls on the new garment: (b, h, w, 1), 1 as in its own photo.
+def gain(light: Float[Array, 'b _ _ c'], size: tuple[int, int]) -> Images:
+  """What light multiplies colours by, from black: (b, h, w, c).
 
   Args:
     light: the logarithm of it, in smaller images, as the appearance flow
       network predicts it.
     size: (h, w).
   """
-  light = jax.image.resize(light, (light.shape[0], *size, 1), 'bilinear')
+  b, _, _, c = light.shape
+  light = jax.image.resize(light, (b, *size, c), 'bilinear')
   return jnp.exp(light).clip(*_LIGHT_RANGE)
 
 
 def shading_by_coarse(coarse: Images, warped: Images, *, inside: Map) -> Map:
-  """The same where nobody has predicted it.
+  """How light falls on the new garment where no network has predicted it.
 
   The ratio of the lightness of the coarse image to the warped garment's, both
   without detail: the encoder-decoder has learned where garments on people are
@@ -186,7 +190,10 @@ def spread(warped: Images, covered: Map) -> Images:
 
 
 def uncover(
-  person: Images, parse: Num[Array, 'b h w'], regions: Regions
+  person: Images,
+  parse: Num[Array, 'b h w'],
+  regions: Regions,
+  skin_shading: Map | None = None,
 ) -> Images:
   """The photo, with what the old garment hides filled in.
 
@@ -194,33 +201,59 @@ def uncover(
   background the background; what the photo does not show at all stays.
 
   Args:
-    person: (b, h, w, 3), any range.
+    person: (b, h, w, 3), any range whose 0 is black.
     parse: LIP-20 labels of the photo.
     regions: what lies where.
+    skin_shading: what skin is multiplied by where the photo does not show it.
   """
   hidden = jnp.asarray(regions.hidden)
   background = hidden & ~regions.skin & ~regions.lower & ~regions.garment
-  face = jnp.where(parse == labels.FACE, _FACE_WEIGHT, 1.0)
   total, shares = jnp.zeros_like(person), jnp.zeros_like(person[..., :1])
-  for region, wanted, weight in (
-    (background, (0,), 1.0),
-    (regions.lower, labels.LOWER_LABELS, 1.0),
-    (regions.skin, find.BARE, face),
+  for region, wanted in (
+    (background, (0,)),
+    (regions.lower, labels.LOWER_LABELS),
+    (regions.skin, find.BARE),
   ):
     of_kind = find.is_any(parse, wanted)
-    sure = find.surely(of_kind, parse)
-    filled = pull_push(person, jnp.where(sure, weight, 0.0)[..., None])
+    filled, sure = continued(person, parse, wanted)
+    if skin_shading is not None and wanted is find.BARE:
+      filled = filled * skin_shading
     kind = jnp.asarray(region | (of_kind & ~hidden), jnp.float32)[..., None]
     known = sure.any((1, 2))[:, None, None, None]
-    share = jnp.where(known, _without_steps(kind), 0.0)
+    share = jnp.where(known, _without_steps(kind, least=_LEAST), 0.0)
     total, shares = total + share * filled, shares + share
   known = hidden[..., None] & (shares > 0)
   return jnp.where(known, total / jnp.where(known, shares, 1.0), person)
 
 
-def _without_steps(kind: Map) -> Map:
-  """0 or 1 in, 0..1 out, without the steps of its border."""
-  return (0.5 + _STEEP * (blur(kind, _BORDER_PX) - 0.5)).clip(0.0, 1.0)
+def continued(
+  person: Images, parse: Num[Array, 'b h w'], wanted: Sequence[int]
+) -> tuple[Images, Bool[Array, 'b h w']]:
+  """The photo with what is of some labels, going on everywhere.
+
+  Args:
+    person: (b, h, w, 3), any range.
+    parse: LIP-20 labels of the photo.
+    wanted: some of these.
+
+  Returns:
+    The image, 0 where the photo shows nothing of it; and what it goes on from.
+  """
+  sure = find.surely(find.is_any(parse, wanted), parse)
+  weight = jnp.where(parse == labels.FACE, _FACE_WEIGHT, 1.0)
+  return pull_push(person, jnp.where(sure, weight, 0.0)[..., None]), sure
+
+
+def _without_steps(kind: Map, *, least: float = 0.0) -> Map:
+  """0 or 1 in, 0..1 out, without the steps of its border.
+
+  Args:
+    kind: where something is.
+    least: how much of its blur remains at least.
+  """
+  smooth = blur(kind, _BORDER_PX)
+  steep = (0.5 + _STEEP * (smooth - 0.5)).clip(0.0, 1.0)
+  return jnp.maximum(steep, least * smooth)
 
 
 def pull_push(values: Images, weights: Float[Array, 'b h w 1']) -> Images:

@@ -12,6 +12,7 @@ import numpy as np
 from viton_jax import labels
 from viton_jax.composition import body, cells, sleeves
 from viton_jax.composition.blurring import blur
+from viton_jax.representation import LOWER_PART, SKIN_PART
 
 Region = Bool[Array, 'b h w']
 
@@ -61,68 +62,108 @@ def find_regions(
   *,
   mask: Float[Array | np.ndarray, 'b h w'],
   garment_mask: Num[Array | np.ndarray, 'b h w'],
-  mask_knows_sleeves: bool = False,
+  beneath: Num[Array | np.ndarray, 'b h w'] | None = None,
 ) -> Regions:
   """Divides the part of a photo that changes.
-
-  The predicted mask decides where the torso is covered. The flat garment says
-  how long the sleeves are: better than a mask that takes after the old
-  garment's. The joints then say where they lie, so arms before the garment
-  stay before it, whatever is predicted.
 
   Args:
     parse: LIP-20 labels of the photo.
     keypoints: x, y in pixels and confidence.
     mask: in 0..1, where the new garment is predicted.
     garment_mask: 0 or 1, of the flat garment in its own photo.
-    mask_knows_sleeves: whether the mask is of a network that has learned from
-      exchanged garments, so that it is asked how long sleeves are, too.
+    beneath: what lies where the garment does not, see
+      `predictions.split_parts`: then the network of this and of the mask has
+      learned from exchanged garments, and is believed. None: the mask takes
+      after the old garment's, and joints know better, see `_by_joints`.
   """
   parse, keypoints = jnp.asarray(parse), jnp.asarray(keypoints)
-  height, width = parse.shape[1:]
-  size = height, width
   old = parse == labels.GARMENT_LABEL
   kept = is_any(parse, _IN_FRONT)
   arm_label = is_any(parse, _ARM_LABELS)
+  size = parse.shape[1], parse.shape[2]
   torso = body.torso_of(keypoints, size)
+  guessed = body.with_elbows(keypoints, old | arm_label, torso)
+  arms = [body.arm_of(guessed, size, joints) for joints in body.ARMS]
   predicted = jnp.asarray(mask) > 0.5
-  if mask_knows_sleeves:
+  if beneath is None:
+    seen = body.seen_joints(keypoints)
+    garment, skin, lower = _by_joints(
+      predicted,
+      old,
+      kept,
+      arm_label,
+      arms,
+      [seen[:, elbow] for _, elbow, _ in body.ARMS],
+      torso,
+      sleeves.sleeve_end(sleeves.sleeve_area(garment_mask)),
+    )
+  else:
     # Parsers take the neck for the face. High collars cover it.
     kept &= ~((parse == labels.FACE) & torso.throat & predicted)
-  seen = body.seen_joints(keypoints)
-  guessed = body.with_elbows(keypoints, old | arm_label, torso)
-  garment_end = sleeves.sleeve_end(sleeves.sleeve_area(garment_mask))
-  bare, sleeve, skin, old_sleeve = (jnp.zeros_like(old) for _ in range(4))
-  for joints in body.ARMS:
-    arm = body.arm_of(guessed, size, joints)
-    end = garment_end
-    if mask_knows_sleeves:
-      end = sleeves.end_in_region(arm, predicted, garment_end)
-    end = end[:, None, None]
-    beyond = arm.along > end
-    radius = body.bare_radius(arm.along)
-    skin |= beyond & (arm.distance < radius)
-    old_sleeve |= old & (arm.distance < _SLEEVE_SHARE * radius)
-    # Before the torso only what is labelled as an arm is surely one.
-    bare |= beyond & (arm.distance < _BARE_RADIUS) & (~torso.whole | arm_label)
-    # Along a guess no sleeve is laid.
-    surely = seen[:, joints[1], None, None]
-    sleeve |= surely & (arm.along < end) & (arm.distance < _SLEEVE_RADIUS)
-  garment = cells.main_parts((predicted | sleeve) & ~bare & ~kept)
-  # Any upper garment covers the trunk, and has no holes before the torso.
-  garment |= old & torso.trunk
-  garment |= cells.without_holes(garment) & (old | torso.whole)
-  garment = _smooth(garment) & ~kept & ~bare
+    garment = cells.main_parts(predicted & ~kept)
+    # Bare skin hangs together with what the photo shows of it.
+    garment |= cells.without_holes(garment, but=arm_label) & old
+    skin, lower = beneath == SKIN_PART, beneath == LOWER_PART
+    # Nor does background show through a chest.
+    solid = garment | ((parse != 0) & ~old) | (old & (skin | lower))
+    skin |= cells.without_holes(solid, but=parse == 0) & ~solid & torso.chest
+  garment &= ~kept
+  old_sleeve = jnp.zeros_like(old)
+  for arm in arms:
+    near = arm.distance < _SLEEVE_SHARE * body.bare_radius(arm.along)
+    old_sleeve |= old & near
   # Arms before the torso keep their outline but for its first pixel; cuffs
   # leave none at wrists.
   outline = arm_label & torso.whole & ~cells.grown(old_sleeve, _RIM_PX)
   mixed = cells.grown(old, 1) | (cells.grown(old, _RIM_PX) & ~outline)
-  rim = mixed & ~kept
-  hidden = old | rim
-  skin = hidden & ((old & (skin | torso.chest)) | is_any(parse, BARE))
-  below = old & torso.below & _below(garment)
-  lower = hidden & ~skin & (below | is_any(parse, labels.LOWER_LABELS))
-  return Regions(garment, hidden, skin, lower)
+  hidden = old | (mixed & ~kept)
+  skin = hidden & ((old & skin) | is_any(parse, BARE))
+  lower = (old & lower) | is_any(parse, labels.LOWER_LABELS)
+  return Regions(garment, hidden, skin, lower & hidden & ~skin)
+
+
+def _by_joints(
+  predicted: Region,
+  old: Region,
+  kept: Region,
+  arm_label: Region,
+  arms: Sequence[body.Arm],
+  elbow_seen: Sequence[Bool[Array, ' b']],
+  torso: body.Torso,
+  sleeve_end: Float[Array, ' b'],
+) -> tuple[Region, Region, Region]:
+  """The garment, and what else is skin and lower clothes, of a mask in doubt.
+
+  The predicted mask decides where the torso is covered. The flat garment says
+  how long the sleeves are, and the joints where they lie, so that arms before
+  the garment stay before it, whatever is predicted.
+
+  Args:
+    predicted: where the new garment is predicted.
+    old: where the photo shows the old one.
+    kept: where something is before every garment.
+    arm_label: where it shows arms.
+    arms: both, see `body.arm_of`.
+    elbow_seen: whether their elbows are known, not guessed.
+    torso: see `body.torso_of`.
+    sleeve_end: where along an arm the sleeves end, as in `body.Arm`.
+  """
+  free, sleeve, skin = kept, jnp.zeros_like(old), torso.chest
+  end = sleeve_end[:, None, None]
+  for arm, seen in zip(arms, elbow_seen, strict=True):
+    beyond = arm.along > end
+    skin |= beyond & (arm.distance < body.bare_radius(arm.along))
+    # Before the torso only what is labelled as an arm is surely one.
+    free |= beyond & (arm.distance < _BARE_RADIUS) & (~torso.whole | arm_label)
+    # Along a guess no sleeve is laid.
+    covered = (arm.along < end) & (arm.distance < _SLEEVE_RADIUS)
+    sleeve |= seen[:, None, None] & covered
+  garment = cells.main_parts((predicted | sleeve) & ~free)
+  # Any upper garment covers the trunk, and has no holes before the torso.
+  garment |= old & torso.trunk
+  garment |= cells.without_holes(garment) & (old | torso.whole)
+  garment = _smooth(garment) & ~free
+  return garment, skin, torso.below & _below(garment)
 
 
 def _below(garment: Region) -> Region:

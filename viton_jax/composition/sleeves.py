@@ -1,11 +1,9 @@
 """How large a garment's sleeves are, and where they end on a person's arms."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 import numpy as np
 
-from viton_jax.composition import body
 from viton_jax.composition.cells import cells_of
 
 Region = Bool[Array, 'b h w']
@@ -17,10 +15,6 @@ _APART = 0.2
 # pairs of both styles.
 _AREAS = (0.08, 0.16, 0.45, 0.55, 0.8)
 _ENDS = (0.0, 0.57, 0.62, 1.65, 1.82)
-# Pieces of an arm in which a region is asked where a sleeve ends, and how much
-# the flat garment's word counts against it.
-_PIECES = 24
-_GARMENT_WEIGHT = 0.6
 
 
 def sleeve_area(
@@ -66,34 +60,3 @@ def distance_inside(region: Region) -> Float[Array, 'b h w']:
 def sleeve_end(areas: Float[Array, ' b']) -> Float[Array, ' b']:
   """Where along an arm sleeves of `sleeve_area` end: 0..2, as in `body.Arm`."""
   return jnp.interp(areas, jnp.array(_AREAS), jnp.array(_ENDS))
-
-
-def end_in_region(
-  arm: body.Arm, region: Region, garment_end: Float[Array, ' b']
-) -> Float[Array, ' b']:
-  """Where along an arm a region ends that is known to be the new garment's.
-
-  The place before which most of the arm lies within it, and after which most
-  does not; the further from `garment_end` the less likely.
-
-  Args:
-    arm: of each person.
-    region: (b, h, w) bool.
-    garment_end: where the flat garment's sleeves end, see `sleeve_end`.
-
-  Returns:
-    (b,) float32, 0..2 as in `body.Arm`.
-  """
-  inside = arm.distance < body.bare_radius(arm.along)
-  piece = (arm.along * (_PIECES / 2)).astype(jnp.int32)
-  pieces = jax.nn.one_hot(jnp.minimum(piece, _PIECES - 1), _PIECES)
-  pieces *= inside[..., None].astype(jnp.float32)
-  count = pieces.sum((1, 2))
-  covered = (pieces * region[..., None].astype(jnp.float32)).sum((1, 2))
-  # Nothing seen of a piece says nothing.
-  share = jnp.where(count > 0, covered / jnp.maximum(count, 1.0), 0.5)
-  gained = jnp.cumsum(2.0 * share - 1.0, axis=1) * (2.0 / _PIECES)
-  gained = jnp.pad(gained, ((0, 0), (1, 0)))
-  ends = jnp.linspace(0.0, 2.0, _PIECES + 1)
-  apart = jnp.abs(ends[None] - garment_end[:, None])
-  return ends[jnp.argmax(gained - _GARMENT_WEIGHT * apart, axis=1)]

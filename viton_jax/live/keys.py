@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from input_pipeline.sample import Sample
-from viton_jax import composition, engine, predictions
+from viton_jax import composition, engine, networks, predictions
 from viton_jax.errors import InputError
 from viton_jax.live.garments import Garment
 from viton_jax.networks import Halves
@@ -205,21 +205,19 @@ def _change_layers(batch, images, coarse, *, flow: bool):
   names = ('garment_mask', 'person', 'parse', 'keypoints', 'control_points')
   inputs = {name: batch[name] for name in names}
   if flow:
-    inputs |= {name: images[name] for name in ('correction', 'light')}
+    inputs |= {name: images[name] for name in networks.FLOW_OUTPUTS}
   regions = _regions(
     inputs['parse'],
     inputs['keypoints'],
     mask=mask[..., 0],
     garment_mask=inputs['garment_mask'],
-    mask_knows_sleeves=flow,
+    beneath=inputs.get('beneath'),
   )
   shown = {name: images[name] for name in ('warped', 'alpha')}
   return _layers(inputs, shown, regions, coarse, mask)
 
 
-_regions = jax.jit(
-  composition.find_regions, static_argnames='mask_knows_sleeves'
-)
+_regions = jax.jit(composition.find_regions)
 
 
 @jax.jit

@@ -5,12 +5,12 @@ import dataclasses
 
 from jax import lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt16
+from jaxtyping import Array, Bool, Float, UInt8, UInt16
 import optax
 
 from viton_jax import flow_levels
 from viton_jax.metrics import absolute_error
-from viton_jax.representation import halved
+from viton_jax.representation import GARMENT_PART, SKIN_PART, halved
 
 _SOFT_PX = 0.01  # Below it a distance counts as its square.
 
@@ -24,16 +24,19 @@ class Stage3Weights:
     warped: mean absolute difference of the warped garment and the photo within
       the garment's region, for data without a true flow.
     smooth: how the correction bends from place to place, in pixels.
-    region: cross entropy of the garment's region.
+    parts: cross entropy of what is garment, skin, lower clothes, head, rest.
     light: mean absolute difference of the warped garment, lit, and the photo,
       without detail, where both show the garment.
+    skin: the same of skin that the old garment hid, and of the skin of the
+      photo before, going on there.
   """
 
   flow: float = 1.0
   warped: float = 0.0
   smooth: float = 0.5
-  region: float = 20.0
+  parts: float = 20.0
   light: float = 20.0
+  skin: float = 10.0
 
 
 def stage3_loss(
@@ -42,8 +45,10 @@ def stage3_loss(
   warped: Float[Array, 'b h w 3'],
   *,
   covered: Float[Array, 'b h w 1'],
-  region: Float[Array, 'b h w 1'],
+  parts: UInt8[Array, 'b h w'],
   image_norm: Float[Array, 'b h w 3'],
+  skin: Float[Array, 'b h w 3'],
+  garment_before: Bool[Array, 'b h w'],
   flow: UInt16[Array, 'b _ _ 3'] | None = None,
   weights: Stage3Weights = Stage3Weights(),  # noqa: B008 - frozen
 ) -> tuple[Float[Array, ' b'], dict[str, Float[Array, ' b']]]:
@@ -54,27 +59,40 @@ def stage3_loss(
     positions: (b, h, w, 2) of the garment's photo, in [-1, 1], corrected.
     warped: (b, h, w, 3) in [-1, 1], the garment at these positions.
     covered: (b, h, w, 1) in 0..1, whether they are of the garment.
-    region: (b, h, w, 1) 0 or 1, the true region.
+    parts: (b, h, w), the true image's, see `representation.parts_of`.
     image_norm: (b, h, w, 3) in [-1, 1], the true image.
+    skin: (b, h, w, 3) in 0..1, the skin of the photo before the exchange, going
+      on everywhere.
+    garment_before: (b, h, w), where that photo shows a garment.
     flow: (b, h / 4, w / 4, 3) of the pixels 2, 6, 10, ..., see `flow_levels`;
       needed unless weights.flow is 0.
     weights: of the terms.
 
   Returns:
-    The weighted sum (b,) and its terms before weighting, (b,) each; `flow` is
-    0 where nothing is known.
+    The weighted sum (b,) and its terms before weighting, (b,) each; `flow` and
+    `skin` are 0 where nothing is known.
   """
   h, w = positions.shape[1:3]
   to_px = jnp.asarray([(w - 1) / 2, (h - 1) / 2], jnp.float32)[None, None, None]
+  region = (parts == GARMENT_PART).astype(jnp.float32)[..., None]
+  newly_bare = garment_before & (parts == SKIN_PART)
+  image = 0.5 * (image_norm + 1.0)
   terms = {
     'smooth': _bends(found['correction'] * to_px),
-    'region': optax.sigmoid_binary_cross_entropy(found['region'], region).mean(
-      (1, 2, 3)
-    ),
+    'parts': optax.softmax_cross_entropy_with_integer_labels(
+      found['parts'], parts.astype(jnp.int32)
+    ).mean((1, 2)),
     'light': _light_error(
-      found['light'],
-      *(0.5 * (x + 1.0) for x in (lax.stop_gradient(warped), image_norm)),
-      shown=lax.stop_gradient(covered) * region,
+      found['light'][..., :1],
+      0.5 * (lax.stop_gradient(warped) + 1.0),
+      image,
+      shown=covered * region,
+    ),
+    'skin': _light_error(
+      found['light'][..., 1:],
+      skin,
+      image,
+      shown=newly_bare.astype(jnp.float32)[..., None],
     ),
   }
   if weights.flow:
@@ -108,25 +126,25 @@ def _distance_px(positions, flow, to_px) -> Float[Array, ' b']:
 
 def _light_error(
   light: Float[Array, 'b _ _ 1'],
-  warped: Float[Array, 'b h w 3'],
+  unlit: Float[Array, 'b h w 3'],
   image: Float[Array, 'b h w 3'],
   *,
   shown: Float[Array, 'b h w 1'],
 ) -> Float[Array, ' b']:
-  """What the lit garment differs from the image without detail.
+  """What something, once lit, differs from the image without detail.
 
   Args:
     light: (b, h / 4, w / 4, 1), a logarithm.
-    warped: (b, h, w, 3), from black, 0.
+    unlit: (b, h, w, 3), from black, 0.
     image: the same.
     shown: (b, h, w, 1), where both count.
   """
   # One value of the light is for 4 x 4 pixels.
-  warped, image, shown = (
-    halved(halved(x)) for x in (warped * shown, image * shown, shown)
+  unlit, image, shown = (
+    halved(halved(x)) for x in (unlit * shown, image * shown, shown)
   )
   # A pattern that lies a little beside is not a matter of light.
-  difference = _smoothed(jnp.exp(light) * warped - image)
+  difference = _smoothed(jnp.exp(light) * unlit - image)
   total = jnp.abs(difference).mean(axis=-1).sum(axis=(1, 2))
   return total / (shown.sum(axis=(1, 2, 3)) + 1.0)
 

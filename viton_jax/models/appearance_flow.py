@@ -3,8 +3,8 @@
 The spline between 100 control points moves a garment as one sheet. It leaves
 sleeves of bent arms behind, and lies 10 pixels off on average. This network
 sees the garment, what the spline made of it, and the person, and says for each
-place how much further its point of the garment lies, whether the new garment is
-there at all, and how light falls on it.
+place how much further its point of the garment lies, what is there at all: the
+new garment, skin, lower clothes or something else, and how light falls on it.
 
 It sees the photo as well, which tells the body's outline and the light. That
 gives away what is asked where the photo shows the true result, so it is blank
@@ -22,7 +22,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from viton_jax.models import initializers
-from viton_jax.representation import halved
+from viton_jax.representation import NUM_PARTS, halved
 
 # Channels of each level, in features; levels halve.
 _CHANNELS = (4, 6, 9, 11, 11)
@@ -51,10 +51,10 @@ class AppearanceFlow(nn.Module):
     photo: Float[Array, 'b h w p'],
   ) -> tuple[
     Float[Array, 'b h//2 w//2 2'],
-    Float[Array, 'b h w 1'],
-    Float[Array, 'b h//2 w//2 1'],
+    Float[Array, 'b h w 5'],
+    Float[Array, 'b h//2 w//2 2'],
   ]:
-    """Predicts the correction, the region and the light.
+    """Predicts the correction, the parts and the light.
 
     Args:
       inputs: (b, h, w, c), see `predictions.flow_inputs`; h and w are half the
@@ -64,8 +64,9 @@ class AppearanceFlow(nn.Module):
 
     Returns:
       What is added to the spline's positions, in their units, [-1, 1] being the
-      garment's photo; a logit of the new garment's region; and the logarithm of
-      what the garment's photo is multiplied by, from black. float32.
+      garment's photo; logits of `representation.parts_of` the result; and
+      logarithms of what is multiplied, from black: the garment's photo, and the
+      skin that goes on from the photo's. float32.
     """
     channels = [self.features * x for x in _CHANNELS]
     # Squares of 2 x 2 pixels: few wide levels take processors less than many
@@ -90,11 +91,11 @@ class AppearanceFlow(nn.Module):
       x = jnp.concatenate([_doubled(x), skips[level]], axis=-1)
       x = self._block(x, channels[level], f'decoder_{level}')
       correction = _doubled(correction) + self._correction(x, level)
-    region = self._convolution(x, 4, 'region', use_bias=True)
-    light = self._convolution(x, 1, 'light', use_bias=True, init=zeros)
+    parts = self._convolution(x, 4 * NUM_PARTS, 'parts', use_bias=True)
+    light = self._convolution(x, 2, 'light', use_bias=True, init=zeros)
     return (
       correction,
-      _pixels(region.astype(jnp.float32)),
+      _pixels(parts.astype(jnp.float32)),
       light.astype(jnp.float32),
     )
 
@@ -143,11 +144,11 @@ def _squares(x: Float[Array, 'b h w c']) -> Float[Array, 'b h//2 w//2 4*c']:
   return x.reshape(b, h // 2, w // 2, 4 * c)
 
 
-def _pixels(x: Float[Array, 'b h w 4']) -> Float[Array, 'b 2*h 2*w 1']:
-  """The inverse of `_squares`, of one channel."""
-  b, h, w, _ = x.shape
-  x = x.reshape(b, h, w, 2, 2).swapaxes(2, 3)
-  return x.reshape(b, 2 * h, 2 * w, 1)
+def _pixels(x: Float[Array, 'b h w c']) -> Float[Array, 'b 2*h 2*w c//4']:
+  """The inverse of `_squares`."""
+  b, h, w, channels = x.shape
+  x = x.reshape(b, h, w, 2, 2, channels // 4).swapaxes(2, 3)
+  return x.reshape(b, 2 * h, 2 * w, channels // 4)
 
 
 def _doubled(x: Float[Array, 'b h w c']) -> Float[Array, 'b 2*h 2*w c']:

@@ -231,6 +231,11 @@ def check(config: Any, info: batches.RecordsInfo) -> None:
         f'fit the {name} of {side} of {config.data.dir}; set 2 or more, so '
         'that the sides are multiples of 2 to that power.'
       )
+  if config.data.mirror and config.fidelity != 'fixed':
+    raise InputError(
+      f'config.data.mirror: True, but fidelity is {config.fidelity!r}, whose '
+      'joints have no mirror image; set --config.data.mirror=False.'
+    )
   if config.stage == 3:
     _check_flow(config, info)
   choices.check('config.data.cache', config.data.cache, choices.Cache)

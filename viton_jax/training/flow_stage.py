@@ -22,8 +22,14 @@ from viton_jax.predictions import (
   match_predicted,
   predict_coarse,
   predict_flow,
+  split_parts,
 )
-from viton_jax.representation import garment_region, photo_channels, to_norm
+from viton_jax.representation import (
+  GARMENT_PART,
+  parts_of,
+  photo_channels,
+  to_norm,
+)
 
 # Standard deviation of a control point's random move, [-1, 1] being the
 # garment's photo, and how many points a side move together.
@@ -76,7 +82,7 @@ class Stage3:
     critic: Mapping[str, Any] | None = None,
     train: bool,
   ) -> tuple[dict[str, jax.Array], Any]:
-    """Loss of the flow, of the region and of the light.
+    """Loss of the flow, of the parts and of the light.
 
     Args:
       params: of the appearance flow network.
@@ -109,14 +115,24 @@ class Stage3:
     positions = geometry.sampling_grid(
       points, size, correction=found['correction']
     )
+    # Where no term follows the gradient XLA takes long to find that it is 0.
+    fixed = lax.stop_gradient(positions)
     flow = batch.get('flow')
+    photo, photo_parse = _photo(batch)
+    skin, _ = composition.continued(
+      photo.astype(jnp.float32) / 255.0, photo_parse, composition.BARE
+    )
     total, terms = losses.stage3_loss(
       found,
       positions,
-      geometry.sample_bilinear(to_norm(batch['garment']), positions),
-      covered=geometry.sample_bilinear(_garment_mask(batch), positions),
-      region=garment_region(batch),
+      geometry.sample_bilinear(
+        to_norm(batch['garment']), positions if self.weights.warped else fixed
+      ),
+      covered=geometry.sample_bilinear(_garment_mask(batch), fixed),
+      parts=parts_of(batch['parse']),
       image_norm=to_norm(batch['person']),
+      skin=skin,
+      garment_before=parts_of(photo_parse) == GARMENT_PART,
       flow=None if flow is None else jnp.asarray(flow),
       weights=self.weights,
     )
@@ -137,10 +153,6 @@ class Stage3:
     return jnp.where((reason == 0)[:, None, None], matched, fitted)
 
   def _predict(self, variables, batch, points, mask, coarse):
-    person = batch['person']
-    # What the true image gives away must not be seen.
-    photo = batch.get('photo', jnp.zeros_like(person))
-    parse = batch.get('photo_parse', jnp.zeros_like(batch['parse']))
     return predict_flow(
       variables,
       batch,
@@ -148,7 +160,7 @@ class Stage3:
       mask,
       coarse,
       model=self.model,
-      photo=photo_channels(photo, parse),
+      photo=photo_channels(*_photo(batch)),
       fidelity=self.fidelity,
     )
 
@@ -177,9 +189,9 @@ class Stage3:
     found = self._predict(variables, batch, points, mask, coarse)
     garment = to_norm(batch['garment'])
     warped = geometry.warp_tps(garment, points, correction=found['correction'])
-    region = jax.nn.sigmoid(found['region'])
+    region, _ = split_parts(found['parts'])
     _, h, w, _ = mask.shape
-    shading = composition.shading_by_light(found['light'], (h, w))
+    shading = composition.gain(found['light'], (h, w))[..., :1]
     lit = ((warped + 1.0) * shading - 1.0).clip(-1.0, 1.0)
     return {
       'mask': mask,
@@ -188,6 +200,16 @@ class Stage3:
       'region': region,
       'laid': region * lit + (1.0 - region) * to_norm(batch['person']),
     }
+
+
+def _photo(batch):
+  """The photo before the exchange, (b, h, w, 3), and its labels (b, h, w).
+
+  Both 0 where there was none: the true image gives away what is asked.
+  """
+  photo = batch.get('photo', jnp.zeros_like(batch['person']))
+  parse = batch.get('photo_parse', jnp.zeros_like(batch['parse']))
+  return jnp.asarray(photo), jnp.asarray(parse)
 
 
 def _garment_mask(batch):

@@ -173,6 +173,7 @@ def _train_and_evaluate(config, workdir, held, *, dry_run):
       seed=config.seed,
       axis_name=parallel.AXIS,
       grad_accum_steps=config.grad_accum_steps,
+      mirror=config.data.mirror,
     )
 
   train_step = parallel.train(take_step)

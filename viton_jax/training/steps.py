@@ -34,10 +34,13 @@ import optax
 from viton_jax.metrics import absolute_error, lpips, ssim
 from viton_jax.predictions import Batch
 from viton_jax.representation import to_uint8
+from viton_jax.training import mirroring
 from viton_jax.training.stages import Stage
 from viton_jax.training.train_state import TrainState
 
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
+# Makes another key of the step's than the examples' places do.
+_MIRROR = 2**31 - 1
 
 
 def train_step(
@@ -49,6 +52,7 @@ def train_step(
   seed: int = 0,
   axis_name: str | None = None,
   grad_accum_steps: int = 1,
+  mirror: bool = False,
 ) -> tuple[TrainState, Metrics]:
   """Updates the parameters once, along the gradient of the mean loss.
 
@@ -58,9 +62,10 @@ def train_step(
     batch: this device's part, see `representation`; uint8 images, float32
       keypoints and control points.
     stage: the stage that trains; its model with the same `axis_name`.
-    seed: of the dropout.
+    seed: of the dropout, and of what is mirrored.
     axis_name: the mapped axis over which the batch is split, or None.
     grad_accum_steps: micro-batches of the batch, see the module.
+    mirror: whether to mirror every other pair, chosen at random.
 
   Returns:
     The next state, and (sum, count) of 'loss', of its terms and of
@@ -71,6 +76,13 @@ def train_step(
   rng = jax.random.fold_in(jax.random.key(seed), state.step)
 
   def loss(trained, micro_batch, first_example):
+    if mirror:
+      micro_batch = mirroring.mirror_some(
+        micro_batch,
+        jax.random.fold_in(rng, _MIRROR),
+        first_example,
+        axis_name=axis_name,
+      )
     terms, batch_stats = stage.loss(
       trained['network'],
       state.batch_stats,

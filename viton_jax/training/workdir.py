@@ -36,6 +36,7 @@ _BEFORE = {
   'loss.mask_iou': 0.0,
   'lpips_net': 'alex',
   'match_prediction': False,
+  'data.mirror': False,
 }
 _OVERHEAD = 1.02  # Of a checkpoint's files over its arrays.
 
