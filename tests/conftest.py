@@ -32,6 +32,7 @@ CHECKED = (
   'viton_jax.networks',
   'viton_jax.predictions',
   'viton_jax.representation',
+  'viton_jax.training.mirroring',
 )
 install_import_hook(CHECKED, 'beartype.beartype')
 
