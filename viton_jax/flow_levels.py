@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # Who reads data does not need JAX.
   import jax
 
 STEP = 4  # Working pixels from one place of an example's flow to the next.
-_LAST = 65535
+LAST = 65535  # The level of 1.
 
 _Array = TypeVar('_Array', np.ndarray, 'jax.Array')
 
@@ -29,7 +29,7 @@ def encode(flow_norm: np.ndarray) -> np.ndarray:
   """
   known = np.isfinite(flow_norm).all(-1, keepdims=True)
   share = np.clip((np.where(known, flow_norm, -1) + 1) / 2, 0, 1)
-  levels = np.concatenate([share, known], axis=-1) * _LAST
+  levels = np.concatenate([share, known], axis=-1) * LAST
   return np.rint(levels).astype(np.uint16)
 
 
@@ -42,5 +42,5 @@ def decode(levels: _Array) -> tuple[_Array, _Array]:
   Returns:
     (..., 2) float32 in [-1, 1], -1 where nothing is known; (...) bool, known.
   """
-  flow = levels[..., :2].astype(np.float32) * np.float32(2 / _LAST) - 1.0
+  flow = levels[..., :2].astype(np.float32) * np.float32(2 / LAST) - 1.0
   return flow, levels[..., 2] > 0

@@ -27,6 +27,10 @@ NUM_KEYPOINTS = len(KEYPOINT_NAMES)
 ) = range(NUM_KEYPOINTS)  # fmt: skip
 # Neck, right and left shoulder.
 SHOULDER_KEYPOINTS = (NECK, R_SHOULDER, L_SHOULDER)
+# Which joint a mirror shows in the place of each.
+MIRRORED_JOINTS = (
+    0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16
+)  # fmt: skip
 # Pairs of joints with a bone between them, to draw a skeleton.
 LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
@@ -47,6 +51,8 @@ GARMENT_LABEL = 5
 HEAD_LABELS = (1, 2, 4, 13)
 FACE = 13
 ARM_LABELS = (14, 15)
+# Which label a mirror shows in the place of each: arms, legs and shoes change.
+MIRRORED_LABELS = (*range(14), 15, 14, 17, 16, 19, 18)
 # Lower clothes, legs and shoes.
 LOWER_LABELS = (8, 9, 12, 16, 17, 18, 19)
 # Parsers mix these up with the upper garment.

@@ -25,6 +25,8 @@ from viton_jax.labels import (
   L_ANKLE,
   L_EYE,
   L_SHOULDER,
+  MIRRORED_JOINTS,
+  MIRRORED_LABELS,
   NECK,
   NOSE,
   NUM_KEYPOINTS,
@@ -42,8 +44,6 @@ INNER = 23
 _STREAM = 9
 # Draws of the person's own generator are of a picture of this height.
 _DRAWN_HEIGHT = 280
-# COCO-18 with left and right exchanged.
-MIRRORED = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def render_outfit(
   keypoints[:, :2] = person.joints
   if behind:
     keypoints[[NOSE, R_EYE, L_EYE]] = 0
-    keypoints = keypoints[list(MIRRORED)]
+    keypoints = keypoints[list(MIRRORED_JOINTS)]
     labels, drawn = mirror_labels(labels), mirror_labels(drawn)
   return OutfitPicture(
     painters.finish(canvas, person), labels, drawn, keypoints
@@ -126,7 +126,7 @@ def render_outfit(
 def mirror_labels(labels: np.ndarray) -> np.ndarray:
   """The same map with left and right limbs exchanged."""
   table = np.arange(256, dtype=np.uint8)
-  table[[14, 15, 16, 17, 18, 19]] = [15, 14, 17, 16, 19, 18]
+  table[: len(MIRRORED_LABELS)] = MIRRORED_LABELS
   return table[labels]
 
 

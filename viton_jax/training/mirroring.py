@@ -6,16 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, UInt16
 import numpy as np
 
-from viton_jax import labels
+from viton_jax import flow_levels, labels
 from viton_jax.predictions import Batch
 
-# Of the one side what is of the other in a mirror.
-_JOINTS = np.array([
-    0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16
-])  # fmt: skip
-_LABELS = np.arange(labels.NUM_LABELS, dtype=np.uint8)
-_LABELS[14:20] = 15, 14, 17, 16, 19, 18
-_HIGHEST = 65535  # See `flow_levels`.
+_JOINTS = np.array(labels.MIRRORED_JOINTS)
+_LABELS = np.array(labels.MIRRORED_LABELS, np.uint8)
 # What is turned as it is.
 _IMAGES = ('person', 'garment', 'photo', 'head_mask', 'body', 'garment_mask')
 
@@ -90,5 +85,5 @@ def _mirror_flow(levels: UInt16[Array, 'b h w 3']) -> UInt16[Array, 'b h w 3']:
   right = jnp.pad(here[:, :, 1:], ((0, 0), (0, 0), (0, 1), (0, 0)))
   known = (here[..., 2:] > 0) & (right[..., 2:] > 0)
   x, y, certain = jnp.split(jnp.round(0.75 * here + 0.25 * right), 3, axis=-1)
-  mirrored = jnp.concatenate([_HIGHEST - x, y, certain], axis=-1)
+  mirrored = jnp.concatenate([flow_levels.LAST - x, y, certain], axis=-1)
   return jnp.where(known, mirrored, 0.0).astype(jnp.uint16)

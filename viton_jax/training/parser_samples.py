@@ -23,6 +23,7 @@ from viton_jax.labels import (
   L_KNEE,
   L_SHOULDER,
   L_WRIST,
+  MIRRORED_JOINTS,
   NECK,
   R_HIP,
   R_KNEE,
@@ -84,7 +85,7 @@ def make_sample(
   if rng.random() < 0.5:
     rgb = rgb[:, ::-1]
     labels, pieces = (mirror_labels(x[:, ::-1]) for x in (labels, pieces))
-    points = points[list(outfits.MIRRORED)]
+    points = points[list(MIRRORED_JOINTS)]
     points = np.where(
       points[:, 2:] > 0, np.abs(points - [outfits.WIDTH - 1, 0, 0]), 0
     )
